@@ -1,0 +1,1 @@
+//! Obtains tokens for applications, cached in isolation.

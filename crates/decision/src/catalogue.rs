@@ -1,0 +1,406 @@
+//! The one table of checks. To add a check, add an entry.
+use crate::Fixer;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+/// What the catalogue knows of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The stable id, the same on all surfaces.
+    pub id: &'static str,
+    /// Microsoft Entra ID's code, where the entra profile answers with one (`spec/entra.md` section 10.3).
+    pub aadsts: Option<u32>,
+    /// The OAuth error code (RFC 6749 section 5.2, RFC 6750 section 3.1, RFC 9470 section 3).
+    pub error: &'static str,
+    /// Entra's `suberror`, set where the user must act.
+    pub suberror: Option<&'static str>,
+    /// The HTTP status.
+    pub status: u16,
+    /// Who can mend it, usually.
+    pub fixer: Fixer,
+    /// Azure API Management's reason, for surfaces that have one.
+    pub reason: Option<&'static str>,
+    /// What is checked, as a statement that holds when the check passes.
+    pub title: &'static str,
+    /// What to change, when nothing more exact is known.
+    pub fix: &'static str,
+}
+
+macro_rules! catalogue {
+    ($($name:ident: $id:literal, $aadsts:expr, $error:literal, $suberror:expr, $status:literal, $fixer:ident, $reason:expr,
+        $title:literal, $fix:literal;)*) => {
+        /// A question that a decision asks; its ids are stable and documented.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum CheckId {
+            $(#[doc = $title] $name,)*
+        }
+
+        impl CheckId {
+            /// Every check, in the order of the catalogue.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// What the catalogue knows of this check.
+            pub const fn entry(self) -> Entry {
+                match self {
+                    $(Self::$name => Entry { id: $id, aadsts: $aadsts, error: $error, suberror: $suberror, status: $status,
+                        fixer: Fixer::$fixer, reason: $reason, title: $title, fix: $fix },)*
+                }
+            }
+        }
+    };
+}
+
+catalogue! {
+    RequestWellFormed: "request.well_formed", Some(90023), "invalid_request", None, 400, Caller, None,
+        "the request is well formed",
+        "send each parameter once, form-encoded in UTF-8, within the size limits";
+    ParameterPresent: "request.parameter_present", Some(900144), "invalid_request", None, 400, Caller, None,
+        "every required parameter is present",
+        "add the missing parameter";
+    GrantSupported: "request.grant_supported", Some(70003), "unsupported_grant_type", None, 400, Caller, None,
+        "the grant type is one the authority offers",
+        "use a grant type that the metadata document lists";
+    GrantOnTenant: "request.grant_on_tenant", Some(90124), "invalid_request", None, 400, Caller, None,
+        "the grant is offered on this tenant alias",
+        "use the tenant id or domain in place of the alias";
+    ResourceParameterAllowed: "request.resource_parameter", Some(901002), "invalid_request", None, 400, Caller, None,
+        "`resource` stands beside `scope` on the v2 endpoint",
+        "name the resource in `scope`, as `{application ID URI}/.default` or `{application ID URI}/{scope}`";
+    AssertionKindAccepted: "request.assertion_kind", Some(50027), "invalid_request", None, 400, Caller, None,
+        "the assertion is of a kind this grant accepts",
+        "send an access token issued for this client";
+    TenantKnown: "tenant.known", Some(90002), "invalid_request", None, 400, Caller, None,
+        "the tenant exists",
+        "check the tenant id or domain in the authority URL";
+    TenantEnabled: "tenant.enabled", Some(90002), "invalid_request", None, 400, Operator, None,
+        "the tenant is enabled",
+        "enable the tenant";
+    ClientKnown: "client.known", Some(700016), "unauthorized_client", None, 400, CallerAdmin, None,
+        "the application is registered in this tenant",
+        "check `client_id`, or create a service principal for it in this tenant";
+    ClientEnabled: "client.enabled", Some(7000112), "unauthorized_client", None, 400, TenantAdmin, None,
+        "the application is enabled",
+        "set `accountEnabled = true` on its service principal";
+    ClientCredentialPresent: "client.credential_present", Some(7000218), "invalid_client", None, 401, CallerAdmin, None,
+        "a confidential client proves who it is",
+        "send `client_secret` or a `client_assertion`";
+    ClientCredentialSingle: "client.credential_single", Some(90023), "invalid_request", None, 400, CallerAdmin, None,
+        "one mechanism authenticates the client",
+        "send exactly one of HTTP Basic, `client_secret` and `client_assertion`, for one client id";
+    ClientSecretCorrect: "client.secret_correct", Some(7000215), "invalid_client", None, 401, CallerAdmin, None,
+        "the client secret is one of the application's",
+        "send the secret's value, not its id";
+    ClientSecretCurrent: "client.secret_current", Some(7000222), "invalid_client", None, 401, CallerAdmin, None,
+        "the client secret is within its dates",
+        "create a new secret for the application";
+    ClientAssertionTyped: "client.assertion_typed", Some(5002727), "invalid_request", None, 400, CallerAdmin, None,
+        "the client assertion's header is acceptable",
+        "set `typ` to `JWT` or leave it out";
+    ClientAssertionAlgorithm: "client.assertion_algorithm", Some(5002730), "invalid_request", None, 400, CallerAdmin, None,
+        "the client assertion's algorithm fits the key",
+        "sign with RS256 or PS256 and an RSA key";
+    ClientAssertionKey: "client.assertion_key", Some(7000274), "invalid_client", None, 401, CallerAdmin, None,
+        "the client assertion names a registered certificate",
+        "register the certificate, or send the thumbprint of a registered one";
+    ClientAssertionSignature: "client.assertion_signature", Some(700027), "invalid_client", None, 401, CallerAdmin, None,
+        "the client assertion's signature is valid",
+        "sign with the private key of the certificate whose thumbprint is sent";
+    ClientAssertionCurrent: "client.assertion_current", Some(700024), "invalid_client", None, 401, CallerAdmin, None,
+        "the client assertion is within its times",
+        "set `exp` up to ten minutes ahead, and check the clock";
+    ClientAssertionClaims: "client.assertion_claims", Some(50027), "invalid_request", None, 400, CallerAdmin, None,
+        "the client assertion's claims are right",
+        "set `iss` and `sub` to the client id and `aud` to the token endpoint";
+    ClientAssertionOnce: "client.assertion_once", Some(700027), "invalid_client", None, 401, CallerAdmin, None,
+        "a one-time client assertion is used once",
+        "send a new `jti` with each assertion";
+    ClientCertificateCurrent: "client.certificate_current", Some(1000502), "invalid_client", None, 401, CallerAdmin, None,
+        "the client's certificate is within its dates",
+        "register a new certificate";
+    ClientConfidential: "client.confidential", Some(700025), "invalid_client", None, 401, CallerAdmin, None,
+        "the client is of the kind that the request needs",
+        "public clients send no credential; this grant needs a confidential client";
+    ClientPublicAllowed: "client.public_allowed", Some(7000218), "invalid_client", None, 401, CallerAdmin, None,
+        "a request without a credential comes from a public client",
+        "send the application's credential, or set `isFallbackPublicClient`";
+    ClientOrigin: "client.origin", Some(9002326), "invalid_request", None, 400, CallerAdmin, None,
+        "a cross-origin request comes from a registered single-page application",
+        "register the redirect URI under `spa`";
+    AssertionForm: "assertion.form", Some(50027), "invalid_request", None, 400, Caller, None,
+        "the assertion is a well-formed token",
+        "send the access token exactly as it was received";
+    AssertionSignature: "assertion.signature", Some(50013), "invalid_grant", None, 400, Caller, None,
+        "the assertion is signed by this authority",
+        "send a token that this authority issued, unaltered";
+    AssertionCurrent: "assertion.current", Some(500133), "invalid_grant", None, 400, Caller, None,
+        "the assertion has not expired",
+        "have the client renew its token and call again";
+    AssertionNotBefore: "assertion.not_before", Some(50013), "invalid_grant", None, 400, Operator, None,
+        "the assertion is valid already",
+        "check the clocks";
+    AssertionIssuer: "assertion.issuer", Some(50013), "invalid_grant", None, 400, Caller, None,
+        "the assertion's issuer fits its version and this tenant",
+        "use the tenant that issued the assertion";
+    AssertionAudience: "assertion.audience", Some(500131), "invalid_grant", None, 400, Caller, None,
+        "the assertion was issued for this client",
+        "have the caller ask for a token for this API, or use this API's own client id";
+    AssertionAccessToken: "assertion.access_token", Some(240002), "invalid_grant", None, 400, Caller, None,
+        "the assertion is an access token",
+        "send the access token, not the ID token";
+    AssertionUser: "assertion.user", Some(7000114), "unauthorized_client", None, 400, Caller, None,
+        "the assertion carries a user",
+        "app-only callers get tokens with client credentials; On-Behalf-Of is for users";
+    AssertionBinding: "assertion.binding", Some(50013), "invalid_grant", None, 400, Caller, None,
+        "a sender-constrained assertion comes with its proof",
+        "send the proof of possession";
+    ResourceKnown: "resource.known", Some(500011), "invalid_resource", None, 400, TenantAdmin, None,
+        "the resource has a service principal in this tenant",
+        "register the API in this tenant, or correct its application ID URI";
+    ResourceEnabled: "resource.enabled", Some(50001), "invalid_resource", None, 400, TenantAdmin, None,
+        "the resource is enabled",
+        "set `accountEnabled = true` on its service principal";
+    ResourceSingle: "resource.single", Some(700022), "invalid_scope", None, 400, Caller, None,
+        "one resource is asked for",
+        "ask for one token per resource";
+    ResourceSingleInCode: "resource.single_in_code", Some(28000), "invalid_scope", None, 400, Caller, None,
+        "a code is redeemed for one resource",
+        "name one resource's scopes when redeeming the code";
+    ScopeValid: "scope.valid", Some(70011), "invalid_scope", None, 400, Caller, None,
+        "the scope exists at the resource",
+        "ask for scopes that the resource publishes";
+    ScopePresent: "scope.present", Some(28003), "invalid_scope", None, 400, Caller, None,
+        "a scope is asked for",
+        "add `scope`";
+    ScopeWithinGrant: "scope.within_grant", Some(70011), "invalid_scope", None, 400, Caller, None,
+        "the scope is within what was granted",
+        "ask for what was granted, or sign in again for more";
+    ResourceDeclared: "resource.declared", Some(650057), "invalid_resource", None, 400, CallerAdmin, None,
+        "the client declares the resource",
+        "add the API to `requiredResourceAccess` of the application";
+    SelfToken: "resource.not_self", Some(90009), "invalid_request", None, 400, Caller, None,
+        "an application asks for a token for itself by its client id",
+        "use `{client id}/.default`";
+    ConsentGranted: "consent.granted", Some(65001), "invalid_grant", Some("consent_required"), 400, TenantAdmin, None,
+        "the user or an administrator has consented",
+        "consent to the missing permission";
+    ConsentAdmin: "consent.admin", Some(90094), "invalid_grant", Some("consent_required"), 400, TenantAdmin, None,
+        "an administrator has consented to an administrators' permission",
+        "ask an administrator to consent";
+    ConsentDeclined: "consent.declined", Some(65004), "access_denied", None, 400, Caller, None,
+        "the user accepted",
+        "sign in again and accept";
+    UserKnown: "user.known", Some(50034), "invalid_grant", None, 400, TenantAdmin, None,
+        "the user exists in the tenant",
+        "sign in as a user of this tenant";
+    UserEnabled: "user.enabled", Some(50057), "invalid_grant", None, 400, TenantAdmin, None,
+        "the user is enabled",
+        "set `accountEnabled = true` on the user";
+    UserNotRevoked: "user.not_revoked", Some(50173), "invalid_grant", Some("bad_token"), 400, Caller, None,
+        "the user's sessions have not been revoked since",
+        "sign in again";
+    SessionAlive: "session.alive", Some(50132), "invalid_grant", Some("bad_token"), 400, Caller, None,
+        "the sign-in session lives",
+        "sign in again";
+    UserAssigned: "user.assigned", Some(50105), "invalid_grant", None, 400, TenantAdmin, None,
+        "the user is assigned to an application that requires it",
+        "assign the user, or a group of theirs, to the application";
+    ClientAssigned: "client.assigned", Some(501051), "invalid_grant", None, 400, TenantAdmin, None,
+        "the application is assigned to a resource that requires it",
+        "grant the application an app role of the resource";
+    UserPassword: "user.password", Some(50126), "invalid_grant", None, 400, Caller, None,
+        "the password is right",
+        "check the user name and password";
+    SignInNeeded: "session.present", Some(50058), "login_required", None, 400, Caller, None,
+        "a sign-in session exists where none may be asked for",
+        "send the user to sign in";
+    MfaSatisfied: "access.mfa", Some(50076), "interaction_required", Some("basic_action"), 400, Caller, None,
+        "conditional access: multi-factor authentication",
+        "sign in again with the claims of this error";
+    ContextSatisfied: "access.context", Some(50076), "interaction_required", Some("basic_action"), 400, Caller, None,
+        "conditional access: the authentication context",
+        "sign in again with the claims of this error";
+    AccessNotBlocked: "access.not_blocked", Some(53003), "interaction_required", Some("message_only"), 400, TenantAdmin, None,
+        "conditional access does not block",
+        "change the policy, or use what it allows";
+    EssentialClaim: "access.essential_claim", Some(50076), "interaction_required", Some("basic_action"), 400, Caller, None,
+        "an essential claim that was asked for can be met",
+        "sign in again with the claims of this error";
+    ChainDepth: "chain.depth", Some(90023), "invalid_request", None, 400, Operator, None,
+        "the chain of delegation is not too deep",
+        "shorten the chain, or raise `chain.max_depth`";
+    ChainLoop: "chain.loop", Some(90023), "invalid_request", None, 400, CallerAdmin, None,
+        "the chain of delegation does not return to an API it came through",
+        "pass the needed data along, or allow the loop by policy";
+    CodeValid: "code.valid", Some(70008), "invalid_grant", None, 400, Caller, None,
+        "the authorization code is known and current",
+        "start the sign-in again";
+    CodeUnused: "code.unused", Some(54005), "invalid_grant", None, 400, Caller, None,
+        "the authorization code has not been redeemed",
+        "start the sign-in again; a code works once";
+    CodeTenant: "code.tenant", Some(700005), "invalid_grant", None, 400, Caller, None,
+        "the code is redeemed in the tenant that issued it",
+        "use the same tenant at both endpoints";
+    CodeClient: "code.client", Some(70008), "invalid_grant", None, 400, Caller, None,
+        "the code is redeemed by the client it was issued to",
+        "redeem with the client id that asked for it; the code is void now";
+    CodeRedirectUri: "code.redirect_uri", Some(50011), "invalid_grant", None, 400, Caller, None,
+        "`redirect_uri` is the one of the authorization request",
+        "send the same `redirect_uri` again";
+    PkceMatches: "code.pkce", Some(501481), "invalid_grant", None, 400, Caller, None,
+        "the code verifier matches the challenge",
+        "send the `code_verifier` whose SHA-256 was the challenge";
+    PkceChallenge: "authorize.pkce", Some(50147), "invalid_request", None, 400, Caller, None,
+        "a PKCE challenge with S256 is sent",
+        "send `code_challenge` (43 characters) and `code_challenge_method=S256`";
+    RefreshValid: "refresh.valid", Some(9002313), "invalid_grant", None, 400, Caller, None,
+        "the refresh token is one of this authority's",
+        "sign in again";
+    RefreshClient: "refresh.client", Some(9002313), "invalid_grant", None, 400, Caller, None,
+        "the refresh token is used by the client it was issued to",
+        "use the client that got it";
+    RefreshCurrent: "refresh.current", Some(700082), "invalid_grant", Some("bad_token"), 400, Caller, None,
+        "the refresh token has not expired",
+        "sign in again";
+    RefreshUnused: "refresh.unused", Some(50173), "invalid_grant", Some("bad_token"), 400, Caller, None,
+        "a rotated refresh token is used once",
+        "sign in again; the family of this token is revoked";
+    RedirectUriRegistered: "authorize.redirect_uri", Some(50011), "invalid_request", None, 400, CallerAdmin, None,
+        "`redirect_uri` is registered",
+        "register exactly this redirect URI for the application";
+    ResponseTypeSupported: "authorize.response_type", Some(700054), "unsupported_response_type", None, 400, Caller, None,
+        "the response type is `code`",
+        "use `response_type=code`";
+    ResponseModeSupported: "authorize.response_mode", Some(90023), "invalid_request", None, 400, Caller, None,
+        "the response mode is supported",
+        "use `query`, `fragment` or `form_post`";
+    PromptSatisfiable: "authorize.prompt", Some(90023), "invalid_request", None, 400, Caller, None,
+        "`prompt` is one that exists",
+        "use `login`, `none`, `consent` or `select_account`";
+    InteractionForged: "interaction.genuine", Some(90023), "invalid_request", None, 403, Caller, None,
+        "a posted page is the one this browser was shown",
+        "go back and start again";
+    InstanceKnown: "discovery.instance", Some(50049), "invalid_instance", None, 400, Caller, None,
+        "the authorization endpoint is on this host",
+        "use this authority's own host";
+    StoreAvailable: "store.available", Some(90033), "temporarily_unavailable", None, 503, Operator, None,
+        "the store answers",
+        "check the disk and the database; the request may be repeated";
+    TokenPresent: "token.present", None, "invalid_request", None, 401, Caller, Some("TokenNotPresent"),
+        "one bearer token is sent in `Authorization`",
+        "send `Authorization: Bearer` and the token, once";
+    TokenSize: "token.size", None, "invalid_token", None, 401, CallerAdmin, Some("TokenInvalid"),
+        "the token is within the size limit",
+        "ask for fewer groups or roles in the token";
+    TokenForm: "token.form", None, "invalid_token", None, 401, Caller, Some("TokenInvalid"),
+        "the token is a well-formed signed JWT",
+        "send the access token exactly as it was received";
+    TokenAlgorithm: "token.algorithm", None, "invalid_token", None, 401, Caller, Some("TokenSignatureInvalid"),
+        "the algorithm is the one bound to the key",
+        "send a token from the configured issuer";
+    TokenKey: "token.key", None, "invalid_token", None, 401, Caller, Some("TokenSignatureKeyNotFound"),
+        "the signing key is one of the issuer's",
+        "send a token from the configured issuer; if it rotated keys just now, try again";
+    TokenSignature: "token.signature", None, "invalid_token", None, 401, Caller, Some("TokenSignatureInvalid"),
+        "the signature is valid",
+        "send the token unaltered";
+    TokenIssuer: "token.issuer", None, "invalid_token", None, 401, Caller, Some("TokenIssuerNotAllowed"),
+        "the issuer is one that the API trusts",
+        "get the token from an issuer that the API trusts";
+    TokenType: "token.type", None, "invalid_token", None, 401, Caller, Some("TokenTypeNotAllowed"),
+        "the token is an access token",
+        "send an access token; ID tokens and assertions are for others";
+    TokenClaims: "token.claims", None, "invalid_token", None, 401, Caller, Some("TokenClaimNotFound"),
+        "the required claims are present and of the right type",
+        "send a token from the configured issuer";
+    TokenExpired: "token.not_expired", None, "invalid_token", None, 401, Caller, Some("TokenExpired"),
+        "the token has not expired",
+        "renew the token";
+    TokenNotBefore: "token.not_before", None, "invalid_token", None, 401, Operator, Some("TokenNotYetValid"),
+        "the token is valid already",
+        "check the clocks";
+    TokenLifetime: "token.lifetime", None, "invalid_token", None, 401, Operator, Some("TokenLifetimeNotAllowed"),
+        "the token's times and lifetime are sane",
+        "check the issuer's token lifetime and clock";
+    TokenAudience: "token.audience", None, "invalid_token", None, 401, Caller, Some("TokenAudienceNotAllowed"),
+        "the token was issued for this API",
+        "ask for a token for this API; from another API, exchange the token on behalf of the user";
+    TokenTenant: "token.tenant", None, "invalid_token", None, 401, ApiOwner, Some("TokenClaimValueNotAllowed"),
+        "the tenant is one that the API accepts",
+        "add the tenant to the contract, or sign in to an accepted one";
+    TokenBinding: "token.binding", None, "invalid_token", None, 401, Caller, Some("TokenClaimValueNotAllowed"),
+        "a sender-constrained token comes with its proof",
+        "send the proof of possession";
+    TokenClient: "token.client", None, "insufficient_scope", None, 403, ApiOwner, Some("TokenClaimValueNotAllowed"),
+        "the calling application is one that the API accepts",
+        "add the application to the contract";
+    TokenRevoked: "token.not_revoked", None, "invalid_token", None, 401, Caller, Some("TokenRevoked"),
+        "the token has not been cut off",
+        "sign in again";
+    RouteKnown: "route.known", None, "insufficient_scope", None, 403, ApiOwner, Some("OperationNotFound"),
+        "the route is part of the contract",
+        "add the route to the contract";
+    ScopeSufficient: "scope.sufficient", None, "insufficient_scope", None, 403, Caller, Some("TokenClaimValueNotAllowed"),
+        "the token has the scope that the route needs",
+        "ask for a token with the scope";
+    RoleSufficient: "role.sufficient", None, "insufficient_scope", None, 403, TenantAdmin, Some("TokenClaimValueNotAllowed"),
+        "the subject has the app role that the route needs",
+        "assign the app role";
+    UserRequired: "subject.user", None, "insufficient_scope", None, 403, Caller, Some("TokenClaimValueNotAllowed"),
+        "the route is called for a user",
+        "call on behalf of a user, not app-only";
+    AppOnlyRequired: "subject.app", None, "insufficient_scope", None, 403, Caller, Some("TokenClaimValueNotAllowed"),
+        "the route is called by an application itself",
+        "call with client credentials";
+    ContextSufficient: "context.sufficient", None, "insufficient_user_authentication", None, 401, Caller, Some("TokenClaimValueNotAllowed"),
+        "the user authenticated strongly enough",
+        "sign in again with the claims of the challenge";
+    KeysAvailable: "keys.available", None, "temporarily_unavailable", None, 503, Operator, Some("KeysUnavailable"),
+        "the issuer's keys are at hand",
+        "check that the API can reach the issuer's metadata and keys";
+}
+
+impl CheckId {
+    /// The check with this id.
+    pub fn named(id: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|c| c.entry().id == id)
+    }
+}
+
+impl fmt::Display for CheckId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.entry().id)
+    }
+}
+
+impl Serialize for CheckId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.entry().id)
+    }
+}
+
+impl<'de> Deserialize<'de> for CheckId {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let id = std::borrow::Cow::<str>::deserialize(from)?;
+        Self::named(&id).ok_or_else(|| serde::de::Error::custom(format!("no check has the id `{id}`")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CheckId;
+    use std::collections::HashSet;
+
+    #[test]
+    fn ids_are_unique_and_can_be_looked_up() {
+        let ids: HashSet<_> = CheckId::ALL.iter().map(|c| c.entry().id).collect();
+        assert_eq!(ids.len(), CheckId::ALL.len());
+        assert!(CheckId::ALL.iter().all(|c| CheckId::named(c.entry().id) == Some(*c)));
+    }
+
+    #[test]
+    fn every_refusal_that_asks_the_user_to_act_has_a_suberror() {
+        for check in CheckId::ALL.iter().map(|c| c.entry()) {
+            assert!(check.error != "interaction_required" || check.suberror.is_some(), "{}", check.id);
+        }
+    }
+}

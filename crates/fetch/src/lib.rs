@@ -1,0 +1,1 @@
+//! The one hardened outbound client, and the cache of key sets over it.

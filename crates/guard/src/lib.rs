@@ -1,0 +1,1 @@
+//! Validates what a resource API receives.

@@ -1,0 +1,1 @@
+//! Keys, JSON Web Signatures and key sets: strict, over aws-lc-rs.

@@ -1,0 +1,1 @@
+//! The protocol's words: forms, grants, errors, scopes, metadata, challenges.

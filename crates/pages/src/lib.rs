@@ -1,0 +1,1 @@
+//! What every page of deputize shares: layout, style, security headers, cross-site request protection.

@@ -1,0 +1,1 @@
+//! The database engine: a SQLite writer with group commit, readers in parallel, migrations.

@@ -1,0 +1,1 @@
+//! For tests only: a fixed clock, seeded randomness, test keys, a fake issuer.

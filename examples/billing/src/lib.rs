@@ -1,0 +1,1 @@
+//! An example API: Billing, which shows a user their own invoices.

@@ -1,0 +1,1 @@
+//! An example API: Orders, which calls Billing on behalf of its user.
