@@ -1,1 +1,21 @@
-//! The protocol's words: forms, grants, errors, scopes, metadata, challenges.
+//! The protocol's words: strict forms, scopes, errors, the `claims` parameter, challenges and metadata.
+//!
+//! Nothing here knows a directory, a key or a socket. The types are what the standards name; parsing is strict where an
+//! attacker could gain from leniency, and lenient where real clients need it (unknown parameters are ignored).
+#![warn(missing_docs)]
+
+pub mod challenge;
+mod claims_request;
+mod error;
+mod form;
+mod grant_type;
+pub mod metadata;
+mod scope;
+mod secret;
+
+pub use claims_request::{ClaimsRequest, RequestedClaim};
+pub use error::{ErrorBody, TokenResponse};
+pub use form::{Form, FormError, MAX_FORM_BYTES};
+pub use grant_type::{CLIENT_ASSERTION_JWT_BEARER, GrantType};
+pub use scope::{OIDC_SCOPES, Scopes};
+pub use secret::Secret;

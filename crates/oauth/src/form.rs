@@ -1,0 +1,205 @@
+//! Strict `application/x-www-form-urlencoded` decoding, for bodies and query strings alike.
+use thiserror::Error;
+
+/// The largest body or query that is decoded, in bytes.
+pub const MAX_FORM_BYTES: usize = 64 * 1024;
+const MAX_PARAMETERS: usize = 256;
+/// RFC 8707 and RFC 8693 allow these to be repeated.
+const REPEATABLE: [&str; 2] = ["resource", "audience"];
+/// May hold line breaks and tabs: it is JSON, and people pretty-print it.
+const MULTI_LINE: &str = "claims";
+
+/// Why a form was refused. Texts name parameters, never values.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum FormError {
+    /// A parameter stands twice (RFC 6749 section 3.2: must not be included more than once).
+    #[error("the parameter `{0}` is sent more than once; send it once")]
+    Duplicate(String),
+    /// The text is not form encoding, or not UTF-8.
+    #[error("the request is not form-encoded UTF-8 near `{0}`; percent-encode each name and value")]
+    Encoding(String),
+    /// A control character stands in a value.
+    #[error("the parameter `{0}` holds a control character; remove it")]
+    Control(String),
+    /// More parameters than any client sends.
+    #[error("the request has more than {MAX_PARAMETERS} parameters; send those that are needed")]
+    TooMany,
+    /// More bytes than any client sends.
+    #[error("the request is larger than {MAX_FORM_BYTES} bytes; send less")]
+    TooLarge,
+}
+
+/// Decoded parameters. Each stands once (except RFC 8707's `resource` and RFC 8693's `audience`); an empty value counts
+/// as absent (RFC 6749 section 3.1).
+///
+/// ```
+/// let form = oauth::Form::decode(b"grant_type=refresh_token&scope=a+b&state=").unwrap();
+/// assert_eq!(form.value("scope"), Some("a b"));
+/// assert_eq!(form.value("state"), None);
+/// assert!(oauth::Form::decode(b"scope=a&scope=b").is_err());
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Form {
+    pairs: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.pairs.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl Form {
+    /// Decodes a body or a query string.
+    ///
+    /// # Errors
+    /// If anything is duplicated, badly encoded, or too large.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormError> {
+        if bytes.len() > MAX_FORM_BYTES {
+            return Err(FormError::TooLarge);
+        }
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for piece in bytes.split(|b| *b == b'&').filter(|piece| !piece.is_empty()) {
+            if pairs.len() == MAX_PARAMETERS {
+                return Err(FormError::TooMany);
+            }
+            let mut halves = piece.splitn(2, |b| *b == b'=');
+            let name = percent_decode(halves.next().unwrap_or_default())
+                .filter(|name| !name.chars().any(char::is_control))
+                .ok_or_else(|| FormError::Encoding(excerpt(piece)))?;
+            let value = percent_decode(halves.next().unwrap_or_default())
+                .ok_or_else(|| FormError::Encoding(excerpt(name.as_bytes())))?;
+            let permitted = |c: char| !c.is_control() || (name == MULTI_LINE && matches!(c, '\t' | '\r' | '\n'));
+            if !value.chars().all(permitted) {
+                return Err(FormError::Control(excerpt(name.as_bytes())));
+            }
+            if !REPEATABLE.contains(&name.as_str()) && pairs.iter().any(|(known, _)| *known == name) {
+                return Err(FormError::Duplicate(excerpt(name.as_bytes())));
+            }
+            pairs.push((name, value));
+        }
+        Ok(Self { pairs })
+    }
+
+    /// The value of a parameter, unless it is absent or empty.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.values(name).next()
+    }
+
+    /// All values of a repeatable parameter, without empty ones.
+    pub fn values<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
+        self.pairs.iter().filter(move |(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the parameter stands in the request at all, even empty.
+    pub fn mentions(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(known, _)| known == name)
+    }
+
+    /// Every name and value, in the order sent.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// This form with one more parameter, for building requests.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.pairs.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The form as a body or query string.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in &self.pairs {
+            if !text.is_empty() {
+                text.push('&');
+            }
+            percent_encode(name, &mut text);
+            text.push('=');
+            percent_encode(value, &mut text);
+        }
+        text
+    }
+}
+
+/// What an error may show of a name: short, printable ASCII.
+fn excerpt(bytes: &[u8]) -> String {
+    bytes.iter().take(40).map(|b| if b.is_ascii_graphic() && *b != b'`' { char::from(*b) } else { '?' }).collect()
+}
+
+fn percent_decode(text: &[u8]) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.iter();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(*rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            plain => *plain,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn percent_encode(text: &str, into: &mut String) {
+    const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => into.push(char::from(byte)),
+            _ => {
+                into.push('%');
+                into.extend([usize::from(byte >> 4), usize::from(byte & 15)].map(|nibble| HEX.get(nibble).copied().unwrap_or('0')));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Form, FormError};
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_16_hostile_forms_are_refused() {
+        let refused = |body: &[u8]| Form::decode(body).expect_err("must be refused");
+        assert_eq!(refused(b"scope=a&scope=b"), FormError::Duplicate("scope".into()));
+        assert_eq!(refused(b"x=1&y=2&x=1"), FormError::Duplicate("x".into()), "unknown parameters too");
+        assert_eq!(refused(b"sc%6Fpe=a&scope=b"), FormError::Duplicate("scope".into()), "however they are spelled");
+        assert_eq!(refused(b"code=a%00b"), FormError::Control("code".into()));
+        assert_eq!(refused(b"code=a%0d%0aSet-Cookie:x"), FormError::Control("code".into()));
+        for bad in [&b"a=%ZZ"[..], b"a=%F", b"a=%", b"a=\xff", b"a=%FF", b"a=%C0%AF", b"a=%ED%A0%80"] {
+            assert!(matches!(refused(bad), FormError::Encoding(_)), "{bad:?}");
+        }
+        assert_eq!(refused(&vec![b'a'; 70_000]), FormError::TooLarge);
+        let many: Vec<u8> = (0..300).flat_map(|n| format!("p{n}=1&").into_bytes()).collect();
+        assert_eq!(refused(&many), FormError::TooMany);
+    }
+
+    #[test]
+    fn repeatable_parameters_may_repeat() {
+        let form = Form::decode(b"resource=a&resource=b").unwrap();
+        assert_eq!(form.values("resource").collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn the_debug_form_has_no_values() {
+        let form = Form::decode(b"client_secret=canary").unwrap();
+        assert!(!format!("{form:?}").contains("canary"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(values in proptest::collection::vec("[^\\p{Cc}]{1,20}", 1..8)) {
+            let form = values.iter().enumerate().fold(Form::default(), |form, (n, value)| form.with(&format!("p{n}"), value));
+            prop_assert_eq!(Form::decode(form.encode().as_bytes()), Ok(form));
+        }
+
+        #[test]
+        fn no_bytes_cause_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Form::decode(&bytes);
+        }
+    }
+}
