@@ -1,1 +1,60 @@
-fn main() {}
+//! Everything people run on this repository: `check`, `test`, `prove`, `bench`.
+//!
+//! ```text
+//! cargo xtask check                 rules of the workspace: arrows, licences, banned crates, versions, words
+//! cargo xtask test [--quick]        all of it, from formatting to real clients; --quick stops before the release build
+//! cargo xtask test --only STEP      one step of it
+//! cargo xtask prove [--only NAME]   the long forms of the proofs, in release builds
+//! cargo xtask bench [--only PART]   what a request costs, beside the floor and a peer measured in the same run
+//! ```
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a development tool: it measures time, reads the environment and prints"
+)]
+
+mod check;
+mod demo;
+mod install;
+mod prove;
+mod steps;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What went wrong, in words that say what to change.
+pub(crate) type Outcome<T = ()> = Result<T, String>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["check"] => check::run(),
+        ["test", options @ ..] => test::run(options),
+        ["prove", options @ ..] => prove::run(options),
+        _ => Err("say one of: check, test [--quick | --only STEP], prove [--only NAME]".to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            println!("\nerror: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The folder that holds the workspace.
+pub(crate) fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or(here.clone(), PathBuf::from)
+}
+
+/// The name after `--only`, where there is one.
+pub(crate) fn only<'a>(options: &[&'a str]) -> Outcome<Option<&'a str>> {
+    match options {
+        [] => Ok(None),
+        ["--only", name] => Ok(Some(name)),
+        _ => Err(format!("`{}` is not understood; say `--only NAME` or nothing", options.join(" "))),
+    }
+}

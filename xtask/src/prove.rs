@@ -1,0 +1,48 @@
+//! `cargo xtask prove`: the proofs in their long form, in release builds. The same tests run short in `xtask test`; a
+//! variable says how long here.
+
+use crate::steps::{self, Step, call, command, is_installed, printed};
+use crate::{Outcome, only};
+
+struct Proof {
+    name: &'static str,
+    package: &'static str,
+    /// The part of the tests' names that selects them.
+    tests: &'static str,
+    variable: (&'static str, &'static str),
+}
+
+const PROOFS: &[Proof] = &[
+    Proof {
+        name: "mutations",
+        package: "deputize-jose",
+        tests: "mutations",
+        variable: ("DEPUTIZE_MUTATIONS", "1000000"),
+    },
+    Proof { name: "kills", package: "deputize-store", tests: "kill", variable: ("DEPUTIZE_KILLS", "50") },
+    Proof { name: "single-use", package: "deputize-store", tests: "once", variable: ("DEPUTIZE_CODES", "1000") },
+];
+
+/// Runs every proof, or one.
+pub(crate) fn run(options: &[&str]) -> Outcome {
+    let steps: Vec<Step> = PROOFS.iter().map(|proof| Step::new(proof.name, || prove(proof))).collect();
+    steps::run("prove", &steps, only(options)?)
+}
+
+fn prove(proof: &'static Proof) -> Outcome {
+    let Proof { package, tests, variable: (variable, value), .. } = proof;
+    println!("{variable}={value}, tests of {package} whose name has `{tests}`");
+    let selected = ["--release", "-p", package, tests];
+    let mut command = if is_installed("cargo-nextest") {
+        // With no test selected nextest fails by itself.
+        command("cargo", &[&["nextest", "run", "--profile", "prove"], selected.as_slice()].concat())
+    } else {
+        let list = printed(command("cargo", &[&["test"], selected.as_slice(), &["--", "--list"]].concat()))?;
+        if !list.lines().any(|line| line.ends_with(": test")) {
+            return Err(format!("{package} has no test whose name has `{tests}`"));
+        }
+        command("cargo", &[&["test"], selected.as_slice()].concat())
+    };
+    command.env(variable, value);
+    call(command)
+}

@@ -1,0 +1,54 @@
+//! `cargo xtask test`: from formatting to unmodified clients against the release binary.
+
+use crate::steps::{self, Step, call, command, is_installed};
+use crate::{Outcome, check, demo::Demo, install, only, root};
+use std::process::Command;
+
+/// Runs every step, the quick ones, or one.
+pub(crate) fn run(options: &[&str]) -> Outcome {
+    let mut steps = vec![
+        Step::new("crates", install::crates),
+        Step::new("fmt", || call(command("cargo", &["fmt", "--all", "--check"]))),
+        Step::new("clippy", || {
+            call(command("cargo", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+        }),
+        Step::new("check", check::run),
+        Step::new("rust-tests", rust_tests),
+        Step::new("doc-tests", || call(command("cargo", &["test", "--quiet", "--doc", "--workspace"]))),
+    ];
+    if options == ["--quick"] {
+        return steps::run("test", &steps, None);
+    }
+    steps.push(Step::new("install", install::suites));
+    steps.push(Step::new("release", release));
+    steps.push(Step::new("e2e-python", || {
+        let mut suite = command(root().join(".venv/bin/python"), &["e2e/python/suite.py"]);
+        suite.env("PYTHONDONTWRITEBYTECODE", "1");
+        against_demo("python", suite, "REQUESTS_CA_BUNDLE")
+    }));
+    steps.push(Step::new("e2e-node", || {
+        against_demo("node", command("node", &["e2e/node/suite.mjs"]), "NODE_EXTRA_CA_CERTS")
+    }));
+    steps::run("test", &steps, only(options)?)
+}
+
+/// The binary that people run, as the suites and the benchmark want it.
+pub(crate) fn release() -> Outcome {
+    call(command("cargo", &["build", "--release", "-p", "deputize"]))
+}
+
+fn rust_tests() -> Outcome {
+    if is_installed("cargo-nextest") {
+        return call(command("cargo", &["nextest", "run", "--workspace", "--status-level", "fail"]));
+    }
+    call(command("cargo", &["test", "--quiet", "--workspace", "--lib", "--bins", "--tests"]))
+}
+
+/// Starts a demo of its own for the suite, tells it where, and ends the demo with it. The demo's authority is trusted by
+/// naming its CA file in the variable that the suite's libraries read: no certificate check is turned off.
+fn against_demo(name: &str, mut suite: Command, trust_variable: &str) -> Outcome {
+    let demo = Demo::start(name, &[])?;
+    suite.env(trust_variable, demo.text("/ca_file")?).env("DEPUTIZE_DEMO_ENV", &demo.env_file);
+    suite.env("DEPUTIZE_SCREENSHOTS", root().join("target/screenshots"));
+    call(suite).map_err(|reason| format!("{reason}\nthe demo's own output: {}", demo.log_file.display()))
+}
