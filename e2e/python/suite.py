@@ -1,0 +1,17 @@
+"""The end-to-end suite in Python: unmodified msal and azure-identity against `deputize demo`.
+
+    deputize demo --env FILE &
+    REQUESTS_CA_BUNDLE=<ca_file of FILE> DEPUTIZE_DEMO_ENV=FILE python e2e/python/suite.py [WORD...]
+
+With words, only the tests whose name has one of them are run. `cargo xtask test --only e2e-python` does all of this.
+"""
+
+import importlib
+import sys
+
+from runner import run
+
+for chapter in ("sign_in", "app_only", "on_behalf_of", "azure_credentials", "apis"):
+    importlib.import_module(chapter)
+
+sys.exit(run("e2e-python", sys.argv[1:]))
