@@ -5,7 +5,7 @@
 //! check to its OAuth error, its AADSTS code, its API Management reason and its HTTP status, for all surfaces.
 //!
 //! ```
-//! use decision::{CheckId, Fixer};
+//! use deputize_decision::{CheckId, Fixer};
 //! let entry = CheckId::ConsentGranted.entry();
 //! assert_eq!((entry.id, entry.aadsts, entry.error), ("consent.granted", Some(65001), "invalid_grant"));
 //! assert_eq!(entry.fixer, Fixer::TenantAdmin);
@@ -14,6 +14,7 @@
 
 mod catalogue;
 mod check;
+pub mod contract;
 mod time;
 
 pub use catalogue::{CheckId, Entry};

@@ -1,0 +1,365 @@
+//! A token's claims as the decision reads them: each is absent, malformed, or of its type.
+use crate::Timestamp;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+use std::marker::PhantomData;
+
+/// The greatest moment a claim may name: the end of the year 9999.
+const LAST_MOMENT: i64 = 253_402_300_799;
+/// The longest chain of actors that is read (RFC 8693 section 4.1 sets no limit; attackers do).
+const MAX_ACTORS: usize = 8;
+
+/// A claim as it was found. A wrong type is never taken for absence (CVE-2026-25537).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Claim<T> {
+    /// Not there.
+    #[default]
+    Absent,
+    /// There, and not of its type.
+    Malformed,
+    /// There.
+    Is(T),
+}
+
+impl<T> Claim<T> {
+    /// The value, if it is one.
+    pub fn value(&self) -> Option<&T> {
+        if let Self::Is(value) = self { Some(value) } else { None }
+    }
+
+    pub(super) fn state(&self) -> State {
+        match self {
+            Self::Absent => State::Absent,
+            Self::Malformed => State::Malformed,
+            Self::Is(_) => State::Sound,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Absent,
+    Malformed,
+    Sound,
+}
+
+/// The claims that a decision looks at. Others are skipped while reading.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Claims {
+    pub(super) iss: Claim<Box<str>>,
+    pub(super) sub: Claim<Box<str>>,
+    pub(super) aud: Claim<Audiences>,
+    pub(super) exp: Claim<Timestamp>,
+    pub(super) iat: Claim<Timestamp>,
+    pub(super) nbf: Claim<Timestamp>,
+    pub(super) tid: Claim<Box<str>>,
+    pub(super) oid: Claim<Box<str>>,
+    pub(super) azp: Claim<Box<str>>,
+    pub(super) appid: Claim<Box<str>>,
+    pub(super) client_id: Claim<Box<str>>,
+    pub(super) scp: Claim<Box<str>>,
+    pub(super) scope: Claim<Box<str>>,
+    pub(super) roles: Claim<Vec<Box<str>>>,
+    pub(super) acrs: Claim<Vec<Box<str>>>,
+    pub(super) idtyp: Claim<Box<str>>,
+    pub(super) ver: Claim<Box<str>>,
+    pub(super) jti: Claim<Box<str>>,
+    pub(super) uti: Claim<Box<str>>,
+    pub(super) act: Claim<Actors>,
+    pub(super) cnf: Mark,
+    pub(super) nonce: Mark,
+    pub(super) events: Mark,
+    pub(super) token_introspection: Mark,
+    pub(super) at_hash: Mark,
+    pub(super) c_hash: Mark,
+    name: Claim<Box<str>>,
+    preferred_username: Claim<Box<str>>,
+}
+
+/// On whose authority a token speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubjectKind {
+    /// A user's, through an application.
+    User,
+    /// An application's own.
+    App,
+}
+
+impl Claims {
+    /// `iss`.
+    pub fn issuer(&self) -> Option<&str> {
+        text(&self.iss)
+    }
+
+    /// `sub`.
+    pub fn subject(&self) -> Option<&str> {
+        text(&self.sub)
+    }
+
+    /// `aud`, as one or several.
+    pub fn audiences(&self) -> impl Iterator<Item = &str> {
+        self.aud.value().into_iter().flat_map(|all| all.0.iter()).map(AsRef::as_ref)
+    }
+
+    /// `exp`, in whole seconds.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.exp.value().copied()
+    }
+
+    /// `iat`, in whole seconds.
+    pub fn issued_at(&self) -> Option<Timestamp> {
+        self.iat.value().copied()
+    }
+
+    /// `nbf`, in whole seconds.
+    pub fn not_before(&self) -> Option<Timestamp> {
+        self.nbf.value().copied()
+    }
+
+    /// `tid`.
+    pub fn tenant(&self) -> Option<&str> {
+        text(&self.tid)
+    }
+
+    /// `oid`.
+    pub fn object_id(&self) -> Option<&str> {
+        text(&self.oid)
+    }
+
+    /// The application that calls: `azp` (v2), `appid` (v1) or `client_id` (RFC 9068).
+    pub fn client(&self) -> Option<&str> {
+        text(&self.azp).or_else(|| text(&self.appid)).or_else(|| text(&self.client_id))
+    }
+
+    /// The delegated scopes, of `scp` or else `scope`.
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        text(&self.scp).or_else(|| text(&self.scope)).unwrap_or_default().split(' ').filter(|s| !s.is_empty())
+    }
+
+    /// `roles`: the user's app roles, or the application's.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        self.roles.value().into_iter().flatten().map(AsRef::as_ref)
+    }
+
+    /// `acrs`: the authentication contexts that the user satisfied.
+    pub fn acrs(&self) -> impl Iterator<Item = &str> {
+        self.acrs.value().into_iter().flatten().map(AsRef::as_ref)
+    }
+
+    /// The token's id: `jti`, or Entra's `uti`.
+    pub fn token_id(&self) -> Option<&str> {
+        text(&self.jti).or_else(|| text(&self.uti))
+    }
+
+    /// `ver`.
+    pub fn version(&self) -> Option<&str> {
+        text(&self.ver)
+    }
+
+    /// `name`, for display and never for a decision.
+    pub fn display_name(&self) -> Option<&str> {
+        text(&self.name).or_else(|| text(&self.preferred_username))
+    }
+
+    /// The `sub` of each actor of the `act` chain, the present one first (RFC 8693 section 4.1).
+    pub fn actors(&self) -> impl Iterator<Item = &str> {
+        self.act.value().into_iter().flat_map(|chain| chain.0.iter()).map(AsRef::as_ref)
+    }
+
+    /// On whose authority the token speaks: `idtyp` where it is present; else, as foreign issuers need, a token with
+    /// scopes is a user's (Entra), and one whose `sub` is its own `client_id` an application's (RFC 9068 section 5).
+    pub fn subject_kind(&self) -> Option<SubjectKind> {
+        match (text(&self.idtyp), self.idtyp.state()) {
+            (Some("user"), _) => Some(SubjectKind::User),
+            (Some("app"), _) => Some(SubjectKind::App),
+            (None, State::Absent) => match (self.client_id.value(), self.sub.value()) {
+                (Some(client), Some(sub)) if self.ver.value().is_none() => {
+                    Some(if client == sub { SubjectKind::App } else { SubjectKind::User })
+                }
+                _ if self.scopes().next().is_some() => Some(SubjectKind::User),
+                _ if self.roles().next().is_some() => Some(SubjectKind::App),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// About how many bytes this takes on the heap.
+    pub fn weight(&self) -> usize {
+        let texts = [
+            &self.iss,
+            &self.sub,
+            &self.tid,
+            &self.oid,
+            &self.azp,
+            &self.appid,
+            &self.client_id,
+            &self.scp,
+            &self.scope,
+            &self.idtyp,
+            &self.ver,
+            &self.jti,
+            &self.uti,
+            &self.name,
+            &self.preferred_username,
+        ];
+        let lists = self.audiences().chain(self.roles()).chain(self.acrs()).chain(self.actors());
+        let listed: usize = lists.map(|s| s.len() + size_of::<Box<str>>() + 16).sum();
+        size_of::<Self>() + listed + texts.iter().filter_map(|c| c.value()).map(|s| s.len() + 16).sum::<usize>()
+    }
+}
+
+fn text(claim: &Claim<Box<str>>) -> Option<&str> {
+    claim.value().map(AsRef::as_ref)
+}
+
+/// `aud`: one string or a non-empty list of strings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Audiences(pub(super) Vec<Box<str>>);
+
+/// The `sub`s of an `act` chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Actors(Vec<Box<str>>);
+
+/// Whether a claim is there in any form, `null` included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark(pub(super) bool);
+
+impl<'de> Deserialize<'de> for Mark {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(from).map(|_| Self(true))
+    }
+}
+
+/// The JSON forms that a type of claim can have; every other form is malformed.
+trait Shape: Sized {
+    fn text(_: &str) -> Option<Self> {
+        None
+    }
+    fn seconds(_: i64) -> Option<Self> {
+        None
+    }
+    fn list(_: Vec<Box<str>>) -> Option<Self> {
+        None
+    }
+    fn actors(_: Vec<Box<str>>) -> Option<Self> {
+        None
+    }
+}
+
+fn sound(text: &str) -> Option<Box<str>> {
+    (!text.is_empty() && !text.chars().any(char::is_control)).then(|| text.into())
+}
+
+impl Shape for Box<str> {
+    fn text(text: &str) -> Option<Self> {
+        sound(text)
+    }
+}
+
+impl Shape for Timestamp {
+    fn seconds(seconds: i64) -> Option<Self> {
+        (0..=LAST_MOMENT).contains(&seconds).then_some(Self(seconds))
+    }
+}
+
+impl Shape for Vec<Box<str>> {
+    fn list(list: Self) -> Option<Self> {
+        Some(list)
+    }
+}
+
+impl Shape for Audiences {
+    fn text(text: &str) -> Option<Self> {
+        sound(text).map(|one| Self(vec![one]))
+    }
+    fn list(list: Vec<Box<str>>) -> Option<Self> {
+        (!list.is_empty()).then_some(Self(list))
+    }
+}
+
+impl Shape for Actors {
+    fn actors(chain: Vec<Box<str>>) -> Option<Self> {
+        (chain.len() <= MAX_ACTORS).then_some(Self(chain))
+    }
+}
+
+impl<'de, T: Shape> Deserialize<'de> for Claim<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Reader(PhantomData))
+    }
+}
+
+struct Reader<T>(PhantomData<T>);
+
+impl<T: Shape> Reader<T> {
+    fn found<E>(value: Option<T>) -> Result<Claim<T>, E> {
+        Ok(value.map_or(Claim::Malformed, Claim::Is))
+    }
+}
+
+impl<'de, T: Shape> Visitor<'de> for Reader<T> {
+    type Value = Claim<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a claim")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Claim<T>, E> {
+        Self::found(T::text(text))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Claim<T>, E> {
+        Self::found(T::seconds(number))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Claim<T>, E> {
+        Self::found(i64::try_from(number).ok().and_then(T::seconds))
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "the range is checked first")]
+    fn visit_f64<E>(self, number: f64) -> Result<Claim<T>, E> {
+        // Fractions and exponents are legal (RFC 7519 section 2); whole seconds are compared.
+        let whole = number.floor();
+        Self::found((0.0..=LAST_MOMENT as f64).contains(&whole).then_some(whole as i64).and_then(T::seconds))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Claim<T>, E> {
+        Ok(Claim::Malformed)
+    }
+
+    fn visit_unit<E>(self) -> Result<Claim<T>, E> {
+        Ok(Claim::Malformed)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Claim<T>, A::Error> {
+        let (mut list, mut good) = (Vec::new(), true);
+        while let Some(item) = items.next_element::<Claim<Box<str>>>()? {
+            match item {
+                Claim::Is(text) => list.push(text),
+                _ => good = false,
+            }
+        }
+        Self::found(good.then_some(list).and_then(T::list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Claim<T>, A::Error> {
+        let (mut subject, mut before) = (Claim::<Box<str>>::Absent, Claim::<Actors>::Absent);
+        // Depth is bounded by the strict reader's limit on nesting, which runs over every signed payload.
+        while let Some(name) = members.next_key::<std::borrow::Cow<'de, str>>()? {
+            match name.as_ref() {
+                "sub" => subject = members.next_value()?,
+                "act" => before = members.next_value()?,
+                _ => drop(members.next_value::<IgnoredAny>()?),
+            }
+        }
+        let chain = match (subject, before) {
+            (Claim::Is(sub), Claim::Absent) => Some(vec![sub]),
+            (Claim::Is(sub), Claim::Is(Actors(rest))) => Some(std::iter::once(sub).chain(rest).collect()),
+            _ => None,
+        };
+        Self::found(chain.and_then(T::actors))
+    }
+}
