@@ -1,0 +1,49 @@
+//! Where an authority is.
+use oauth::metadata::Metadata;
+
+/// The addresses of one authority, for one tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// The token endpoint.
+    pub token: String,
+    /// The authorization endpoint, for [`crate::Client::authorization_code_url`].
+    pub authorization: Option<String>,
+    /// The issuer: what `iss` must be in ID tokens and authorization responses.
+    pub issuer: Option<String>,
+    /// Whether the authority promises `iss` in authorization responses (RFC 9207): then an answer without it is refused.
+    pub promises_iss: bool,
+}
+
+impl Endpoints {
+    /// Microsoft Entra ID's layout, ours too: `authority` is `https://HOST/TENANT`. Nothing is fetched.
+    pub fn entra(authority: &str) -> Self {
+        let authority = authority.trim_end_matches('/');
+        Self {
+            token: format!("{authority}/oauth2/v2.0/token"),
+            authorization: Some(format!("{authority}/oauth2/v2.0/authorize")),
+            issuer: Some(format!("{authority}/v2.0")),
+            promises_iss: false,
+        }
+    }
+
+    /// A token endpoint and nothing else: enough for every grant but the authorization code.
+    pub fn token_endpoint(url: impl Into<String>) -> Self {
+        Self { token: url.into(), authorization: None, issuer: None, promises_iss: false }
+    }
+
+    /// What a metadata document says (RFC 8414); `None` without a token endpoint. Whoever fetched it has compared its
+    /// issuer with the one that was meant.
+    pub fn from_metadata(metadata: &Metadata) -> Option<Self> {
+        Some(Self {
+            token: metadata.token_endpoint.clone()?,
+            authorization: metadata.authorization_endpoint.clone(),
+            issuer: Some(metadata.issuer.clone()),
+            promises_iss: metadata.authorization_response_iss_parameter_supported == Some(true),
+        })
+    }
+
+    /// What keys are made of: the issuer where known, so that aliases of one token endpoint do not share by accident.
+    pub(crate) fn identity(&self) -> &str {
+        self.issuer.as_deref().unwrap_or(&self.token)
+    }
+}

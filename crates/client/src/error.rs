@@ -1,0 +1,83 @@
+//! Why no token came, sorted by who can do something about it.
+use crate::{IdentityError, TransportError};
+use oauth::ErrorBody;
+
+/// Why no token came. Cloneable, because everyone who waited for the same request is told the same.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The authority wants more from the user (RFC 9470 in spirit; Entra's `interaction_required` with `claims`). A middle tier
+    /// hands `claims` to its own caller, in a 401: `guard::Refused::from_claims_challenge`.
+    #[error("the authority wants more from the user: {}", .body.error_description)]
+    ClaimsChallenge {
+        /// What to ask for, as JSON: the `claims` parameter of the user's next sign-in.
+        claims: String,
+        /// All that the authority said.
+        body: Box<ErrorBody>,
+    },
+    /// Somebody has to consent first: the user, or an administrator.
+    #[error("consent is missing: {}", .body.error_description)]
+    Consent {
+        /// All that the authority said; `deputize_hint` names the missing grant.
+        body: Box<ErrorBody>,
+    },
+    /// The authority refuses, for another reason (RFC 6749 section 5.2).
+    #[error("the authority refuses with `{}`: {}", .body.error, .body.error_description)]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// All that the authority said.
+        body: Box<ErrorBody>,
+    },
+    /// An API that was called with a token wants a stronger one (401 with `insufficient_claims`). Ask again with these
+    /// `claims`; if that gives [`Error::ClaimsChallenge`], the user must act.
+    #[error("the API that was called wants a stronger token; ask for one with the `claims` of its challenge")]
+    Challenged {
+        /// What to ask for, as JSON.
+        claims: String,
+    },
+    /// No answer from the authority.
+    #[error("the authority cannot be reached: {0}; check its address, its certificate and the network")]
+    Unreachable(#[from] TransportError),
+    /// The authority answered, but not as a token endpoint does.
+    #[error("the authority's answer is of no use: {0}")]
+    Answer(&'static str),
+    /// The request cannot be sent as asked.
+    #[error("{0}")]
+    Request(&'static str),
+    /// The browser came back with something that is not the answer to our question (RFC 6749 section 10.12, RFC 9207).
+    #[error("this is not the answer to the sign-in that was begun here: {0}; begin again")]
+    NotOurs(&'static str),
+    /// The ID token does not hold.
+    #[error("the ID token is refused: {0}")]
+    Identity(#[from] IdentityError),
+}
+
+impl Error {
+    /// Sorts a refusal. `claims` wins over consent: without them the user could not act at all.
+    pub(crate) fn refused(status: u16, body: ErrorBody) -> Self {
+        let body = Box::new(body);
+        let consent = body.suberror.as_deref() == Some("consent_required")
+            || body.error == "consent_required"
+            || body.error_codes.iter().any(|code| matches!(code, 65001 | 90094));
+        match &body.claims {
+            Some(claims) if oauth::ClaimsRequest::parse(claims).is_some() => {
+                Self::ClaimsChallenge { claims: claims.clone(), body }
+            }
+            _ if consent => Self::Consent { body },
+            _ => Self::Refused { status, body },
+        }
+    }
+
+    /// What the authority said, where it said something.
+    pub fn body(&self) -> Option<&ErrorBody> {
+        match self {
+            Self::ClaimsChallenge { body, .. } | Self::Consent { body } | Self::Refused { body, .. } => Some(body),
+            Self::Challenged { .. }
+            | Self::Unreachable(_)
+            | Self::Answer(_)
+            | Self::Request(_)
+            | Self::NotOurs(_)
+            | Self::Identity(_) => None,
+        }
+    }
+}

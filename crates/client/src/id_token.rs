@@ -1,0 +1,115 @@
+//! Who signed in, as the authority vouches for it (OpenID Connect Core section 3.1.3.7).
+use crate::Error;
+use crate::authorization::same;
+use crate::client::Inner;
+use decision::Timestamp;
+use jose::{KeySet, Token, VerifyingKey};
+use oauth::Secret;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// Clocks may differ by so many seconds.
+const SKEW: i64 = 60;
+
+/// The keys that ID tokens are verified with.
+pub enum IdentityKeys {
+    /// None: an ID token that arrives is refused.
+    None,
+    /// These, for good.
+    Static(KeySet),
+}
+
+impl IdentityKeys {
+    async fn find(&self, _issuer: &str, kid: &str) -> Result<Arc<VerifyingKey>, IdentityError> {
+        match self {
+            Self::None => Err(IdentityError::NoKeys),
+            Self::Static(keys) => keys.find(kid).cloned().ok_or(IdentityError::Signature),
+        }
+    }
+}
+
+impl From<KeySet> for IdentityKeys {
+    fn from(keys: KeySet) -> Self {
+        Self::Static(keys)
+    }
+}
+
+/// Why an ID token does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// The client was built without keys, or without an issuer.
+    #[error("the client has no keys or no issuer to verify it with; build it with `identity_keys` and full endpoints")]
+    NoKeys,
+    /// It is not a token, or signed by nobody we know.
+    #[error("it is not signed by a key of the authority")]
+    Signature,
+    /// It is a token of another kind.
+    #[error("it is not an ID token")]
+    Kind,
+    /// It comes from elsewhere.
+    #[error("its `iss` is not the authority")]
+    Issuer,
+    /// It is for another client.
+    #[error("its `aud` is not this client")]
+    Audience,
+    /// It has ended, has not begun, or states no times.
+    #[error("it is not valid now; check the clock")]
+    Time,
+    /// It belongs to another sign-in.
+    #[error("its `nonce` is not the one that was sent")]
+    Nonce,
+}
+
+impl Inner {
+    pub(crate) async fn verify_identity(
+        &self,
+        id_token: &Secret,
+        nonce: &Secret,
+        now: Timestamp,
+    ) -> Result<Map<String, Value>, Error> {
+        let issuer = self.endpoints.issuer.as_deref().ok_or(IdentityError::NoKeys)?;
+        let token = Token::parse(id_token.expose()).map_err(|_| IdentityError::Signature)?;
+        let kid = token.header().kid.as_deref().ok_or(IdentityError::Signature)?;
+        let key = self.identity_keys.find(issuer, kid).await?;
+        let verified = token.verify(&key).map_err(|_| IdentityError::Signature)?;
+        let claims = verified.map().map_err(|_| IdentityError::Signature)?;
+        judge(&claims, issuer, &self.client_id, nonce, now)?;
+        Ok(claims)
+    }
+}
+
+/// The rules, over claims whose signature holds.
+fn judge(
+    claims: &Map<String, Value>,
+    issuer: &str,
+    client_id: &str,
+    nonce: &Secret,
+    now: Timestamp,
+) -> Result<(), IdentityError> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let time = |name: &str| claims.get(name).and_then(Value::as_i64).map(Timestamp);
+    // An access token carries these; it must not pass for a sign-in.
+    if claims.contains_key("scp") || claims.contains_key("idtyp") {
+        return Err(IdentityError::Kind);
+    }
+    if text("iss") != Some(issuer) {
+        return Err(IdentityError::Issuer);
+    }
+    let audience = match claims.get("aud") {
+        Some(Value::Array(several)) if several.len() == 1 => several.first().and_then(Value::as_str),
+        Some(one) => one.as_str(),
+        None => None,
+    };
+    if audience != Some(client_id) {
+        return Err(IdentityError::Audience);
+    }
+    let ends = time("exp").ok_or(IdentityError::Time)?;
+    let begins = time("nbf").or(time("iat")).ok_or(IdentityError::Time)?;
+    if now >= ends.plus(SKEW) || now < begins.plus(-SKEW) {
+        return Err(IdentityError::Time);
+    }
+    if text("nonce").is_none_or(|found| !same(found, nonce.expose())) {
+        return Err(IdentityError::Nonce);
+    }
+    Ok(())
+}

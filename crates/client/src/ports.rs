@@ -1,0 +1,29 @@
+//! What a client needs from outside: a network and randomness. (Its clock is `decision::Clock`.)
+use std::future::Future;
+use std::pin::Pin;
+
+/// A request on its way; what [`Transport::send`] returns.
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<http::Response<Vec<u8>>, TransportError>> + Send + 'a>>;
+
+/// Sends one HTTP request and reads the whole answer. Bounds on time, size and reachable addresses are its business.
+pub trait Transport: Send + Sync {
+    /// Sends the request; any answer with a status is a success here.
+    fn send(&self, request: http::Request<Vec<u8>>) -> Sending<'_>;
+}
+
+/// No answer came: the reason for a log, without anything secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TransportError(pub String);
+
+/// Where unpredictable bytes come from: `state`, `nonce`, PKCE verifiers, ids of client assertions.
+pub trait Random: Send + Sync {
+    /// Fills all of `bytes`.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+impl<F: Fn(&mut [u8]) + Send + Sync> Random for F {
+    fn fill(&self, bytes: &mut [u8]) {
+        self(bytes);
+    }
+}
