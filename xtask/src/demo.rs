@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -16,14 +16,29 @@ const LONGEST_STOP: Duration = Duration::from_secs(5);
 /// A demo with its own data folder below `target/demo/NAME`.
 pub(crate) struct Demo {
     child: Child,
-    env: Value,
+    pub(crate) env: Value,
+    /// Where a demo for load listens without TLS.
+    pub(crate) plain_port: u16,
     pub(crate) env_file: PathBuf,
     pub(crate) log_file: PathBuf,
 }
 
 impl Demo {
     /// Starts the release binary on an empty store and waits until its three servers accept connections.
-    pub(crate) fn start(name: &str, more_options: &[&str]) -> Outcome<Self> {
+    pub(crate) fn start(name: &str) -> Outcome<Self> {
+        let first = free_ports()?;
+        Self::spawn(name, command(binary(), &["demo", "--port", &first.to_string()]), first)
+    }
+
+    /// The same for the benchmark: on the first core alone, with a plaintext loopback listener beside the others.
+    pub(crate) fn start_for_load(name: &str) -> Outcome<Self> {
+        let first = free_ports()?;
+        let mut demo = command("taskset", &["-c", "0"]);
+        demo.arg(binary()).args(["demo", "--port", &first.to_string(), "--plain-port", &(first + 3).to_string()]);
+        Self::spawn(name, demo, first)
+    }
+
+    fn spawn(name: &str, mut demo: Command, first_port: u16) -> Outcome<Self> {
         let folder = root().join("target/demo").join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder).map_err(|error| format!("cannot empty {}: {error}", folder.display()))?;
@@ -32,14 +47,18 @@ impl Demo {
         let (env_file, log_file) = (folder.join("env.json"), folder.join("demo.log"));
         let log = File::create(&log_file).map_err(|error| format!("cannot write {}: {error}", log_file.display()))?;
         let errors = log.try_clone().map_err(|error| error.to_string())?;
-        let mut demo = command(root().join("target/release/deputize"), &["demo", "--port", &free_ports()?.to_string()]);
-        demo.arg("--env").arg(&env_file).arg("--data").arg(folder.join("data")).args(more_options);
-        let child = demo.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().map_err(|error| {
-            format!("target/release/deputize could not be started: {error}\nhint: cargo build --release")
+        demo.arg("--env").arg(&env_file).arg("--data").arg(folder.join("data"));
+        demo.stdin(Stdio::null()).stdout(log).stderr(errors);
+        let child = demo.spawn().map_err(|error| {
+            format!("the demo could not be started: {error}\nhint: cargo build --release -p deputize")
         })?;
-        let mut demo = Self { child, env: Value::Null, env_file, log_file };
+        let mut demo = Self { child, env: Value::Null, plain_port: first_port + 3, env_file, log_file };
         demo.wait_until_up()?;
         Ok(demo)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// A member of the file that the demo wrote, by JSON pointer.
@@ -57,7 +76,7 @@ impl Demo {
             if began.elapsed() > LONGEST_START {
                 return Err(format!("the demo was not up after {LONGEST_START:?}:\n{}", self.last_words()));
             }
-            sleep(Duration::from_millis(20));
+            sleep(Duration::from_millis(2));
         }
         Ok(())
     }
@@ -94,6 +113,11 @@ impl Drop for Demo {
             println!("the demo (process {}) could not be ended", self.child.id());
         }
     }
+}
+
+/// The program that people run.
+pub(crate) fn binary() -> PathBuf {
+    root().join("target/release/deputize")
 }
 
 /// The first of four free ports in a row: the demo takes them for the authority, Orders and Billing; the benchmark adds one.

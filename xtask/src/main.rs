@@ -13,6 +13,7 @@
     reason = "a development tool: it measures time, reads the environment and prints"
 )]
 
+mod bench;
 mod check;
 mod demo;
 mod install;
@@ -20,8 +21,13 @@ mod prove;
 mod steps;
 mod test;
 
+use mimalloc::MiMalloc;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// The allocator of the product, so that the floor measured here is its floor.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What went wrong, in words that say what to change.
 pub(crate) type Outcome<T = ()> = Result<T, String>;
@@ -33,7 +39,11 @@ fn main() -> ExitCode {
         ["check"] => check::run(),
         ["test", options @ ..] => test::run(options),
         ["prove", options @ ..] => prove::run(options),
-        _ => Err("say one of: check, test [--quick | --only STEP], prove [--only NAME]".to_owned()),
+        ["bench", options @ ..] => bench::run(options),
+        ["bench-answer", port] => bench::answer(port),
+        _ => {
+            Err("say one of: check, test [--quick | --only STEP], prove [--only NAME], bench [--only PART]".to_owned())
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -47,7 +47,7 @@ fn rust_tests() -> Outcome {
 /// Starts a demo of its own for the suite, tells it where, and ends the demo with it. The demo's authority is trusted by
 /// naming its CA file in the variable that the suite's libraries read: no certificate check is turned off.
 fn against_demo(name: &str, mut suite: Command, trust_variable: &str) -> Outcome {
-    let demo = Demo::start(name, &[])?;
+    let demo = Demo::start(name)?;
     suite.env(trust_variable, demo.text("/ca_file")?).env("DEPUTIZE_DEMO_ENV", &demo.env_file);
     suite.env("DEPUTIZE_SCREENSHOTS", root().join("target/screenshots"));
     call(suite).map_err(|reason| format!("{reason}\nthe demo's own output: {}", demo.log_file.display()))

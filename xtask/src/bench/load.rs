@@ -1,0 +1,105 @@
+//! Load from the second core against a server on the first, and what the server's process spent on it.
+
+use crate::steps::{command, printed};
+use crate::{Outcome, root};
+use std::fs;
+
+const WARM: &str = "-d2s";
+const MEASURED: &str = "-d5s";
+const CONNECTIONS: &str = "-c16";
+
+/// Sends the bodies in turn. wrk calls `init` once and `request` for each request.
+const SCRIPT: &str = r#"
+local requests, turn = {}, 0
+function init()
+  local headers = { ["Content-Type"] = "application/x-www-form-urlencoded" }
+  for body in io.lines(os.getenv("DEPUTIZE_BODIES")) do
+    requests[#requests + 1] = wrk.format("POST", nil, headers, body)
+  end
+end
+function request()
+  turn = turn % #requests + 1
+  return requests[turn]
+end
+"#;
+
+/// What one run of load showed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Figures {
+    /// User and system time of the process, in microseconds a request.
+    pub(crate) cpu: f64,
+    pub(crate) per_second: f64,
+    pub(crate) p50: String,
+    pub(crate) p99: String,
+    pub(crate) resident: f64,
+}
+
+/// Warms the server and measures it; any answer but 2xx is an error.
+pub(crate) fn drive(pid: u32, url: &str, bodies: &[String]) -> Outcome<Figures> {
+    let folder = root().join("target/bench");
+    let (script, bodies_file) = (folder.join("post.lua"), folder.join("bodies.txt"));
+    let written = fs::create_dir_all(&folder)
+        .and_then(|()| fs::write(&script, SCRIPT))
+        .and_then(|()| fs::write(&bodies_file, bodies.join("\n")));
+    written.map_err(|error| format!("cannot write below {}: {error}", folder.display()))?;
+    let wrk = |duration: &str| {
+        let mut wrk = command("taskset", &["-c", "1", "wrk", "-t1", CONNECTIONS, duration, "--latency", "-s"]);
+        wrk.arg(&script).arg(url).env("DEPUTIZE_BODIES", &bodies_file);
+        printed(wrk)
+    };
+    wrk(WARM)?;
+    let before = cpu_micros(pid)?;
+    let said = wrk(MEASURED)?;
+    let spent = cpu_micros(pid)? - before;
+    let figures = read(&said, spent).ok_or_else(|| format!("wrk said what cannot be read:\n{said}"))?;
+    if said.contains("Non-2xx") || said.contains("Socket errors") {
+        return Err(format!("not every request to {url} was answered well:\n{said}"));
+    }
+    Ok(Figures { resident: resident_mib(pid)?, ..figures })
+}
+
+fn read(said: &str, spent: f64) -> Option<Figures> {
+    let line = |wanted: &str| said.lines().map(str::trim).find(|line| line.contains(wanted));
+    let last = |wanted: &str| line(wanted)?.split_whitespace().last();
+    let requests: f64 = line("requests in")?.split_whitespace().next()?.parse().ok()?;
+    Some(Figures {
+        cpu: spent / requests,
+        per_second: last("Requests/sec:")?.parse().ok()?,
+        p50: last("50%")?.to_owned(),
+        p99: last("99%")?.to_owned(),
+        resident: 0.0,
+    })
+}
+
+/// User and system time of a process since it began.
+fn cpu_micros(pid: u32) -> Outcome<f64> {
+    let per_second: f64 = printed(command("getconf", &["CLK_TCK"]))?.trim().parse().map_err(|_| "getconf failed")?;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|_| format!("process {pid} is gone"))?;
+    // The name in brackets may hold spaces, so the fields are counted from its end: utime and stime are the 12th and 13th.
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+    Ok(ticks.sum::<f64>() / per_second * 1e6)
+}
+
+/// Resident memory of a process, in MiB.
+pub(crate) fn resident_mib(pid: u32) -> Outcome<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| format!("process {pid} is gone"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()).and_then(|number| number.parse::<f64>().ok());
+    kib.map(|kib| kib / 1024.0).ok_or_else(|| format!("/proc/{pid}/status has no VmRSS"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+
+    #[test]
+    fn what_wrk_says_is_read() {
+        let said = "  Latency Distribution\n     50%  610.00us\n     75%    1.1ms\n     90%    2ms\n     99%    3.02ms\n  \
+                    10000 requests in 5.00s, 4MB read\nRequests/sec:   2000.00\nTransfer/sec:  0.8MB\n";
+        let figures = read(said, 5e6).unwrap();
+        assert!((figures.cpu - 500.0).abs() < 1e-9 && (figures.per_second - 2000.0).abs() < 1e-9, "{figures:?}");
+        assert_eq!((figures.p50.as_str(), figures.p99.as_str()), ("610.00us", "3.02ms"));
+        assert!(read("unable to connect", 1.0).is_none());
+    }
+}
