@@ -1,8 +1,8 @@
 //! One application at one authority.
 use crate::credential::Credential;
-use crate::id_token::IdentityKeys;
 use crate::{CertificateError, Endpoints, Random, TokenCache, Transport};
 use decision::Clock;
+use fetch::IssuerKeys;
 use oauth::Secret;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(crate) struct Inner {
     pub(crate) credential: Credential,
     /// Which credential it is, for cache keys.
     pub(crate) credential_id: String,
-    pub(crate) identity_keys: IdentityKeys,
+    pub(crate) identity_keys: Option<Arc<IssuerKeys>>,
     pub(crate) cache: Arc<TokenCache>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -34,7 +34,7 @@ impl Client {
             endpoints,
             client_id: client_id.into(),
             credential: Credential::None,
-            identity_keys: IdentityKeys::None,
+            identity_keys: None,
             cache: None,
         }
     }
@@ -66,7 +66,7 @@ pub struct ClientBuilder {
     endpoints: Endpoints,
     client_id: String,
     credential: Credential,
-    identity_keys: IdentityKeys,
+    identity_keys: Option<Arc<IssuerKeys>>,
     cache: Option<Arc<TokenCache>>,
 }
 
@@ -84,8 +84,8 @@ impl ClientBuilder {
     }
 
     /// Verifies ID tokens with these keys; without keys, an ID token that arrives is refused.
-    pub fn identity_keys(mut self, keys: impl Into<IdentityKeys>) -> Self {
-        self.identity_keys = keys.into();
+    pub fn identity_keys(mut self, keys: Arc<IssuerKeys>) -> Self {
+        self.identity_keys = Some(keys);
         self
     }
 

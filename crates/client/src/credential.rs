@@ -13,7 +13,7 @@ pub(crate) enum Credential {
     None,
     Secret(Secret),
     Certificate {
-        key: jose::SigningKey,
+        key: Box<jose::SigningKey>,
         certificate: Arc<Certificate>,
     },
 }
@@ -40,7 +40,7 @@ impl Credential {
         if !holds {
             return Err(CertificateError::AnotherKey);
         }
-        Ok(Self::Certificate { key, certificate })
+        Ok(Self::Certificate { key: Box::new(key), certificate })
     }
 
     /// Names the credential without giving it away: two clients with the same id but other credentials share nothing.

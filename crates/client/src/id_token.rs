@@ -3,36 +3,13 @@ use crate::Error;
 use crate::authorization::same;
 use crate::client::Inner;
 use decision::Timestamp;
-use jose::{KeySet, Token, VerifyingKey};
+use fetch::Lookup;
+use jose::Token;
 use oauth::Secret;
 use serde_json::{Map, Value};
-use std::sync::Arc;
 
 /// Clocks may differ by so many seconds.
 const SKEW: i64 = 60;
-
-/// The keys that ID tokens are verified with.
-pub enum IdentityKeys {
-    /// None: an ID token that arrives is refused.
-    None,
-    /// These, for good.
-    Static(KeySet),
-}
-
-impl IdentityKeys {
-    async fn find(&self, _issuer: &str, kid: &str) -> Result<Arc<VerifyingKey>, IdentityError> {
-        match self {
-            Self::None => Err(IdentityError::NoKeys),
-            Self::Static(keys) => keys.find(kid).cloned().ok_or(IdentityError::Signature),
-        }
-    }
-}
-
-impl From<KeySet> for IdentityKeys {
-    fn from(keys: KeySet) -> Self {
-        Self::Static(keys)
-    }
-}
 
 /// Why an ID token does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +17,9 @@ pub enum IdentityError {
     /// The client was built without keys, or without an issuer.
     #[error("the client has no keys or no issuer to verify it with; build it with `identity_keys` and full endpoints")]
     NoKeys,
+    /// The authority's keys are not to be had.
+    #[error("the authority's keys cannot be fetched; check its address, its certificate and the network")]
+    Unfetched,
     /// It is not a token, or signed by nobody we know.
     #[error("it is not signed by a key of the authority")]
     Signature,
@@ -70,7 +50,18 @@ impl Inner {
         let issuer = self.endpoints.issuer.as_deref().ok_or(IdentityError::NoKeys)?;
         let token = Token::parse(id_token.expose()).map_err(|_| IdentityError::Signature)?;
         let kid = token.header().kid.as_deref().ok_or(IdentityError::Signature)?;
-        let key = self.identity_keys.find(issuer, kid).await?;
+        let keys = self.identity_keys.as_ref().ok_or(IdentityError::NoKeys)?;
+        let key = match keys.find(kid, now) {
+            Lookup::Found(key, _) => key,
+            Lookup::Unknown | Lookup::NoKeys => {
+                keys.refresh(now).await;
+                match keys.find(kid, now) {
+                    Lookup::Found(key, _) => key,
+                    Lookup::Unknown => return Err(IdentityError::Signature.into()),
+                    Lookup::NoKeys => return Err(IdentityError::Unfetched.into()),
+                }
+            }
+        };
         let verified = token.verify(&key).map_err(|_| IdentityError::Signature)?;
         let claims = verified.map().map_err(|_| IdentityError::Signature)?;
         judge(&claims, issuer, &self.client_id, nonce, now)?;

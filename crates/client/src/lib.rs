@@ -50,7 +50,7 @@ pub use credential::CertificateError;
 pub use downstream::challenge_in;
 pub use endpoints::Endpoints;
 pub use error::Error;
-pub use id_token::{IdentityError, IdentityKeys};
+pub use id_token::IdentityError;
 pub use key::{CacheKey, KeyFields};
 pub use ports::{Random, Sending, Transport, TransportError};
 pub use token::Token;

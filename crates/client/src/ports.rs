@@ -11,6 +11,20 @@ pub trait Transport: Send + Sync {
     fn send(&self, request: http::Request<Vec<u8>>) -> Sending<'_>;
 }
 
+impl Transport for fetch::Fetch {
+    fn send(&self, request: http::Request<Vec<u8>>) -> Sending<'_> {
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let sent = Self::send(self, parts.method, &parts.uri.to_string(), parts.headers, body.into()).await;
+            let answer = sent.map_err(|error| TransportError(error.to_string()))?;
+            let mut response = http::Response::new(answer.body.into());
+            *response.status_mut() = answer.status;
+            *response.headers_mut() = answer.headers;
+            Ok(response)
+        })
+    }
+}
+
 /// No answer came: the reason for a log, without anything secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

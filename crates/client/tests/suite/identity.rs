@@ -55,7 +55,7 @@ async fn sign_in(key: &SigningKey, known: &SigningKey, change: impl Fn(&mut Valu
     let respond = Arc::clone(&answer);
     let authority = Authority::new(move |_, _| (200, respond.lock().unwrap().clone()));
     let keys = KeySet::from_keys(vec![known.verifying_key()]);
-    let client: Client = build(orders().identity_keys(keys), &authority, &Hands::at(NOON));
+    let client: Client = build(orders().identity_keys(fetch::IssuerKeys::fixed(keys)), &authority, &Hands::at(NOON));
     let request = AuthorizationRequest {
         redirect_uri: "http://localhost/cb",
         scopes: &["openid"],

@@ -45,7 +45,7 @@ impl Ask {
             client: dice.roll(clients),
             grant: dice.roll(3),
             subject: dice.roll(subjects),
-            scopes: (0..1 + dice.roll(3)).map(|_| dice.pick(&SCOPES)).collect(),
+            scopes: (0..=dice.roll(3)).map(|_| dice.pick(&SCOPES)).collect(),
             claims: (dice.roll(2) == 0).then(|| dice.pick(&CLAIMS)),
         }
     }

@@ -1,6 +1,11 @@
 //! The client against an authority in the same process.
+#[cfg(test)]
 mod cache;
+#[cfg(test)]
 mod identity;
+#[cfg(test)]
 mod isolation;
+#[cfg(test)]
 mod protocol;
+#[cfg(test)]
 mod support;
