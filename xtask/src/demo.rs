@@ -101,6 +101,9 @@ impl Demo {
 impl Drop for Demo {
     /// Asks first, so that the store is closed in order, and kills what does not listen.
     fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
         let asked = call(command("kill", &["-TERM", &self.child.id().to_string()]));
         let began = Instant::now();
         while asked.is_ok() && began.elapsed() < LONGEST_STOP {
