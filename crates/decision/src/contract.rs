@@ -4,6 +4,7 @@
 //! [`decide_claims`] is the one function that compares a token's [`Claims`] with it.
 //!
 //! ```
+//! # use deputize_decision as decision;
 //! use decision::contract::{Claims, Contract, Presented, decide_claims};
 //! use decision::{Silent, Timestamp};
 //!

@@ -1,6 +1,7 @@
 //! Challenges in `WWW-Authenticate` (RFC 9110 section 11.6.1, RFC 6750 section 3, RFC 9470; Entra's `claims`).
 //!
 //! ```
+//! # use deputize_oauth as oauth;
 //! use oauth::challenge::{Challenge, encode_claims};
 //! let step_up = Challenge::bearer().with("error", "insufficient_claims").with("claims", encode_claims("{}"));
 //! assert_eq!(step_up.to_string(), r#"Bearer error="insufficient_claims", claims="e30=""#);

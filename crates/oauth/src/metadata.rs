@@ -1,6 +1,7 @@
 //! Authorization server metadata (RFC 8414, OpenID Connect Discovery 1.0), with Entra's members.
 //!
 //! ```
+//! # use deputize_oauth as oauth;
 //! let read: oauth::metadata::Metadata = serde_json::from_str(r#"{"issuer":"https://id.example","jwks_uri":"https://id.example/keys"}"#).unwrap();
 //! assert_eq!(read.jwks_uri.as_deref(), Some("https://id.example/keys"));
 //! ```
