@@ -1,0 +1,179 @@
+//! The directory: a snapshot of everything but users, and users one at a time.
+use crate::Store;
+use crate::changes;
+use crate::object::{Change, Columns, Key, Object, folded};
+use decision::Timestamp;
+use deputize_core::directory::{Objects, Snapshot, UserKey, UserRecord};
+use deputize_core::id::{GroupId, RoleId, TenantId, UserId};
+use deputize_core::ledger::Unavailable;
+use deputize_core::model::{Assignee, PermissionGrant, RoleAssignment, User};
+use deputize_core::ports::{Directory, Pending};
+use serde::de::DeserializeOwned;
+use sql::Abort;
+use sql::rusqlite::{self, Connection, OptionalExtension, params};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+impl Directory for Store {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.held.snapshot.load_full()
+    }
+
+    fn user(&self, tenant: TenantId, key: UserKey) -> Pending<'_, Result<Option<Arc<UserRecord>>, Unavailable>> {
+        Box::pin(async move {
+            let id = match key {
+                UserKey::Id(id) => id,
+                // Names are looked up each time: they are asked for at sign-in only, and never cached they are never stale.
+                UserKey::PrincipalName(name) => match self.read(|connection| named(connection, tenant, &name))? {
+                    Some(id) => id,
+                    None => return Ok(None),
+                },
+            };
+            if let Some(known) = self.held.users.cached(&(tenant, id)) {
+                return Ok(known);
+            }
+            let ticket = self.held.users.ticket();
+            let (bytes, record) = self.read_at_once(|connection| user(connection, tenant, id))?;
+            let record = record.map(Arc::new);
+            self.held.users.fill(ticket, (tenant, id), bytes, record.clone());
+            Ok(record)
+        })
+    }
+}
+
+/// Everything but users, as of the given change.
+pub(crate) fn snapshot(connection: &Connection, sequence: u64) -> rusqlite::Result<Snapshot> {
+    let objects = Objects {
+        tenants: unowned(connection, "tenant")?,
+        applications: unowned(connection, "application")?,
+        principals: unowned(connection, "principal")?,
+        grants: unowned(connection, "grant")?,
+        assignments: unowned(connection, "assignment")?,
+        policies: unowned(connection, "policy")?,
+    };
+    Ok(Snapshot::build(sequence, objects))
+}
+
+fn unowned<T: DeserializeOwned>(connection: &Connection, kind: &str) -> rusqlite::Result<Vec<T>> {
+    let sql = "SELECT body FROM objects WHERE kind = ?1 AND owner IS NULL ORDER BY tenant, id";
+    connection.prepare_cached(sql)?.query_map([kind], |row| crate::json(row.get_ref(0)?.as_str()?))?.collect()
+}
+
+/// Every object, users included.
+pub(crate) fn everything(connection: &Connection) -> rusqlite::Result<Vec<Object>> {
+    let sql = "SELECT kind, body FROM objects ORDER BY kind, tenant, id";
+    let object = |row: &rusqlite::Row<'_>| {
+        Object::parse(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?).map_err(crate::unreadable)
+    };
+    connection.prepare(sql)?.query_map([], object)?.collect()
+}
+
+fn named(connection: &Connection, tenant: TenantId, name: &str) -> rusqlite::Result<Option<UserId>> {
+    let sql = "SELECT id FROM objects WHERE kind = 'user' AND tenant = ?1 AND name = ?2";
+    connection.prepare_cached(sql)?.query_row(params![tenant.0, folded(name)], |row| row.get(0).map(UserId)).optional()
+}
+
+/// One user with all that is asked about them, and its size in bytes.
+fn user(connection: &Connection, tenant: TenantId, id: UserId) -> rusqlite::Result<(u64, Option<UserRecord>)> {
+    let mut bytes = 64;
+    let found = connection
+        .prepare_cached("SELECT body FROM objects WHERE kind = 'user' AND tenant = ?1 AND id = ?2")?
+        .query_row(params![tenant.0, id.0], |row| sized(row, &mut bytes))
+        .optional()?;
+    let Some(user): Option<User> = found else { return Ok((bytes, None)) };
+    let groups = connection
+        .prepare_cached("SELECT group_id FROM members WHERE tenant = ?1 AND user_id = ?2 ORDER BY group_id")?
+        .query_map(params![tenant.0, id.0], |row| row.get(0).map(GroupId))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    bytes += 16 * u64::try_from(groups.len()).unwrap_or(u64::MAX);
+    let grants = connection
+        .prepare_cached("SELECT body FROM objects WHERE kind = 'grant' AND tenant = ?1 AND owner = ?2")?
+        .query_map(params![tenant.0, id.0], |row| sized::<PermissionGrant>(row, &mut bytes))?
+        .map(|grant| grant.map(|grant| ((grant.client_id, grant.resource_id), grant.scope)))
+        .collect::<rusqlite::Result<HashMap<_, _>>>()?;
+    let mut statement = connection.prepare_cached(
+        "SELECT body FROM objects WHERE kind = 'assignment' AND tenant = ?1 AND (owner = ?2 \
+         OR owner IN (SELECT group_id FROM members WHERE tenant = ?1 AND user_id = ?2)) ORDER BY id",
+    )?;
+    let mut roles: HashMap<_, Vec<RoleId>> = HashMap::new();
+    for assignment in statement.query_map(params![tenant.0, id.0], |row| sized::<RoleAssignment>(row, &mut bytes))? {
+        let RoleAssignment { assignee, resource_id, app_role_id, .. } = assignment?;
+        // The columns match ids of any kind; a group may have the id of a user.
+        let theirs = match assignee {
+            Assignee::User(user) => user == id,
+            Assignee::Group(group) => groups.contains(&group),
+            Assignee::ServicePrincipal(_) => false,
+        };
+        if theirs {
+            let have = roles.entry(resource_id).or_default();
+            if app_role_id != RoleId::default() && !have.contains(&app_role_id) {
+                have.push(app_role_id);
+            }
+        }
+    }
+    Ok((bytes, Some(UserRecord { user, groups, grants, roles })))
+}
+
+fn sized<T: DeserializeOwned>(row: &rusqlite::Row<'_>, bytes: &mut u64) -> rusqlite::Result<T> {
+    let body = row.get_ref(0)?.as_str()?;
+    *bytes = bytes.saturating_add(u64::try_from(body.len()).unwrap_or(u64::MAX));
+    crate::json(body)
+}
+
+/// Carries a change out and notes it, if it changes anything. Says whether it did.
+pub(crate) fn write(connection: &Connection, change: &Change, at: Timestamp) -> Result<bool, Abort> {
+    let (key, changed) = match change {
+        Change::Put(object) => (object.key(), put(connection, object)?),
+        Change::Delete(key) => (*key, delete(connection, &key.columns())?),
+    };
+    if changed {
+        if let Key::Group(tenant, group) = key {
+            rewrite_members(connection, tenant, group, change)?;
+        }
+        changes::note(connection, &key.columns(), at)?;
+    }
+    Ok(changed)
+}
+
+fn put(connection: &Connection, object: &Object) -> Result<bool, Abort> {
+    let Columns { kind, tenant, id, owner } = object.key().columns();
+    let body = object.body().map_err(|_| Abort::Broken("an object cannot be written as JSON"))?;
+    let sql = "INSERT INTO objects (kind, tenant, id, owner, name, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+               ON CONFLICT (kind, tenant, id) DO UPDATE SET name = excluded.name, body = excluded.body \
+               WHERE objects.body <> excluded.body";
+    Ok(connection.prepare_cached(sql)?.execute(params![kind, tenant, id, owner, object.name(), body])? == 1)
+}
+
+fn delete(connection: &Connection, of: &Columns) -> Result<bool, Abort> {
+    let sql = "DELETE FROM objects WHERE kind = ?1 AND tenant = ?2 AND id = ?3";
+    Ok(connection.prepare_cached(sql)?.execute(params![of.kind, of.tenant, of.id])? == 1)
+}
+
+fn rewrite_members(connection: &Connection, tenant: TenantId, group: GroupId, change: &Change) -> Result<(), Abort> {
+    let sql = "DELETE FROM members WHERE tenant = ?1 AND group_id = ?2";
+    connection.prepare_cached(sql)?.execute(params![tenant.0, group.0])?;
+    if let Change::Put(object) = change
+        && let Object::Group(group) = object.as_ref()
+    {
+        let sql = "INSERT INTO members (tenant, user_id, group_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+        let mut insert = connection.prepare_cached(sql)?;
+        for member in &group.members {
+            insert.execute(params![tenant.0, member.0, group.id.0])?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds what a user, or an administrator for all, consents to now to what was consented to before.
+pub(crate) fn add_grant(connection: &Connection, mut grant: PermissionGrant, at: Timestamp) -> Result<bool, Abort> {
+    let of = Object::Grant(grant.clone()).key().columns();
+    let sql = "SELECT body FROM objects WHERE kind = ?1 AND tenant = ?2 AND id = ?3";
+    let before: Option<PermissionGrant> = connection
+        .prepare_cached(sql)?
+        .query_row(params![of.kind, of.tenant, of.id], |row| crate::json(row.get_ref(0)?.as_str()?))
+        .optional()?;
+    if let Some(before) = before {
+        grant.scope = grant.scope.union(&before.scope);
+    }
+    write(connection, &Object::Grant(grant).into(), at)
+}

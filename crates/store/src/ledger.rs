@@ -1,0 +1,212 @@
+//! The ledger: codes, refresh tokens, sessions and values that work once, written under conditions.
+use crate::Store;
+use crate::changes;
+use crate::directory;
+use crate::object::Columns;
+use crate::writing::Writing;
+use deputize_core::id::{FamilyId, SessionId};
+use deputize_core::ledger::{CodeRecord, CommitError, OncePurpose, RefreshRecord, SessionRecord, Unavailable, Write};
+use deputize_core::model::Digest;
+use deputize_core::ports::{Ledger, Pending};
+use sql::Abort;
+use sql::rusqlite::{self, Connection, OptionalExtension, Params, params};
+use std::sync::Arc;
+use uuid::Uuid;
+
+impl Ledger for Store {
+    fn code(&self, digest: Digest) -> Pending<'_, Result<Option<CodeRecord>, Unavailable>> {
+        Box::pin(async move { self.read(|connection| code(connection, digest)) })
+    }
+
+    fn refresh(&self, digest: Digest) -> Pending<'_, Result<Option<RefreshRecord>, Unavailable>> {
+        Box::pin(async move { self.read(|connection| refresh(connection, digest)) })
+    }
+
+    fn session(&self, id: SessionId) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>> {
+        Box::pin(async move {
+            if let Some(known) = self.held.sessions.cached(&id) {
+                return Ok(Some(known));
+            }
+            let ticket = self.held.sessions.ticket();
+            let sql = "SELECT body, revoked FROM sessions WHERE id = ?1";
+            let found = self.read(|connection| session(connection, sql, id.0))?;
+            Ok(found.map(|(bytes, record)| {
+                self.held.sessions.fill(ticket, id, bytes, record.clone());
+                record
+            }))
+        })
+    }
+
+    fn session_by_cookie(&self, cookie: Digest) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>> {
+        Box::pin(async move {
+            let sql = "SELECT body, revoked FROM sessions WHERE cookie = ?1";
+            Ok(self.read(|connection| session(connection, sql, cookie.0))?.map(|(_, record)| record))
+        })
+    }
+
+    fn commit(&self, writes: Vec<Write>) -> Pending<'_, Result<(), CommitError>> {
+        Box::pin(async move {
+            // JSON is made here, on the caller's thread: the writer's time is everybody's.
+            let writes = writes.into_iter().map(Step::of).collect::<Result<Vec<_>, _>>();
+            let writes = writes.map_err(|_| CommitError::Unavailable)?;
+            self.write(|connection, batch| writes.into_iter().try_for_each(|step| step.run(connection, batch))).await
+        })
+    }
+}
+
+fn code(connection: &Connection, digest: Digest) -> rusqlite::Result<Option<CodeRecord>> {
+    connection
+        .prepare_cached("SELECT body, consumed FROM codes WHERE digest = ?1")?
+        .query_row([digest.0], |row| {
+            Ok(CodeRecord { consumed: row.get(1)?, ..crate::json(row.get_ref(0)?.as_str()?)? })
+        })
+        .optional()
+}
+
+fn refresh(connection: &Connection, digest: Digest) -> rusqlite::Result<Option<RefreshRecord>> {
+    connection
+        .prepare_cached(
+            "SELECT body, rotated, EXISTS (SELECT 1 FROM revoked_families f WHERE f.family = t.family) \
+             FROM refresh_tokens t WHERE digest = ?1",
+        )?
+        .query_row([digest.0], |row| {
+            let rotated = row.get::<_, Option<i64>>(1)?.map(decision::Timestamp);
+            Ok(RefreshRecord { rotated, revoked: row.get(2)?, ..crate::json(row.get_ref(0)?.as_str()?)? })
+        })
+        .optional()
+}
+
+fn session(
+    connection: &Connection,
+    sql: &str,
+    by: impl rusqlite::ToSql,
+) -> rusqlite::Result<Option<(u64, Arc<SessionRecord>)>> {
+    connection
+        .prepare_cached(sql)?
+        .query_row([by], |row| {
+            let body = row.get_ref(0)?.as_str()?;
+            let record = SessionRecord { revoked: row.get(1)?, ..crate::json(body)? };
+            Ok((u64::try_from(body.len()).unwrap_or(u64::MAX), Arc::new(record)))
+        })
+        .optional()
+}
+
+/// A write, with its JSON.
+struct Step {
+    write: Write,
+    body: String,
+}
+
+impl Step {
+    fn of(write: Write) -> serde_json::Result<Self> {
+        let body = match &write {
+            Write::InsertCode(_, code) => serde_json::to_string(code)?,
+            Write::InsertRefresh(_, token) => serde_json::to_string(token)?,
+            Write::PutSession(session) => serde_json::to_string(session)?,
+            Write::Audit(record) => serde_json::to_string(record)?,
+            Write::ConsumeCode(_)
+            | Write::KillCode(_)
+            | Write::RotateRefresh(..)
+            | Write::RevokeFamily(_)
+            | Write::RevokeSession(_)
+            | Write::ConsumeOnce { .. }
+            | Write::AddGrant(_) => String::new(),
+        };
+        Ok(Self { write, body })
+    }
+
+    fn run(self, connection: &Connection, batch: &mut Writing) -> Result<(), Abort> {
+        let Self { write, body } = self;
+        match write {
+            Write::InsertCode(digest, code) => provided(
+                connection,
+                "INSERT INTO codes (digest, family, expires, consumed, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![digest.0, code.family.0, code.expires.0, code.consumed, body],
+            ),
+            Write::ConsumeCode(digest) => {
+                provided(connection, "UPDATE codes SET consumed = 1 WHERE digest = ?1 AND consumed = 0", [digest.0])
+            }
+            Write::KillCode(digest) => {
+                execute(connection, "UPDATE codes SET consumed = 1 WHERE digest = ?1", [digest.0]).map(drop)
+            }
+            Write::InsertRefresh(digest, token) => provided(
+                connection,
+                "INSERT INTO refresh_tokens (digest, family, expires, rotated, body) SELECT ?1, ?2, ?3, ?4, ?5 \
+                 WHERE NOT EXISTS (SELECT 1 FROM revoked_families WHERE family = ?2)",
+                params![digest.0, token.family.0, token.expires.0, token.rotated.map(|at| at.0), body],
+            ),
+            Write::RotateRefresh(digest, at) => provided(
+                connection,
+                "UPDATE refresh_tokens SET rotated = ?2 WHERE digest = ?1 AND rotated IS NULL AND NOT EXISTS \
+                 (SELECT 1 FROM revoked_families WHERE family = refresh_tokens.family)",
+                params![digest.0, at.0],
+            ),
+            Write::RevokeFamily(family) => revoke_family(connection, batch, family),
+            Write::PutSession(session) => put_session(connection, batch, &session, &body),
+            Write::RevokeSession(id) => revoke_session(connection, batch, id),
+            Write::ConsumeOnce { purpose, value, expires } => provided(
+                connection,
+                "INSERT INTO once_values (purpose, value, expires) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                params![word(purpose), value.0, expires.0],
+            ),
+            Write::AddGrant(grant) => {
+                batch.changed |= directory::add_grant(connection, grant, batch.now)?;
+                Ok(())
+            }
+            Write::Audit(_) => batch.chain.append(connection, &body),
+        }
+    }
+}
+
+fn word(purpose: OncePurpose) -> &'static str {
+    match purpose {
+        OncePurpose::ClientAssertion => "client_assertion",
+        OncePurpose::Interaction => "interaction",
+    }
+}
+
+fn execute(connection: &Connection, sql: &str, values: impl Params) -> Result<usize, Abort> {
+    Ok(connection.prepare_cached(sql)?.execute(values)?)
+}
+
+/// A compare-and-set: exactly one row, or the condition did not hold.
+fn provided(connection: &Connection, sql: &str, values: impl Params) -> Result<(), Abort> {
+    if execute(connection, sql, values)? == 1 { Ok(()) } else { Err(Abort::Conflict) }
+}
+
+fn revoke_family(connection: &Connection, batch: &mut Writing, family: FamilyId) -> Result<(), Abort> {
+    let sql = "INSERT INTO revoked_families (family, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    if execute(connection, sql, params![family.0, batch.now.0])? == 1 {
+        let id = family.0.as_bytes().to_vec();
+        changes::note(connection, &Columns { kind: "family", tenant: Uuid::nil(), id, owner: None }, batch.now)?;
+        batch.changed = true;
+    }
+    Ok(())
+}
+
+fn put_session(connection: &Connection, batch: &mut Writing, session: &SessionRecord, body: &str) -> Result<(), Abort> {
+    let row = params![session.id.0, session.cookie.0, session.expires.0, session.revoked, body];
+    // A record read before the session was ended must not bring it back to life.
+    let sql = "UPDATE sessions SET cookie = ?2, expires = ?3, revoked = ?4, body = ?5 WHERE id = ?1 AND (revoked = 0 OR ?4 = 1)";
+    if execute(connection, sql, row)? == 1 {
+        return note_session(connection, batch, session);
+    }
+    let sql =
+        "INSERT INTO sessions (id, cookie, expires, revoked, body) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
+    provided(connection, sql, row)
+}
+
+fn revoke_session(connection: &Connection, batch: &mut Writing, id: SessionId) -> Result<(), Abort> {
+    let ended: Option<SessionRecord> = connection
+        .prepare_cached("UPDATE sessions SET revoked = 1 WHERE id = ?1 AND revoked = 0 RETURNING body")?
+        .query_row([id.0], |row| crate::json(row.get_ref(0)?.as_str()?))
+        .optional()?;
+    ended.map_or(Ok(()), |session| note_session(connection, batch, &session))
+}
+
+fn note_session(connection: &Connection, batch: &mut Writing, session: &SessionRecord) -> Result<(), Abort> {
+    let (id, owner) = (session.id.0.as_bytes().to_vec(), Some(session.user.0));
+    changes::note(connection, &Columns { kind: "session", tenant: session.tenant.0, id, owner }, batch.now)?;
+    batch.changed = true;
+    Ok(())
+}
