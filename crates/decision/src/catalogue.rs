@@ -1,4 +1,5 @@
 //! The one table of checks. To add a check, add an entry.
+#![expect(clippy::unreadable_literal, reason = "AADSTS codes are looked up as they are written")]
 use crate::Fixer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;

@@ -41,6 +41,7 @@ impl Timestamp {
 
 /// RFC 3339, `2016-01-09T02:02:12Z`.
 impl fmt::Display for Timestamp {
+    #[expect(clippy::many_single_char_names, reason = "the letters of a date format")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (y, mo, d, h, mi, s) = self.civil();
         write!(f, "{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}Z")

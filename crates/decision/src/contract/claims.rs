@@ -295,6 +295,7 @@ impl<'de, T: Shape> Deserialize<'de> for Claim<T> {
 struct Reader<T>(PhantomData<T>);
 
 impl<T: Shape> Reader<T> {
+    #[expect(clippy::unnecessary_wraps, reason = "the visitor's methods return results")]
     fn found<E>(value: Option<T>) -> Result<Claim<T>, E> {
         Ok(value.map_or(Claim::Malformed, Claim::Is))
     }
@@ -327,11 +328,11 @@ impl<'de, T: Shape> Visitor<'de> for Reader<T> {
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Claim<T>, E> {
-        Ok(Claim::Malformed)
+        Self::found(None)
     }
 
     fn visit_unit<E>(self) -> Result<Claim<T>, E> {
-        Ok(Claim::Malformed)
+        Self::found(None)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Claim<T>, A::Error> {

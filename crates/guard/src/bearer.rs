@@ -1,0 +1,34 @@
+//! Where a request carries its token: in one `Authorization` header, and nowhere else (RFC 6750 section 2.1).
+use http::{HeaderMap, header};
+
+/// The token of an `Authorization` value. The scheme's name is of any case, one space follows, and the token is of
+/// RFC 6750's alphabet: whatever else a lenient reader would take, two readers would take differently.
+pub(crate) fn token(authorization: Option<&str>) -> Result<&str, &'static str> {
+    let value = authorization.ok_or(MISSING)?;
+    let (scheme, token) = value.split_once(' ').ok_or("`Authorization` is not `Bearer` and a token")?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err("`Authorization` is of another scheme than `Bearer`");
+    }
+    let alphabet = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+    if token.is_empty() || !token.bytes().all(alphabet) {
+        return Err("after `Bearer` and one space, something else than one token follows");
+    }
+    Ok(token)
+}
+
+/// No credential at all: the one case in which a challenge has no error (RFC 6750 section 3.1).
+pub(crate) const MISSING: &str = "no `Authorization` header";
+
+/// The one `Authorization` value of a request.
+pub(crate) fn authorization<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Result<Option<&'a str>, &'static str> {
+    // Query strings end in logs and in `Referer` (RFC 6750 section 5.3).
+    if query.is_some_and(|q| q.split('&').any(|pair| pair.split('=').next() == Some("access_token"))) {
+        return Err("a token stands in the query; send it in `Authorization`");
+    }
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err("more than one `Authorization` header");
+    }
+    value.to_str().map(Some).map_err(|_| "`Authorization` is not ASCII")
+}
