@@ -8,8 +8,12 @@ With words, only the tests whose name has one of them are run. `cargo xtask test
 
 import importlib
 import sys
+import warnings
 
 from runner import run
+
+# msal recommends response_mode=form_post at every sign-in; one test uses it.
+warnings.filterwarnings("ignore", message="response_mode='form_post' is recommended")
 
 for chapter in ("sign_in", "app_only", "on_behalf_of", "azure_credentials", "apis"):
     importlib.import_module(chapter)

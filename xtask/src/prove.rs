@@ -20,6 +20,7 @@ const PROOFS: &[Proof] = &[
         variable: ("DEPUTIZE_MUTATIONS", "1000000"),
     },
     Proof { name: "kills", package: "deputize-store", tests: "kill", variable: ("DEPUTIZE_KILLS", "50") },
+    Proof { name: "cache", package: "deputize-client", tests: "x_14", variable: ("DEPUTIZE_CACHE_OPS", "1000000") },
     Proof { name: "single-use", package: "deputize-store", tests: "once", variable: ("DEPUTIZE_CODES", "1000") },
 ];
 

@@ -49,6 +49,6 @@ fn rust_tests() -> Outcome {
 fn against_demo(name: &str, mut suite: Command, trust_variable: &str) -> Outcome {
     let demo = Demo::start(name)?;
     suite.env(trust_variable, demo.text("/ca_file")?).env("DEPUTIZE_DEMO_ENV", &demo.env_file);
-    suite.env("DEPUTIZE_SCREENSHOTS", root().join("target/screenshots"));
+    suite.env("NO_PROXY", "localhost,127.0.0.1").env("DEPUTIZE_SCREENSHOTS", root().join("target/screenshots"));
     call(suite).map_err(|reason| format!("{reason}\nthe demo's own output: {}", demo.log_file.display()))
 }
