@@ -1,1 +1,28 @@
-//! The authority's rules: directory, consent, conditional access, client authentication, grants, issuance; and the ports they need.
+//! The authority's rules, without sockets, tables or keys.
+//!
+//! A request flows one way: a form is parsed, the client is authenticated ([`client_auth`]), a [`grant`] gathers its
+//! [`facts::Facts`] through [`ports`], and `decide` reads those facts and nothing else. Every grant asks the one
+//! [`admission`] function about tenant, client, resource, user, session, consent, assignment, chain limits and
+//! conditional access. [`issuance`] turns an admitted request into claims, and [`token_endpoint`] runs the whole.
+
+pub mod admission;
+pub mod audit;
+pub mod authorize;
+pub mod chain;
+pub mod client_auth;
+pub mod conditional_access;
+pub mod denial;
+pub mod directory;
+pub mod facts;
+pub mod grant;
+pub mod id;
+pub mod issuance;
+pub mod ledger;
+pub mod model;
+pub mod ports;
+pub mod scope_request;
+pub mod sign_in;
+pub mod ticket;
+pub mod token;
+pub mod token_endpoint;
+pub mod userinfo;

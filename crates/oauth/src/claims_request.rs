@@ -14,7 +14,7 @@ pub struct RequestedClaim {
 /// The requested claims of the access token. Unknown claims and members are ignored: real clients send some.
 ///
 /// ```
-/// let asked = oauth::ClaimsRequest::parse(r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#).unwrap();
+/// let asked = deputize_oauth::ClaimsRequest::parse(r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#).unwrap();
 /// assert_eq!(asked.access_token("acrs").unwrap().values, ["c1"]);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +46,8 @@ impl ClaimsRequest {
 
     /// Whether the client says it can handle claims challenges (`xms_cc` has `cp1`, in any case).
     pub fn handles_challenges(&self) -> bool {
-        self.access_token("xms_cc").is_some_and(|asked| asked.values.iter().any(|value| value.eq_ignore_ascii_case("cp1")))
+        self.access_token("xms_cc")
+            .is_some_and(|asked| asked.values.iter().any(|value| value.eq_ignore_ascii_case("cp1")))
     }
 }
 

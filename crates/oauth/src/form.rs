@@ -33,10 +33,10 @@ pub enum FormError {
 /// as absent (RFC 6749 section 3.1).
 ///
 /// ```
-/// let form = oauth::Form::decode(b"grant_type=refresh_token&scope=a+b&state=").unwrap();
+/// let form = deputize_oauth::Form::decode(b"grant_type=refresh_token&scope=a+b&state=").unwrap();
 /// assert_eq!(form.value("scope"), Some("a b"));
 /// assert_eq!(form.value("state"), None);
-/// assert!(oauth::Form::decode(b"scope=a&scope=b").is_err());
+/// assert!(deputize_oauth::Form::decode(b"scope=a&scope=b").is_err());
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Form {
@@ -88,7 +88,10 @@ impl Form {
 
     /// All values of a repeatable parameter, without empty ones.
     pub fn values<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
-        self.pairs.iter().filter(move |(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_str())
+        self.pairs
+            .iter()
+            .filter(move |(known, value)| known == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
     }
 
     /// Whether the parameter stands in the request at all, even empty.
@@ -151,7 +154,10 @@ fn percent_encode(text: &str, into: &mut String) {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => into.push(char::from(byte)),
             _ => {
                 into.push('%');
-                into.extend([usize::from(byte >> 4), usize::from(byte & 15)].map(|nibble| HEX.get(nibble).copied().unwrap_or('0')));
+                into.extend(
+                    [usize::from(byte >> 4), usize::from(byte & 15)]
+                        .map(|nibble| HEX.get(nibble).copied().unwrap_or('0')),
+                );
             }
         }
     }

@@ -8,9 +8,9 @@ pub const OIDC_SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_acces
 /// A set of scope values (RFC 6749 section 3.3), in a stable order.
 ///
 /// ```
-/// let scopes = oauth::Scopes::parse("b a b").unwrap();
+/// let scopes = deputize_oauth::Scopes::parse("b a b").unwrap();
 /// assert_eq!(scopes.to_string(), "a b");
-/// assert!(oauth::Scopes::parse("a\"b").is_none());
+/// assert!(deputize_oauth::Scopes::parse("a\"b").is_none());
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]

@@ -4,7 +4,7 @@ use std::fmt;
 /// A secret or a token: never shown by `Debug`, and without `Display`. Reading it takes a word that shows in review.
 ///
 /// ```
-/// let secret = oauth::Secret::new("hunter2");
+/// let secret = deputize_oauth::Secret::new("hunter2");
 /// assert_eq!(format!("{secret:?}"), "Secret(…)");
 /// assert_eq!(secret.expose(), "hunter2");
 /// ```

@@ -1,0 +1,342 @@
+//! The one admission function. Every grant, and the authorization endpoint, asks it about tenant, client, resource, scopes,
+//! consent, user, session, assignment, chain limits and conditional access, in the order of spec/entra.md section 6.3.
+//! No grant has rules of its own about these: that is where vulnerabilities of this field live.
+use crate::chain::Chain;
+use crate::conditional_access::{self, Strength};
+use crate::denial::Denial;
+use crate::facts::{
+    Asked, ClientFacts, Facts, ProofFacts, ResourceFacts, SessionFacts, Target, TenantFacts, UserFacts,
+};
+use crate::id::AppId;
+use decision::{CheckId, Timestamp};
+use oauth::Scopes;
+
+/// The deepest chain that any configuration allows.
+const DEEPEST_CHAIN: u8 = 8;
+
+/// What the grant proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The client itself.
+    App,
+    /// A user stands behind the request.
+    User {
+        /// Who acted before this client, nearest first.
+        actors: Vec<AppId>,
+        /// Scopes that must not be exceeded, qualified by resource; `None` where consent alone limits.
+        ceiling: Option<Scopes>,
+    },
+}
+
+/// An admitted request: what may be issued. Only [`admit`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// `scp`: short words.
+    pub(crate) scopes: Scopes,
+    /// `roles`.
+    pub(crate) roles: Vec<String>,
+    /// The chain, this client included; `None` for app-only.
+    pub(crate) chain: Option<Chain>,
+}
+
+impl Admitted {
+    /// The delegated scopes, in short words.
+    pub fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+    /// The app roles.
+    pub fn roles(&self) -> &[String] {
+        &self.roles
+    }
+    /// The chain with this client in it.
+    pub fn chain(&self) -> Option<&Chain> {
+        self.chain.as_ref()
+    }
+}
+
+/// Steps 1a to 1c: the tenant and the client stand.
+///
+/// # Errors
+/// The first check that fails.
+pub fn tenant_and_client(facts: &Facts) -> Result<(&TenantFacts, &ClientFacts), Denial> {
+    let Some(tenant) = &facts.tenant else {
+        return Err(Denial::new(
+            CheckId::TenantKnown,
+            "the id or a domain of a tenant",
+            format!("`{}`", short(&facts.tenant_requested)),
+        ));
+    };
+    if !tenant.enabled {
+        return Err(Denial::new(
+            CheckId::TenantEnabled,
+            "an enabled tenant",
+            format!("`{}`, which is disabled", tenant.id),
+        ));
+    }
+    let Some(client) = &facts.client else {
+        let found = format!("`{}`", short(&facts.client_requested));
+        return Err(Denial::new(CheckId::ClientKnown, format!("an application of the tenant `{}`", tenant.id), found));
+    };
+    if !client.enabled {
+        return Err(Denial::new(
+            CheckId::ClientEnabled,
+            "an enabled application",
+            format!("`{}`, which is disabled", client.app_id),
+        ));
+    }
+    Ok((tenant, client))
+}
+
+/// Steps 4 to 6, after the grant's own proof. A failed proof is reported after tenant and client and before everything else.
+///
+/// # Errors
+/// The first check that fails.
+pub fn admit(facts: &Facts, proof: Result<Proof, Denial>, now: Timestamp) -> Result<Admitted, Denial> {
+    let (tenant, client) = tenant_and_client(facts)?;
+    match proof? {
+        Proof::App => admit_app(facts, client),
+        Proof::User { actors, ceiling } => admit_user(facts, tenant, client, actors, ceiling.as_ref(), now),
+    }
+}
+
+fn admit_app(facts: &Facts, client: &ClientFacts) -> Result<Admitted, Denial> {
+    let resource = resource(facts, client)?.ok_or_else(|| {
+        let example = "`{application ID URI}/.default`";
+        Denial::new(CheckId::ScopeValid, example, "no resource")
+    })?;
+    if resource.asked != Asked::Default {
+        let expected =
+            format!("`{}/.default`, since application permissions cannot be asked for one by one", resource.name);
+        return Err(Denial::new(CheckId::ScopeValid, expected, "named scopes"));
+    }
+    let Some(roles) = &resource.client_roles else {
+        if resource.assignment_required {
+            let expected = format!("an app role of `{}` for the application `{}`", resource.name, client.app_id);
+            return Err(Denial::new(CheckId::ClientAssigned, expected, "none"));
+        }
+        return Ok(Admitted { scopes: Scopes::default(), roles: Vec::new(), chain: None });
+    };
+    if roles.is_empty() && resource.assignment_required {
+        let expected =
+            format!("an enabled application permission of `{}` for the application `{}`", resource.name, client.app_id);
+        return Err(Denial::new(CheckId::ClientAssigned, expected, "none"));
+    }
+    Ok(Admitted { scopes: Scopes::default(), roles: roles.clone(), chain: None })
+}
+
+fn admit_user(
+    facts: &Facts,
+    tenant: &TenantFacts,
+    client: &ClientFacts,
+    actors: Vec<AppId>,
+    ceiling: Option<&Scopes>,
+    now: Timestamp,
+) -> Result<Admitted, Denial> {
+    let resource = resource(facts, client)?;
+    let scopes = match resource {
+        Some(resource) => scopes(facts, client, resource, ceiling)?,
+        None => facts.oidc.clone(),
+    };
+    let user = user(facts)?;
+    let session = session(facts, user, now)?;
+    if let Some(resource) = resource {
+        assigned(resource, user)?;
+    }
+    let chain = extend(tenant, client, resource, session, actors)?;
+    let strength = Strength { amr: &chain.amr, acrs: &chain.acrs };
+    conditional_access::evaluate(&facts.policies, user, strength)?;
+    conditional_access::essential(&facts.claims, strength, chain.auth_time, now)?;
+    let roles = resource.and_then(|resource| resource.user_roles.clone()).unwrap_or_default();
+    Ok(Admitted { scopes, roles, chain: Some(chain) })
+}
+
+/// Steps 4a to 4c.
+fn resource<'a>(facts: &'a Facts, client: &ClientFacts) -> Result<Option<&'a ResourceFacts>, Denial> {
+    let resource = match &facts.target {
+        Target::Resource(resource) => resource,
+        Target::Authority => return Ok(None),
+        Target::Missing => return Err(Denial::new(CheckId::ScopePresent, "`scope`", "nothing")),
+        Target::ResourceParameter => {
+            return Err(Denial::new(CheckId::ResourceParameterAllowed, "the resource in `scope`", "`resource` alone"));
+        }
+        Target::Unknown { name } => {
+            let expected = "a resource with a service principal in this tenant";
+            return Err(Denial::new(CheckId::ResourceKnown, expected, format!("`{name}`")));
+        }
+        Target::Several { names } => {
+            let check = match facts.proof {
+                ProofFacts::ClientCredentials => CheckId::ScopeValid,
+                ProofFacts::Code { .. } => CheckId::ResourceSingleInCode,
+                _ => CheckId::ResourceSingle,
+            };
+            return Err(Denial::new(check, "scopes of one resource", names.join(", ")));
+        }
+        Target::Invalid { scope, reason } => {
+            let expected = "`{application ID URI}/{scope}` or `{application ID URI}/.default`";
+            return Err(Denial::new(CheckId::ScopeValid, expected, format!("`{scope}`: {reason}")));
+        }
+    };
+    if !resource.enabled {
+        return Err(Denial::new(
+            CheckId::ResourceEnabled,
+            "an enabled resource",
+            format!("`{}`, which is disabled", resource.name),
+        ));
+    }
+    if resource.self_by_uri {
+        let expected = format!("`{}/.default`", client.app_id);
+        return Err(Denial::new(CheckId::SelfToken, expected, format!("`{}`", resource.name)));
+    }
+    Ok(Some(resource))
+}
+
+/// Steps 4c to 5b: which scopes are issued. The intersection of what is asked, published, and consented to.
+fn scopes(
+    facts: &Facts,
+    client: &ClientFacts,
+    resource: &ResourceFacts,
+    ceiling: Option<&Scopes>,
+) -> Result<Scopes, Denial> {
+    let name = &resource.name;
+    let published: Scopes = resource.published.iter().map(|published| published.value.as_str()).collect();
+    let by_admin = resource.tenant_grant.union(&resource.pre_authorized).intersection(&published);
+    let granted = by_admin.union(&resource.user_grant.intersection(&published));
+    let at_sign_in = facts.proof == ProofFacts::SignIn;
+    let wanted = match &resource.asked {
+        Asked::Mixed => {
+            return Err(Denial::new(CheckId::ScopeValid, "`.default` alone, or named scopes", "both together"));
+        }
+        Asked::Named(named) => {
+            if let Some((scope, _)) = named.iter().find(|(_, value)| value.is_none()) {
+                let offered = published.iter().map(|value| format!("`{name}/{value}`")).collect::<Vec<_>>().join(", ");
+                let expected =
+                    if offered.is_empty() { "a resource that publishes permissions".into() } else { offered };
+                return Err(Denial::new(CheckId::ScopeValid, expected, format!("`{}`", short(scope))));
+            }
+            if resource.declared.is_none() && granted.is_empty() && !at_sign_in {
+                return Err(undeclared(client, name));
+            }
+            named.iter().filter_map(|(_, value)| value.as_deref()).collect::<Scopes>()
+        }
+        Asked::Default => {
+            if resource.declared.is_none() && granted.is_empty() {
+                return Err(undeclared(client, name));
+            }
+            let declared = resource.declared.clone().unwrap_or_default().intersection(&published);
+            // At sign-in `.default` asks for what is registered only while nothing is granted; else it means what is granted.
+            if granted.is_empty() { declared } else { granted.clone() }
+        }
+    };
+    if let Some(ceiling) = ceiling {
+        let beyond: Scopes = wanted.iter().filter(|value| !ceiling.contains(&format!("{name}/{value}"))).collect();
+        if !beyond.is_empty() {
+            return Err(Denial::new(CheckId::ScopeWithinGrant, format!("at most `{ceiling}`"), format!("`{beyond}`")));
+        }
+    }
+    let missing = wanted.difference(&granted);
+    let admin_only = |scopes: &Scopes| -> Scopes {
+        resource
+            .published
+            .iter()
+            .filter(|p| p.admin_only && scopes.contains(&p.value))
+            .map(|p| p.value.as_str())
+            .collect()
+    };
+    if !missing.is_empty() || wanted.is_empty() {
+        let need_admin = admin_only(&missing);
+        if at_sign_in && !need_admin.is_empty() {
+            return Err(consent(facts, client, resource, &need_admin, CheckId::ConsentAdmin));
+        }
+        return Err(consent(facts, client, resource, &missing, CheckId::ConsentGranted));
+    }
+    // A user's own consent to an administrators' permission counts for nothing.
+    let unbacked = admin_only(&wanted.difference(&by_admin));
+    if !unbacked.is_empty() {
+        return Err(consent(facts, client, resource, &unbacked, CheckId::ConsentAdmin));
+    }
+    Ok(wanted)
+}
+
+fn undeclared(client: &ClientFacts, name: &str) -> Denial {
+    let expected = format!("`{name}` in `requiredResourceAccess` of `{}`, or a consent to it", client.app_id);
+    Denial::new(CheckId::ResourceDeclared, expected, "neither")
+}
+
+fn consent(facts: &Facts, client: &ClientFacts, resource: &ResourceFacts, missing: &Scopes, check: CheckId) -> Denial {
+    let who = facts.user.as_ref().map_or_else(|| "the user".to_owned(), |user| format!("the user `{}`", user.id));
+    let edge =
+        format!("{} (`{}`) → {} (`{}`)", client.display_name, client.app_id, resource.display_name, resource.name);
+    let wanted = missing.iter().map(|scope| format!("{}/{scope}", resource.name)).collect::<Vec<_>>().join(" ");
+    let expected = format!("a consent of {who} or of an administrator for {edge} to `{wanted}`");
+    let tenant = facts.tenant.as_ref().map(|t| t.id.to_string()).unwrap_or_default();
+    let url = oauth::Form::default().with("client_id", &client.app_id.to_string()).with("scope", &wanted).encode();
+    let mut denial = Denial::new(check, expected, "none").fix(format!(
+        "grant `{wanted}` to {} for the tenant, or have the user consent at sign-in; a client that cached this refusal may repeat it for up to 60 seconds",
+        client.display_name
+    ));
+    denial.missing = Some(missing.clone());
+    denial.url = Some(format!("{}/{tenant}/v2.0/adminconsent?{url}", facts.host));
+    denial
+}
+
+/// Step 5c: the user.
+fn user(facts: &Facts) -> Result<&UserFacts, Denial> {
+    let Some(user) = &facts.user else {
+        return Err(Denial::new(CheckId::UserKnown, "a user of this tenant", "a user who does not exist any more"));
+    };
+    if !user.enabled {
+        return Err(Denial::new(CheckId::UserEnabled, "an enabled user", format!("`{}`, who is disabled", user.id)));
+    }
+    Ok(user)
+}
+
+/// Step 5c: the session that everything stems from.
+fn session<'a>(facts: &'a Facts, user: &UserFacts, now: Timestamp) -> Result<&'a SessionFacts, Denial> {
+    let Some(session) = &facts.session else {
+        return Err(Denial::new(CheckId::SessionAlive, "a sign-in session behind the token", "none"));
+    };
+    if session.chain.auth_time < user.valid_from {
+        let expected = format!("a sign-in at or after {}", user.valid_from);
+        return Err(Denial::new(CheckId::UserNotRevoked, expected, format!("one at {}", session.chain.auth_time)));
+    }
+    if session.ended || session.chain.session_ends <= now {
+        return Err(Denial::new(CheckId::SessionAlive, "a living sign-in session", "one that has ended"));
+    }
+    Ok(session)
+}
+
+/// Step 5d.
+fn assigned(resource: &ResourceFacts, user: &UserFacts) -> Result<(), Denial> {
+    if resource.assignment_required && resource.user_roles.is_none() {
+        let expected = format!("the user `{}` assigned to `{}`", user.id, resource.name);
+        return Err(Denial::new(CheckId::UserAssigned, expected, "no assignment"));
+    }
+    Ok(())
+}
+
+/// Puts this client at the head of the chain, within the limits of the tenant.
+fn extend(
+    tenant: &TenantFacts,
+    client: &ClientFacts,
+    resource: Option<&ResourceFacts>,
+    session: &SessionFacts,
+    actors: Vec<AppId>,
+) -> Result<Chain, Denial> {
+    let mut chain = session.chain.clone();
+    let loops = resource.is_some_and(|resource| resource.app_id != client.app_id && actors.contains(&resource.app_id));
+    chain.actors = std::iter::once(client.app_id).chain(actors).collect();
+    let limit = usize::from(tenant.settings.max_chain_depth.min(DEEPEST_CHAIN));
+    if chain.hops() > limit {
+        return Err(Denial::new(CheckId::ChainDepth, format!("at most {limit} hops"), format!("{}", chain.hops())));
+    }
+    if loops && !tenant.settings.allow_chain_loops {
+        let name = resource.map(|resource| resource.name.as_str()).unwrap_or_default();
+        return Err(Denial::new(CheckId::ChainLoop, "an API that the chain has not come through", format!("`{name}`")));
+    }
+    Ok(chain)
+}
+
+/// What an error may show of a caller's text.
+fn short(text: &str) -> String {
+    text.chars().take(80).map(|c| if c.is_ascii_graphic() && c != '`' { c } else { '?' }).collect()
+}

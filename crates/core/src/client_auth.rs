@@ -1,0 +1,283 @@
+//! Which client calls: exactly one mechanism, judged before anything else is read.
+//!
+//! To add a mechanism: a variant of [`AuthenticationFacts`], its gathering in [`gather`], its rule in `authenticate`.
+use crate::denial::Denial;
+use crate::directory::Registration;
+use crate::facts::{AuthenticationFacts, ClientFacts, Facts, TenantFacts};
+use crate::id::{AppId, PrincipalId};
+use crate::model::{Digest, PasswordCredential, Profile};
+use crate::ports::Crypto;
+use crate::token::{ClientAssertionClaims, ClientAssertionFacts};
+use decision::{CheckId, Timestamp};
+use oauth::{CLIENT_ASSERTION_JWT_BEARER, Form, Secret};
+use sha2::{Digest as _, Sha256};
+
+/// Clocks of clients may differ by this much.
+const SKEW: i64 = 60;
+/// The longest life of a client assertion: what MSAL sends.
+const ASSERTION_LIFE: i64 = 600;
+
+/// Credentials from the `Authorization: Basic` header, form-decoded (RFC 6749 section 2.3.1).
+#[derive(Clone, Debug)]
+pub struct Basic {
+    /// User part.
+    pub client_id: String,
+    /// Password part; may be empty.
+    pub secret: Secret,
+}
+
+/// How the client proved itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Not at all: a public client.
+    None,
+    /// With a secret.
+    Secret,
+    /// With a signed assertion.
+    Assertion,
+}
+
+impl Method {
+    /// `azpacr` / `appidacr`.
+    pub const fn acr(self) -> &'static str {
+        match self {
+            Self::None => "0",
+            Self::Secret => "1",
+            Self::Assertion => "2",
+        }
+    }
+}
+
+/// Proof that the calling client is who it says. Only [`decide`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthenticatedClient {
+    app: AppId,
+    principal: PrincipalId,
+    profile: Profile,
+    method: Method,
+    once: Option<(Digest, Timestamp)>,
+}
+
+impl AuthenticatedClient {
+    /// Its client id.
+    pub fn app(&self) -> AppId {
+        self.app
+    }
+    /// Its service principal.
+    pub fn principal(&self) -> PrincipalId {
+        self.principal
+    }
+    /// Its dialect.
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+    /// How it proved itself.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+    /// The assertion id to consume, where assertions work once, and until when to remember it.
+    pub fn once(&self) -> Option<(Digest, Timestamp)> {
+        self.once
+    }
+}
+
+/// What was sent to prove which client calls.
+pub enum Presented<'a> {
+    /// Nothing.
+    Nothing,
+    /// More than one thing.
+    Several(String),
+    /// A secret.
+    Secret(&'a str),
+    /// An assertion.
+    Assertion(&'a str),
+    /// An assertion of an unknown type.
+    AssertionType(&'a str),
+}
+
+/// Reads the client id and the one mechanism that was used.
+///
+/// # Errors
+/// If no client id was sent.
+pub fn presented<'a>(form: &'a Form, basic: Option<&'a Basic>) -> Result<(&'a str, Presented<'a>), Denial> {
+    let named = form.value("client_id");
+    let Some(client_id) = named.or(basic.map(|basic| basic.client_id.as_str())) else {
+        return Err(Denial::new(CheckId::ParameterPresent, "`client_id`", "nothing").fix("send `client_id`"));
+    };
+    let sent = [
+        basic.is_some().then_some("HTTP Basic"),
+        form.mentions("client_secret").then_some("`client_secret`"),
+        form.mentions("client_assertion").then_some("`client_assertion`"),
+    ];
+    let sent: Vec<&str> = sent.into_iter().flatten().collect();
+    let presented = if sent.len() > 1 {
+        Presented::Several(sent.join(" and "))
+    } else if basic.is_some_and(|basic| basic.client_id != client_id) {
+        Presented::Several("two different client ids".to_owned())
+    } else if let Some(basic) = basic {
+        Presented::Secret(basic.secret.expose())
+    } else if let Some(secret) = form.value("client_secret") {
+        Presented::Secret(secret)
+    } else if let Some(assertion) = form.value("client_assertion") {
+        match form.value("client_assertion_type") {
+            Some(CLIENT_ASSERTION_JWT_BEARER) => Presented::Assertion(assertion),
+            other => Presented::AssertionType(other.unwrap_or("nothing")),
+        }
+    } else {
+        Presented::Nothing
+    };
+    Ok((client_id, presented))
+}
+
+/// Compares what was sent with what is registered. All registered secrets are compared, in constant time each.
+pub fn gather(presented: Presented<'_>, client: Option<&Registration>, crypto: &dyn Crypto) -> AuthenticationFacts {
+    match presented {
+        Presented::Nothing => AuthenticationFacts::Nothing,
+        Presented::Several(found) => AuthenticationFacts::Several { found },
+        Presented::AssertionType(found) => {
+            AuthenticationFacts::AssertionType { found: found.chars().take(80).collect() }
+        }
+        Presented::Secret(secret) => {
+            let digest = crypto.keyed_digest(secret);
+            let registered: &[PasswordCredential] =
+                client.map_or(&[], |client| &client.application.password_credentials);
+            let mut matched: Option<(Timestamp, Timestamp)> = None;
+            for credential in registered {
+                if equal(&credential.digest, &digest) && matched.is_none_or(|(_, end)| end < credential.end_date_time) {
+                    matched = Some((credential.start_date_time, credential.end_date_time));
+                }
+            }
+            let is_key_id = registered.iter().any(|credential| credential.key_id.to_string() == secret);
+            AuthenticationFacts::Secret { matched, is_key_id }
+        }
+        Presented::Assertion(text) => {
+            let keys: Vec<_> = client.map_or(&[][..], |client| &client.application.key_credentials).iter().collect();
+            AuthenticationFacts::Assertion(crypto.client_assertion(text, &keys))
+        }
+    }
+}
+
+/// Compares without leaving early: how long it takes says nothing of where they differ.
+fn equal(a: &Digest, b: &Digest) -> bool {
+    a.0.iter().zip(b.0).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+/// Steps 1a to 1d of spec/entra.md section 6.3: tenant, client, and its proof.
+///
+/// # Errors
+/// The first check that fails.
+pub fn decide(facts: &Facts, now: Timestamp) -> Result<AuthenticatedClient, Denial> {
+    let (tenant, client) = crate::admission::tenant_and_client(facts)?;
+    let (method, once) = authenticate(facts, tenant, client, now)?;
+    Ok(AuthenticatedClient { app: client.app_id, principal: client.principal, profile: client.profile, method, once })
+}
+
+type Proven = (Method, Option<(Digest, Timestamp)>);
+
+fn authenticate(facts: &Facts, tenant: &TenantFacts, client: &ClientFacts, now: Timestamp) -> Result<Proven, Denial> {
+    let app = client.app_id;
+    match &facts.authentication {
+        AuthenticationFacts::Several { found } => {
+            Err(Denial::new(CheckId::ClientCredentialSingle, "one mechanism for one client", found.as_str()))
+        }
+        AuthenticationFacts::Nothing if client.public_allowed => Ok((Method::None, None)),
+        AuthenticationFacts::Nothing => Err(Denial::new(
+            CheckId::ClientCredentialPresent,
+            format!("a credential of the confidential client `{app}`"),
+            "none",
+        )),
+        AuthenticationFacts::AssertionType { found } => Err(Denial::new(
+            CheckId::ClientAssertionTyped,
+            format!("`client_assertion_type={CLIENT_ASSERTION_JWT_BEARER}`"),
+            found.as_str(),
+        )),
+        _ if !client.confidential => Err(Denial::new(
+            CheckId::ClientConfidential,
+            format!("no credential, since `{app}` is a public client"),
+            "a credential",
+        )),
+        AuthenticationFacts::Secret { matched: None, is_key_id } => {
+            let denial = Denial::new(
+                CheckId::ClientSecretCorrect,
+                format!("a secret of the application `{app}`"),
+                "another one",
+            );
+            Err(if *is_key_id {
+                denial.fix("send the secret's value; what was sent is the secret's id")
+            } else {
+                denial
+            })
+        }
+        AuthenticationFacts::Secret { matched: Some((start, end)), .. } => {
+            if now < *start || now >= *end {
+                let expected = format!("a secret valid at {now}");
+                return Err(Denial::new(
+                    CheckId::ClientSecretCurrent,
+                    expected,
+                    format!("one valid from {start} to {end}"),
+                ));
+            }
+            Ok((Method::Secret, None))
+        }
+        AuthenticationFacts::Assertion(ClientAssertionFacts::Refused { check, reason }) => {
+            Err(Denial::new(*check, format!("an assertion signed with a certificate of `{app}`"), reason.as_str()))
+        }
+        AuthenticationFacts::Assertion(ClientAssertionFacts::Verified(claims)) => {
+            let once = assertion(facts, tenant, client, claims, now)?;
+            Ok((Method::Assertion, once))
+        }
+    }
+}
+
+/// RFC 7523 section 3, as leniently as real clients need it (spec/entra.md section 1, rows 6 and 7).
+fn assertion(
+    facts: &Facts,
+    tenant: &TenantFacts,
+    client: &ClientFacts,
+    claims: &ClientAssertionClaims,
+    now: Timestamp,
+) -> Result<Option<(Digest, Timestamp)>, Denial> {
+    let app = client.app_id.to_string();
+    if claims.iss != app || claims.sub != app {
+        return Err(Denial::new(
+            CheckId::ClientAssertionClaims,
+            format!("`iss` and `sub` to be `{app}`"),
+            "another value",
+        ));
+    }
+    let names = [tenant.id.to_string(), facts.tenant_requested.clone()];
+    let host = &facts.host;
+    let ours = |aud: &String| {
+        names.iter().chain(&tenant.domains).any(|name| {
+            *aud == format!("{host}/{name}/oauth2/v2.0/token")
+                || *aud == format!("{host}/{name}/oauth2/token")
+                || *aud == format!("{host}/{name}/v2.0")
+        })
+    };
+    if claims.aud.len() != 1 || !claims.aud.iter().all(ours) {
+        let expected = format!("`aud` to be `{host}/{}/oauth2/v2.0/token`", tenant.id);
+        return Err(Denial::new(CheckId::ClientAssertionClaims, expected, "another audience"));
+    }
+    let current = claims.exp.plus(SKEW) > now && claims.nbf.is_none_or(|nbf| nbf <= now.plus(SKEW));
+    if !current || claims.exp > now.plus(ASSERTION_LIFE + SKEW) {
+        let expected = format!("`exp` after {now} and at most {ASSERTION_LIFE} seconds ahead");
+        return Err(Denial::new(CheckId::ClientAssertionCurrent, expected, format!("`exp` of {}", claims.exp)));
+    }
+    if now < claims.certificate_not_before || now >= claims.certificate_not_after {
+        let expected = format!("a certificate valid at {now}");
+        let found = format!("one valid from {} to {}", claims.certificate_not_before, claims.certificate_not_after);
+        return Err(Denial::new(CheckId::ClientCertificateCurrent, expected, found));
+    }
+    if !client.one_time_assertions {
+        return Ok(None);
+    }
+    let Some(jti) = &claims.jti else {
+        return Err(Denial::new(
+            CheckId::ClientAssertionOnce,
+            "`jti`, since this client's assertions work once",
+            "none",
+        ));
+    };
+    let digest = Sha256::new_with_prefix(app.as_bytes()).chain_update([0]).chain_update(jti.as_bytes()).finalize();
+    Ok(Some((Digest(digest.into()), claims.exp.plus(SKEW))))
+}

@@ -1,0 +1,119 @@
+//! A refusal: the failed check, what was expected and found, and how it looks on the wire.
+use crate::model::Profile;
+use decision::{Check, CheckId, Timestamp};
+use oauth::ErrorBody;
+use serde::{Deserialize, Serialize};
+
+/// Why a request is refused, and what to change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denial {
+    /// The failed check.
+    pub check: Check,
+    /// A claims challenge: what the user's next sign-in must satisfy, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claims: Option<String>,
+    /// Permissions that were not consented to, in short words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<oauth::Scopes>,
+    /// An address that mends it, such as the consent page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+impl Denial {
+    /// A refusal with the catalogue's advice.
+    pub fn new(id: CheckId, expected: impl Into<String>, actual: impl Into<String>) -> Self {
+        Self { check: Check::fail(id, expected, actual), claims: None, missing: None, url: None }
+    }
+
+    /// With advice more exact than the catalogue's.
+    #[must_use]
+    pub fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.check.fix = fix.into().into();
+        self
+    }
+
+    /// With a claims challenge.
+    #[must_use]
+    pub fn challenge(mut self, claims: String) -> Self {
+        self.claims = Some(claims);
+        self
+    }
+
+    /// Which check failed.
+    pub fn id(&self) -> CheckId {
+        self.check.id
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.check.id.entry().status
+    }
+
+    /// What went wrong, in a sentence.
+    pub fn sentence(&self) -> String {
+        let Check { expected, actual, .. } = &self.check;
+        match (expected.is_empty(), actual.is_empty()) {
+            (true, true) => format!("The request failed the check that {}.", self.check.id.entry().title),
+            (true, false) => format!("The request failed the check that {}: {actual}.", self.check.id.entry().title),
+            (false, true) => format!("Expected {expected}."),
+            (false, false) => format!("Expected {expected}; found {actual}."),
+        }
+    }
+
+    /// The error body in the dialect of the client.
+    pub fn body(&self, profile: Profile, context: &ErrorContext<'_>) -> ErrorBody {
+        let entry = self.check.id.entry();
+        let advice = format!("{} To mend it, {}: {}.", self.sentence(), self.check.fixer.words(), self.check.fix);
+        let mut hint = serde_json::json!({
+            "check": entry.id, "expected": self.check.expected, "actual": self.check.actual,
+            "fixer": self.check.fixer, "fix": self.check.fix,
+        });
+        if let (Some(url), Some(hint)) = (&self.url, hint.as_object_mut()) {
+            hint.insert("url".into(), url.clone().into());
+        }
+        let body = ErrorBody {
+            error: entry.error.to_owned(),
+            claims: self.claims.clone(),
+            deputize_hint: Some(hint),
+            ..ErrorBody::default()
+        };
+        match (profile, entry.aadsts) {
+            (Profile::Entra, Some(code)) => {
+                let at = context.now.entra();
+                ErrorBody {
+                    error_description: format!(
+                        "AADSTS{code}: {advice}\r\nTrace ID: {}\r\nCorrelation ID: {}\r\nTimestamp: {at}",
+                        context.decision, context.correlation
+                    ),
+                    error_codes: vec![code],
+                    timestamp: Some(at),
+                    trace_id: Some(context.decision.to_owned()),
+                    correlation_id: Some(context.correlation.to_owned()),
+                    error_uri: Some(format!("{}/error?code={code}", context.host)),
+                    suberror: entry.suberror.map(str::to_owned),
+                    ..body
+                }
+            }
+            _ => ErrorBody {
+                error: if entry.error == "invalid_resource" { "invalid_target".to_owned() } else { body.error },
+                error_description: format!("{}: {advice}", entry.id),
+                trace_id: Some(context.decision.to_owned()),
+                ..body
+            },
+        }
+    }
+}
+
+/// What an error body tells of its request.
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorContext<'a> {
+    /// The authority's address.
+    pub host: &'a str,
+    /// The id of the decision.
+    pub decision: &'a str,
+    /// The client's `client-request-id`, or the decision's id.
+    pub correlation: &'a str,
+    /// When.
+    pub now: Timestamp,
+}

@@ -1,0 +1,301 @@
+//! Everything that a decision reads: one serialisable value, gathered before anything is judged.
+//!
+//! The same value feeds the decision, its explanation, the recorded decision and what-if.
+use crate::chain::Chain;
+use crate::id::{AppId, GroupId, PrincipalId, TenantId, UserId};
+use crate::ledger::{CodeRecord, RefreshRecord};
+use crate::model::{Digest, Policy, Profile, TenantSettings};
+use crate::token::{AssertionFacts, ClientAssertionFacts};
+use decision::Timestamp;
+use oauth::{ClaimsRequest, Scopes};
+use serde::{Deserialize, Serialize};
+
+/// All that one request's decision reads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The authority's address.
+    pub host: String,
+    /// The tenant segment of the URL, as requested.
+    pub tenant_requested: String,
+    /// The tenant, if there is one by that name.
+    pub tenant: Option<TenantFacts>,
+    /// `client_id`, as sent.
+    pub client_requested: String,
+    /// The client, if it stands in the tenant.
+    pub client: Option<ClientFacts>,
+    /// What the client proved.
+    pub authentication: AuthenticationFacts,
+    /// What the grant presented.
+    pub proof: ProofFacts,
+    /// OpenID Connect scopes asked for.
+    pub oidc: Scopes,
+    /// What is asked for.
+    pub target: Target,
+    /// The user, if the proof names one that exists.
+    pub user: Option<UserFacts>,
+    /// The chain, with the session's state now; `None` for app-only requests and where the session is unknown.
+    pub session: Option<SessionFacts>,
+    /// Enabled conditional-access policies of the tenant that cover the resource.
+    pub policies: Vec<Policy>,
+    /// `claims`.
+    pub claims: ClaimsRequest,
+    /// `client_info=1`.
+    pub client_info: bool,
+    /// Spread of lifetimes: 0 ..= 1800 seconds, drawn at random.
+    pub jitter: i64,
+}
+
+/// The tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantFacts {
+    /// `tid`.
+    pub id: TenantId,
+    /// Whether it issues anything.
+    pub enabled: bool,
+    /// Its domains: names it may be called by in URLs.
+    pub domains: Vec<String>,
+    /// What its administrators decided.
+    pub settings: TenantSettings,
+}
+
+/// The calling application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientFacts {
+    /// Client id.
+    pub app_id: AppId,
+    /// Its service principal here.
+    pub principal: PrincipalId,
+    /// Shown to people.
+    pub display_name: String,
+    /// Whether its service principal is enabled.
+    pub enabled: bool,
+    /// Its dialect.
+    pub profile: Profile,
+    /// Its application ID URIs.
+    pub identifier_uris: Vec<String>,
+    /// Whether it has any credential registered.
+    pub confidential: bool,
+    /// Whether it is registered as a public client (or has redirect URIs of one).
+    pub public_allowed: bool,
+    /// Whether each of its assertions works once.
+    pub one_time_assertions: bool,
+}
+
+/// What was sent to prove which client calls, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AuthenticationFacts {
+    /// Nothing was sent.
+    Nothing,
+    /// More than one mechanism, or two client ids.
+    Several {
+        /// What was sent.
+        found: String,
+    },
+    /// A secret was sent.
+    Secret {
+        /// The registered secret that it is, with its dates.
+        matched: Option<(Timestamp, Timestamp)>,
+        /// Whether it is the id of a registered secret, the commonest mistake.
+        is_key_id: bool,
+    },
+    /// An assertion was sent.
+    Assertion(ClientAssertionFacts),
+    /// `client_assertion` without the one type that exists.
+    AssertionType {
+        /// What was sent.
+        found: String,
+    },
+}
+
+/// What the grant presented.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ProofFacts {
+    /// Client credentials: nothing beyond the client's own authentication.
+    ClientCredentials,
+    /// An authorization code.
+    Code {
+        /// Digest of its text.
+        digest: Digest,
+        /// Its record.
+        record: Option<CodeRecord>,
+        /// `redirect_uri`, as sent.
+        redirect_uri: Option<String>,
+        /// What was sent as `code_verifier`.
+        verifier: Verifier,
+        /// Whether the code went to a redirect URI of a public client or single-page application.
+        public_redirect: bool,
+    },
+    /// A refresh token.
+    Refresh {
+        /// Digest of its text.
+        digest: Digest,
+        /// Its record.
+        record: Option<RefreshRecord>,
+    },
+    /// An On-Behalf-Of assertion.
+    OnBehalfOf {
+        /// What stood in it.
+        assertion: AssertionFacts,
+    },
+    /// The user's own sign-in, at the authorization endpoint.
+    SignIn,
+}
+
+/// What was sent as `code_verifier` (RFC 7636).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verifier {
+    /// Nothing.
+    Absent,
+    /// Not 43 to 128 unreserved characters.
+    Malformed,
+    /// Its S256 challenge.
+    Challenge(String),
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Target {
+    /// No `scope` at all.
+    Missing,
+    /// Only OpenID Connect scopes: the token is for the authority's own userinfo endpoint.
+    Authority,
+    /// A `resource` without `scope` on the v2 endpoint.
+    ResourceParameter,
+    /// A name that no service principal of the tenant has.
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// Scopes of several resources.
+    Several {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// A scope that cannot be one.
+    Invalid {
+        /// The scope.
+        scope: String,
+        /// Why.
+        reason: String,
+    },
+    /// One resource.
+    Resource(Box<ResourceFacts>),
+}
+
+/// The resource, and the client's and user's standing there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ResourceFacts {
+    /// Its client id.
+    pub app_id: AppId,
+    /// Its service principal here.
+    pub principal: PrincipalId,
+    /// Its name as the client wrote it; the start of each scope.
+    pub name: String,
+    /// Shown to people.
+    pub display_name: String,
+    /// Whether it is enabled.
+    pub enabled: bool,
+    /// Shape of its tokens.
+    pub shape: TokenShape,
+    /// Whether only the assigned get tokens.
+    pub assignment_required: bool,
+    /// Whether the client asks for a token for itself by URI.
+    pub self_by_uri: bool,
+    /// What is asked for.
+    pub asked: Asked,
+    /// Every enabled delegated permission that it publishes.
+    pub published: Vec<Published>,
+    /// Consented for all users of the tenant.
+    pub tenant_grant: Scopes,
+    /// Consented by this user.
+    pub user_grant: Scopes,
+    /// What this client needs no consent for.
+    pub pre_authorized: Scopes,
+    /// What the client's registration says it needs here; `None` if it does not name the resource.
+    pub declared: Option<Scopes>,
+    /// The user's app roles here; `None` if they are not assigned.
+    pub user_roles: Option<Vec<String>>,
+    /// The client's application permissions here; `None` if it is not assigned.
+    pub client_roles: Option<Vec<String>>,
+}
+
+/// A published delegated permission.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// The word in `scp`.
+    pub value: String,
+    /// Whether only an administrator may consent.
+    pub admin_only: bool,
+    /// In words.
+    pub display_name: String,
+    /// In words.
+    pub description: String,
+}
+
+/// What is asked of a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Asked {
+    /// `.default`: all that is granted.
+    Default,
+    /// These; the first of each pair is as the client wrote it, the second as the resource publishes it, if it does.
+    Named(Vec<(String, Option<String>)>),
+    /// `.default` together with named scopes.
+    Mixed,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self::Named(Vec::new())
+    }
+}
+
+/// Shape of the tokens for a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenShape {
+    /// Version 1 instead of 2 (entra profile).
+    pub v1: bool,
+    /// The dialect.
+    pub profile: Profile,
+    /// The signature algorithm.
+    pub algorithm: String,
+    /// Whether `act` is shown.
+    pub act: bool,
+}
+
+impl Default for TokenShape {
+    fn default() -> Self {
+        Self { v1: false, profile: Profile::Entra, algorithm: "RS256".to_owned(), act: false }
+    }
+}
+
+/// The user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserFacts {
+    /// `oid`.
+    pub id: UserId,
+    /// Whether the account is enabled.
+    pub enabled: bool,
+    /// Sign-ins before this moment are void.
+    pub valid_from: Timestamp,
+    /// The name to sign in with.
+    pub upn: String,
+    /// Shown to people.
+    pub display_name: String,
+    /// First name.
+    pub given_name: Option<String>,
+    /// Last name.
+    pub surname: Option<String>,
+    /// Address.
+    pub mail: Option<String>,
+    /// Direct memberships.
+    pub groups: Vec<GroupId>,
+}
+
+/// The root session of the chain, as it stands now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionFacts {
+    /// The chain so far: for sign-ins and codes, with no actors.
+    pub chain: Chain,
+    /// Whether the session has been ended, or is not known to the ledger.
+    pub ended: bool,
+}

@@ -1,0 +1,139 @@
+//! Authorization code with PKCE (RFC 6749 section 4.1.3, RFC 7636).
+use super::{Gathered, Gathering, Grant, Proved, required};
+use crate::admission::Proof;
+use crate::client_auth::{AuthenticatedClient, Method};
+use crate::denial::Denial;
+use crate::directory::UserKey;
+use crate::facts::{Facts, ProofFacts, Verifier};
+use crate::ledger::{CodeRecord, Unavailable, Write};
+use crate::model::Digest;
+use crate::ports::Pending;
+use crate::scope_request::Several;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use decision::{CheckId, Timestamp};
+use sha2::{Digest as _, Sha256};
+
+pub(crate) const GRANT: Grant = Grant {
+    grant_type: oauth::GrantType::AuthorizationCode,
+    recognises: |_| true,
+    parse: |form| required(form, "code").map(drop),
+    gather,
+};
+
+fn gather(from: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
+    Box::pin(async move {
+        let digest = from.ports.crypto.keyed_digest(from.form.value("code").unwrap_or_default());
+        let record = from.ports.ledger.code(digest).await?;
+        let (mut user, mut session, mut scope) = (None, None, None);
+        if let Some(record) = &record {
+            user = from.ports.directory.user(record.tenant, UserKey::Id(record.user)).await?;
+            session = super::session(from.ports, record.session, Vec::new()).await?;
+            scope = from.form.value("scope").is_none().then(|| record.scope.clone());
+        }
+        let application = &from.client.application;
+        let public_redirect =
+            record.as_ref().is_some_and(|record| !application.web.redirect_uris.contains(&record.redirect_uri));
+        Ok(Gathered {
+            several: if scope.is_some() { Several::First } else { Several::Refuse },
+            scope,
+            user,
+            session,
+            claims: record.as_ref().and_then(|record| record.claims.clone()),
+            proof: ProofFacts::Code {
+                digest,
+                record,
+                redirect_uri: from.form.value("redirect_uri").map(str::to_owned),
+                verifier: verifier(from.form.value("code_verifier")),
+                public_redirect,
+            },
+        })
+    })
+}
+
+fn verifier(sent: Option<&str>) -> Verifier {
+    let unreserved = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+    match sent {
+        None => Verifier::Absent,
+        Some(text) if !(43..=128).contains(&text.len()) || !text.bytes().all(unreserved) => Verifier::Malformed,
+        Some(text) => Verifier::Challenge(URL_SAFE_NO_PAD.encode(Sha256::digest(text))),
+    }
+}
+
+pub(super) struct Presented<'a> {
+    pub(super) digest: &'a Digest,
+    pub(super) record: &'a Option<CodeRecord>,
+    pub(super) redirect_uri: &'a Option<String>,
+    pub(super) verifier: &'a Verifier,
+    pub(super) public: bool,
+}
+
+pub(super) fn prove(facts: &Facts, client: &AuthenticatedClient, presented: Presented<'_>, now: Timestamp) -> Proved {
+    let Some(record) = presented.record else {
+        return Proved::no(
+            Denial::new(CheckId::CodeValid, "a code that this authority issued", "another text"),
+            Vec::new(),
+        );
+    };
+    // Whoever presents a code wrongly may have stolen it: it is dead, also for its owner.
+    let kill = || vec![Write::KillCode(*presented.digest)];
+    if record.client != client.app() {
+        let denial =
+            Denial::new(CheckId::CodeClient, "the client that the code was issued to", format!("`{}`", client.app()));
+        return Proved::no(denial, kill());
+    }
+    if record.consumed {
+        // A replay: whoever redeemed it first may be the thief, so nothing that stems from it lives on (RFC 9700 section 4.14).
+        return Proved::no(
+            Denial::new(CheckId::CodeUnused, "a code that has not been redeemed", "one that has"),
+            vec![Write::RevokeFamily(record.family)],
+        );
+    }
+    let judged = judge(facts, client, record, &presented, now);
+    match judged {
+        Err(denial) => Proved::no(denial, kill()),
+        Ok(()) => {
+            Proved::yes(Proof::User { actors: Vec::new(), ceiling: None }, vec![Write::ConsumeCode(*presented.digest)])
+        }
+    }
+}
+
+fn judge(
+    facts: &Facts,
+    client: &AuthenticatedClient,
+    record: &CodeRecord,
+    presented: &Presented<'_>,
+    now: Timestamp,
+) -> Result<(), Denial> {
+    if facts.tenant.as_ref().is_none_or(|tenant| tenant.id != record.tenant) {
+        return Err(Denial::new(CheckId::CodeTenant, format!("the tenant `{}`", record.tenant), "another tenant"));
+    }
+    if record.expires <= now {
+        return Err(Denial::new(
+            CheckId::CodeValid,
+            "a current code",
+            format!("one that expired at {}", record.expires),
+        ));
+    }
+    if presented.redirect_uri.as_deref() != Some(&record.redirect_uri) {
+        return Err(Denial::new(CheckId::CodeRedirectUri, format!("`{}`", record.redirect_uri), "another value"));
+    }
+    // A confidential client may leave its credential out only for a code that went to its public platform.
+    if client.method() == Method::None && !presented.public {
+        let expected = "the credential of a client whose redirect URI is of a web application";
+        return Err(Denial::new(CheckId::ClientCredentialPresent, expected, "none"));
+    }
+    match (&record.challenge, presented.verifier) {
+        (Some(challenge), Verifier::Challenge(sent)) if challenge == sent => Ok(()),
+        (None, Verifier::Absent) => Ok(()),
+        (Some(_), Verifier::Absent) => Err(Denial::new(CheckId::PkceMatches, "`code_verifier`", "none")),
+        (Some(_), Verifier::Malformed) => {
+            Err(Denial::new(CheckId::PkceMatches, "`code_verifier` of 43 to 128 unreserved characters", "another text"))
+        }
+        (Some(_), Verifier::Challenge(_)) => {
+            Err(Denial::new(CheckId::PkceMatches, "the verifier of the challenge", "another one"))
+        }
+        // RFC 9700 section 4.8.2: a verifier without a challenge is a sign of a downgrade.
+        (None, _) => Err(Denial::new(CheckId::PkceMatches, "no `code_verifier`, since no challenge was sent", "one")),
+    }
+}

@@ -1,0 +1,163 @@
+//! The grants. Each is one file: which requests are its own, what it reads, what it proves. What may be issued on that
+//! proof is for [`crate::admission`] to say.
+//!
+//! To add a grant: a file with a [`Grant`] and one line in [`ALL`].
+
+pub mod authorization_code;
+pub mod client_credentials;
+pub mod on_behalf_of;
+pub mod refresh_token;
+
+use crate::admission::{self, Admitted, Proof};
+use crate::client_auth::{self, AuthenticatedClient};
+use crate::denial::Denial;
+use crate::directory::{Registration, TenantDirectory};
+use crate::facts::{Facts, ProofFacts};
+use crate::ledger::{Unavailable, Write};
+use crate::ports::{Pending, Ports};
+use decision::{CheckId, Timestamp};
+use oauth::Form;
+use std::sync::Arc;
+
+/// A grant of the token endpoint.
+#[derive(Clone, Copy)]
+pub struct Grant {
+    /// `grant_type`.
+    pub grant_type: oauth::GrantType,
+    /// Whether a form with that `grant_type` means this grant (one URN has several meanings).
+    pub recognises: fn(&Form) -> bool,
+    /// Refuses forms that lack what the grant needs.
+    pub parse: fn(&Form) -> Result<(), Denial>,
+    /// Reads, through ports, what its decision needs. Judges nothing.
+    pub gather: for<'a> fn(Gathering<'a>) -> Pending<'a, Result<Gathered, Unavailable>>,
+}
+
+/// Every grant that the authority offers; its metadata is written from this list.
+pub const ALL: &[Grant] =
+    &[authorization_code::GRANT, client_credentials::GRANT, on_behalf_of::GRANT, refresh_token::GRANT];
+
+/// What a grant gathers from.
+#[derive(Clone, Copy)]
+pub struct Gathering<'a> {
+    /// The request.
+    pub form: &'a Form,
+    /// The tenant.
+    pub tenant: &'a Arc<TenantDirectory>,
+    /// The client.
+    pub client: &'a Registration,
+    /// The world.
+    pub ports: &'a Ports,
+}
+
+/// What a grant gathered.
+pub struct Gathered {
+    /// What was presented.
+    pub proof: ProofFacts,
+    /// The user it names, with all about them.
+    pub user: Option<Arc<crate::directory::UserRecord>>,
+    /// The session it stems from.
+    pub session: Option<crate::facts::SessionFacts>,
+    /// `scope`, if the request's own does not count.
+    pub scope: Option<String>,
+    /// What to do with scopes of several resources.
+    pub several: crate::scope_request::Several,
+    /// `claims`, if the request has none.
+    pub claims: Option<String>,
+}
+
+/// What a decision came to. A refusal can carry writes: a replayed code revokes its family.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// What to write, whichever way it went.
+    pub writes: Vec<Write>,
+    /// What may be issued, or why nothing is.
+    pub verdict: Result<Grantable, Denial>,
+}
+
+/// A granted request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grantable {
+    /// Who asked.
+    pub client: AuthenticatedClient,
+    /// What may be issued.
+    pub admitted: Admitted,
+}
+
+/// What a grant's own rules came to, before admission.
+pub(crate) struct Proved {
+    proof: Result<Proof, Denial>,
+    /// Writes if everything is admitted.
+    on_success: Vec<Write>,
+    /// Writes if the grant's own rules refuse.
+    on_refusal: Vec<Write>,
+}
+
+impl Proved {
+    pub(crate) fn yes(proof: Proof, on_success: Vec<Write>) -> Self {
+        Self { proof: Ok(proof), on_success, on_refusal: Vec::new() }
+    }
+    pub(crate) fn no(denial: Denial, on_refusal: Vec<Write>) -> Self {
+        Self { proof: Err(denial), on_success: Vec::new(), on_refusal }
+    }
+}
+
+/// Decides a token request: reads `facts` and nothing else.
+pub fn decide(facts: &Facts, now: Timestamp) -> Outcome {
+    let client = match client_auth::decide(facts, now) {
+        Ok(client) => client,
+        Err(denial) => return Outcome { writes: Vec::new(), verdict: Err(denial) },
+    };
+    let proved = match &facts.proof {
+        ProofFacts::ClientCredentials => client_credentials::prove(&client),
+        ProofFacts::Code { digest, record, redirect_uri, verifier, public_redirect } => {
+            let presented =
+                authorization_code::Presented { digest, record, redirect_uri, verifier, public: *public_redirect };
+            authorization_code::prove(facts, &client, presented, now)
+        }
+        ProofFacts::Refresh { digest, record } => refresh_token::prove(&client, digest, record.as_ref(), now),
+        ProofFacts::OnBehalfOf { assertion } => on_behalf_of::prove(facts, &client, assertion, now),
+        ProofFacts::SignIn => Proved::no(Denial::new(CheckId::GrantSupported, "a grant", "a sign-in"), Vec::new()),
+    };
+    let refused = proved.proof.is_err();
+    match admission::admit(facts, proved.proof, now) {
+        Ok(admitted) => {
+            let mut writes = proved.on_success;
+            if let Some((value, expires)) = client.once() {
+                writes.push(Write::ConsumeOnce {
+                    purpose: crate::ledger::OncePurpose::ClientAssertion,
+                    value,
+                    expires,
+                });
+            }
+            Outcome { writes, verdict: Ok(Grantable { client, admitted }) }
+        }
+        Err(denial) => Outcome { writes: if refused { proved.on_refusal } else { Vec::new() }, verdict: Err(denial) },
+    }
+}
+
+/// A required parameter.
+pub(crate) fn required<'a>(form: &'a Form, name: &str) -> Result<&'a str, Denial> {
+    form.value(name).ok_or_else(|| {
+        Denial::new(CheckId::ParameterPresent, format!("`{name}`"), "nothing")
+            .fix(format!("add `{name}` to the request"))
+    })
+}
+
+/// The session's state now. One that the ledger does not know counts as ended.
+pub(crate) async fn session(
+    ports: &Ports,
+    id: crate::id::SessionId,
+    actors: Vec<crate::id::AppId>,
+) -> Result<Option<crate::facts::SessionFacts>, Unavailable> {
+    Ok(ports.ledger.session(id).await?.map(|record| crate::facts::SessionFacts {
+        chain: crate::chain::Chain {
+            session: record.id,
+            session_ends: record.expires,
+            auth_time: record.auth_time,
+            amr: record.amr.clone(),
+            acrs: record.acrs.clone(),
+            actors,
+        },
+        ended: record.revoked,
+    }))
+}

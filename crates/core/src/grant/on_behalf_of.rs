@@ -1,0 +1,146 @@
+//! On-Behalf-Of: a middle tier trades the user's token for one at a downstream API (spec/entra.md section 6).
+use super::{Gathered, Gathering, Grant, Proved, required};
+use crate::admission::Proof;
+use crate::chain::Chain;
+use crate::client_auth::{AuthenticatedClient, Method};
+use crate::denial::Denial;
+use crate::directory::UserKey;
+use crate::facts::{Facts, ProofFacts};
+use crate::ledger::Unavailable;
+use crate::model::Profile;
+use crate::ports::Pending;
+use crate::scope_request::Several;
+use crate::token::{AssertionFacts, TokenClaims};
+use decision::{CheckId, Timestamp};
+
+/// Clocks may differ by this much.
+const SKEW: i64 = 60;
+
+pub(crate) const GRANT: Grant = Grant {
+    grant_type: oauth::GrantType::JwtBearer,
+    recognises: |form| form.value("requested_token_use") == Some("on_behalf_of"),
+    parse: |form| {
+        // Never fall back to the client's own rights when the assertion is missing.
+        required(form, "assertion")?;
+        match form.value("requested_token_type") {
+            None | Some("urn:ietf:params:oauth:token-type:access_token" | "urn:ietf:params:oauth:token-type:jwt") => {
+                Ok(())
+            }
+            Some(_) => Err(Denial::new(CheckId::GrantSupported, "an access token", "another `requested_token_type`")),
+        }
+    },
+    gather,
+};
+
+fn gather(from: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
+    Box::pin(async move {
+        let assertion = from.ports.crypto.assertion(from.form.value("assertion").unwrap_or_default());
+        let (mut user, mut session) = (None, None);
+        if let AssertionFacts::Verified(claims) = &assertion
+            && claims.tid == from.tenant.tenant.id.to_string()
+        {
+            if let Ok(oid) = claims.oid.parse() {
+                user = from.ports.directory.user(from.tenant.tenant.id, UserKey::Id(oid)).await?;
+            }
+            if let Some(chain) = from.ports.crypto.open(&claims.aio).and_then(|bytes| Chain::decode(&bytes)) {
+                session = super::session(from.ports, chain.session, chain.actors).await?;
+            }
+        }
+        let proof = ProofFacts::OnBehalfOf { assertion };
+        Ok(Gathered { proof, user, session, scope: None, several: Several::Refuse, claims: None })
+    })
+}
+
+pub(super) fn prove(facts: &Facts, client: &AuthenticatedClient, assertion: &AssertionFacts, now: Timestamp) -> Proved {
+    // Step 1e: only a client that proved itself may act for someone.
+    if client.method() == Method::None {
+        let denial = Denial::new(CheckId::ClientConfidential, "a confidential client", "a public client");
+        return Proved::no(denial, Vec::new());
+    }
+    match judge(facts, client, assertion, now) {
+        Err(denial) => Proved::no(denial, Vec::new()),
+        Ok(_) => {
+            let actors = facts.session.as_ref().map(|session| session.chain.actors.clone()).unwrap_or_default();
+            Proved::yes(Proof::User { actors, ceiling: None }, Vec::new())
+        }
+    }
+}
+
+/// Steps 2 and 3 of spec/entra.md section 6.3, in that order.
+fn judge<'a>(
+    facts: &Facts,
+    client: &AuthenticatedClient,
+    assertion: &'a AssertionFacts,
+    now: Timestamp,
+) -> Result<&'a TokenClaims, Denial> {
+    let claims = match assertion {
+        AssertionFacts::Malformed { reason } => {
+            return Err(Denial::new(CheckId::AssertionForm, "a signed token", reason.as_str()));
+        }
+        AssertionFacts::OtherKind { typ } => return Err(other_kind(typ)),
+        AssertionFacts::Unverified { reason } => {
+            return Err(Denial::new(CheckId::AssertionSignature, "a token signed by this authority", reason.as_str()));
+        }
+        AssertionFacts::Verified(claims) => claims,
+    };
+    if now.0 >= claims.exp.saturating_add(SKEW) {
+        let found = format!("one that expired at {}", Timestamp(claims.exp));
+        return Err(Denial::new(CheckId::AssertionCurrent, "a current token", found));
+    }
+    if claims.nbf > now.0.saturating_add(SKEW) {
+        let found = format!("one valid from {}", Timestamp(claims.nbf));
+        return Err(Denial::new(CheckId::AssertionNotBefore, "a token that is valid already", found));
+    }
+    issuer(facts, claims)?;
+    audience(facts, client, claims)?;
+    // Our access tokens always say who they are for: ID tokens and client assertions carry neither of these.
+    if claims.idtyp.is_empty() || claims.client().is_empty() {
+        return Err(Denial::new(
+            CheckId::AssertionAccessToken,
+            "an access token",
+            "an ID token or a token of another kind",
+        ));
+    }
+    if claims.idtyp != "user" || claims.scp.is_empty() {
+        let found = format!("an app-only token of `{}`", claims.client());
+        return Err(Denial::new(CheckId::AssertionUser, "a token that carries a user", found));
+    }
+    if claims.cnf.is_some() {
+        return Err(Denial::new(CheckId::AssertionBinding, "proof of possession of the assertion's key", "none"));
+    }
+    Ok(claims)
+}
+
+fn issuer(facts: &Facts, claims: &TokenClaims) -> Result<(), Denial> {
+    let tid = facts.tenant.as_ref().map(|tenant| tenant.id.to_string()).unwrap_or_default();
+    let expected =
+        if claims.ver == "1.0" { format!("{}/{tid}/", facts.host) } else { format!("{}/{tid}/v2.0", facts.host) };
+    if claims.iss != expected || claims.tid != tid {
+        return Err(Denial::new(CheckId::AssertionIssuer, format!("a token of `{expected}`"), "one of another issuer"));
+    }
+    Ok(())
+}
+
+fn audience(facts: &Facts, client: &AuthenticatedClient, claims: &TokenClaims) -> Result<(), Denial> {
+    let own = facts.client.as_ref().map(|client| client.identifier_uris.as_slice()).unwrap_or_default();
+    let app = client.app().to_string();
+    let bare = |text: &str| text.strip_suffix('/').unwrap_or(text).to_owned();
+    let exact = client.profile() == Profile::Native;
+    let same = |name: &str| {
+        if exact { name == claims.aud } else { bare(name).eq_ignore_ascii_case(&bare(&claims.aud)) }
+    };
+    if same(&app) || own.iter().any(|uri| same(uri)) {
+        return Ok(());
+    }
+    let names = std::iter::once(&app).chain(own).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
+    let found = format!("`{}`", claims.aud);
+    Err(Denial::new(CheckId::AssertionAudience, format!("a token with `aud` {names}"), found))
+}
+
+fn other_kind(typ: &str) -> Denial {
+    Denial::new(
+        CheckId::AssertionKindAccepted,
+        "an access token (`typ` of `JWT` or `at+jwt`)",
+        format!("a token of `typ` `{typ}`"),
+    )
+}

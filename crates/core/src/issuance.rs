@@ -1,0 +1,426 @@
+//! From an admitted request to claims, tokens and the writes that make them real.
+use crate::admission::Admitted;
+use crate::audit::AuditRecord;
+use crate::chain::Chain;
+use crate::client_auth::{AuthenticatedClient, Method};
+use crate::denial::Denial;
+use crate::facts::{Asked, ClientFacts, Facts, ProofFacts, ResourceFacts, Target, TenantFacts, TokenShape, UserFacts};
+use crate::grant::Grantable;
+use crate::id::{AppId, FamilyId};
+use crate::ledger::{RefreshRecord, Unavailable, Write};
+use crate::model::{Digest, Profile};
+use crate::ports::Ports;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use decision::Timestamp;
+use oauth::{Secret, TokenResponse};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+/// Life of an ID token, in seconds.
+const ID_TOKEN_SECONDS: i64 = 3_600;
+
+/// Claims of an access token (spec/entra.md section 9.1; RFC 9068 in the native profile).
+#[derive(Serialize)]
+struct AccessClaims<'a> {
+    aud: String,
+    iss: String,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acrs: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<Actor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aio: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amr: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    appid: Option<AppId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    appidacr: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    azp: Option<AppId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    azpacr: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<AppId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    given_name: Option<&'a str>,
+    idtyp: &'static str,
+    jti: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    oid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preferred_username: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    roles: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scp: Option<String>,
+    sub: String,
+    tid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unique_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upn: Option<&'a str>,
+    uti: &'a str,
+    ver: &'static str,
+}
+
+/// RFC 8693 section 4.1: the outermost is the current actor; those inside are for information.
+#[derive(Serialize)]
+struct Actor {
+    sub: AppId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<Box<Self>>,
+}
+
+/// Claims of an ID token (spec/entra.md section 9.2).
+#[derive(Serialize)]
+struct IdClaims<'a> {
+    aud: AppId,
+    iss: String,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+    auth_time: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<&'a str>,
+    oid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preferred_username: Option<&'a str>,
+    sid: String,
+    sub: String,
+    tid: String,
+    uti: &'a str,
+    ver: &'static str,
+}
+
+/// A granted request, signed; not real until its writes are committed.
+pub struct Prepared {
+    /// Everything that must be written for it.
+    pub writes: Vec<Write>,
+    /// What is answered after the commit.
+    pub response: TokenResponse,
+}
+
+struct Parts<'a> {
+    facts: &'a Facts,
+    tenant: &'a TenantFacts,
+    client: &'a ClientFacts,
+    proven: &'a AuthenticatedClient,
+    admitted: &'a Admitted,
+    now: Timestamp,
+}
+
+/// Prepares the tokens of a granted request.
+///
+/// # Errors
+/// If there is no key to sign with.
+pub fn prepare(
+    facts: &Facts,
+    granted: &Grantable,
+    decision: &str,
+    ports: &Ports,
+    now: Timestamp,
+) -> Result<Prepared, Unavailable> {
+    let (Some(tenant), Some(client)) = (&facts.tenant, &facts.client) else { return Err(Unavailable) };
+    let parts = Parts { facts, tenant, client, proven: &granted.client, admitted: &granted.admitted, now };
+    let uti = URL_SAFE_NO_PAD.encode(random::<16>(ports));
+    let expires = parts.expires();
+    let resource = parts.resource();
+    let access = parts.access(&uti, expires, ports)?;
+    let life = expires.since(now).max(0);
+    let mut response = TokenResponse {
+        token_type: "Bearer".to_owned(),
+        scope: parts.response_scope(),
+        expires_in: life,
+        ext_expires_in: (client.profile == Profile::Entra).then_some(life),
+        refresh_in: None,
+        access_token: access,
+        refresh_token: None,
+        id_token: None,
+        client_info: None,
+    };
+    let mut writes = Vec::new();
+    if let (Some(chain), Some(user)) = (granted.admitted.chain(), &facts.user) {
+        if facts.oidc.contains("openid") {
+            response.id_token = Some(parts.id_token(user, chain, &uti, ports)?);
+        }
+        // A refreshed token keeps its successor even where `offline_access` is not asked again (RFC 6749 section 6).
+        if facts.oidc.contains("offline_access") || matches!(facts.proof, ProofFacts::Refresh { .. }) {
+            let (token, write) = parts.refresh(user, chain, ports);
+            response.refresh_token = Some(token);
+            writes.push(write);
+        }
+        if facts.client_info {
+            let info = serde_json::json!({"uid": user.id, "utid": tenant.id});
+            response.client_info = Some(URL_SAFE_NO_PAD.encode(info.to_string()));
+        }
+    }
+    writes.push(Write::Audit(Box::new(AuditRecord {
+        resource: resource.map(|resource| resource.app_id),
+        scope: granted.admitted.scopes().to_string(),
+        roles: granted.admitted.roles().to_vec(),
+        token: Some(uti),
+        actors: granted.admitted.chain().map(|chain| chain.actors.clone()).unwrap_or_default(),
+        ..record(facts, decision, now)
+    })));
+    Ok(Prepared { writes, response })
+}
+
+/// The record of a refusal by an authenticated client.
+pub fn refused(facts: &Facts, denial: &Denial, decision: &str, now: Timestamp) -> Write {
+    Write::Audit(Box::new(AuditRecord { refused: Some(denial.id()), ..record(facts, decision, now) }))
+}
+
+fn record(facts: &Facts, decision: &str, now: Timestamp) -> AuditRecord {
+    let (action, from_token) = match &facts.proof {
+        ProofFacts::ClientCredentials => ("client_credentials", None),
+        ProofFacts::Code { .. } => ("authorization_code", None),
+        ProofFacts::Refresh { .. } => ("refresh_token", None),
+        ProofFacts::OnBehalfOf { assertion: crate::token::AssertionFacts::Verified(claims) } => {
+            ("on_behalf_of", Some(claims.uti.clone()))
+        }
+        ProofFacts::OnBehalfOf { .. } => ("on_behalf_of", None),
+        ProofFacts::SignIn => ("authorize", None),
+    };
+    AuditRecord {
+        at: now,
+        decision: decision.to_owned(),
+        action: action.to_owned(),
+        tenant: facts.tenant.as_ref().map(|tenant| tenant.id),
+        client: facts.client.as_ref().map(|client| client.app_id),
+        subject: facts.user.as_ref().map(|user| user.id.to_string()).or_else(|| {
+            facts
+                .client
+                .as_ref()
+                .filter(|_| facts.proof == ProofFacts::ClientCredentials)
+                .map(|c| c.principal.to_string())
+        }),
+        resource: None,
+        scope: String::new(),
+        roles: Vec::new(),
+        token: None,
+        from_token,
+        actors: Vec::new(),
+        refused: None,
+    }
+}
+
+impl Parts<'_> {
+    fn resource(&self) -> Option<&ResourceFacts> {
+        match &self.facts.target {
+            Target::Resource(resource) => Some(resource),
+            _ => None,
+        }
+    }
+
+    /// A token obtained on someone's behalf never outlives the session it stems from, nor (native) its assertion.
+    fn expires(&self) -> Timestamp {
+        let settings = &self.tenant.settings;
+        let Some(chain) = self.admitted.chain() else { return self.now.plus(settings.app_token_seconds) };
+        let longest = settings.access_token_seconds.unwrap_or(3_600 + self.facts.jitter);
+        let until = self.now.plus(longest).min(chain.session_ends);
+        match &self.facts.proof {
+            ProofFacts::OnBehalfOf { assertion: crate::token::AssertionFacts::Verified(claims) }
+                if self.client.profile == Profile::Native
+                    || self.resource().is_some_and(|r| r.shape.profile == Profile::Native) =>
+            {
+                until.min(Timestamp(claims.exp))
+            }
+            _ => until,
+        }
+    }
+
+    fn access(&self, uti: &str, expires: Timestamp, ports: &Ports) -> Result<Secret, Unavailable> {
+        let host = &self.facts.host;
+        let tid = self.tenant.id.to_string();
+        let own = TokenShape::default();
+        let shape = self.resource().map_or(&own, |resource| &resource.shape);
+        let chain = self.admitted.chain();
+        let user = self.facts.user.as_ref().filter(|_| chain.is_some());
+        let (v1, native) = (shape.v1, shape.profile == Profile::Native);
+        let profile_claims = self.facts.oidc.contains("profile") || v1;
+        let scope = chain.map(|_| self.admitted.scopes().to_string());
+        let (app, acr) = (self.client.app_id, self.proven.method().acr());
+        let claims = AccessClaims {
+            aud: match self.resource() {
+                Some(resource) if v1 => resource.name.clone(),
+                Some(resource) => resource.app_id.to_string(),
+                None => host.clone(),
+            },
+            iss: if v1 { format!("{host}/{tid}/") } else { format!("{host}/{tid}/v2.0") },
+            iat: self.now.0,
+            nbf: self.now.0,
+            exp: expires.0,
+            acr: (v1 && chain.is_some()).then_some("1"),
+            acrs: chain.map(|chain| chain.acrs.as_slice()).filter(|acrs| !acrs.is_empty()),
+            act: chain.filter(|_| shape.act).and_then(actor),
+            aio: chain.map(|chain| ports.crypto.seal(&chain.encode())),
+            amr: chain.filter(|_| v1 || native).map(|chain| chain.amr.as_slice()),
+            appid: v1.then_some(app),
+            appidacr: v1.then_some(acr),
+            auth_time: chain.filter(|_| native).map(|chain| chain.auth_time.0),
+            azp: (!v1).then_some(app),
+            azpacr: (!v1).then_some(acr),
+            client_id: native.then_some(app),
+            family_name: user.filter(|_| v1).and_then(|user| user.surname.as_deref()),
+            given_name: user.filter(|_| v1).and_then(|user| user.given_name.as_deref()),
+            idtyp: if user.is_some() { "user" } else { "app" },
+            jti: uti,
+            name: user.filter(|_| profile_claims || !native).map(|user| user.display_name.as_str()),
+            oid: user.map_or_else(|| self.client.principal.to_string(), |user| user.id.to_string()),
+            preferred_username: user.filter(|_| !v1 && profile_claims).map(|user| user.upn.as_str()),
+            roles: self.admitted.roles(),
+            scope: scope.clone().filter(|_| native),
+            scp: scope,
+            sub: match user {
+                Some(user) => self.pairwise(user, self.resource().map(|resource| resource.app_id), ports),
+                None => self.client.principal.to_string(),
+            },
+            tid,
+            unique_name: user.filter(|_| v1).map(|user| user.upn.as_str()),
+            upn: user.filter(|_| v1).map(|user| user.upn.as_str()),
+            uti,
+            ver: if v1 { "1.0" } else { "2.0" },
+        };
+        let bytes = serde_json::to_vec(&claims).map_err(|_| Unavailable)?;
+        ports.crypto.sign(&shape.algorithm, if native { "at+jwt" } else { "JWT" }, v1, &bytes)
+    }
+
+    fn id_token(&self, user: &UserFacts, chain: &Chain, uti: &str, ports: &Ports) -> Result<Secret, Unavailable> {
+        let oidc = &self.facts.oidc;
+        let profile = oidc.contains("profile");
+        let claims = IdClaims {
+            aud: self.client.app_id,
+            iss: format!("{}/{}/v2.0", self.facts.host, self.tenant.id),
+            iat: self.now.0,
+            nbf: self.now.0,
+            exp: self.now.plus(ID_TOKEN_SECONDS).min(chain.session_ends).0,
+            auth_time: chain.auth_time.0,
+            email: user.mail.as_deref().filter(|_| oidc.contains("email")),
+            name: profile.then_some(user.display_name.as_str()),
+            nonce: match &self.facts.proof {
+                ProofFacts::Code { record: Some(record), .. } => record.nonce.as_deref(),
+                _ => None,
+            },
+            oid: user.id.to_string(),
+            preferred_username: profile.then_some(user.upn.as_str()),
+            sid: chain.session.to_string(),
+            sub: self.pairwise(user, Some(self.client.app_id), ports),
+            tid: self.tenant.id.to_string(),
+            uti,
+            ver: "2.0",
+        };
+        let bytes = serde_json::to_vec(&claims).map_err(|_| Unavailable)?;
+        ports.crypto.sign("RS256", "JWT", false, &bytes)
+    }
+
+    /// `sub` is pairwise per user, audience and tenant: it tells two APIs nothing about each other's users.
+    fn pairwise(&self, user: &UserFacts, audience: Option<AppId>, ports: &Ports) -> String {
+        let of = format!("sub\0{}\0{}\0{}", self.tenant.id, user.id, audience.unwrap_or_default());
+        URL_SAFE_NO_PAD.encode(ports.crypto.keyed_digest(&of).0)
+    }
+
+    fn refresh(&self, user: &UserFacts, chain: &Chain, ports: &Ports) -> (Secret, Write) {
+        let text = secret_text(ports);
+        let (family, public) = match &self.facts.proof {
+            ProofFacts::Refresh { record: Some(record), .. } => (record.family, record.public),
+            ProofFacts::Code { record: Some(record), .. } => (record.family, self.proven.method() == Method::None),
+            _ => (FamilyId(random_uuid(ports)), false),
+        };
+        let record = RefreshRecord {
+            tenant: self.tenant.id,
+            client: self.client.app_id,
+            user: user.id,
+            session: chain.session,
+            family,
+            scope: self.refresh_scope(),
+            actors: chain.actors.iter().skip(1).copied().collect(),
+            public,
+            issued: self.now,
+            expires: self.now.plus(self.tenant.settings.refresh_token_seconds).min(chain.session_ends),
+            rotated: None,
+            revoked: false,
+        };
+        let digest = ports.crypto.keyed_digest(text.expose());
+        (text, Write::InsertRefresh(digest, record))
+    }
+
+    /// What a later refresh without `scope` gets; in the native profile also what it may never exceed.
+    fn refresh_scope(&self) -> String {
+        match &self.facts.proof {
+            ProofFacts::Refresh { record: Some(record), .. } => record.scope.clone(),
+            _ => {
+                let qualified = self.resource().map(|resource| {
+                    self.admitted
+                        .scopes()
+                        .iter()
+                        .map(|scope| format!("{}/{scope}", resource.name))
+                        .collect::<oauth::Scopes>()
+                });
+                qualified.unwrap_or_default().union(&self.facts.oidc).to_string()
+            }
+        }
+    }
+
+    /// `scope` of the answer, as the client wrote it, so that its cache finds it again.
+    fn response_scope(&self) -> Option<String> {
+        self.admitted.chain()?;
+        let Some(resource) = self.resource() else { return Some(self.facts.oidc.to_string()) };
+        let spelled = |value: &str| match &resource.asked {
+            Asked::Named(named) => named
+                .iter()
+                .find(|(_, published)| published.as_deref() == Some(value))
+                .map_or_else(|| format!("{}/{value}", resource.name), |(whole, _)| whole.clone()),
+            _ => format!("{}/{value}", resource.name),
+        };
+        let mut words: Vec<String> = self.admitted.scopes().iter().map(spelled).collect();
+        if resource.asked == Asked::Default {
+            words.push(format!("{}/.default", resource.name));
+        }
+        words.extend(self.facts.oidc.iter().map(str::to_owned));
+        Some(words.join(" "))
+    }
+}
+
+fn actor(chain: &Chain) -> Option<Actor> {
+    chain.actors.iter().rev().fold(None, |inner, actor| Some(Actor { sub: *actor, act: inner.map(Box::new) }))
+}
+
+/// A new secret text of ours: a code or a refresh token, 256 bits.
+pub(crate) fn secret_text(ports: &Ports) -> Secret {
+    Secret::new(format!("1.{}", URL_SAFE_NO_PAD.encode(random::<32>(ports))))
+}
+
+pub(crate) fn random<const N: usize>(ports: &Ports) -> [u8; N] {
+    let mut bytes = [0; N];
+    ports.crypto.random(&mut bytes);
+    bytes
+}
+
+/// A random UUID (version 4).
+pub fn random_uuid(ports: &Ports) -> Uuid {
+    uuid::Builder::from_random_bytes(random(ports)).into_uuid()
+}
+
+/// SHA-256.
+pub(crate) fn sha256(bytes: &[u8]) -> Digest {
+    Digest(Sha256::digest(bytes).into())
+}

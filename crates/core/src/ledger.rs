@@ -1,0 +1,149 @@
+//! What grants write: records of codes, refresh tokens and sessions, and the conditional writes over them.
+use crate::audit::AuditRecord;
+use crate::id::{AppId, FamilyId, SessionId, TenantId, UserId};
+use crate::model::{Digest, PermissionGrant};
+use decision::Timestamp;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// How and when a user proved who they are: the root of every chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRecord {
+    /// `sid`.
+    pub id: SessionId,
+    /// Digest of the browser's cookie.
+    pub cookie: Digest,
+    /// The tenant signed in to.
+    pub tenant: TenantId,
+    /// Who signed in.
+    pub user: UserId,
+    /// When they last proved it.
+    pub auth_time: Timestamp,
+    /// How (RFC 8176): `pwd`, `mfa`, ...
+    pub amr: Vec<String>,
+    /// Authentication contexts satisfied.
+    pub acrs: Vec<String>,
+    /// Nothing got with this session outlives this moment.
+    pub expires: Timestamp,
+    /// Whether it was ended.
+    pub revoked: bool,
+}
+
+/// An authorization code, found by the digest of its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeRecord {
+    /// The tenant it was issued in.
+    pub tenant: TenantId,
+    /// The client it was issued to.
+    pub client: AppId,
+    /// The user.
+    pub user: UserId,
+    /// The session that stands behind it.
+    pub session: SessionId,
+    /// The refresh tokens that will stem from it.
+    pub family: FamilyId,
+    /// `redirect_uri` of the request, as sent.
+    pub redirect_uri: String,
+    /// `code_challenge` (S256), if one was sent.
+    pub challenge: Option<String>,
+    /// `scope` of the request, as sent.
+    pub scope: String,
+    /// `nonce` of the request.
+    pub nonce: Option<String>,
+    /// `claims` of the request.
+    pub claims: Option<String>,
+    /// Until when it works.
+    pub expires: Timestamp,
+    /// Redeemed, or killed by a wrong redemption.
+    pub consumed: bool,
+}
+
+/// A refresh token, found by the digest of its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshRecord {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The client it is bound to.
+    pub client: AppId,
+    /// The user.
+    pub user: UserId,
+    /// The root session.
+    pub session: SessionId,
+    /// All tokens of one authorization: revoked together.
+    pub family: FamilyId,
+    /// The delegated scopes last granted, qualified by resource, and the OpenID Connect scopes.
+    pub scope: String,
+    /// The actors that stood before this client in the chain, nearest first (for tokens from On-Behalf-Of).
+    pub actors: Vec<AppId>,
+    /// Whether the client had no credential when it got this token, and so needs none to use it.
+    #[serde(default)]
+    pub public: bool,
+    /// When it was issued.
+    pub issued: Timestamp,
+    /// Until when it works.
+    pub expires: Timestamp,
+    /// When it was rotated, if it was.
+    pub rotated: Option<Timestamp>,
+    /// Whether its family was revoked.
+    pub revoked: bool,
+}
+
+/// One write. Those with a condition fail the whole commit of their request, and nobody else's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// A new code.
+    InsertCode(Digest, CodeRecord),
+    /// Condition: not yet consumed. Consumes it.
+    ConsumeCode(Digest),
+    /// Consumes it, whatever its state: a code presented by the wrong client is dead.
+    KillCode(Digest),
+    /// A new refresh token. Condition: its family is not revoked.
+    InsertRefresh(Digest, RefreshRecord),
+    /// Condition: not rotated and not revoked. Marks it rotated at the given moment.
+    RotateRefresh(Digest, Timestamp),
+    /// Revokes every refresh token of the family, those yet to come too.
+    RevokeFamily(FamilyId),
+    /// A new or changed session.
+    PutSession(SessionRecord),
+    /// Ends a session.
+    RevokeSession(SessionId),
+    /// Condition: this value was never consumed for this purpose. Forgotten after its expiry.
+    ConsumeOnce {
+        /// What kind of value.
+        purpose: OncePurpose,
+        /// The value's digest.
+        value: Digest,
+        /// Until when it must be remembered.
+        expires: Timestamp,
+    },
+    /// A user's consent, added to what they consented to before.
+    AddGrant(PermissionGrant),
+    /// The record of what was decided. In the same commit as what it records.
+    Audit(Box<AuditRecord>),
+}
+
+/// Kinds of values that work once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OncePurpose {
+    /// `jti` of a client assertion.
+    ClientAssertion,
+    /// The nonce of a posted page.
+    Interaction,
+}
+
+/// Why a commit did not happen.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum CommitError {
+    /// A condition did not hold any more: read again and decide again.
+    #[error("the state changed in between")]
+    Conflict,
+    /// The store cannot write now: nothing was written.
+    #[error("the store is unavailable")]
+    Unavailable,
+}
+
+/// The store cannot be read now.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the store is unavailable")]
+pub struct Unavailable;

@@ -1,0 +1,485 @@
+//! The directory's objects, with Microsoft Graph's property names.
+use crate::id::{AppId, GroupId, ObjectId, PermissionId, PrincipalId, RoleId, TenantId, UserId};
+use decision::Timestamp;
+use oauth::Scopes;
+use serde::{Deserialize, Serialize};
+
+/// A tenant: the boundary of users, service principals, consent and policies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tenant {
+    /// `tid`.
+    pub id: TenantId,
+    /// Shown to people.
+    pub display_name: String,
+    /// Verified domains; the first is the default. Lower case.
+    pub domains: Vec<String>,
+    /// A disabled tenant issues nothing.
+    pub enabled: bool,
+    /// What its administrators decided.
+    pub settings: TenantSettings,
+}
+
+/// Tenant-wide settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct TenantSettings {
+    /// Whether users may consent for themselves to permissions of type `User`.
+    pub user_consent: bool,
+    /// The application ID URI that a scope without a resource belongs to.
+    pub default_resource: Option<String>,
+    /// Life of a user's access token, in seconds; `None` draws 60-90 minutes.
+    pub access_token_seconds: Option<i64>,
+    /// Life of an app-only access token, in seconds.
+    pub app_token_seconds: i64,
+    /// Inactive life of a refresh token, in seconds.
+    pub refresh_token_seconds: i64,
+    /// Life of a sign-in session: nothing got on a user's behalf outlives it, in seconds.
+    pub session_seconds: i64,
+    /// How many On-Behalf-Of hops a chain may have (never above 8).
+    pub max_chain_depth: u8,
+    /// Whether a chain may return to an API it came through.
+    pub allow_chain_loops: bool,
+}
+
+impl Default for TenantSettings {
+    fn default() -> Self {
+        Self {
+            user_consent: true,
+            default_resource: None,
+            access_token_seconds: None,
+            app_token_seconds: 3_599,
+            refresh_token_seconds: 90 * 86_400,
+            session_seconds: 90 * 86_400,
+            max_chain_depth: 5,
+            allow_chain_loops: false,
+        }
+    }
+}
+
+/// The dialect of an application as a client, or of a resource's tokens (architecture section 6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// As Microsoft Entra ID does.
+    #[default]
+    Entra,
+    /// As the current RFCs say.
+    Native,
+}
+
+/// An application registration. It exists once, in its home tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Application {
+    /// The client id.
+    pub app_id: AppId,
+    /// The tenant that owns the registration.
+    pub home_tenant: TenantId,
+    /// Shown to people, on the consent page too.
+    pub display_name: String,
+    /// Application ID URIs: the names of this application as a resource.
+    pub identifier_uris: Vec<String>,
+    /// What it offers as a resource.
+    pub api: Api,
+    /// App roles, for users and for applications.
+    pub app_roles: Vec<AppRole>,
+    /// What it says it needs of others.
+    pub required_resource_access: Vec<RequiredResourceAccess>,
+    /// Redirect URIs of a web application.
+    pub web: RedirectUris,
+    /// Redirect URIs of a single-page application.
+    pub spa: RedirectUris,
+    /// Redirect URIs of installed and mobile applications.
+    pub public_client: RedirectUris,
+    /// Whether requests without a credential come from a public client.
+    pub is_fallback_public_client: bool,
+    /// Client secrets.
+    pub password_credentials: Vec<PasswordCredential>,
+    /// Certificates.
+    pub key_credentials: Vec<KeyCredential>,
+    /// What Entra has no word for.
+    pub deputize: Extensions,
+}
+
+/// Settings that are deputize's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Extensions {
+    /// The rules for this application as a client.
+    pub client_profile: Profile,
+    /// The shape of tokens for this application as a resource.
+    pub resource_profile: Profile,
+    /// The algorithm of tokens for this resource; by default RS256 (entra) or ES256 (native).
+    pub signing_algorithm: Option<String>,
+    /// Whether tokens for this resource show the chain of actors in clear as `act`. Always so in the native profile.
+    pub act_claim: bool,
+    /// Whether this client's assertions work once. Always so in the native profile.
+    pub one_time_assertions: bool,
+}
+
+/// What an application offers as a resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Api {
+    /// 1 (also `None`) or 2: the version of tokens for this resource, whichever endpoint was called.
+    pub requested_access_token_version: Option<u8>,
+    /// The delegated permissions.
+    pub oauth2_permission_scopes: Vec<PermissionScope>,
+    /// Clients whose consent dialog covers this API's needs too.
+    pub known_client_applications: Vec<AppId>,
+    /// Clients that need no consent for some permissions.
+    pub pre_authorized_applications: Vec<PreAuthorizedApplication>,
+}
+
+/// A delegated permission.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PermissionScope {
+    /// Its id.
+    pub id: PermissionId,
+    /// The word in `scp`.
+    pub value: String,
+    /// Who may consent.
+    #[serde(rename = "type")]
+    pub kind: ConsentType,
+    /// Shown when a user consents.
+    pub user_consent_display_name: String,
+    /// Shown when a user consents.
+    pub user_consent_description: String,
+    /// Shown when an administrator consents.
+    pub admin_consent_display_name: String,
+    /// Shown when an administrator consents.
+    pub admin_consent_description: String,
+    /// Whether it may be asked for.
+    pub is_enabled: bool,
+}
+
+/// Who may consent to a delegated permission.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConsentType {
+    /// A user for themselves.
+    User,
+    /// Only an administrator.
+    #[default]
+    Admin,
+}
+
+/// A client that needs no consent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct PreAuthorizedApplication {
+    /// The client.
+    pub app_id: AppId,
+    /// The permissions it needs no consent for.
+    #[serde(alias = "permissionIds")]
+    pub delegated_permission_ids: Vec<PermissionId>,
+}
+
+/// An app role.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AppRole {
+    /// Its id.
+    pub id: RoleId,
+    /// The word in `roles`.
+    pub value: String,
+    /// Shown to people.
+    pub display_name: String,
+    /// Shown to people.
+    pub description: String,
+    /// Who may have it.
+    pub allowed_member_types: Vec<MemberType>,
+    /// Whether it is issued.
+    pub is_enabled: bool,
+}
+
+/// Who may have an app role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberType {
+    /// Users and groups.
+    User,
+    /// Service principals: the role is an application permission.
+    Application,
+}
+
+/// What an application says it needs of one resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct RequiredResourceAccess {
+    /// The resource.
+    pub resource_app_id: AppId,
+    /// The permissions.
+    pub resource_access: Vec<ResourceAccess>,
+}
+
+/// One needed permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceAccess {
+    /// A permission's or an app role's id.
+    pub id: ObjectId,
+    /// Which of the two.
+    #[serde(rename = "type")]
+    pub kind: AccessType,
+}
+
+/// Delegated or application permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AccessType {
+    /// Delegated.
+    Scope,
+    /// Application.
+    Role,
+}
+
+/// Redirect URIs of one platform.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct RedirectUris {
+    /// Compared byte by byte.
+    pub redirect_uris: Vec<String>,
+}
+
+/// A client secret, as a keyed digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PasswordCredential {
+    /// Its id, which people mistake for the secret.
+    pub key_id: ObjectId,
+    /// Shown to people.
+    #[serde(default)]
+    pub display_name: String,
+    /// HMAC-SHA-256 of the secret under the store's pepper.
+    pub digest: Digest,
+    /// The first characters, to tell secrets apart.
+    #[serde(default)]
+    pub hint: String,
+    /// From when it works.
+    pub start_date_time: Timestamp,
+    /// Until when it works.
+    pub end_date_time: Timestamp,
+}
+
+/// A certificate of a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyCredential {
+    /// Its id.
+    pub key_id: ObjectId,
+    /// Shown to people.
+    #[serde(default)]
+    pub display_name: String,
+    /// The DER certificate, in standard base64.
+    pub key: String,
+    /// From when it works (its own validity binds too).
+    pub start_date_time: Timestamp,
+    /// Until when it works.
+    pub end_date_time: Timestamp,
+}
+
+/// An application in one tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServicePrincipal {
+    /// `oid` of its app-only tokens.
+    pub id: PrincipalId,
+    /// The tenant it stands in.
+    pub tenant: TenantId,
+    /// The registration.
+    pub app_id: AppId,
+    /// Disabled, it gets no tokens and is no resource.
+    pub account_enabled: bool,
+    /// Whether only assigned users and applications get tokens for it.
+    pub app_role_assignment_required: bool,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    /// `oid`.
+    pub id: UserId,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The name to sign in with; never an identity.
+    pub user_principal_name: String,
+    /// Shown to people.
+    pub display_name: String,
+    /// For the `profile` scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_name: Option<String>,
+    /// For the `profile` scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surname: Option<String>,
+    /// For the `email` scope; never an identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail: Option<String>,
+    /// Disabled, nothing is issued for them.
+    pub account_enabled: bool,
+    /// argon2id in PHC form; a user without one cannot sign in with a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_hash: Option<String>,
+    /// Whether they may consent for the tenant.
+    #[serde(default)]
+    pub is_tenant_admin: bool,
+    /// Sessions and tokens from before this moment are dead.
+    #[serde(default)]
+    pub sign_in_sessions_valid_from: Timestamp,
+}
+
+/// A group of users.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Group {
+    /// Its id.
+    pub id: GroupId,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Shown to people.
+    pub display_name: String,
+    /// Direct members; groups in groups are not expanded.
+    pub members: Vec<UserId>,
+}
+
+/// Consent: a client may act for users at a resource (Graph's `oAuth2PermissionGrant`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PermissionGrant {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The client's service principal.
+    pub client_id: PrincipalId,
+    /// The user, or nobody: then it holds for all users of the tenant (`AllPrincipals`).
+    pub principal_id: Option<UserId>,
+    /// The resource's service principal.
+    pub resource_id: PrincipalId,
+    /// What was consented to.
+    pub scope: Scopes,
+}
+
+/// Who has an app role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "principalType", content = "principalId")]
+pub enum Assignee {
+    /// A user.
+    User(UserId),
+    /// Every direct member of a group.
+    Group(GroupId),
+    /// A service principal: an application permission.
+    ServicePrincipal(PrincipalId),
+}
+
+/// An app role given to someone (Graph's `appRoleAssignment`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleAssignment {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Who.
+    #[serde(flatten)]
+    pub assignee: Assignee,
+    /// The resource's service principal.
+    pub resource_id: PrincipalId,
+    /// The role; all zero is the default access without a role.
+    pub app_role_id: RoleId,
+}
+
+/// A conditional-access policy: data, evaluated by [`crate::admission`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Policy {
+    /// Its id (`polids` in challenges).
+    pub id: ObjectId,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Shown to people.
+    pub display_name: String,
+    /// Whether it binds.
+    pub state: PolicyState,
+    /// When it applies.
+    pub conditions: Conditions,
+    /// What it demands.
+    pub grant_controls: GrantControls,
+}
+
+/// Whether a policy binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PolicyState {
+    /// It binds.
+    Enabled,
+    /// It does not.
+    Disabled,
+}
+
+/// When a policy applies: the resource and the user must both match.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Conditions {
+    /// Resources it covers; empty means all.
+    pub include_applications: Vec<AppId>,
+    /// Resources it spares.
+    pub exclude_applications: Vec<AppId>,
+    /// Users it covers; empty together with no groups means all.
+    pub include_users: Vec<UserId>,
+    /// Users it spares.
+    pub exclude_users: Vec<UserId>,
+    /// Groups whose members it covers.
+    pub include_groups: Vec<GroupId>,
+    /// Groups whose members it spares.
+    pub exclude_groups: Vec<GroupId>,
+}
+
+/// What a policy demands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct GrantControls {
+    /// Nothing gets through.
+    pub block: bool,
+    /// The user must have passed multi-factor authentication.
+    pub mfa: bool,
+    /// The token must carry this authentication context (`c1` ... `c99`).
+    pub authentication_context: Option<String>,
+}
+
+/// A SHA-256 digest or MAC, in hexadecimal on paper.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub [u8; 32]);
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from(*self))
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.0.iter().fold(Self::with_capacity(64), |mut text, byte| {
+            for nibble in [byte >> 4, byte & 15] {
+                text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+            }
+            text
+        })
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&String::from(*self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let mut bytes = [0; 32];
+        let wrong = || serde::de::Error::custom("a digest has 64 hexadecimal digits");
+        if text.len() != 64 {
+            return Err(wrong());
+        }
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = std::str::from_utf8(pair).ok().and_then(|p| u8::from_str_radix(p, 16).ok()).ok_or_else(wrong)?;
+        }
+        Ok(Self(bytes))
+    }
+}

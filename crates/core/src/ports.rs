@@ -1,0 +1,80 @@
+//! What the authority's rules need of the world. Each port is implemented in another room.
+use crate::directory::{Snapshot, UserKey, UserRecord};
+use crate::id::{SessionId, TenantId};
+use crate::ledger::{CodeRecord, CommitError, RefreshRecord, SessionRecord, Unavailable, Write};
+use crate::model::Digest;
+use crate::token::{AssertionFacts, ClientAssertionFacts};
+use decision::{Clock, Timestamp};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// A future that a port returns.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Reads of tenants, applications and users.
+pub trait Directory: Send + Sync {
+    /// The newest snapshot: one atomic load.
+    fn snapshot(&self) -> Arc<Snapshot>;
+    /// One user with memberships, consents and assignments.
+    fn user(&self, tenant: TenantId, key: UserKey) -> Pending<'_, Result<Option<Arc<UserRecord>>, Unavailable>>;
+}
+
+/// Reads and conditional writes of codes, refresh tokens, sessions and the audit trail.
+pub trait Ledger: Send + Sync {
+    /// A code by the digest of its text.
+    fn code(&self, digest: Digest) -> Pending<'_, Result<Option<CodeRecord>, Unavailable>>;
+    /// A refresh token by the digest of its text.
+    fn refresh(&self, digest: Digest) -> Pending<'_, Result<Option<RefreshRecord>, Unavailable>>;
+    /// A session by its id.
+    fn session(&self, id: SessionId) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>>;
+    /// A session by the digest of the browser's cookie.
+    fn session_by_cookie(&self, cookie: Digest) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>>;
+    /// All of one request's writes or none, durable before it returns.
+    fn commit(&self, writes: Vec<Write>) -> Pending<'_, Result<(), CommitError>>;
+}
+
+/// Everything that needs keys: the room `jose` stands behind it.
+pub trait Crypto: Send + Sync {
+    /// Signs claims for a resource with the given `typ` and algorithm name; compact form.
+    ///
+    /// # Errors
+    /// If there is no key for the algorithm.
+    fn sign(&self, algorithm: &str, typ: &str, v1: bool, claims: &[u8]) -> Result<oauth::Secret, Unavailable>;
+    /// Reads a token that this authority may have issued, without judging it.
+    fn assertion(&self, text: &str) -> AssertionFacts;
+    /// Reads a client assertion against the client's registered certificates (DER in base64), without judging it.
+    fn client_assertion(&self, text: &str, certificates: &[&crate::model::KeyCredential]) -> ClientAssertionFacts;
+    /// HMAC-SHA-256 of a secret of ours under the store's pepper.
+    fn keyed_digest(&self, secret: &str) -> Digest;
+    /// Seals a short text so that only this authority can read it.
+    fn seal(&self, plain: &[u8]) -> String;
+    /// Opens a sealed text; `None` if it is not ours.
+    fn open(&self, sealed: &str) -> Option<Vec<u8>>;
+    /// Fills a buffer with unpredictable bytes.
+    fn random(&self, buffer: &mut [u8]);
+    /// Whether a password matches an argon2id hash; for `None` the same time is taken and the answer is no.
+    fn password_matches<'a>(&'a self, password: &'a str, hash: Option<&'a str>) -> Pending<'a, bool>;
+}
+
+/// All ports of one authority, and its name.
+#[derive(Clone)]
+pub struct Ports {
+    /// `https://HOST[:port]`, without a trailing slash: the start of every issuer and URL.
+    pub host: Arc<str>,
+    /// The directory.
+    pub directory: Arc<dyn Directory>,
+    /// The ledger.
+    pub ledger: Arc<dyn Ledger>,
+    /// Keys.
+    pub crypto: Arc<dyn Crypto>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Ports {
+    /// The present moment. Read once a request.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}

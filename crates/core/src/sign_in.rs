@@ -1,0 +1,106 @@
+//! Signing in with a password: the root of every chain.
+use crate::audit::AuditRecord;
+use crate::denial::Denial;
+use crate::directory::{TenantDirectory, UserKey, UserRecord};
+use crate::id::{AppId, SessionId};
+use crate::issuance;
+use crate::ledger::{CommitError, SessionRecord, Write};
+use crate::ports::Ports;
+use crate::ticket::Ticket;
+use crate::token_endpoint::unavailable;
+use decision::{CheckId, Timestamp};
+use oauth::Secret;
+use std::sync::Arc;
+
+/// A fresh session, and the text of its cookie.
+pub struct SignedIn {
+    /// The session.
+    pub session: Arc<SessionRecord>,
+    /// The cookie's text; only its digest is kept.
+    pub cookie: Secret,
+}
+
+/// What a person typed.
+pub struct Credentials<'a> {
+    /// User principal name.
+    pub username: &'a str,
+    /// Password.
+    pub password: &'a str,
+}
+
+/// Signs a user in. Unknown users and wrong passwords get one answer, and take one time.
+///
+/// # Errors
+/// [`CheckId::UserPassword`] for a wrong name or password; [`CheckId::UserEnabled`] only to one who knows the password.
+pub async fn sign_in(
+    ports: &Ports,
+    tenant: Option<&TenantDirectory>,
+    client: AppId,
+    typed: Credentials<'_>,
+    ticket: &Ticket,
+    now: Timestamp,
+) -> Result<SignedIn, Denial> {
+    let snapshot = ports.directory.snapshot();
+    let of_domain =
+        typed.username.rsplit_once('@').and_then(|(_, domain)| snapshot.by_domain(domain)).map(AsRef::as_ref);
+    let home = tenant.or(of_domain).filter(|tenant| tenant.tenant.enabled);
+    let record = match home {
+        Some(home) => {
+            let key = UserKey::PrincipalName(typed.username.to_lowercase());
+            ports.directory.user(home.tenant.id, key).await.map_err(unavailable)?
+        }
+        None => None,
+    };
+    let hash = record.as_ref().and_then(|record| record.user.password_hash.as_deref());
+    let matches = ports.crypto.password_matches(typed.password, hash).await;
+    let decision = issuance::random_uuid(ports).to_string();
+    let audit = |record: Option<&UserRecord>, refused: Option<CheckId>| {
+        Write::Audit(Box::new(AuditRecord {
+            at: now,
+            decision: decision.clone(),
+            action: "sign_in".to_owned(),
+            tenant: home.map(|home| home.tenant.id),
+            client: Some(client),
+            subject: record.map(|record| record.user.id.to_string()),
+            resource: None,
+            scope: String::new(),
+            roles: Vec::new(),
+            token: None,
+            from_token: None,
+            actors: Vec::new(),
+            refused,
+        }))
+    };
+    let (Some(home), Some(record), true) = (home, record.as_deref(), matches) else {
+        // Not recorded: strangers must not be able to fill the disk.
+        return Err(Denial::new(CheckId::UserPassword, "the name and password of a user", "another name or password"));
+    };
+    if !record.user.account_enabled {
+        let refused = audit(Some(record), Some(CheckId::UserEnabled));
+        ports.ledger.commit(vec![refused]).await.map_err(|_| unavailable(crate::ledger::Unavailable))?;
+        return Err(Denial::new(CheckId::UserEnabled, "an enabled account", "a disabled one"));
+    }
+    let cookie = issuance::secret_text(ports);
+    let session = SessionRecord {
+        id: SessionId(issuance::random_uuid(ports)),
+        cookie: ports.crypto.keyed_digest(cookie.expose()),
+        tenant: home.tenant.id,
+        user: record.user.id,
+        auth_time: now,
+        amr: vec!["pwd".to_owned()],
+        acrs: Vec::new(),
+        expires: now.plus(home.tenant.settings.session_seconds),
+        revoked: false,
+    };
+    let writes = vec![ticket.consume(), Write::PutSession(session.clone()), audit(Some(record), None)];
+    match ports.ledger.commit(writes).await {
+        Ok(()) => Ok(SignedIn { session: Arc::new(session), cookie }),
+        Err(CommitError::Conflict) => Err(forged()),
+        Err(CommitError::Unavailable) => Err(unavailable(crate::ledger::Unavailable)),
+    }
+}
+
+/// A posted page that was not shown to this browser, or was posted before.
+pub fn forged() -> Denial {
+    Denial::new(CheckId::InteractionForged, "a page that this browser was shown, posted once", "another one")
+}

@@ -1,0 +1,105 @@
+//! Tickets: what a posted page must bring back, sealed, so that only the browser it was shown to can post it, once.
+use crate::id::{PrincipalId, SessionId};
+use crate::issuance;
+use crate::ledger::{OncePurpose, Write};
+use crate::model::Digest;
+use crate::ports::Ports;
+use decision::Timestamp;
+use oauth::{Form, Scopes};
+use serde::{Deserialize, Serialize};
+
+/// How long a page may be left open, in seconds.
+const LIFE: i64 = 3_600;
+
+/// Which page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Page {
+    /// The sign-in page.
+    SignIn,
+    /// The consent page.
+    Consent,
+    /// The sign-out page.
+    SignOut,
+}
+
+/// What the page was shown for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    page: Page,
+    /// Digest of the cookie that the browser had when it was shown.
+    cookie: Digest,
+    /// The session, for pages that are shown to a signed-in user.
+    session: Option<SessionId>,
+    /// Digest of the authorization request.
+    request: Digest,
+    nonce: String,
+    expires: Timestamp,
+    /// The permissions that were shown, by resource.
+    pub(crate) shown: Vec<(PrincipalId, Scopes)>,
+}
+
+impl Ticket {
+    /// A new ticket.
+    pub fn new(
+        ports: &Ports,
+        page: Page,
+        cookie: &str,
+        session: Option<SessionId>,
+        request: &Form,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            page,
+            cookie: ports.crypto.keyed_digest(cookie),
+            session,
+            request: request_digest(request),
+            nonce: issuance::random_uuid(ports).to_string(),
+            expires: now.plus(LIFE),
+            shown: Vec::new(),
+        }
+    }
+
+    /// With the permissions that the page shows.
+    #[must_use]
+    pub(crate) fn showing(mut self, shown: Vec<(PrincipalId, Scopes)>) -> Self {
+        self.shown = shown;
+        self
+    }
+
+    /// The hidden field.
+    pub fn seal(&self, ports: &Ports) -> String {
+        ports.crypto.seal(&serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Reads the hidden field back; `None` unless it was made for this page, browser, session and request.
+    pub fn open(
+        ports: &Ports,
+        text: &str,
+        page: Page,
+        cookie: &str,
+        session: Option<SessionId>,
+        request: &Form,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let ticket: Self = serde_json::from_slice(&ports.crypto.open(text)?).ok()?;
+        let fits = ticket.page == page
+            && ticket.cookie == ports.crypto.keyed_digest(cookie)
+            && ticket.session == session
+            && ticket.request == request_digest(request)
+            && ticket.expires > now;
+        fits.then_some(ticket)
+    }
+
+    /// The write that lets it work once.
+    pub fn consume(&self) -> Write {
+        Write::ConsumeOnce {
+            purpose: OncePurpose::Interaction,
+            value: issuance::sha256(self.nonce.as_bytes()),
+            expires: self.expires,
+        }
+    }
+}
+
+fn request_digest(request: &Form) -> Digest {
+    issuance::sha256(request.encode().as_bytes())
+}

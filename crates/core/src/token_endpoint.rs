@@ -1,0 +1,292 @@
+//! The token endpoint, from form to answer (architecture section 3).
+use crate::client_auth::{self, Basic, Presented};
+use crate::denial::{Denial, ErrorContext};
+use crate::directory::{Registration, Snapshot, TenantDirectory};
+use crate::facts::{AuthenticationFacts, ClientFacts, Facts, ProofFacts, Target, TenantFacts};
+use crate::grant::{self, Gathered, Gathering, Grant};
+use crate::issuance;
+use crate::ledger::{CommitError, Unavailable};
+use crate::model::Profile;
+use crate::ports::Ports;
+use crate::scope_request::{self, Parties};
+use crate::token::AssertionFacts;
+use decision::{CheckId, Timestamp};
+use oauth::{ClaimsRequest, ErrorBody, Form, Scopes, TokenResponse};
+use std::sync::Arc;
+
+/// Turns before a conflict counts as overload.
+const TURNS: usize = 3;
+/// Kinds of token that are refused by name wherever an assertion is read (spec/standards.md section 3).
+pub const FOREIGN_KINDS: [&str; 7] =
+    ["dpop+jwt", "txntoken+jwt", "wpt+jwt", "wit+jwt", "logout+jwt", "secevent+jwt", "oauth-client-attestation"];
+
+/// A request of the token endpoint.
+pub struct TokenRequest<'a> {
+    /// The tenant segment of the path.
+    pub tenant: &'a str,
+    /// The body.
+    pub form: &'a Form,
+    /// HTTP Basic credentials, if the header was sent.
+    pub basic: Option<&'a Basic>,
+    /// `client-request-id`, for correlation.
+    pub correlation: Option<&'a str>,
+}
+
+/// An error answer, with its HTTP status.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// The check that failed.
+    pub check: CheckId,
+    /// The body, in the dialect of the client.
+    pub body: Box<ErrorBody>,
+}
+
+/// Answers a token request.
+///
+/// # Errors
+/// With the error answer.
+pub async fn answer(ports: &Ports, request: TokenRequest<'_>) -> Result<TokenResponse, Refusal> {
+    let now = ports.now();
+    let decision = issuance::random_uuid(ports).to_string();
+    let snapshot = ports.directory.snapshot();
+    let mut profile = Profile::Entra;
+    decide(ports, &request, &snapshot, &decision, now, &mut profile).await.map_err(|denial| {
+        let correlation = request.correlation.unwrap_or(&decision);
+        let context = ErrorContext { host: &ports.host, decision: &decision, correlation, now };
+        Refusal { status: denial.status(), check: denial.id(), body: Box::new(denial.body(profile, &context)) }
+    })
+}
+
+async fn decide(
+    ports: &Ports,
+    request: &TokenRequest<'_>,
+    snapshot: &Snapshot,
+    decision: &str,
+    now: Timestamp,
+    profile: &mut Profile,
+) -> Result<TokenResponse, Denial> {
+    let form = request.form;
+    let grant = choose(form, ports)?;
+    (grant.parse)(form)?;
+    let tenant = tenant(ports, request, snapshot, grant).await.map_err(unavailable)?;
+    let (client_id, presented) = client_auth::presented(form, request.basic)?;
+    let client = client_id.parse().ok().and_then(|id| tenant.as_ref()?.app(id)).cloned();
+    if let Some(client) = &client {
+        *profile = client.application.deputize.client_profile;
+    }
+    let mut facts = opening(ports, request, tenant.as_deref(), client_id, client.as_deref(), presented);
+    // Judged before anything else is read: strangers cause no reads and no records.
+    client_auth::decide(&facts, now)?;
+    let (Some(tenant), Some(client)) = (tenant, client) else {
+        return Err(Denial::new(CheckId::ClientKnown, "a client", "none"));
+    };
+    for _ in 0..TURNS {
+        let gathering = Gathering { form, tenant: &tenant, client: &client, ports };
+        let gathered = (grant.gather)(gathering).await.map_err(unavailable)?;
+        complete(&mut facts, gathered, &gathering);
+        let outcome = grant::decide(&facts, now);
+        let mut writes = outcome.writes;
+        match outcome.verdict {
+            Err(denial) => {
+                writes.push(issuance::refused(&facts, &denial, decision, now));
+                // What a refusal writes has no condition; if it cannot be written now, the store is what fails.
+                ports.ledger.commit(writes).await.map_err(|_| unavailable(Unavailable))?;
+                return Err(denial);
+            }
+            Ok(granted) => {
+                let prepared = issuance::prepare(&facts, &granted, decision, ports, now).map_err(unavailable)?;
+                writes.extend(prepared.writes);
+                match ports.ledger.commit(writes).await {
+                    Ok(()) => return Ok(prepared.response),
+                    Err(CommitError::Unavailable) => return Err(unavailable(Unavailable)),
+                    Err(CommitError::Conflict) => {}
+                }
+            }
+        }
+    }
+    Err(exhausted(&facts, now))
+}
+
+/// Which grant a form means (spec/standards.md section 3): decided first, and never falling through from one to another.
+fn choose(form: &Form, ports: &Ports) -> Result<&'static Grant, Denial> {
+    let name = grant::required(form, "grant_type")?;
+    let offered = || grant::ALL.iter().map(|grant| format!("`{}`", grant.grant_type)).collect::<Vec<_>>().join(", ");
+    let mut named = grant::ALL.iter().filter(|grant| grant.grant_type.as_str() == name).peekable();
+    if named.peek().is_none() {
+        return Err(Denial::new(CheckId::GrantSupported, offered(), "another `grant_type`"));
+    }
+    named.find(|grant| (grant.recognises)(form)).ok_or_else(|| {
+        let typ = match ports.crypto.assertion(form.value("assertion").unwrap_or_default()) {
+            AssertionFacts::OtherKind { typ } => format!(", and the assertion is of `typ` `{typ}`"),
+            _ => String::new(),
+        };
+        let found = format!("`requested_token_use` is missing or another{typ}; identity assertions of other issuers are not accepted here");
+        Denial::new(CheckId::GrantSupported, "`requested_token_use=on_behalf_of`", found).fix("add `requested_token_use=on_behalf_of`")
+    })
+}
+
+/// Finds the tenant by id or domain. Under an alias it comes from what is presented: no alias is a tenant of its own.
+async fn tenant(
+    ports: &Ports,
+    request: &TokenRequest<'_>,
+    snapshot: &Snapshot,
+    grant: &Grant,
+) -> Result<Option<Arc<TenantDirectory>>, Unavailable> {
+    if !is_alias(request.tenant) {
+        return Ok(find_tenant(snapshot, request.tenant).cloned());
+    }
+    let digest = |name| ports.crypto.keyed_digest(request.form.value(name).unwrap_or_default());
+    let id = match grant.grant_type {
+        oauth::GrantType::AuthorizationCode => ports.ledger.code(digest("code")).await?.map(|record| record.tenant),
+        oauth::GrantType::RefreshToken => {
+            ports.ledger.refresh(digest("refresh_token")).await?.map(|record| record.tenant)
+        }
+        oauth::GrantType::JwtBearer => {
+            match ports.crypto.assertion(request.form.value("assertion").unwrap_or_default()) {
+                AssertionFacts::Verified(claims) => claims.tid.parse().ok(),
+                _ => None,
+            }
+        }
+        oauth::GrantType::ClientCredentials => None,
+    };
+    Ok(id.and_then(|id| snapshot.tenant(id)).cloned())
+}
+
+/// Whether a path segment is an alias of many tenants.
+pub fn is_alias(segment: &str) -> bool {
+    matches!(segment, "common" | "organizations" | "consumers")
+}
+
+/// A tenant by id or by domain.
+pub fn find_tenant<'a>(snapshot: &'a Snapshot, segment: &str) -> Option<&'a Arc<TenantDirectory>> {
+    segment.parse().ok().and_then(|id| snapshot.tenant(id)).or_else(|| snapshot.by_domain(segment))
+}
+
+/// The facts about tenant and client, as they stand before the grant gathers its own.
+fn opening(
+    ports: &Ports,
+    request: &TokenRequest<'_>,
+    tenant: Option<&TenantDirectory>,
+    client_id: &str,
+    client: Option<&Registration>,
+    presented: Presented<'_>,
+) -> Facts {
+    Facts {
+        authentication: client_auth::gather(presented, client, &*ports.crypto),
+        claims: request.form.value("claims").and_then(ClaimsRequest::parse).unwrap_or_default(),
+        client_info: request.form.value("client_info") == Some("1"),
+        jitter: i64::from(u16::from_be_bytes(issuance::random(ports)) % 1_801),
+        ..blank(ports, request.tenant, tenant, client_id, client)
+    }
+}
+
+/// Facts about tenant and client alone.
+pub(crate) fn blank(
+    ports: &Ports,
+    tenant_requested: &str,
+    tenant: Option<&TenantDirectory>,
+    client_id: &str,
+    client: Option<&Registration>,
+) -> Facts {
+    Facts {
+        host: ports.host.to_string(),
+        tenant_requested: tenant_requested.to_owned(),
+        tenant: tenant.map(|tenant| TenantFacts {
+            id: tenant.tenant.id,
+            enabled: tenant.tenant.enabled,
+            domains: tenant.tenant.domains.clone(),
+            settings: tenant.tenant.settings.clone(),
+        }),
+        client_requested: client_id.to_owned(),
+        client: client.map(client_facts),
+        authentication: AuthenticationFacts::Nothing,
+        proof: ProofFacts::SignIn,
+        oidc: Scopes::default(),
+        target: Target::Missing,
+        user: None,
+        session: None,
+        policies: Vec::new(),
+        claims: ClaimsRequest::default(),
+        client_info: false,
+        jitter: 0,
+    }
+}
+
+fn client_facts(client: &Registration) -> ClientFacts {
+    let application = &client.application;
+    let native = application.deputize.client_profile == Profile::Native;
+    ClientFacts {
+        app_id: application.app_id,
+        principal: client.principal.id,
+        display_name: application.display_name.clone(),
+        enabled: client.principal.account_enabled,
+        profile: application.deputize.client_profile,
+        identifier_uris: application.identifier_uris.clone(),
+        confidential: !application.password_credentials.is_empty() || !application.key_credentials.is_empty(),
+        public_allowed: application.is_fallback_public_client
+            || !application.public_client.redirect_uris.is_empty()
+            || !application.spa.redirect_uris.is_empty(),
+        one_time_assertions: native || application.deputize.one_time_assertions,
+    }
+}
+
+/// Adds what the grant gathered, and the standing at the resource that is asked for.
+fn complete(facts: &mut Facts, gathered: Gathered, from: &Gathering<'_>) {
+    let Gathered { proof, user, session, scope, several, claims } = gathered;
+    let parties = Parties { tenant: from.tenant, client: from.client, user: user.as_deref() };
+    let resources: Vec<&str> = from.form.values("resource").collect();
+    let scope = scope.as_deref().or(from.form.value("scope"));
+    let (oidc, target) = scope_request::resolve(scope, &resources, parties, several);
+    facts.policies = covering(from.tenant, &target);
+    facts.oidc = oidc;
+    facts.target = target;
+    facts.user = user.map(|user| user_facts(&user));
+    facts.session = session;
+    facts.proof = proof;
+    if let Some(claims) = claims.filter(|_| from.form.value("claims").is_none()) {
+        facts.claims = ClaimsRequest::parse(&claims).unwrap_or_default();
+    }
+}
+
+/// The policies that cover what is asked for.
+pub(crate) fn covering(tenant: &TenantDirectory, target: &Target) -> Vec<crate::model::Policy> {
+    let app = match target {
+        Target::Resource(resource) => resource.app_id,
+        _ => crate::id::AppId::default(),
+    };
+    tenant.policies.iter().filter(|policy| crate::conditional_access::covers(policy, app)).cloned().collect()
+}
+
+/// What decisions read of a user.
+pub(crate) fn user_facts(record: &crate::directory::UserRecord) -> crate::facts::UserFacts {
+    let user = &record.user;
+    crate::facts::UserFacts {
+        id: user.id,
+        enabled: user.account_enabled,
+        valid_from: user.sign_in_sessions_valid_from,
+        upn: user.user_principal_name.clone(),
+        display_name: user.display_name.clone(),
+        given_name: user.given_name.clone(),
+        surname: user.surname.clone(),
+        mail: user.mail.clone(),
+        groups: record.groups.clone(),
+    }
+}
+
+pub(crate) fn unavailable(_: Unavailable) -> Denial {
+    Denial::new(CheckId::StoreAvailable, "a store that answers", "none")
+}
+
+/// After three conflicts: either an assertion id was used before, or others keep changing the same object.
+fn exhausted(facts: &Facts, now: Timestamp) -> Denial {
+    match client_auth::decide(facts, now).map(|client| client.once()) {
+        Ok(Some(_)) => Denial::new(
+            CheckId::ClientAssertionOnce,
+            "an assertion whose `jti` was not used before",
+            "one that was used",
+        ),
+        _ => Denial::new(CheckId::StoreAvailable, "a state that holds still", "three conflicts"),
+    }
+}

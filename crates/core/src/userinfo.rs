@@ -1,0 +1,82 @@
+//! Userinfo (OpenID Connect Core section 5.3): who the bearer of a token of this authority's own acts for.
+use crate::admission::{self, Proof};
+use crate::denial::Denial;
+use crate::directory::UserKey;
+use crate::facts::{Facts, Target};
+use crate::id::{AppId, UserId};
+use crate::ports::Ports;
+use crate::token::AssertionFacts;
+use crate::token_endpoint::{blank, covering, unavailable, user_facts};
+use crate::{chain::Chain, grant};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use decision::CheckId;
+use oauth::Scopes;
+use serde_json::{Map, Value};
+
+const SKEW: i64 = 60;
+
+/// Answers with the claims that the token's scopes allow.
+///
+/// # Errors
+/// If the token is not one of this authority's own, or what stands behind it does not stand any more.
+pub async fn userinfo(ports: &Ports, token: &str) -> Result<Map<String, Value>, Denial> {
+    let now = ports.now();
+    let refuse = |check, expected: &str, actual: &str| Denial::new(check, expected, actual);
+    let AssertionFacts::Verified(claims) = ports.crypto.assertion(token) else {
+        return Err(refuse(CheckId::TokenSignature, "an access token of this authority", "another text"));
+    };
+    let snapshot = ports.directory.snapshot();
+    let tenant = claims.tid.parse().ok().and_then(|id| snapshot.tenant(id));
+    let (Some(tenant), Ok(client), Ok(oid)) = (tenant, claims.azp.parse::<AppId>(), claims.oid.parse::<UserId>())
+    else {
+        return Err(refuse(CheckId::TokenType, "an access token that carries a user", "another token"));
+    };
+    if claims.aud != *ports.host
+        || claims.iss != format!("{}/{}/v2.0", ports.host, tenant.tenant.id)
+        || claims.idtyp != "user"
+    {
+        return Err(refuse(
+            CheckId::TokenAudience,
+            "a token got with OpenID Connect scopes alone",
+            "a token for another resource",
+        ));
+    }
+    if claims.exp.saturating_add(SKEW) <= now.0 {
+        return Err(refuse(CheckId::TokenExpired, "a current token", "an expired one"));
+    }
+    let scopes = Scopes::from(claims.scp.clone());
+    if !scopes.contains("openid") {
+        return Err(refuse(CheckId::ScopeSufficient, "the scope `openid`", "a token without it"));
+    }
+    let registration = tenant.app(client);
+    let user = ports.directory.user(tenant.tenant.id, UserKey::Id(oid)).await.map_err(unavailable)?;
+    let chain = ports.crypto.open(&claims.aio).and_then(|bytes| Chain::decode(&bytes));
+    let session = match chain {
+        Some(chain) => grant::session(ports, chain.session, Vec::new()).await.map_err(unavailable)?,
+        None => None,
+    };
+    let facts = Facts {
+        oidc: scopes.clone(),
+        target: Target::Authority,
+        policies: covering(tenant, &Target::Authority),
+        user: user.as_deref().map(user_facts),
+        session,
+        ..blank(ports, &claims.tid, Some(tenant), &claims.azp, registration.map(AsRef::as_ref))
+    };
+    admission::admit(&facts, Ok(Proof::User { actors: Vec::new(), ceiling: None }), now)?;
+    let Some(user) = facts.user else { return Err(refuse(CheckId::UserKnown, "a user", "none")) };
+    // The same pairwise `sub` as in the client's ID token (section 5.3.2).
+    let sub = ports.crypto.keyed_digest(&format!("sub\0{}\0{}\0{client}", tenant.tenant.id, user.id));
+    let mut answer = Map::new();
+    answer.insert("sub".into(), URL_SAFE_NO_PAD.encode(sub.0).into());
+    if scopes.contains("profile") {
+        let names = [("name", Some(user.display_name)), ("given_name", user.given_name), ("family_name", user.surname)];
+        answer.extend(names.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))));
+        answer.insert("preferred_username".into(), user.upn.into());
+    }
+    if let Some(mail) = user.mail.filter(|_| scopes.contains("email")) {
+        answer.insert("email".into(), mail.into());
+    }
+    Ok(answer)
+}
