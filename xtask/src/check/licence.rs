@@ -1,7 +1,7 @@
 //! Reads the SPDX expression of a package and says whether we may ship it.
 
 /// Licences that ask for no more than notice.
-const ALLOWED: &[&str] = &[
+pub(crate) const ALLOWED: &[&str] = &[
     "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",

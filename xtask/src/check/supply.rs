@@ -75,4 +75,18 @@ mod tests {
     fn other_crates_pass() {
         assert_eq!(unwelcome("serde", &Version::new(0, 0, 1)), None);
     }
+
+    #[test]
+    fn deny_toml_says_the_same() {
+        let deny = include_str!("../../../deny.toml");
+        for (name, _) in BANNED {
+            assert!(deny.contains(&format!("{{ crate = \"{name}\", ")), "{name}");
+        }
+        for (name, least, _) in FLOORS {
+            assert!(deny.contains(&format!("{{ crate = \"{name}:<{least}\", ")), "{name}");
+        }
+        for licence in licence::ALLOWED {
+            assert!(deny.contains(&format!("  \"{licence}\",\n")), "{licence}");
+        }
+    }
 }
