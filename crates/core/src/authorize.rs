@@ -300,7 +300,7 @@ async fn proceed(
     };
     let scope = request.value("scope");
     let groups = by_resource(scope, request, &tenant, proved);
-    let mut missing: Vec<(PrincipalId, Scopes, Scopes, String, Vec<Published>)> = Vec::new();
+    let mut missing: Vec<Shown> = Vec::new();
     for scope in &groups {
         let facts = facts(ports, segment, request, scope.as_deref(), proved, &tenant, &user, &session);
         match admission::admit(&facts, Ok(Proof::User { actors: Vec::new(), ceiling: None }), now) {
@@ -318,13 +318,21 @@ async fn proceed(
     issue(ports, request, proved, &tenant, &session, &asked, now).await
 }
 
+/// One resource's part of the consent page: what is granted if the person agrees, and how it is shown.
+struct Shown {
+    resource: PrincipalId,
+    scopes: Scopes,
+    name: String,
+    permissions: Vec<Published>,
+}
+
 /// The user's standing consent request at one resource, or the denial if agreeing would not mend it.
 fn consentable(
     facts: &Facts,
     denial: Denial,
     user: &UserRecord,
     tenant: &TenantDirectory,
-) -> Result<(PrincipalId, Scopes, Scopes, String, Vec<Published>), Box<Denial>> {
+) -> Result<Shown, Box<Denial>> {
     let (Target::Resource(resource), Some(missing)) = (&facts.target, denial.missing.clone()) else {
         return Err(Box::new(denial));
     };
@@ -343,11 +351,11 @@ fn consentable(
         _ => missing.union(&resource.declared.clone().unwrap_or_default()),
     };
     let shown = resource.published.iter().filter(|p| all.contains(&p.value)).cloned().collect();
-    Ok((resource.principal, all, missing, resource.display_name.clone(), shown))
+    Ok(Shown { resource: resource.principal, scopes: all, name: resource.display_name.clone(), permissions: shown })
 }
 
 /// `prompt=consent`: everything that is asked for is shown again.
-fn everything(facts: &Facts) -> Option<(PrincipalId, Scopes, Scopes, String, Vec<Published>)> {
+fn everything(facts: &Facts) -> Option<Shown> {
     let Target::Resource(resource) = &facts.target else { return None };
     let all: Scopes = match &resource.asked {
         Asked::Named(named) => named.iter().filter_map(|(_, value)| value.as_deref()).collect(),
@@ -357,7 +365,12 @@ fn everything(facts: &Facts) -> Option<(PrincipalId, Scopes, Scopes, String, Vec
     let shown: Vec<Published> =
         resource.published.iter().filter(|p| all.contains(&p.value) && !p.admin_only).cloned().collect();
     let all: Scopes = shown.iter().map(|published| published.value.as_str()).collect();
-    (!all.is_empty()).then(|| (resource.principal, all.clone(), all, resource.display_name.clone(), shown))
+    (!all.is_empty()).then(|| Shown {
+        resource: resource.principal,
+        scopes: all,
+        name: resource.display_name.clone(),
+        permissions: shown,
+    })
 }
 
 #[expect(clippy::too_many_arguments, reason = "the page shows all of these")]
@@ -369,17 +382,17 @@ fn consent_page(
     tenant: &TenantDirectory,
     user: &UserRecord,
     session: &SessionRecord,
-    missing: Vec<(PrincipalId, Scopes, Scopes, String, Vec<Published>)>,
+    missing: Vec<Shown>,
     now: Timestamp,
 ) -> Answer {
-    let shown = missing.iter().map(|(principal, all, ..)| (*principal, all.clone())).collect();
+    let shown = missing.iter().map(|shown| (shown.resource, shown.scopes.clone())).collect();
     let ticket = Ticket::new(ports, Page::Consent, &browser.cookie, Some(session.id), request, now).showing(shown);
     Answer::Consent(Box::new(ConsentRequest {
         client_name: proved.client.application.display_name.clone(),
         user_name: user.user.display_name.clone(),
         upn: user.user.user_principal_name.clone(),
         tenant_name: tenant.tenant.display_name.clone(),
-        permissions: missing.into_iter().map(|(_, _, _, name, shown)| (name, shown)).collect(),
+        permissions: missing.into_iter().map(|shown| (shown.name, shown.permissions)).collect(),
         may_grant_for_all: user.user.is_tenant_admin,
         ticket: ticket.seal(ports),
     }))

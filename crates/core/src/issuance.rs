@@ -365,19 +365,13 @@ impl Parts<'_> {
 
     /// What a later refresh without `scope` gets; in the native profile also what it may never exceed.
     fn refresh_scope(&self) -> String {
-        match &self.facts.proof {
-            ProofFacts::Refresh { record: Some(record), .. } => record.scope.clone(),
-            _ => {
-                let qualified = self.resource().map(|resource| {
-                    self.admitted
-                        .scopes()
-                        .iter()
-                        .map(|scope| format!("{}/{scope}", resource.name))
-                        .collect::<oauth::Scopes>()
-                });
-                qualified.unwrap_or_default().union(&self.facts.oidc).to_string()
-            }
+        if let ProofFacts::Refresh { record: Some(record), .. } = &self.facts.proof {
+            return record.scope.clone();
         }
+        let qualified = self.resource().map(|resource| {
+            self.admitted.scopes().iter().map(|scope| format!("{}/{scope}", resource.name)).collect::<oauth::Scopes>()
+        });
+        qualified.unwrap_or_default().union(&self.facts.oidc).to_string()
     }
 
     /// `scope` of the answer, as the client wrote it, so that its cache finds it again.

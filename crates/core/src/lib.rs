@@ -22,6 +22,7 @@ pub mod model;
 pub mod ports;
 pub mod scope_request;
 pub mod sign_in;
+pub mod sign_out;
 pub mod ticket;
 pub mod token;
 pub mod token_endpoint;

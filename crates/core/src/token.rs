@@ -57,6 +57,8 @@ pub struct TokenClaims {
     pub scp: String,
     /// The token's id.
     pub uti: String,
+    /// The session, in ID tokens.
+    pub sid: String,
     /// The sealed chain.
     pub aio: String,
     /// A confirmation key, of any shape: present means sender-constrained.

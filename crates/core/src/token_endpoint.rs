@@ -28,8 +28,19 @@ pub struct TokenRequest<'a> {
     pub form: &'a Form,
     /// HTTP Basic credentials, if the header was sent.
     pub basic: Option<&'a Basic>,
+    /// `Origin`, which only browsers send.
+    pub origin: Option<&'a str>,
     /// `client-request-id`, for correlation.
     pub correlation: Option<&'a str>,
+}
+
+/// A success answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered {
+    /// The id of the decision, as audited.
+    pub decision: String,
+    /// The body.
+    pub response: TokenResponse,
 }
 
 /// An error answer, with its HTTP status.
@@ -47,12 +58,13 @@ pub struct Refusal {
 ///
 /// # Errors
 /// With the error answer.
-pub async fn answer(ports: &Ports, request: TokenRequest<'_>) -> Result<TokenResponse, Refusal> {
+pub async fn answer(ports: &Ports, request: TokenRequest<'_>) -> Result<Answered, Refusal> {
     let now = ports.now();
     let decision = issuance::random_uuid(ports).to_string();
     let snapshot = ports.directory.snapshot();
     let mut profile = Profile::Entra;
-    decide(ports, &request, &snapshot, &decision, now, &mut profile).await.map_err(|denial| {
+    let decided = decide(ports, &request, &snapshot, &decision, now, &mut profile).await;
+    decided.map(|response| Answered { decision: decision.clone(), response }).map_err(|denial| {
         let correlation = request.correlation.unwrap_or(&decision);
         let context = ErrorContext { host: &ports.host, decision: &decision, correlation, now };
         Refusal { status: denial.status(), check: denial.id(), body: Box::new(denial.body(profile, &context)) }
@@ -75,6 +87,9 @@ async fn decide(
     let client = client_id.parse().ok().and_then(|id| tenant.as_ref()?.app(id)).cloned();
     if let Some(client) = &client {
         *profile = client.application.deputize.client_profile;
+    }
+    if let Some(origin) = request.origin {
+        same_origin(origin, client.as_deref(), &presented)?;
     }
     let mut facts = opening(ports, request, tenant.as_deref(), client_id, client.as_deref(), presented);
     // Judged before anything else is read: strangers cause no reads and no records.
@@ -107,6 +122,22 @@ async fn decide(
         }
     }
     Err(exhausted(&facts, now))
+}
+
+/// A browser's cross-origin request comes from a registered single-page application, and carries no credential.
+fn same_origin(origin: &str, client: Option<&Registration>, presented: &Presented<'_>) -> Result<(), Denial> {
+    let registered = client.is_some_and(|client| spa_origin(client, origin));
+    if registered && matches!(presented, Presented::Nothing) {
+        return Ok(());
+    }
+    let expected = "a request without `Origin`, or one of a registered `spa` redirect URI and without a credential";
+    Err(Denial::new(CheckId::ClientOrigin, expected, "another one"))
+}
+
+/// Whether an origin is that of a registered single-page redirect URI.
+pub fn spa_origin(client: &Registration, origin: &str) -> bool {
+    let of = |uri: &String| uri.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    origin.contains("://") && client.application.spa.redirect_uris.iter().any(of)
 }
 
 /// Which grant a form means (spec/standards.md section 3): decided first, and never falling through from one to another.

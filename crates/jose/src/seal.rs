@@ -7,11 +7,11 @@
 //! assert_eq!(sealer.open(b"key 2", &sealed), None);
 //! ```
 use crate::base64url;
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use std::fmt;
 
-/// AES-256-GCM under a key derived from the master key for one purpose (HKDF-SHA256, RFC 5869).
+/// AES-256-GCM-SIV (RFC 8452) under a key derived from the master key for one purpose (HKDF-SHA256, RFC 5869).
 pub struct Sealer {
     key: LessSafeKey,
 }
@@ -22,11 +22,11 @@ impl Sealer {
     pub fn new(master: &[u8; 32], purpose: &str) -> Self {
         let extracted = Salt::new(HKDF_SHA256, b"deputize seal 1").extract(master);
         let info = [purpose.as_bytes()];
-        let derived = extracted.expand(&info, &AES_256_GCM).expect("a key of 32 octets can be derived");
+        let derived = extracted.expand(&info, &AES_256_GCM_SIV).expect("a key of 32 octets can be derived");
         Self { key: LessSafeKey::new(UnboundKey::from(derived)) }
     }
 
-    /// Seals octets, bound to `aad`, as base64url of nonce and ciphertext. A nonce must never be used twice.
+    /// Seals octets, bound to `aad`, as base64url of nonce and ciphertext. Random nonces are safe for 2^48 texts, and a repeated one reveals only that two texts are equal.
     #[expect(clippy::expect_used, reason = "AES-GCM refuses only texts of 64 GiB and more")]
     pub fn seal(&self, nonce: [u8; NONCE_LEN], aad: &[u8], plain: &[u8]) -> String {
         let mut sealed = plain.to_vec();

@@ -57,22 +57,20 @@ pub(super) fn prove(facts: &Facts, client: &AuthenticatedClient, assertion: &Ass
         let denial = Denial::new(CheckId::ClientConfidential, "a confidential client", "a public client");
         return Proved::no(denial, Vec::new());
     }
-    match judge(facts, client, assertion, now) {
-        Err(denial) => Proved::no(denial, Vec::new()),
-        Ok(_) => {
-            let actors = facts.session.as_ref().map(|session| session.chain.actors.clone()).unwrap_or_default();
-            Proved::yes(Proof::User { actors, ceiling: None }, Vec::new())
-        }
+    if let Err(denial) = judge(facts, client, assertion, now) {
+        return Proved::no(denial, Vec::new());
     }
+    let actors = facts.session.as_ref().map(|session| session.chain.actors.clone()).unwrap_or_default();
+    Proved::yes(Proof::User { actors, ceiling: None }, Vec::new())
 }
 
 /// Steps 2 and 3 of spec/entra.md section 6.3, in that order.
-fn judge<'a>(
+fn judge(
     facts: &Facts,
     client: &AuthenticatedClient,
-    assertion: &'a AssertionFacts,
+    assertion: &AssertionFacts,
     now: Timestamp,
-) -> Result<&'a TokenClaims, Denial> {
+) -> Result<(), Denial> {
     let claims = match assertion {
         AssertionFacts::Malformed { reason } => {
             return Err(Denial::new(CheckId::AssertionForm, "a signed token", reason.as_str()));
@@ -108,7 +106,7 @@ fn judge<'a>(
     if claims.cnf.is_some() {
         return Err(Denial::new(CheckId::AssertionBinding, "proof of possession of the assertion's key", "none"));
     }
-    Ok(claims)
+    Ok(())
 }
 
 fn issuer(facts: &Facts, claims: &TokenClaims) -> Result<(), Denial> {
