@@ -103,17 +103,15 @@ impl Challenge {
                 let mut challenge = Self { scheme: word, token68: None, params: Vec::new() };
                 let after_space = text.at > 0 && text.bytes.get(text.at - 1) == Some(&b' ');
                 if after_space && !matches!(text.peek(), None | Some(b',')) {
-                    match text.token68() {
-                        Some(credentials) => challenge.token68 = Some(credentials),
-                        None => {
-                            let (name, at) = (text.token()?, text.at);
-                            text.spaces();
-                            if text.peek() != Some(b'=') {
-                                return Err(ChallengeError::Malformed(at));
-                            }
-                            let value = text.value()?;
-                            challenge.params.push((name, value));
+                    challenge.token68 = text.token68();
+                    if challenge.token68.is_none() {
+                        let (name, at) = (text.token()?, text.at);
+                        text.spaces();
+                        if text.peek() != Some(b'=') {
+                            return Err(ChallengeError::Malformed(at));
                         }
+                        let value = text.value()?;
+                        challenge.params.push((name, value));
                     }
                 }
                 challenges.push(challenge);
