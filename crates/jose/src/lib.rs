@@ -20,6 +20,8 @@
 mod algorithm;
 pub mod assertion;
 mod base64url;
+#[cfg(any(test, feature = "corpus"))]
+pub mod corpus;
 mod error;
 mod header;
 mod json;

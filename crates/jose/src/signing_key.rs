@@ -237,6 +237,21 @@ impl SigningKey {
     }
 }
 
+/// What no honest issuer does, for the corpus.
+#[cfg(any(test, feature = "corpus"))]
+impl SigningKey {
+    /// RSASSA-PSS with SHA-256 and no salt.
+    pub(crate) fn sign_unsalted(&self, message: &[u8]) -> Vec<u8> {
+        use aws_lc_rs::signature::{RSA_PSS_SHA256, RsaPssSaltLength};
+        let Pair::Rsa(pair, _) = &self.pair else { return Vec::new() };
+        let mut signature = vec![0; pair.public_modulus_len()];
+        let padding: &'static RsaSignatureEncoding =
+            &const { RSA_PSS_SHA256.with_pss_salt_length(RsaPssSaltLength::Custom(0)) };
+        let signed = pair.sign(padding, &SystemRandom::new(), message, &mut signature);
+        signed.map(|()| signature).unwrap_or_default()
+    }
+}
+
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningKey").field("algorithm", &self.algorithm).field("kid", &self.kid).finish_non_exhaustive()

@@ -90,6 +90,14 @@ impl VerifyingKey {
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.public.verify_sig(message, signature).is_ok()
     }
+
+    /// The public key as an X.509 SubjectPublicKeyInfo.
+    #[cfg(any(test, feature = "corpus"))]
+    pub(crate) fn spki(&self) -> Vec<u8> {
+        use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+        let der: Result<PublicKeyX509Der<'_>, _> = self.public.as_der();
+        der.map(|d| d.as_ref().to_vec()).unwrap_or_default()
+    }
 }
 
 impl fmt::Debug for VerifyingKey {
