@@ -11,10 +11,11 @@ mod peer;
 mod report;
 mod start;
 
-use crate::steps::{self, Step, call, command};
+use crate::steps::{self, Step, command};
 use crate::{Outcome, install, only, test};
 use report::Report;
 use std::cell::RefCell;
+use std::os::unix::process::CommandExt;
 use std::rc::Rc;
 
 /// A bare server for comparison; `bench` starts this program again to run it.
@@ -24,10 +25,8 @@ pub(crate) use answer::serve as answer;
 pub(crate) fn run(options: &[&str]) -> Outcome {
     if cfg!(debug_assertions) {
         // The floor and the bare server are part of this program: they must be optimised like what stands beside them.
-        return call(command(
-            "cargo",
-            &[&["run", "--quiet", "--release", "-p", "xtask", "--", "bench"], options].concat(),
-        ));
+        let again = [&["run", "--quiet", "--release", "-p", "xtask", "--", "bench"], options].concat();
+        return Err(format!("cargo could not be started: {}", command("cargo", &again).exec()));
     }
     let report = Rc::new(RefCell::new(Report::new()?));
     let part = |name, measure: fn(&mut Report) -> Outcome| {

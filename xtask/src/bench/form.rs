@@ -32,8 +32,9 @@ pub(crate) fn post(port: u16, path: &str, body: &str) -> Outcome<(u16, Value)> {
     let failed = |error: std::io::Error| format!("POST http://127.0.0.1:{port}{path}: {error}");
     let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(failed)?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(failed)?;
+    // In HTTP/1.0 no answer comes in chunks and each connection ends with its answer.
     let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\
+        "POST {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\
          Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );

@@ -56,7 +56,7 @@ impl Report {
     /// One row; where there is no target the row is there to compare with.
     pub(crate) fn load(&mut self, id: &str, work: &str, figures: &Figures, target: Option<Target>) {
         let Figures { cpu, per_second, p50, p99, resident } = figures;
-        let mut judged = String::from("| | |");
+        let mut judged = String::from(" | | ");
         if let Some(Target { floor, most }) = target {
             judged.clear();
             let verdict = if *cpu <= most { "met" } else { "missed" };
