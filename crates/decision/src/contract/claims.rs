@@ -59,8 +59,8 @@ pub struct Claims {
     pub(super) azp: Claim<Box<str>>,
     pub(super) appid: Claim<Box<str>>,
     pub(super) client_id: Claim<Box<str>>,
-    pub(super) scp: Claim<Box<str>>,
-    pub(super) scope: Claim<Box<str>>,
+    pub(super) scp: Claim<Scopes>,
+    pub(super) scope: Claim<Scopes>,
     pub(super) roles: Claim<Vec<Box<str>>>,
     pub(super) acrs: Claim<Vec<Box<str>>>,
     pub(super) idtyp: Claim<Box<str>>,
@@ -135,7 +135,8 @@ impl Claims {
 
     /// The delegated scopes, of `scp` or else `scope`.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        text(&self.scp).or_else(|| text(&self.scope)).unwrap_or_default().split(' ').filter(|s| !s.is_empty())
+        let list = self.scp.value().or_else(|| self.scope.value()).map_or("", |scopes| &scopes.0);
+        list.split(' ').filter(|s| !s.is_empty())
     }
 
     /// `roles`: the user's app roles, or the application's.
@@ -205,7 +206,7 @@ impl Claims {
             &self.name,
             &self.preferred_username,
         ];
-        let lists = self.audiences().chain(self.roles()).chain(self.acrs()).chain(self.actors());
+        let lists = self.audiences().chain(self.scopes()).chain(self.roles()).chain(self.acrs()).chain(self.actors());
         let listed: usize = lists.map(|s| s.len() + size_of::<Box<str>>() + 16).sum();
         size_of::<Self>() + listed + texts.iter().filter_map(|c| c.value()).map(|s| s.len() + 16).sum::<usize>()
     }
@@ -218,6 +219,10 @@ fn text(claim: &Claim<Box<str>>) -> Option<&str> {
 /// `aud`: one string or a non-empty list of strings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Audiences(pub(super) Vec<Box<str>>);
+
+/// `scp`, `scope`: values of RFC 6749 section 3.3, with spaces between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Scopes(Box<str>);
 
 /// The `sub`s of an `act` chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -277,6 +282,13 @@ impl Shape for Audiences {
     }
     fn list(list: Vec<Box<str>>) -> Option<Self> {
         (!list.is_empty()).then_some(Self(list))
+    }
+}
+
+impl Shape for Scopes {
+    fn text(text: &str) -> Option<Self> {
+        let allowed = |b: u8| matches!(b, b' ' | 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        text.bytes().all(allowed).then(|| sound(text).map(Self)).flatten()
     }
 }
 

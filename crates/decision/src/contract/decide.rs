@@ -219,6 +219,7 @@ fn flaws(claims: &Claims, profile: Profile) -> impl Iterator<Item = (&'static st
     let sense = [
         // An ID token has neither, and a token without rights calls nothing.
         (kind.is_none(), "idtyp", "is not `user` or `app`, and neither `scp` nor `roles` says which"),
+        (kind.is_some() && !scoped && claims.roles().next().is_none(), "scp", "is missing, and `roles` too"),
         (entra && kind == Some(SubjectKind::User) && !scoped, "scp", "is missing in a user's token"),
         (
             claims.idtyp.state() == State::Sound && kind == Some(SubjectKind::App) && scoped,
