@@ -133,7 +133,9 @@ fn serve<B: Batch>(connection: &Connection, mut batch: B, jobs: &Receiver<Work<B
         match transact(connection, &mut batch, work) {
             Ok(answers) => {
                 batch.committed();
-                answers.into_iter().for_each(|answer| answer());
+                for answer in answers {
+                    answer();
+                }
             }
             Err(abort) => {
                 warn!(error = %abort, "a batch was not written");
