@@ -50,6 +50,7 @@ pub use credential::CertificateError;
 pub use downstream::challenge_in;
 pub use endpoints::Endpoints;
 pub use error::Error;
+pub use fetch::{Allow, Fetch, FetchError, IssuerKeys};
 pub use id_token::IdentityError;
 pub use key::{CacheKey, KeyFields};
 pub use ports::{Random, Sending, Transport, TransportError};
