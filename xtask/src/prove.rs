@@ -16,12 +16,12 @@ const PROOFS: &[Proof] = &[
     Proof {
         name: "mutations",
         package: "deputize-jose",
-        tests: "mutations",
+        tests: "mutation",
         variable: ("DEPUTIZE_MUTATIONS", "1000000"),
     },
-    Proof { name: "kills", package: "deputize-store", tests: "kill", variable: ("DEPUTIZE_KILLS", "50") },
+    Proof { name: "kills", package: "deputize-store", tests: "kill_9", variable: ("DEPUTIZE_KILLS", "50") },
     Proof { name: "cache", package: "deputize-client", tests: "x_14", variable: ("DEPUTIZE_CACHE_OPS", "1000000") },
-    Proof { name: "single-use", package: "deputize-store", tests: "once", variable: ("DEPUTIZE_CODES", "1000") },
+    Proof { name: "single-use", package: "deputize-store", tests: "a_03", variable: ("DEPUTIZE_CODES", "1000") },
 ];
 
 /// Runs every proof, or one.
