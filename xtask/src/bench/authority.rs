@@ -38,6 +38,7 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
 
     let peer = Peer::start()?;
     let demo = Demo::start_for_load("bench")?;
+    load::settle(demo.pid())?;
     let idle = load::resident_mib(demo.pid())?;
     let path = format!("/{}/oauth2/v2.0/token", demo.text("/tenant/id")?);
     let url = format!("http://127.0.0.1:{}{path}", demo.plain_port);

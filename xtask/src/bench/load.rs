@@ -3,6 +3,8 @@
 use crate::steps::{command, printed};
 use crate::{Outcome, root};
 use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
 
 const WARM: &str = "-d2s";
 const MEASURED: &str = "-d5s";
@@ -79,6 +81,18 @@ fn cpu_micros(pid: u32) -> Outcome<f64> {
     let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let ticks = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
     Ok(ticks.sum::<f64>() / per_second * 1e6)
+}
+
+/// Waits until a process that has just begun works no more, so that its own beginning is not measured.
+pub(crate) fn settle(pid: u32) -> Outcome {
+    for _ in 0..60 {
+        let before = cpu_micros(pid)?;
+        sleep(Duration::from_millis(500));
+        if cpu_micros(pid)? - before < 20_000.0 {
+            return Ok(());
+        }
+    }
+    Err(format!("process {pid} has not come to rest within 30 s"))
 }
 
 /// Resident memory of a process, in MiB.
