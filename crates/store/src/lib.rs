@@ -41,6 +41,8 @@ mod ledger;
 mod object;
 mod purge;
 mod store;
+#[cfg(test)]
+mod tests;
 mod writing;
 
 pub use audit::{AuditFault, AuditHead, CHECKPOINT_EVERY};

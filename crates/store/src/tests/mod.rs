@@ -1,0 +1,8 @@
+//! The store's tests: one conformance suite for every engine, and proofs over the embedded one.
+mod audit;
+mod conformance;
+mod faults;
+mod kill;
+mod once;
+mod processes;
+mod world;
