@@ -193,7 +193,7 @@ pub(super) fn tenants(mint: &mut Mint<'_>) {
     mint.reject(row, "another tenant's key under our issuer", mint.good_by(key));
     let mut header = mint.header_of(key);
     header.insert("kid".to_owned(), json!(mint.main.kid()));
-    mint.reject(row, "another tenant's key under our issuer and our kid", mint.signed(key, header, &mint.payload()));
+    mint.reject(row, "another tenant's key under our issuer and our kid", Mint::signed(key, header, &mint.payload()));
     mint.claims_reject(row, "another tenant's issuer, our key", mint.with("iss", json!(issuer.neighbour.iss)));
     let both = [("iss", json!(issuer.neighbour.iss)), ("tid", json!(other))];
     mint.claims_reject(row, "another tenant's issuer and tid, our key", mint.with_all(both));

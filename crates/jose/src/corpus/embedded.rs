@@ -86,13 +86,13 @@ pub(super) fn keys(mint: &mut Mint<'_>) {
             let mut header = mint.header_of(&mint.attacker);
             header.insert(name.to_owned(), value.clone());
             header.insert("kid".to_owned(), json!(kid));
-            mint.reject(row, format!("{reason}, {whose}"), mint.signed(&mint.attacker, header, &mint.payload()));
+            mint.reject(row, format!("{reason}, {whose}"), Mint::signed(&mint.attacker, header, &mint.payload()));
         }
     }
     let mut header = mint.header_of(&mint.attacker);
     header.remove("kid");
     header.insert("jwk".to_owned(), jwk);
-    mint.reject(row, "the attacker's jwk, no kid", mint.signed(&mint.attacker, header, &mint.payload()));
+    mint.reject(row, "the attacker's jwk, no kid", Mint::signed(&mint.attacker, header, &mint.payload()));
 }
 
 pub(super) fn extensions(mint: &mut Mint<'_>) {
@@ -118,7 +118,7 @@ pub(super) fn extensions(mint: &mut Mint<'_>) {
     let mut header = mint.header();
     header.insert("crit".to_owned(), json!(["b64"]));
     header.insert("b64".to_owned(), json!(false));
-    mint.reject(row, "b64 is false, and critical", mint.signed(mint.main, header.clone(), &mint.payload()));
+    mint.reject(row, "b64 is false, and critical", Mint::signed(mint.main, header.clone(), &mint.payload()));
     let unencoded = mint.with_segments(&base64url::encode(Value::Object(header).to_string()), "{}");
     mint.reject(row, "b64 is false, with a payload that is not encoded (RFC 7797)", unencoded);
     for value in [json!(false), json!(true), Value::Null] {

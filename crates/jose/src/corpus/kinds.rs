@@ -3,6 +3,9 @@ use super::mint::Mint;
 use crate::base64url;
 use serde_json::{Map, Value, json};
 
+/// A `typ` and claims.
+type Kind = (String, Map<String, Value>);
+
 pub(super) fn rows(mint: &mut Mint<'_>) {
     let row = "J-20";
     let (issuer, good) = (mint.issuer, mint.claims());
@@ -19,7 +22,7 @@ pub(super) fn rows(mint: &mut Mint<'_>) {
     let proof = json!({ "htm": "GET", "htu": issuer.aud, "ath": "x" });
     let events = json!({ "events": { "http://schemas.openid.net/event/backchannel-logout": {} } });
     let client = "cccccccc-0000-4000-8000-00000000000c";
-    let kinds: [(&str, (String, Map<String, Value>)); 12] = [
+    let kinds: [(&str, Kind); 12] = [
         ("an ID token", kind("JWT", &access, json!({ "aud": client, "nonce": "n", "preferred_username": "ada" }))),
         ("an ID token for our audience", kind("JWT", &access, json!({ "nonce": "n", "preferred_username": "ada" }))),
         ("an access token with a nonce", kind(issuer.profile.typ, &[], json!({ "nonce": "n" }))),
@@ -48,7 +51,7 @@ pub(super) fn rows(mint: &mut Mint<'_>) {
     for (reason, (typ, claims)) in kinds {
         let mut header = mint.header();
         header.insert("typ".to_owned(), json!(typ));
-        let token = mint.signed(mint.main, header, Value::Object(claims).to_string().as_bytes());
+        let token = Mint::signed(mint.main, header, Value::Object(claims).to_string().as_bytes());
         mint.claims_reject(row, reason, token);
     }
     let typs = [

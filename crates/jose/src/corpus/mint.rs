@@ -87,10 +87,10 @@ impl<'a> Mint<'a> {
     }
 
     pub(super) fn good_by(&self, key: &SigningKey) -> String {
-        self.signed(key, self.header_of(key), &self.payload())
+        Self::signed(key, self.header_of(key), &self.payload())
     }
 
-    pub(super) fn signed(&self, key: &SigningKey, header: Map<String, Value>, payload: &[u8]) -> String {
+    pub(super) fn signed(key: &SigningKey, header: Map<String, Value>, payload: &[u8]) -> String {
         sure(key.sign_octets(Value::Object(header).to_string().as_bytes(), payload))
     }
 
@@ -98,13 +98,13 @@ impl<'a> Mint<'a> {
     pub(super) fn with_header(&self, name: &str, value: Value) -> String {
         let mut header = self.header();
         header.insert(name.to_owned(), value);
-        self.signed(self.main, header, &self.payload())
+        Self::signed(self.main, header, &self.payload())
     }
 
     pub(super) fn without_header(&self, name: &str) -> String {
         let mut header = self.header();
         header.remove(name);
-        self.signed(self.main, header, &self.payload())
+        Self::signed(self.main, header, &self.payload())
     }
 
     /// A good token but for one claim.
@@ -138,7 +138,7 @@ impl<'a> Mint<'a> {
     }
 
     pub(super) fn with_payload(&self, payload: &[u8]) -> String {
-        self.signed(self.main, self.header(), payload)
+        Self::signed(self.main, self.header(), payload)
     }
 
     /// Signs segments as they stand.

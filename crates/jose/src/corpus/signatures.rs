@@ -4,6 +4,9 @@ use super::numbers::{ED25519_ORDER, ORDERS, P256_FIELD, add, der, hex, plain, rs
 use crate::{Algorithm, base64url};
 use serde_json::json;
 
+/// Makes a signature of the two halves of a good one.
+type Forge<'a> = dyn Fn(&[u8], &[u8]) -> Vec<u8> + 'a;
+
 pub(super) fn rsa(mint: &mut Mint<'_>) {
     let Some(key) = mint.key(Algorithm::RS256) else { return };
     let Some((n, _)) = rsa_numbers(key) else { return };
@@ -53,7 +56,7 @@ pub(super) fn ecdsa(mint: &mut Mint<'_>) {
     for (reason, r, s) in psychic {
         mint.reject("J-07", reason, mint.resigned(key, |_| [r, s].concat()));
     }
-    let mut put = |reason: &str, forge: &dyn Fn(&[u8], &[u8]) -> Vec<u8>| {
+    let mut put = |reason: &str, forge: &Forge<'_>| {
         let token = mint.resigned(key, |message| {
             let signature = sure(key.sign_message(message));
             let (r, s) = signature.split_at(signature.len() / 2);
@@ -75,11 +78,11 @@ pub(super) fn ecdsa(mint: &mut Mint<'_>) {
         if let Some(other) = mint.key(algorithm) {
             let mut header = mint.header_of(other);
             header.insert("kid".to_owned(), json!(key.kid()));
-            let token = mint.signed(other, header, &mint.payload());
+            let token = Mint::signed(other, header, &mint.payload());
             mint.reject("J-07", format!("{algorithm} under the kid of the ES256 key"), token);
             let mut header = mint.header_of(key);
             header.insert("alg".to_owned(), json!(algorithm.as_str()));
-            mint.reject("J-07", format!("{algorithm} said, ES256 signed"), mint.signed(key, header, &mint.payload()));
+            mint.reject("J-07", format!("{algorithm} said, ES256 signed"), Mint::signed(key, header, &mint.payload()));
         }
     }
 }
@@ -87,7 +90,7 @@ pub(super) fn ecdsa(mint: &mut Mint<'_>) {
 pub(super) fn eddsa(mint: &mut Mint<'_>) {
     let Some(key) = mint.key(Algorithm::EdDSA) else { return };
     let order: Vec<u8> = hex(ED25519_ORDER).into_iter().rev().collect();
-    let mut put = |reason: &str, forge: &dyn Fn(&[u8], &[u8]) -> Vec<u8>| {
+    let mut put = |reason: &str, forge: &Forge<'_>| {
         let token = mint.resigned(key, |message| {
             let signature = sure(key.sign_message(message));
             let (r, s) = signature.split_at(32);
@@ -137,7 +140,7 @@ pub(super) fn altered(mint: &mut Mint<'_>) {
     for key in mint.issuer.keys.iter().skip(1) {
         let mut claimed = mint.header();
         claimed.insert("kid".to_owned(), json!(key.kid()));
-        let token = mint.signed(mint.main, claimed, &mint.payload());
+        let token = Mint::signed(mint.main, claimed, &mint.payload());
         mint.reject(row, format!("the kid of our {} key, signed with another of ours", key.algorithm()), token);
     }
 }
