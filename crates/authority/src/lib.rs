@@ -1,1 +1,62 @@
 //! The identity platform's HTTP edge and its pages.
+//!
+//! Rules live in `deputize-core`; here are sockets' other side: paths, headers, cookies, pages, and the keys behind core's
+//! port [`Crypto`](deputize_core::ports::Crypto).
+
+mod crypto;
+mod edge;
+mod page;
+mod password;
+
+pub use password::password_hash;
+
+use deputize_core::ports::{Directory, Ledger, Ports};
+use std::sync::Arc;
+
+/// Where unpredictable bytes come from.
+pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+
+/// What an authority is made with.
+pub struct Settings {
+    /// `https://HOST[:port]`, as clients will call it: the start of every issuer.
+    pub host: String,
+    /// One key for each algorithm that is signed with; the RS256 key has a certificate.
+    pub signing_keys: Vec<jose::SigningKey>,
+    /// Keys the digests of secrets.
+    pub pepper: [u8; 32],
+    /// Seals claims and tickets that only this authority reads.
+    pub seal_key: [u8; 32],
+    /// Randomness.
+    pub random: Random,
+}
+
+/// An authority, ready to be served.
+#[derive(Clone)]
+pub struct Authority {
+    /// What its rules work with.
+    pub ports: Ports,
+    keys: Arc<str>,
+    keys_v1: Arc<str>,
+}
+
+/// Puts an authority together.
+pub fn authority(
+    settings: Settings,
+    directory: Arc<dyn Directory>,
+    ledger: Arc<dyn Ledger>,
+    clock: Arc<dyn decision::Clock>,
+) -> Authority {
+    let host = settings.host.trim_end_matches('/').to_owned();
+    let keys = edge::keys::document(&settings.signing_keys, Some(&host));
+    let keys_v1 = edge::keys::document(&settings.signing_keys, None);
+    let crypto = crypto::Keys::new(settings.signing_keys, &settings.pepper, &settings.seal_key, settings.random);
+    let ports = Ports { host: host.into(), directory, ledger, crypto: Arc::new(crypto), clock };
+    Authority { ports, keys: keys.into(), keys_v1: keys_v1.into() }
+}
+
+impl Authority {
+    /// Every endpoint and page.
+    pub fn router(&self) -> axum::Router {
+        edge::router(self.clone())
+    }
+}

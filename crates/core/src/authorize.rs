@@ -593,7 +593,8 @@ async fn issue(
     let audit = crate::audit::AuditRecord {
         at: now,
         decision: issuance::random_uuid(ports).to_string(),
-        action: "authorize".to_owned(),
+        // Entra's confidential clients without PKCE are accepted, and flagged.
+        action: if record.challenge.is_some() { "authorize" } else { "authorize without pkce" }.to_owned(),
         tenant: Some(tenant.tenant.id),
         client: Some(client),
         subject: Some(session.user.to_string()),

@@ -21,6 +21,7 @@ pub struct SignedIn {
 }
 
 /// What a person typed.
+#[derive(Clone, Copy)]
 pub struct Credentials<'a> {
     /// User principal name.
     pub username: &'a str,

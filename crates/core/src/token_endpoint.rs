@@ -306,7 +306,8 @@ pub(crate) fn user_facts(record: &crate::directory::UserRecord) -> crate::facts:
     }
 }
 
-pub(crate) fn unavailable(_: Unavailable) -> Denial {
+/// The refusal while the store does not answer.
+pub fn unavailable(_: Unavailable) -> Denial {
     Denial::new(CheckId::StoreAvailable, "a store that answers", "none")
 }
 

@@ -1,0 +1,149 @@
+//! The keys behind core's port: signing, verifying, sealing, digests.
+use crate::Random;
+use crate::password::Passwords;
+use deputize_core::ledger::Unavailable;
+use deputize_core::model::{Digest, KeyCredential};
+use deputize_core::ports::{Crypto, Pending};
+use deputize_core::token::{AssertionFacts, ClientAssertionClaims, ClientAssertionFacts};
+use deputize_core::token_endpoint::FOREIGN_KINDS;
+use hmac::{Hmac, KeyInit, Mac};
+use jose::assertion::Certificate;
+use jose::seal::Sealer;
+use jose::{Header, KeySet, SigningKey, Token};
+use oauth::Secret;
+use quick_cache::sync::Cache;
+use sha2::Sha256;
+use std::sync::Arc;
+
+/// Parsed client certificates kept at once.
+const CERTIFICATES: usize = 10_000;
+
+pub(crate) struct Keys {
+    signing: Vec<SigningKey>,
+    verifying: KeySet,
+    certificates: Cache<String, Arc<Certificate>>,
+    pepper: Hmac<Sha256>,
+    sealer: Sealer,
+    passwords: Passwords,
+    random: Random,
+}
+
+impl Keys {
+    pub(crate) fn new(signing: Vec<SigningKey>, pepper: &[u8; 32], seal_key: &[u8; 32], random: Random) -> Self {
+        let verifying = KeySet::from_keys(signing.iter().map(SigningKey::verifying_key).collect());
+        let mut salt = [0; 16];
+        random(&mut salt);
+        Self {
+            signing,
+            verifying,
+            certificates: Cache::new(CERTIFICATES),
+            pepper: keyed(pepper),
+            sealer: Sealer::new(seal_key, "claims and tickets"),
+            passwords: Passwords::new(salt),
+            random,
+        }
+    }
+
+    fn certificate(&self, credential: &KeyCredential) -> Option<Arc<Certificate>> {
+        use base64::Engine as _;
+        self.certificates
+            .get_or_insert_with(&credential.key, || {
+                let der = base64::engine::general_purpose::STANDARD.decode(&credential.key).map_err(drop)?;
+                Certificate::from_der(&der).map(Arc::new).map_err(drop)
+            })
+            .ok()
+    }
+}
+
+#[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+fn keyed(pepper: &[u8; 32]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(pepper).expect("HMAC takes keys of any length")
+}
+
+impl Crypto for Keys {
+    fn sign(&self, algorithm: &str, typ: &str, v1: bool, claims: &[u8]) -> Result<Secret, Unavailable> {
+        let key = self.signing.iter().find(|key| key.algorithm().as_str() == algorithm).ok_or(Unavailable)?;
+        let x5t = key.certificate().filter(|_| v1).map(|_| key.kid().to_owned());
+        key.sign(&Header { x5t, ..Header::typ(typ) }, claims).map(Secret::new).map_err(|error| {
+            tracing::error!(algorithm, %error, "a token could not be signed");
+            Unavailable
+        })
+    }
+
+    fn assertion(&self, text: &str) -> AssertionFacts {
+        let token = match Token::parse(text) {
+            Ok(token) => token,
+            Err(refusal) => return AssertionFacts::Malformed { reason: refusal.to_string() },
+        };
+        let typ = token.header().typ.as_deref().unwrap_or_default();
+        if !["JWT", "at+jwt", "application/at+jwt"].iter().any(|known| known.eq_ignore_ascii_case(typ)) {
+            let foreign = FOREIGN_KINDS.iter().any(|known| typ.to_ascii_lowercase().starts_with(known));
+            let shown = if foreign || typ == "oauth-id-jag+jwt" { typ } else { "another value" };
+            return AssertionFacts::OtherKind {
+                typ: if typ.is_empty() { "no value".into() } else { shown.to_owned() },
+            };
+        }
+        let verified = self.verifying.key_for(&token).and_then(|key| token.verify(key));
+        match verified {
+            Err(refusal) => AssertionFacts::Unverified { reason: refusal.to_string() },
+            Ok(verified) => match verified.claims() {
+                Ok(claims) => AssertionFacts::Verified(Box::new(claims)),
+                Err(refusal) => AssertionFacts::Malformed { reason: refusal.to_string() },
+            },
+        }
+    }
+
+    fn client_assertion(&self, text: &str, certificates: &[&KeyCredential]) -> ClientAssertionFacts {
+        let known: Vec<_> = certificates.iter().filter_map(|c| Some((*c, self.certificate(c)?))).collect();
+        let parsed: Vec<Arc<Certificate>> = known.iter().map(|(_, certificate)| certificate.clone()).collect();
+        match jose::assertion::verify(text, &parsed) {
+            Err(refusal) => ClientAssertionFacts::Refused { check: refusal.check(), reason: refusal.to_string() },
+            Ok(assertion) => {
+                let of = |(_, certificate): &&(&KeyCredential, Arc<Certificate>)| {
+                    certificate.x5t_s256() == assertion.thumbprint
+                };
+                let Some((credential, _)) = known.iter().find(of) else {
+                    return ClientAssertionFacts::Refused {
+                        check: decision::CheckId::ClientAssertionKey,
+                        reason: "a certificate that is not registered".into(),
+                    };
+                };
+                ClientAssertionFacts::Verified(Box::new(ClientAssertionClaims {
+                    key_id: credential.key_id,
+                    iss: assertion.iss,
+                    sub: assertion.sub,
+                    aud: assertion.aud,
+                    jti: assertion.jti,
+                    exp: assertion.exp,
+                    nbf: assertion.nbf,
+                    certificate_not_before: assertion.certificate_not_before.max(credential.start_date_time),
+                    certificate_not_after: assertion.certificate_not_after.min(credential.end_date_time),
+                }))
+            }
+        }
+    }
+
+    fn keyed_digest(&self, secret: &str) -> Digest {
+        let mut mac = self.pepper.clone();
+        mac.update(secret.as_bytes());
+        Digest(mac.finalize().into_bytes().into())
+    }
+
+    fn seal(&self, plain: &[u8]) -> String {
+        let mut nonce = [0; 12];
+        (self.random)(&mut nonce);
+        self.sealer.seal(nonce, b"", plain)
+    }
+
+    fn open(&self, sealed: &str) -> Option<Vec<u8>> {
+        self.sealer.open(b"", sealed)
+    }
+
+    fn random(&self, buffer: &mut [u8]) {
+        (self.random)(buffer);
+    }
+
+    fn password_matches<'a>(&'a self, password: &'a str, hash: Option<&'a str>) -> Pending<'a, bool> {
+        Box::pin(self.passwords.matches(password, hash))
+    }
+}

@@ -1,0 +1,205 @@
+//! The authorization endpoint and its pages on the wire. Pages post to us; we answer with the next page or a redirect.
+use super::{browser, method_not_allowed, posted, query};
+use crate::{Authority, page};
+use axum::extract::{Path, Request, State};
+use axum::http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, LOCATION};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use decision::CheckId;
+use deputize_core::authorize::{self as rules, Answer, Browser, Decided, Redirect, ResponseMode};
+use deputize_core::denial::Denial;
+use deputize_core::sign_in::{Credentials, forged, sign_in as check_password};
+use deputize_core::ticket::{Page, Ticket};
+use oauth::Form;
+use std::sync::Arc;
+
+/// What every answer is made from.
+struct Shown<'a> {
+    authority: &'a Authority,
+    tenant: &'a str,
+    request: &'a Form,
+    browser: &'a Browser,
+}
+
+pub(super) async fn authorize(
+    State(authority): State<Authority>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Response {
+    let headers = request.headers().clone();
+    let form = match *request.method() {
+        Method::GET | Method::HEAD => query(&request).map_err(super::BodyError::Form),
+        _ => posted(request).await,
+    };
+    let form = match form {
+        Ok(form) => form,
+        Err(error) => return refused(error),
+    };
+    let (browser, new) = match browser::browser(&authority, &headers).await {
+        Ok(browser) => browser,
+        Err(denial) => return page::error(denial.status(), &denial, None, None),
+    };
+    let answer = rules::authorize(&authority.ports, &tenant, &form, &browser).await;
+    let shown = Shown { authority: &authority, tenant: &tenant, request: &form, browser: &browser };
+    let mut response = shown.answer(answer, None);
+    browser::keep(&mut response, &browser, new);
+    response
+}
+
+pub(super) async fn sign_in(
+    State(authority): State<Authority>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Response {
+    let (form, headers) = match own_form(&authority, request).await {
+        Ok(own) => own,
+        Err(response) => return *response,
+    };
+    let (mut browser, _) = match browser::browser(&authority, &headers).await {
+        Ok(browser) => browser,
+        Err(denial) => return page::error(denial.status(), &denial, None, None),
+    };
+    let ports = &authority.ports;
+    let now = ports.now();
+    let original = form.value("request").and_then(|text| Form::decode(text.as_bytes()).ok()).unwrap_or_default();
+    let ticket = form
+        .value("ticket")
+        .and_then(|ticket| Ticket::open(ports, ticket, Page::SignIn, &browser.cookie, None, &original, now));
+    let Some(ticket) = ticket else { return page::error(403, &forged(), None, None) };
+    let proved = match rules::prove(ports, &tenant, &original, None) {
+        Ok(proved) => proved,
+        Err(denial) => return page::error(400, &denial, None, None),
+    };
+    let typed = Credentials {
+        username: form.value("username").unwrap_or_default().trim(),
+        password: form.value("password").unwrap_or_default(),
+    };
+    let client = proved.client.application.app_id;
+    match check_password(ports, proved.tenant.as_deref(), client, typed, &ticket, now).await {
+        Ok(signed_in) => {
+            browser = Browser { session: Some(Arc::clone(&signed_in.session)), fresh: true, ..browser };
+            let answer = rules::authorize(ports, &tenant, &original, &browser).await;
+            let shown = Shown { authority: &authority, tenant: &tenant, request: &original, browser: &browser };
+            let mut response = shown.answer(answer, None);
+            browser::sign_in(&mut response, &signed_in.cookie);
+            response
+        }
+        Err(denial) if matches!(denial.id(), CheckId::UserPassword | CheckId::UserEnabled) => {
+            let text = match denial.id() {
+                CheckId::UserEnabled => {
+                    "This account is disabled. Ask an administrator of your organization to enable it."
+                }
+                _ => "The user name or the password is wrong.",
+            };
+            let request = rules::SignInRequest {
+                client_name: proved.client.application.display_name.clone(),
+                tenant_name: proved.tenant.as_ref().map(|tenant| tenant.tenant.display_name.clone()),
+                hint: Some(typed.username.to_owned()),
+            };
+            let shown = Shown { authority: &authority, tenant: &tenant, request: &original, browser: &browser };
+            shown.answer(Answer::SignIn(request), Some(text))
+        }
+        Err(denial) => page::error(denial.status(), &denial, None, None),
+    }
+}
+
+pub(super) async fn consent(
+    State(authority): State<Authority>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Response {
+    let (form, headers) = match own_form(&authority, request).await {
+        Ok(own) => own,
+        Err(response) => return *response,
+    };
+    let (browser, _) = match browser::browser(&authority, &headers).await {
+        Ok(browser) => browser,
+        Err(denial) => return page::error(denial.status(), &denial, None, None),
+    };
+    let original = form.value("request").and_then(|text| Form::decode(text.as_bytes()).ok()).unwrap_or_default();
+    let decided = Decided {
+        accepted: form.value("action") == Some("accept"),
+        for_all: form.mentions("for_all"),
+        ticket: form.value("ticket").unwrap_or_default(),
+    };
+    // The person has just signed in or just looked at the page: `prompt=login` is not asked twice.
+    let browser = Browser { fresh: true, ..browser };
+    let answer = rules::decided(&authority.ports, &tenant, &original, browser.clone(), decided).await;
+    Shown { authority: &authority, tenant: &tenant, request: &original, browser: &browser }.answer(answer, None)
+}
+
+/// A form that a page of our own posted.
+async fn own_form(authority: &Authority, request: Request) -> Result<(Form, HeaderMap), Box<Response>> {
+    let headers = request.headers().clone();
+    if request.method() == Method::POST && !pages::posted_from(&headers, &authority.ports.host) {
+        return Err(Box::new(page::error(403, &forged(), None, None)));
+    }
+    match posted(request).await {
+        Ok(form) => Ok((form, headers)),
+        Err(error) => Err(Box::new(refused(error))),
+    }
+}
+
+fn refused(error: super::BodyError) -> Response {
+    let response = page::error(error.status().as_u16(), &error.denial(), None, None);
+    if error.status() == StatusCode::METHOD_NOT_ALLOWED { method_not_allowed("GET, POST", response) } else { response }
+}
+
+impl Shown<'_> {
+    fn answer(&self, answer: Answer, error: Option<&str>) -> Response {
+        let ports = &self.authority.ports;
+        match answer {
+            Answer::Redirect(to) => redirect(&to),
+            Answer::SignIn(request) => {
+                let ticket =
+                    Ticket::new(ports, Page::SignIn, &self.browser.cookie, None, self.request, ports.now()).seal(ports);
+                let hidden = page::Hidden { request: &self.request.encode(), ticket: &ticket };
+                page::sign_in(&request, &format!("/{}/sign-in", self.tenant), hidden, error, self.form_action())
+            }
+            Answer::Consent(request) => {
+                let hidden = page::Hidden { request: &self.request.encode(), ticket: &request.ticket };
+                page::consent(&request, &format!("/{}/consent", self.tenant), hidden, self.form_action())
+            }
+            Answer::Page(denial, back) => {
+                let href = back.as_ref().map(target);
+                page::error(
+                    denial.status(),
+                    &denial,
+                    None,
+                    href.as_deref().map(|href| (href, "Return to the application")),
+                )
+            }
+        }
+    }
+
+    /// Browsers hold redirects after a posted form against `form-action`, so the client's address must be in it.
+    fn form_action(&self) -> &str {
+        self.request.value("redirect_uri").unwrap_or_default()
+    }
+}
+
+fn redirect(to: &Redirect) -> Response {
+    if to.mode == ResponseMode::FormPost {
+        return page::form_post(to);
+    }
+    // 303: the browser goes on with GET and leaves behind what was posted.
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    let Ok(location) = HeaderValue::from_str(&target(to)) else {
+        let denial = Denial::new(CheckId::RedirectUriRegistered, "an address that a header can carry", "another one");
+        return page::error(400, &denial, None, None);
+    };
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, location);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
+    response
+}
+
+fn target(to: &Redirect) -> String {
+    let parameters = to.parameters.encode();
+    match to.mode {
+        ResponseMode::Fragment => format!("{}#{parameters}", to.uri),
+        _ if to.uri.contains('?') => format!("{}&{parameters}", to.uri),
+        _ => format!("{}?{parameters}", to.uri),
+    }
+}

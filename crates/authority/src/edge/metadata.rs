@@ -1,0 +1,95 @@
+//! Metadata in its three well-known places (RFC 8414, OpenID Connect Discovery; spec/entra.md section 2.2).
+use super::{json, public_document};
+use crate::Authority;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use deputize_core::denial::{Denial, ErrorContext};
+use deputize_core::model::Profile;
+use deputize_core::token_endpoint::{find_tenant, is_alias};
+use deputize_core::{grant, issuance};
+use oauth::metadata::Metadata;
+
+pub(super) async fn appended(State(authority): State<Authority>, Path(tenant): Path<String>) -> Response {
+    let ports = &authority.ports;
+    let snapshot = ports.directory.snapshot();
+    // Asked for by domain, everything comes back with the id; an alias keeps its name, and its issuer is a template.
+    let (segment, issuer) = match find_tenant(&snapshot, &tenant) {
+        Some(found) => (found.tenant.id.to_string(), found.tenant.id.to_string()),
+        None if matches!(tenant.as_str(), "common" | "organizations") => (tenant, "{tenantid}".to_owned()),
+        None => return unknown(&authority, &tenant),
+    };
+    let document = document(&ports.host, &segment, &issuer);
+    public_document(serde_json::to_vec(&document).unwrap_or_default())
+}
+
+fn document(host: &str, segment: &str, issuer: &str) -> Metadata {
+    let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+    let mut grants: Vec<&str> = grant::ALL.iter().map(|grant| grant.grant_type.as_str()).collect();
+    grants.dedup();
+    Metadata {
+        issuer: format!("{host}/{issuer}/v2.0"),
+        authorization_endpoint: Some(format!("{host}/{segment}/oauth2/v2.0/authorize")),
+        token_endpoint: Some(format!("{host}/{segment}/oauth2/v2.0/token")),
+        end_session_endpoint: Some(format!("{host}/{segment}/oauth2/v2.0/logout")),
+        userinfo_endpoint: Some(format!("{host}/{segment}/openid/userinfo")),
+        jwks_uri: Some(format!("{host}/{segment}/discovery/v2.0/keys")),
+        token_endpoint_auth_methods_supported: words(&[
+            "client_secret_post",
+            "private_key_jwt",
+            "client_secret_basic",
+            "none",
+        ]),
+        token_endpoint_auth_signing_alg_values_supported: words(&["RS256", "PS256"]),
+        response_modes_supported: words(&["query", "fragment", "form_post"]),
+        response_types_supported: words(&["code"]),
+        grant_types_supported: words(&grants),
+        code_challenge_methods_supported: words(&["S256"]),
+        subject_types_supported: words(&["pairwise"]),
+        id_token_signing_alg_values_supported: words(&["RS256"]),
+        scopes_supported: words(&oauth::OIDC_SCOPES),
+        claims_supported: words(&[
+            "sub",
+            "iss",
+            "aud",
+            "exp",
+            "iat",
+            "nbf",
+            "auth_time",
+            "nonce",
+            "preferred_username",
+            "name",
+            "oid",
+            "tid",
+            "sid",
+            "ver",
+            "email",
+        ]),
+        claims_parameter_supported: Some(true),
+        prompt_values_supported: words(&["none", "login", "consent", "select_account"]),
+        authorization_response_iss_parameter_supported: Some(true),
+        request_parameter_supported: Some(false),
+        request_uri_parameter_supported: Some(false),
+        http_logout_supported: None,
+        tenant_region_scope: None,
+        ..Metadata::default()
+    }
+}
+
+fn unknown(authority: &Authority, tenant: &str) -> Response {
+    let ports = &authority.ports;
+    let shown: String =
+        tenant.chars().take(80).map(|c| if c.is_ascii_graphic() && c != '`' { c } else { '?' }).collect();
+    let denial = if is_alias(tenant) {
+        Denial::new(
+            decision::CheckId::TenantKnown,
+            "a tenant, `common` or `organizations`",
+            format!("`{shown}`, which is not served"),
+        )
+    } else {
+        Denial::new(decision::CheckId::TenantKnown, "the id or a domain of a tenant", format!("`{shown}`"))
+    };
+    let decision = issuance::random_uuid(ports).to_string();
+    let context = ErrorContext { host: &ports.host, decision: &decision, correlation: &decision, now: ports.now() };
+    json(StatusCode::BAD_REQUEST, &denial.body(Profile::Entra, &context))
+}

@@ -1,0 +1,187 @@
+//! The token endpoint on the wire.
+use super::{BodyError, json, method_not_allowed, posted, query};
+use crate::Authority;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use decision::CheckId;
+use deputize_core::client_auth::Basic;
+use deputize_core::denial::{Denial, ErrorContext};
+use deputize_core::issuance;
+use deputize_core::model::Profile;
+use deputize_core::token_endpoint::{self, TokenRequest};
+use oauth::{Form, Secret};
+
+/// Parameters that carry secrets: in a URL they end up in logs and histories.
+const NEVER_IN_URLS: [&str; 8] = [
+    "client_secret",
+    "client_assertion",
+    "assertion",
+    "code",
+    "code_verifier",
+    "refresh_token",
+    "password",
+    "grant_type",
+];
+
+pub(super) async fn token(
+    State(authority): State<Authority>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Response {
+    let headers = request.headers().clone();
+    let origin = text(&headers, ORIGIN.as_str());
+    if request.method() == Method::OPTIONS {
+        return preflight(&authority, origin.as_deref());
+    }
+    let in_url = query(&request);
+    let mut correlation = text(&headers, "client-request-id");
+    let answered = async {
+        let in_url = in_url.map_err(BodyError::Form).map_err(Early::Body)?;
+        correlation = correlation.take().or(in_url.value("client-request-id").map(str::to_owned));
+        let form = posted(request).await.map_err(Early::Body)?;
+        if let Some(name) = NEVER_IN_URLS.iter().find(|name| in_url.mentions(name)) {
+            let denial =
+                Denial::new(CheckId::RequestWellFormed, format!("`{name}` in the body"), "it stands in the URL");
+            return Err(Early::Denied(
+                denial.fix("send the parameters in the body; what stood in the URL is in logs: replace it"),
+            ));
+        }
+        let basic = basic(&headers).map_err(Early::Denied)?;
+        correlation = correlation.take().or(form.value("client-request-id").map(str::to_owned));
+        correlation = correlation.take().filter(|id| plain(id));
+        let request = TokenRequest {
+            tenant: &tenant,
+            form: &form,
+            basic: basic.as_ref(),
+            origin: origin.as_deref(),
+            correlation: correlation.as_deref(),
+        };
+        token_endpoint::answer(&authority.ports, request)
+            .await
+            .map_err(|refusal| Early::Refused(Box::new(refusal), basic.is_some()))
+    }
+    .await;
+    let mut response = match answered {
+        Ok(answered) => with_id(json(StatusCode::OK, &answered.response), &answered.decision),
+        Err(early) => early.response(&authority),
+    };
+    let headers = response.headers_mut();
+    headers.insert("x-ms-ests-server", HeaderValue::from_static("deputize"));
+    headers.insert("x-ms-clitelem", HeaderValue::from_static("1,0,0,,"));
+    if let Some(id) = correlation.filter(|id| plain(id)).and_then(|id| HeaderValue::from_str(&id).ok()) {
+        headers.insert("client-request-id", id);
+    }
+    if let Some(origin) =
+        origin.filter(|origin| is_spa_origin(&authority, origin)).and_then(|o| HeaderValue::from_str(&o).ok())
+    {
+        headers.insert("access-control-allow-origin", origin);
+        headers.insert("vary", HeaderValue::from_static("origin"));
+    }
+    response
+}
+
+/// Ends of a request.
+enum Early {
+    /// The body could not be taken.
+    Body(BodyError),
+    /// Refused before the rules were asked.
+    Denied(Denial),
+    /// Refused by the rules; whether HTTP Basic was used.
+    Refused(Box<token_endpoint::Refusal>, bool),
+}
+
+impl Early {
+    fn response(self, authority: &Authority) -> Response {
+        let ports = &authority.ports;
+        let (status, denial) = match self {
+            Self::Refused(refusal, basic) => {
+                let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
+                let mut response = json(status, &refusal.body);
+                // RFC 6749 section 5.2: a client that used the header is answered with the scheme.
+                if status == StatusCode::UNAUTHORIZED && basic {
+                    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"token\""));
+                }
+                if status == StatusCode::SERVICE_UNAVAILABLE {
+                    response.headers_mut().insert("retry-after", HeaderValue::from_static("5"));
+                }
+                return with_id(response, refusal.body.trace_id.as_deref().unwrap_or_default());
+            }
+            Self::Body(error) => (error.status(), error.denial()),
+            Self::Denied(denial) => (StatusCode::from_u16(denial.status()).unwrap_or(StatusCode::BAD_REQUEST), denial),
+        };
+        let decision = issuance::random_uuid(ports).to_string();
+        let context = ErrorContext { host: &ports.host, decision: &decision, correlation: &decision, now: ports.now() };
+        let response = with_id(json(status, &denial.body(Profile::Entra, &context)), &decision);
+        if status == StatusCode::METHOD_NOT_ALLOWED { method_not_allowed("POST, OPTIONS", response) } else { response }
+    }
+}
+
+fn with_id(mut response: Response, decision: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(decision) {
+        response.headers_mut().insert("x-ms-request-id", value);
+    }
+    response
+}
+
+/// HTTP Basic, with form-encoded parts (RFC 6749 section 2.3.1). Other schemes are not for this endpoint.
+fn basic(headers: &HeaderMap) -> Result<Option<Basic>, Denial> {
+    let wrong = || {
+        Denial::new(
+            CheckId::ClientSecretCorrect,
+            "`Authorization: Basic` with `client id:secret` in base64, each form-encoded",
+            "another value",
+        )
+    };
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Denial::new(CheckId::ClientCredentialSingle, "one `Authorization` header", "several"));
+    }
+    let (scheme, credentials) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(wrong)?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Err(wrong());
+    }
+    let decoded =
+        STANDARD.decode(credentials.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(wrong)?;
+    let (id, secret) = decoded.split_once(':').ok_or_else(wrong)?;
+    let part = |text: &str| {
+        let form = Form::decode(format!("x={}", text.replace('&', "%26")).as_bytes()).ok()?;
+        Some(form.value("x").unwrap_or_default().to_owned())
+    };
+    let (client_id, secret) = (part(id).ok_or_else(wrong)?, part(secret).ok_or_else(wrong)?);
+    Ok(Some(Basic { client_id, secret: Secret::new(secret) }))
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// What may be echoed: short and printable.
+fn plain(id: &str) -> bool {
+    (1..=64).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'{' | b'}'))
+}
+
+fn is_spa_origin(authority: &Authority, origin: &str) -> bool {
+    let snapshot = authority.ports.directory.snapshot();
+    snapshot.tenants().any(|tenant| tenant.apps().any(|app| token_endpoint::spa_origin(app, origin)))
+}
+
+fn preflight(authority: &Authority, origin: Option<&str>) -> Response {
+    let allowed =
+        origin.filter(|origin| is_spa_origin(authority, origin)).and_then(|origin| HeaderValue::from_str(origin).ok());
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    if let Some(origin) = allowed {
+        let headers = response.headers_mut();
+        headers.insert("access-control-allow-origin", origin);
+        headers.insert("access-control-allow-methods", HeaderValue::from_static("POST"));
+        headers.insert("access-control-allow-headers", HeaderValue::from_static("content-type, client-request-id"));
+        headers.insert("access-control-max-age", HeaderValue::from_static("3600"));
+        headers.insert("vary", HeaderValue::from_static("origin"));
+    }
+    response
+}
