@@ -206,7 +206,7 @@ impl FetchBuilder {
             .wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(Duration::from_mins(1))
             .build(https);
         Ok(Fetch { client, allow: self.allow, total: self.total, max_bytes: self.max_bytes })
     }
@@ -228,7 +228,7 @@ fn refusal(error: &hyper_util::client::legacy::Error, host: &str) -> FetchError 
     let mut innermost: &(dyn Error + 'static) = error;
     loop {
         let io = innermost.downcast_ref::<std::io::Error>();
-        if io.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<Blocked>()) {
+        if io.and_then(std::io::Error::get_ref).is_some_and(<dyn Error + Send + Sync>::is::<Blocked>) {
             return FetchError::Blocked(host.into());
         }
         match innermost.source() {

@@ -233,10 +233,8 @@ impl IssuerKeys {
         }
         let (departed, landing) = watch::channel(());
         // Without any keys nothing can be verified, so the first attempts follow one another faster: 1, 2, 4 … s.
-        let pause = match self.current.load().is_some() {
-            true => self.lifetimes.interval,
-            false => (1_i64 << flight.status.failures.min(6)).min(60),
-        };
+        let first_attempts = (1_i64 << flight.status.failures.min(6)).min(60);
+        let pause = if self.current.load().is_some() { self.lifetimes.interval } else { first_attempts };
         flight.not_before = Some(now.plus(pause));
         flight.status.fetches += 1;
         flight.landing = Some(landing.clone());

@@ -56,14 +56,13 @@ where
             let decided = {
                 let (headers, uri) = (request.headers(), request.uri());
                 let presented = bearer::authorization(headers, uri.query());
-                match guard.try_presented(presented, request.method().as_str(), uri.path()) {
-                    Some(decided) => decided,
-                    None => {
-                        let (method, path) = (request.method().clone(), uri.path().to_owned());
-                        let value = presented.map(|v| v.map(str::to_owned));
-                        let presented = value.as_ref().map(Option::as_deref).map_err(|e| *e);
-                        Box::pin(guard.check_presented(presented, method.as_str(), &path)).await
-                    }
+                if let Some(decided) = guard.try_presented(presented, request.method().as_str(), uri.path()) {
+                    decided
+                } else {
+                    let (method, path) = (request.method().clone(), uri.path().to_owned());
+                    let value = presented.map(|v| v.map(str::to_owned));
+                    let presented = value.as_ref().map(Option::as_deref).map_err(|e| *e);
+                    Box::pin(guard.check_presented(presented, method.as_str(), &path)).await
                 }
             };
             match decided {

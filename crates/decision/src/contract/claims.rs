@@ -197,8 +197,6 @@ impl Claims {
             &self.azp,
             &self.appid,
             &self.client_id,
-            &self.scp,
-            &self.scope,
             &self.idtyp,
             &self.ver,
             &self.jti,

@@ -1,0 +1,278 @@
+//! How the guard lives with its issuers' keys: rotation, outage, floods. Time is set by hand.
+
+use crate::common::{ISS, NOON, TID, claims, claims_with, contract, contract_with, sign};
+use decision::contract::Contract;
+use deputize_guard::{CheckId, Guard};
+use fetch::{FetchError, KeySets, Lifetimes, Response, Transport};
+use http::{HeaderMap, StatusCode};
+use jose::{Algorithm, SigningKey};
+use serde_json::{Value, json};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use testkit::SetClock;
+
+/// An issuer without a network.
+#[derive(Clone, Default)]
+struct FakeIssuer {
+    documents: Arc<Mutex<Vec<(String, Value)>>>,
+    down: Arc<Mutex<bool>>,
+    key_fetches: Arc<AtomicUsize>,
+}
+
+impl FakeIssuer {
+    fn publish(&self, keys: &[&SigningKey]) {
+        let keys: Vec<_> = keys.iter().map(|key| serde_json::to_value(key.public_jwk()).unwrap()).collect();
+        self.document("https://login.example/keys", json!({ "keys": keys }));
+        self.document(
+            &format!("{ISS}/.well-known/openid-configuration"),
+            json!({"issuer": ISS, "jwks_uri": "https://login.example/keys"}),
+        );
+    }
+
+    fn document(&self, url: &str, body: Value) {
+        let mut documents = self.documents.lock().unwrap();
+        documents.retain(|(known, _)| known != url);
+        documents.push((url.into(), body));
+    }
+
+    fn fetches(&self) -> usize {
+        self.key_fetches.load(Ordering::SeqCst)
+    }
+}
+
+impl Transport for FakeIssuer {
+    fn get<'a>(&'a self, url: &'a str) -> Pin<Box<dyn Future<Output = Result<Response, FetchError>> + Send + 'a>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            if *self.down.lock().unwrap() {
+                return Err(FetchError::Timeout("login.example".into()));
+            }
+            if url.ends_with("/keys") {
+                self.key_fetches.fetch_add(1, Ordering::SeqCst);
+            }
+            let documents = self.documents.lock().unwrap();
+            let (_, body) = documents.iter().find(|(known, _)| known == url).ok_or(FetchError::Url(url.into()))?;
+            Ok(Response { status: StatusCode::OK, headers: HeaderMap::new(), body: body.to_string().into() })
+        })
+    }
+}
+
+struct World {
+    issuer: FakeIssuer,
+    clock: SetClock,
+    guard: Guard,
+}
+
+impl World {
+    fn new(contract: Contract) -> Self {
+        let (issuer, clock) = (FakeIssuer::default(), SetClock::at(NOON));
+        let key_sets = Arc::new(KeySets::with_lifetimes(Arc::new(issuer.clone()), Lifetimes::default()));
+        let guard = Guard::new(contract, key_sets, Arc::new(clock.clone())).unwrap();
+        Self { issuer, clock, guard }
+    }
+
+    /// A call at the clock's present moment with a fresh token.
+    async fn call(&self, key: &SigningKey) -> Result<(), CheckId> {
+        use decision::Clock;
+        let now = self.clock.now();
+        let token = sign(key, &claims_with(json!({"iat": now, "nbf": now, "exp": now.plus(3_600)})));
+        self.call_with(&token).await
+    }
+
+    async fn call_with(&self, token: &str) -> Result<(), CheckId> {
+        let authorization = format!("Bearer {token}");
+        self.guard.check(Some(&authorization), "GET", "/invoices").await.map(drop).map_err(|refused| refused.check())
+    }
+}
+
+fn key(kid: &str) -> SigningKey {
+    SigningKey::generate(Algorithm::ES256).unwrap().named(kid)
+}
+
+#[tokio::test]
+async fn j_10_a_flood_of_unknown_key_names_makes_one_fetch_in_thirty_seconds() {
+    let world = World::new(contract());
+    let good = key("good");
+    world.issuer.publish(&[&good]);
+    assert_eq!(world.call(&good).await, Ok(()));
+    let before = world.issuer.fetches();
+    let template = sign(&key("KID"), &claims());
+    let (_, rest) = template.split_once('.').unwrap();
+    for second in 0..90 {
+        for n in 0..1_000 {
+            let header = format!(r#"{{"alg":"ES256","typ":"JWT","kid":"flood-{second}-{n}"}}"#);
+            let forged =
+                format!("{}.{rest}", base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, header));
+            assert_eq!(world.call_with(&forged).await, Err(CheckId::TokenKey));
+        }
+        assert_eq!(world.call(&good).await, Ok(()));
+        world.clock.advance(1);
+    }
+    let fetches = world.issuer.fetches() - before;
+    assert!(fetches <= 3, "{fetches} fetches in 90 s");
+    assert!(fetches >= 2, "unknown names are asked for");
+}
+
+#[tokio::test]
+async fn r7_rotations_fail_no_good_request() {
+    let world = World::new(contract());
+    let mut old = key("key-0");
+    world.issuer.publish(&[&old]);
+    assert_eq!(world.call(&old).await, Ok(()));
+    for n in 1..=100 {
+        // Abruptly, without overlap, further apart than the window of J-10: one fetch, for all who wait.
+        world.clock.advance(31);
+        let new = key(&format!("key-{n}"));
+        world.issuer.publish(&[&new]);
+        let before = world.issuer.fetches();
+        let token = sign(&new, &claims_with(json!({"exp": NOON.plus(9_000)})));
+        let together = (0..8).map(|_| {
+            let (guard, authorization) = (world.guard.clone(), format!("Bearer {token}"));
+            tokio::spawn(async move { guard.check(Some(&authorization), "GET", "/invoices").await.is_ok() })
+        });
+        for call in together.collect::<Vec<_>>() {
+            assert!(call.await.unwrap(), "rotation {n}");
+        }
+        assert_eq!(world.issuer.fetches() - before, 1);
+        // A withdrawn key takes its cached tokens with it.
+        assert_eq!(world.call(&old).await, Err(CheckId::TokenKey));
+        old = new;
+    }
+}
+
+#[tokio::test]
+async fn a_cached_token_of_a_withdrawn_key_is_refused() {
+    let world = World::new(contract());
+    let (old, new) = (key("old"), key("new"));
+    world.issuer.publish(&[&old]);
+    let token = sign(&old, &claims());
+    assert_eq!(world.call_with(&token).await, Ok(()));
+    assert_eq!(world.call_with(&token).await, Ok(()));
+    world.issuer.publish(&[&new]);
+    world.clock.advance(31);
+    assert_eq!(world.call(&new).await, Ok(()));
+    assert_eq!(world.call_with(&token).await, Err(CheckId::TokenKey));
+}
+
+#[tokio::test]
+async fn r8_an_outage_of_a_day_fails_no_good_request_and_then_all() {
+    let world = World::new(contract());
+    let good = key("good");
+    world.issuer.publish(&[&good]);
+    assert_eq!(world.call(&good).await, Ok(()));
+    *world.issuer.down.lock().unwrap() = true;
+    for _ in 0..288 {
+        world.clock.advance(300);
+        assert_eq!(world.call(&good).await, Ok(()));
+        tokio::task::yield_now().await;
+    }
+    world.clock.advance(1);
+    assert_eq!(world.call(&good).await, Err(CheckId::KeysAvailable));
+    let refused =
+        world.guard.check(Some(&format!("Bearer {}", sign(&good, &claims()))), "GET", "/invoices").await.unwrap_err();
+    assert_eq!(refused.status(), 503);
+    // It comes back by itself.
+    *world.issuer.down.lock().unwrap() = false;
+    world.clock.advance(31);
+    assert_eq!(world.call(&good).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_start_without_keys_is_not_ready_and_refuses_until_it_is() {
+    let world = World::new(contract());
+    let good = key("good");
+    world.issuer.publish(&[&good]);
+    *world.issuer.down.lock().unwrap() = true;
+    assert!(!world.guard.ready().await);
+    assert_eq!(world.call(&good).await, Err(CheckId::KeysAvailable));
+    *world.issuer.down.lock().unwrap() = false;
+    world.clock.advance(2);
+    assert!(world.guard.ready().await);
+    assert_eq!(world.call(&good).await, Ok(()));
+}
+
+#[tokio::test]
+async fn keys_are_refreshed_in_the_background_after_their_soft_lifetime() {
+    let world = World::new(contract());
+    let (old, new) = (key("old"), key("new"));
+    world.issuer.publish(&[&old]);
+    assert_eq!(world.call(&old).await, Ok(()));
+    world.issuer.publish(&[&new]);
+    world.clock.advance(3_601);
+    // The request that notices is not delayed, and is still answered from the keys at hand.
+    assert_eq!(world.call(&old).await, Ok(()));
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.call(&old).await, Err(CheckId::TokenKey));
+    assert_eq!(world.call(&new).await, Ok(()));
+}
+
+/// Real Entra ID: one metadata document with a template, keys with issuers of their own, `idtyp` missing.
+#[tokio::test]
+async fn entra_templates_and_per_key_issuers_are_honoured() {
+    let template = "https://login.example/{tenantid}/v2.0";
+    let metadata = "https://login.example/common/v2.0/.well-known/openid-configuration";
+    let issuers =
+        json!([{"issuer": template, "metadata": metadata, "tenants": [TID, "9188040d-6c67-4c5b-b112-36a304b66dad"]}]);
+    let world = World::new(contract_with("issuers", issuers));
+    let (shared, consumer) = (SigningKey::generate(Algorithm::RS256).unwrap().named("shared"), key("consumer"));
+    let jwk = |key: &SigningKey, issuer: &str| {
+        let mut jwk = serde_json::to_value(key.public_jwk()).unwrap();
+        jwk["issuer"] = issuer.into();
+        jwk.as_object_mut().unwrap().remove("alg");
+        jwk
+    };
+    let consumers = "https://login.example/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0";
+    world.issuer.document(
+        metadata,
+        json!({"issuer": template, "jwks_uri": "https://login.example/common/discovery/v2.0/keys"}),
+    );
+    world.issuer.document(
+        "https://login.example/common/discovery/v2.0/keys",
+        json!({"keys": [jwk(&shared, template), jwk(&consumer, consumers)]}),
+    );
+
+    assert_eq!(world.call_with(&sign(&shared, &claims_with(json!({"idtyp": null})))).await, Ok(()));
+    assert_eq!(
+        world.call_with(&sign(&consumer, &claims())).await,
+        Err(CheckId::TokenKey),
+        "the consumers' key signs for no other tenant"
+    );
+    let consumer_claims = json!({"iss": consumers, "tid": "9188040d-6c67-4c5b-b112-36a304b66dad"});
+    assert_eq!(world.call_with(&sign(&consumer, &claims_with(consumer_claims))).await, Ok(()));
+    let stranger = json!({"iss": "https://login.example/22222222-2222-4222-8222-222222222222/v2.0", "tid": "22222222-2222-4222-8222-222222222222"});
+    assert_eq!(world.call_with(&sign(&shared, &claims_with(stranger))).await, Err(CheckId::TokenTenant));
+    for trick in ["{tenantid}", "common", "../x", ""] {
+        let claims = claims_with(json!({"iss": template.replace("{tenantid}", trick), "tid": trick}));
+        let check = world.call_with(&sign(&shared, &claims)).await.unwrap_err();
+        assert!(matches!(check, CheckId::TokenIssuer | CheckId::TokenTenant), "{trick}: {check}");
+    }
+    let mixed = claims_with(json!({"tid": "9188040d-6c67-4c5b-b112-36a304b66dad"}));
+    assert_eq!(world.call_with(&sign(&shared, &mixed)).await, Err(CheckId::TokenIssuer), "tid and iss disagree");
+}
+
+/// v1: the issuer ends in a slash, the client is `appid`, the audience a URI, and the shared key names the v2 issuer.
+#[tokio::test]
+async fn v1_tokens_are_read_with_the_v1_issuer() {
+    let v1 = format!("https://login.example/{TID}/");
+    let world = World::new(contract_with("issuers", json!([{"issuer": v1, "tenants": [TID]}])));
+    let good = key("good");
+    let mut jwk = serde_json::to_value(good.public_jwk()).unwrap();
+    jwk["issuer"] = "https://login.example/{tenantid}/v2.0".into();
+    world.issuer.document(
+        &format!("{v1}.well-known/openid-configuration"),
+        json!({"issuer": v1, "jwks_uri": "https://login.example/keys"}),
+    );
+    world.issuer.document("https://login.example/keys", json!({ "keys": [jwk] }));
+    let token = claims_with(
+        json!({"iss": v1, "aud": "api://billing", "azp": null, "azpacr": null, "appid": "orders", "appidacr": "1", "ver": "1.0"}),
+    );
+    assert_eq!(world.call_with(&sign(&good, &token)).await, Ok(()));
+    assert_eq!(world.call_with(&sign(&good, &claims())).await, Err(CheckId::TokenIssuer));
+    let mut without = token;
+    without.remove("appid");
+    assert_eq!(world.call_with(&sign(&good, &without)).await, Err(CheckId::TokenClaims));
+}
