@@ -1,0 +1,209 @@
+//! The pages that people see: sign-in, consent, sign-out, errors, and the answer that a browser posts. None needs scripts.
+//! What others named is shown through [`Plain`] and escaped by the template; where a form may lead is in the page's policy.
+use askama::Template;
+use axum::body::Body;
+use axum::response::Response;
+use deputize_core::authorize::{ConsentRequest, Redirect, SignInRequest};
+use deputize_core::denial::Denial;
+use deputize_core::facts::Published;
+use http::StatusCode;
+use oauth::Form;
+use pages::{Page, Plain, form_source};
+use std::borrow::Cow;
+
+/// What a page brings back unchanged.
+#[derive(Clone, Copy)]
+pub(crate) struct Hidden<'a> {
+    /// The authorization or sign-out request, form-encoded.
+    pub request: &'a str,
+    /// The sealed ticket, which binds the page to its browser and its request.
+    pub ticket: &'a str,
+}
+
+/// Asks for user name and password. `form_action` is the redirect URI, to which the answer may redirect.
+pub(crate) fn sign_in(
+    request: &SignInRequest,
+    action: &str,
+    hidden: Hidden<'_>,
+    error: Option<&str>,
+    form_action: &str,
+) -> Response {
+    let content = SignIn {
+        tenant: request.tenant_name.as_deref().map(Plain),
+        client: Plain(&request.client_name),
+        username: request.hint.as_deref().unwrap_or_default(),
+        action,
+        hidden,
+        error: error.map(Plain),
+    };
+    let title = if error.is_some() { "Try again: sign in" } else { "Sign in" };
+    send(Page::new(title, content).form_action(&[form_action]))
+}
+
+/// Says who wants to act for the user, and what it may do then. `form_action` is the redirect URI.
+pub(crate) fn consent(request: &ConsentRequest, action: &str, hidden: Hidden<'_>, form_action: &str) -> Response {
+    let content = Consent {
+        tenant: Plain(&request.tenant_name),
+        client: Plain(&request.client_name),
+        user: Plain(&request.user_name),
+        upn: Plain(&request.upn),
+        permissions: request
+            .permissions
+            .iter()
+            .map(|(resource, published)| (Plain(resource), published.iter().map(Permission::from).collect()))
+            .collect(),
+        may_grant_for_all: request.may_grant_for_all,
+        action,
+        hidden,
+    };
+    send(Page::new("Permissions requested", content).form_action(&[form_action]))
+}
+
+/// Says what was refused, who can mend it and how. `back` is an address and what to call it.
+pub(crate) fn error(status: u16, denial: &Denial, decision: Option<&str>, back: Option<(&str, &str)>) -> Response {
+    let what = denial.sentence();
+    let how = capitalised(&denial.check.fix);
+    let entry = denial.id().entry();
+    let content = Refused {
+        what: prose(&what),
+        who: capitalised(denial.check.fixer.words()),
+        how: prose(&how),
+        mends: denial.url.as_deref().filter(|href| leads(href)),
+        back: back.filter(|(href, _)| leads(href)).map(|(href, label)| (href, Plain(label))),
+        check: entry.id,
+        aadsts: entry.aadsts,
+        decision: decision.map(Plain),
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    send(Page::new("Request refused", content).status(status))
+}
+
+/// Hands the answer to the client in a form that the browser posts (OAuth 2.0 Form Post Response Mode).
+pub(crate) fn form_post(redirect: &Redirect) -> Response {
+    // The URI is a registered one; were it still no place for a form, the policy would not let the form go there.
+    let site = form_source(&redirect.uri).unwrap_or_default();
+    let content = FormPost {
+        uri: &redirect.uri,
+        site: Plain(site.split_once("://").map_or("the application", |(_, host)| host)),
+        parameters: redirect.parameters.iter().collect(),
+    };
+    send(Page::new("Continue", content).form_action(&[&redirect.uri]).submitting_itself())
+}
+
+/// Asks before signing out, since any site can lead a browser here. The form may lead where the request asks to go back
+/// to; whether it does is decided when it is posted.
+pub(crate) fn sign_out(action: &str, ticket: &str, request: &str) -> Response {
+    let asked = Form::decode(request.as_bytes()).unwrap_or_default();
+    let back = asked.value("post_logout_redirect_uri").unwrap_or_default();
+    send(Page::new("Sign out", SignOut { action, hidden: Hidden { request, ticket } }).form_action(&[back]))
+}
+
+/// Says that the session is over. `back` is a registered address.
+pub(crate) fn signed_out(back: Option<&str>) -> Response {
+    send(Page::new("Signed out", SignedOut { back: back.filter(|href| leads(href)) }))
+}
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignIn<'a> {
+    tenant: Option<Plain<'a>>,
+    client: Plain<'a>,
+    username: &'a str,
+    action: &'a str,
+    hidden: Hidden<'a>,
+    error: Option<Plain<'a>>,
+}
+
+#[derive(Template)]
+#[template(path = "consent.html")]
+struct Consent<'a> {
+    tenant: Plain<'a>,
+    client: Plain<'a>,
+    user: Plain<'a>,
+    upn: Plain<'a>,
+    permissions: Vec<(Plain<'a>, Vec<Permission<'a>>)>,
+    may_grant_for_all: bool,
+    action: &'a str,
+    hidden: Hidden<'a>,
+}
+
+struct Permission<'a> {
+    name: Plain<'a>,
+    description: Option<Plain<'a>>,
+    admin_only: bool,
+}
+
+impl<'a> From<&'a Published> for Permission<'a> {
+    fn from(published: &'a Published) -> Self {
+        let Published { value, admin_only, display_name, description } = published;
+        Self {
+            name: Plain(if display_name.is_empty() { value } else { display_name }),
+            description: (!description.is_empty() && description != display_name).then_some(Plain(description)),
+            admin_only: *admin_only,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct Refused<'a> {
+    what: Vec<(bool, Plain<'a>)>,
+    who: Cow<'a, str>,
+    how: Vec<(bool, Plain<'a>)>,
+    mends: Option<&'a str>,
+    back: Option<(&'a str, Plain<'a>)>,
+    check: &'a str,
+    aadsts: Option<u32>,
+    decision: Option<Plain<'a>>,
+}
+
+#[derive(Template)]
+#[template(path = "form_post.html")]
+struct FormPost<'a> {
+    uri: &'a str,
+    site: Plain<'a>,
+    parameters: Vec<(&'a str, &'a str)>,
+}
+
+#[derive(Template)]
+#[template(path = "sign_out.html")]
+struct SignOut<'a> {
+    action: &'a str,
+    hidden: Hidden<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "signed_out.html")]
+struct SignedOut<'a> {
+    back: Option<&'a str>,
+}
+
+fn send<C: Template>(page: Page<'_, C>) -> Response {
+    page.respond().map(Body::from)
+}
+
+/// Whether a link may lead there: a path of our own, or what a form may lead to. Never `javascript:` and its kin.
+fn leads(href: &str) -> bool {
+    match href.strip_prefix('/') {
+        Some(path) => !path.starts_with(['/', '\\']),
+        None => form_source(href).is_some(),
+    }
+}
+
+/// Splits a text at its backticks: what stands between two is code.
+fn prose(text: &str) -> Vec<(bool, Plain<'_>)> {
+    text.split('`').enumerate().map(|(n, part)| (n % 2 == 1, Plain(part))).collect()
+}
+
+fn capitalised(text: &str) -> Cow<'_, str> {
+    match text.as_bytes() {
+        [first, ..] if first.is_ascii_lowercase() => {
+            let (first, rest) = text.split_at(1);
+            Cow::Owned(first.to_ascii_uppercase() + rest)
+        }
+        _ => Cow::Borrowed(text),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! Every page, with friendly and with hostile names.
+use super::*;
+use decision::CheckId;
+use deputize_core::authorize::ResponseMode;
+use http::HeaderMap;
+
+const CALLBACK: &str = "https://app.example/callback";
+const HIDDEN: Hidden<'_> = Hidden { request: "client_id=1&state=a%26b", ticket: "sealed-ticket" };
+const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u{202e}";
+
+async fn parts(response: Response) -> (StatusCode, HeaderMap, String) {
+    let (head, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    (head.status, head.headers, String::from_utf8(body.to_vec()).unwrap())
+}
+
+fn asks_sign_in(name: &str) -> SignInRequest {
+    SignInRequest { client_name: name.to_owned(), tenant_name: Some(name.to_owned()), hint: Some(name.to_owned()) }
+}
+
+fn asks_consent(name: &str, may_grant_for_all: bool) -> ConsentRequest {
+    let published = |admin_only| Published {
+        value: name.to_owned(),
+        admin_only,
+        display_name: name.to_owned(),
+        description: name.to_owned(),
+    };
+    ConsentRequest {
+        client_name: name.to_owned(),
+        user_name: name.to_owned(),
+        upn: name.to_owned(),
+        tenant_name: name.to_owned(),
+        permissions: vec![(name.to_owned(), vec![published(false), published(true)])],
+        may_grant_for_all,
+        ticket: String::new(),
+    }
+}
+
+fn refusal(name: &str) -> Denial {
+    Denial::new(CheckId::ConsentAdmin, format!("`{name}`"), name).fix(format!("ask for `{name}`"))
+}
+
+fn answer(uri: &str, name: &str) -> Redirect {
+    let parameters = Form::default().with("code", name).with("state", name);
+    Redirect { uri: uri.to_owned(), mode: ResponseMode::FormPost, parameters }
+}
+
+/// Every page, filled with a name.
+fn every(name: &str) -> [Response; 6] {
+    [
+        sign_in(&asks_sign_in(name), "/t/login", Hidden { request: name, ticket: name }, Some(name), CALLBACK),
+        consent(&asks_consent(name, true), "/t/consent", Hidden { request: name, ticket: name }, CALLBACK),
+        error(403, &refusal(name), Some(name), Some(("/t/back", name))),
+        form_post(&answer(CALLBACK, name)),
+        sign_out("/t/logout", name, name),
+        signed_out(Some(CALLBACK)),
+    ]
+}
+
+#[tokio::test]
+async fn m_04_hostile_names_are_escaped_on_every_page() {
+    for page in every(HOSTILE) {
+        let (_, _, body) = parts(page).await;
+        assert!(!body.contains("<script>") && !body.contains("<img"), "{body}");
+        assert!(!body.contains("\"'>"), "no attribute ends early: {body}");
+        let visible = body.lines().filter(|line| !line.starts_with("<input"));
+        assert!(!visible.collect::<String>().contains('\u{202e}'), "{body}");
+    }
+    let (_, _, body) = parts(consent(&asks_consent(HOSTILE, true), "/", HIDDEN, CALLBACK)).await;
+    assert!(body.contains("&#60;script&#62;alert(1)&#60;/script&#62;&#34;&#39;&#62;"), "{body}");
+}
+
+#[tokio::test]
+async fn a_11_every_page_has_the_headers() {
+    for page in every("Contoso") {
+        let (_, headers, body) = parts(page).await;
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none';") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe-"), "{policy}");
+        assert_eq!(policy.contains("script-src 'self'"), body.contains("<script"), "{policy}");
+        assert_eq!(headers["x-frame-options"], "DENY");
+        assert_eq!(headers["cache-control"], "no-store");
+        assert_eq!(headers["referrer-policy"], "no-referrer");
+        assert!(headers["content-type"].to_str().unwrap().starts_with("text/html"));
+        assert!(body.contains("<h1>") && body.contains("</html>"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn forms_may_lead_to_the_client_only() {
+    let pages = [
+        sign_in(&asks_sign_in("x"), "/", HIDDEN, None, CALLBACK),
+        consent(&asks_consent("x", false), "/", HIDDEN, CALLBACK),
+        form_post(&answer(CALLBACK, "x")),
+    ];
+    let back = Form::default().with("post_logout_redirect_uri", CALLBACK).encode();
+    for page in pages.into_iter().chain([sign_out("/", "x", &back)]) {
+        let (_, headers, _) = parts(page).await;
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("form-action 'self' https://app.example;"), "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn the_sign_in_page_asks_and_brings_back_what_it_was_shown_for() {
+    let (status, _, body) = parts(sign_in(&asks_sign_in("ada@contoso.example"), "/t/login", HIDDEN, None, "")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body.contains(r#"<form method="post" action="/t/login""#), "{body}");
+    assert!(body.contains(r#"name="request" value="client_id=1&#38;state=a%26b""#), "{body}");
+    assert!(body.contains(r#"name="ticket" value="sealed-ticket""#), "{body}");
+    assert!(body.contains(r#"name="username" value="ada@contoso.example" autocomplete="username""#), "{body}");
+    assert!(body.contains(r#"name="password" autocomplete="current-password""#), "{body}");
+    assert!(!body.contains("role=\"alert\"") && !body.contains("aria-invalid"), "{body}");
+    let (_, _, body) = parts(sign_in(&asks_sign_in("ada"), "/t/login", HIDDEN, Some("Not right."), "")).await;
+    assert!(body.contains(r#"role="alert" id="error">Not right.<"#), "{body}");
+}
+
+#[tokio::test]
+async fn the_consent_page_names_who_what_and_for_whom() {
+    let mut asked = asks_consent("x", false);
+    asked.client_name = "Orders".to_owned();
+    asked.permissions = vec![(
+        "Billing".to_owned(),
+        vec![Published {
+            value: "Invoices.Read".to_owned(),
+            admin_only: false,
+            display_name: String::new(),
+            description: "Read what you were billed".to_owned(),
+        }],
+    )];
+    let (_, _, body) = parts(consent(&asked, "/t/consent", HIDDEN, CALLBACK)).await;
+    for word in ["Orders", "Billing", "Invoices.Read", "Read what you were billed"] {
+        assert!(body.contains(word), "{word}: {body}");
+    }
+    assert!(body.contains(r#"name="action" value="accept""#) && body.contains(r#"name="action" value="cancel""#));
+    assert!(!body.contains("for_all"), "only administrators are offered it");
+    let (_, _, body) = parts(consent(&asks_consent("x", true), "/t/consent", HIDDEN, CALLBACK)).await;
+    assert!(body.contains(r#"type="checkbox" id="for_all" name="for_all""#), "{body}");
+}
+
+#[tokio::test]
+async fn an_error_names_the_check_and_who_can_mend_it() {
+    let denial = Denial::new(CheckId::ConsentAdmin, "consent to `Invoices.Approve`", "none");
+    let (status, _, body) = parts(error(400, &denial, Some("decision-7"), Some(("/t/x", "Back")))).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    for part in [
+        "<code>Invoices.Approve</code>",
+        "An administrator of the tenant",
+        "Ask an administrator to consent",
+        "<code>consent.admin</code>",
+        "<code>AADSTS90094</code>",
+        "<code>decision-7</code>",
+        r#"href="/t/x">Back</a>"#,
+    ] {
+        assert!(body.contains(part), "{part}: {body}");
+    }
+    let (status, ..) = parts(error(7, &denial, None, None)).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+#[tokio::test]
+async fn a_09_no_link_leads_where_it_must_not() {
+    for href in ["javascript:alert(1)", "JAVASCRIPT:alert(1)", "//evil.example", "/\\evil.example", "data:text/html,x"]
+    {
+        let (_, _, signed_out) = parts(signed_out(Some(href))).await;
+        assert!(!signed_out.contains("<a "), "{href}");
+        let denial = Denial { url: Some(href.to_owned()), ..refusal("x") };
+        let (_, _, error) = parts(error(400, &denial, None, Some((href, "Back")))).await;
+        assert!(!error.contains("<a "), "{href}");
+    }
+}
+
+#[tokio::test]
+async fn a_posted_answer_works_with_and_without_scripts() {
+    let (_, _, body) = parts(form_post(&answer(CALLBACK, "a\"b"))).await;
+    assert!(body.contains(r#"<form method="post" action="https://app.example/callback""#), "{body}");
+    assert!(body.contains(r#"name="code" value="a&#34;b""#), "{body}");
+    assert!(body.contains(r#"<button class="button">Continue</button>"#), "{body}");
+    assert!(body.contains(pages::SCRIPT_PATH), "{body}");
+}
