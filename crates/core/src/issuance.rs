@@ -20,6 +20,8 @@ use uuid::Uuid;
 
 /// Life of an ID token, in seconds.
 const ID_TOKEN_SECONDS: i64 = 3_600;
+/// The longest life of a user's access token while no event stream can cut it short, in seconds.
+const USER_TOKEN_SECONDS: i64 = 5_400;
 
 /// Claims of an access token (spec/entra.md section 9.1; RFC 9068 in the native profile).
 #[derive(Serialize)]
@@ -235,7 +237,7 @@ impl Parts<'_> {
     fn expires(&self) -> Timestamp {
         let settings = &self.tenant.settings;
         let Some(chain) = self.admitted.chain() else { return self.now.plus(settings.app_token_seconds) };
-        let longest = settings.access_token_seconds.unwrap_or(3_600 + self.facts.jitter);
+        let longest = settings.access_token_seconds.unwrap_or(3_600 + self.facts.jitter).min(USER_TOKEN_SECONDS);
         let until = self.now.plus(longest).min(chain.session_ends);
         match &self.facts.proof {
             ProofFacts::OnBehalfOf { assertion: crate::token::AssertionFacts::Verified(claims) }
