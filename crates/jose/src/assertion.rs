@@ -18,6 +18,8 @@
 //! ```
 mod certificate;
 mod refusal;
+#[cfg(test)]
+mod tests;
 mod times;
 
 pub use certificate::Certificate;

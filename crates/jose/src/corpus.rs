@@ -3,9 +3,20 @@
 //! Each row is one line of the table of attacks on tokens (`J-00` … `J-26`); each token says what must become of it, why, and
 //! whether an RFC demands that or we do. Tokens of [`Layer::Jose`] are judged by key lookup and verification; those of
 //! [`Layer::Claims`] carry a valid signature over strict JSON, and are judged by whoever reads the claims.
+//!
+//! ```
+//! use decision::Timestamp;
+//! use jose::corpus::{Expect, Issuer, Profile, corpus};
+//! let issuer = Issuer::new(Profile::ENTRA, "https://login.example/t1/v2.0", "api://orders", "t1", Timestamp(1_750_000_000))?;
+//! let tokens = corpus(&issuer);
+//! assert!(tokens.len() >= 500 && tokens.iter().any(|t| t.expect == Expect::Accept));
+//! # Ok::<(), jose::KeyError>(())
+//! ```
 mod accepted;
 mod algorithms;
 mod claims;
+#[cfg(test)]
+mod differential;
 mod embedded;
 mod encodings;
 mod kinds;
@@ -60,20 +71,29 @@ pub struct Profile {
     pub client: &'static str,
     /// The claim that is the token's id.
     pub id: &'static str,
+    /// Whether audiences are compared without regard to case.
+    pub folds_audience: bool,
     /// The claims of a good token.
     pub claims: fn(&Issuer) -> Map<String, Value>,
 }
 
 impl Profile {
     /// Microsoft Entra's v2.0 access tokens.
-    pub const ENTRA: Self =
-        Self { typ: "JWT", same_typ: &["jwt", "Jwt"], client: "azp", id: "uti", claims: entra_claims };
+    pub const ENTRA: Self = Self {
+        typ: "JWT",
+        same_typ: &["jwt", "Jwt"],
+        client: "azp",
+        id: "uti",
+        folds_audience: true,
+        claims: entra_claims,
+    };
     /// RFC 9068.
     pub const NATIVE: Self = Self {
         typ: "at+jwt",
         same_typ: &["AT+JWT", "application/at+jwt", "Application/AT+jwt"],
         client: "client_id",
         id: "jti",
+        folds_audience: false,
         claims: native_claims,
     };
 }
@@ -145,7 +165,7 @@ impl Issuer {
             Ok(key.named(format!("key-{}", algorithm.as_str())))
         });
         let neighbour = Neighbour {
-            key: SigningKey::from_pkcs8(Algorithm::RS256, SigningKey::generate(Algorithm::RS256)?.pkcs8())?,
+            key: SigningKey::generate(Algorithm::RS256)?,
             iss: iss.replace(tid, OTHER_TENANT),
             tid: OTHER_TENANT.to_owned(),
         };

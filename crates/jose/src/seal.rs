@@ -53,3 +53,36 @@ impl fmt::Debug for Sealer {
         f.write_str("Sealer(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Sealer;
+    use crate::base64url;
+
+    #[test]
+    fn only_the_same_master_key_purpose_and_context_open() {
+        let sealer = Sealer::new(&[1; 32], "signing keys");
+        let sealed = sealer.seal([7; 12], b"tenant 1", b"secret");
+        assert_eq!(sealer.open(b"tenant 1", &sealed).unwrap(), b"secret");
+        assert_eq!(Sealer::new(&[1; 32], "signing keys").open(b"tenant 1", &sealed).unwrap(), b"secret");
+        assert_eq!(sealer.open(b"tenant 2", &sealed), None);
+        assert_eq!(Sealer::new(&[1; 32], "claims").open(b"tenant 1", &sealed), None);
+        assert_eq!(Sealer::new(&[2; 32], "signing keys").open(b"tenant 1", &sealed), None);
+        assert_eq!(sealer.open(b"", &sealer.seal([8; 12], b"", b"")).unwrap(), b"");
+    }
+
+    #[test]
+    fn nothing_altered_opens() {
+        let sealer = Sealer::new(&[1; 32], "claims");
+        let sealed = base64url::decode(&sealer.seal([7; 12], b"", b"secret")).unwrap();
+        for at in 0..sealed.len() {
+            let mut altered = sealed.clone();
+            altered[at] ^= 1;
+            assert_eq!(sealer.open(b"", &base64url::encode(altered)), None, "octet {at}");
+            assert_eq!(sealer.open(b"", &base64url::encode(&sealed[..at])), None, "cut at {at}");
+        }
+        for text in ["", "=", "AA", "!", "AAAAAAAAAAAAAAAA"] {
+            assert_eq!(sealer.open(b"", text), None);
+        }
+    }
+}

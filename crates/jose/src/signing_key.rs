@@ -1,4 +1,7 @@
 //! A private key, parsed once and bound to one algorithm.
+#[cfg(test)]
+mod tests;
+
 use crate::algorithm::Scheme;
 use crate::verifying_key::{ec_jwk, okp_jwk, rsa_jwk, x5t, x5t_s256};
 use crate::{Algorithm, Header, Jwk, KeyError, SignError, VerifyingKey, base64url, json};

@@ -1,6 +1,6 @@
 //! A signed JWT in compact form: parsed strictly, verified with one key.
 use crate::{JoseHeader, Refusal, Segment, VerifyingKey, base64url, json};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -100,7 +100,7 @@ impl<'a> Verified<'a> {
     }
 
     /// The claims as a type of the caller's.
-    pub fn claims<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+    pub fn claims<'v, T: Deserialize<'v>>(&'v self) -> Result<T, Refusal> {
         serde_json::from_slice(&self.claims).map_err(|_| Refusal::Shape)
     }
 

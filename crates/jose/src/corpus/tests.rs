@@ -4,7 +4,7 @@ use decision::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-fn issuer(profile: Profile) -> Issuer {
+pub(super) fn issuer(profile: Profile) -> Issuer {
     let tid = "11111111-1111-4111-8111-111111111111";
     let iss = format!("https://login.example/{tid}/v2.0");
     Issuer::new(profile, &iss, "api://orders", tid, Timestamp(1_750_000_000)).unwrap()
