@@ -114,7 +114,7 @@ pub fn decide(facts: &Facts, now: Timestamp) -> Outcome {
                 authorization_code::Presented { digest, record, redirect_uri, verifier, public: *public_redirect };
             authorization_code::prove(facts, &client, presented, now)
         }
-        ProofFacts::Refresh { digest, record } => refresh_token::prove(&client, digest, record.as_ref(), now),
+        ProofFacts::Refresh { digest, record } => refresh_token::prove(facts, &client, digest, record.as_ref(), now),
         ProofFacts::OnBehalfOf { assertion } => on_behalf_of::prove(facts, &client, assertion, now),
         ProofFacts::SignIn => Proved::no(Denial::new(CheckId::GrantSupported, "a grant", "a sign-in"), Vec::new()),
     };

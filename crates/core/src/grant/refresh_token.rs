@@ -4,7 +4,7 @@ use crate::admission::Proof;
 use crate::client_auth::{AuthenticatedClient, Method};
 use crate::denial::Denial;
 use crate::directory::UserKey;
-use crate::facts::ProofFacts;
+use crate::facts::{Facts, ProofFacts};
 use crate::ledger::{RefreshRecord, Unavailable, Write};
 use crate::model::{Digest, Profile};
 use crate::ports::Pending;
@@ -39,6 +39,7 @@ fn gather(from: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
 }
 
 pub(super) fn prove(
+    facts: &Facts,
     client: &AuthenticatedClient,
     digest: &Digest,
     record: Option<&RefreshRecord>,
@@ -55,6 +56,11 @@ pub(super) fn prove(
     if record.client != client.app() {
         let found = format!("`{}`", client.app());
         return refuse(Denial::new(CheckId::RefreshClient, "the client that the token was issued to", found));
+    }
+    // An application may stand in several tenants; what was granted in one is worth nothing in another.
+    if facts.tenant.as_ref().is_none_or(|tenant| tenant.id != record.tenant) {
+        let expected = format!("a refresh token used in its tenant, `{}`", record.tenant);
+        return refuse(Denial::new(CheckId::RefreshValid, expected, "another tenant"));
     }
     if client.method() == Method::None && !record.public {
         let expected = "the credential that the client had when it got this token";
