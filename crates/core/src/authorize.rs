@@ -8,7 +8,7 @@ use crate::facts::{Asked, Facts, ProofFacts, Published, SessionFacts, Target};
 use crate::id::{AppId, FamilyId, PrincipalId};
 use crate::issuance;
 use crate::ledger::{CodeRecord, CommitError, SessionRecord, Write};
-use crate::model::{Application, PermissionGrant, Profile};
+use crate::model::{Application, ConsentType, PermissionGrant, Profile};
 use crate::ports::Ports;
 use crate::scope_request::{self, Parties, Several};
 use crate::sign_in::forged;
@@ -236,6 +236,9 @@ pub async fn decided(ports: &Ports, segment: &str, request: &Form, browser: Brow
         Ticket::open(ports, decided.ticket, Page::Consent, &browser.cookie, Some(session.id), request, now)
     });
     let (Some(session), Some(ticket)) = (session, ticket) else { return Answer::Page(Box::new(forged()), None) };
+    if proved.tenant.as_ref().is_some_and(|tenant| tenant.tenant.id != session.tenant) {
+        return Answer::Page(Box::new(forged()), None);
+    }
     if !decided.accepted {
         let denial = Denial::new(CheckId::ConsentDeclined, "consent", "a refusal by the user");
         return refuse(ports, &proved, denial, false);
@@ -243,16 +246,35 @@ pub async fn decided(ports: &Ports, segment: &str, request: &Form, browser: Brow
     let user = ports.directory.user(session.tenant, UserKey::Id(session.user)).await;
     let admin = matches!(&user, Ok(Some(record)) if record.user.account_enabled && record.user.is_tenant_admin);
     let for_all = decided.for_all && admin;
-    let grants = ticket.shown.iter().map(|(resource, scope)| {
+    let snapshot = ports.directory.snapshot();
+    let grant = |resource: PrincipalId, principal_id, scope| {
         Write::AddGrant(PermissionGrant {
             tenant: session.tenant,
             client_id: proved.client.principal.id,
-            principal_id: (!for_all).then_some(session.user),
-            resource_id: *resource,
-            scope: scope.clone(),
+            principal_id,
+            resource_id: resource,
+            scope,
         })
-    });
-    let mut writes: Vec<Write> = grants.collect();
+    };
+    let mut writes = Vec::new();
+    for (resource, scope) in &ticket.shown {
+        // What only an administrator may allow holds for everyone or for nobody; the page says so.
+        let registration = snapshot.tenant(session.tenant).and_then(|tenant| tenant.principal(*resource));
+        let is_admin_only =
+            |value: &&str| registration.and_then(|r| r.permission(value)).is_none_or(|p| p.kind == ConsentType::Admin);
+        let admin_only: Scopes = scope.iter().filter(is_admin_only).collect();
+        let (everyone, person) = if for_all {
+            (scope.clone(), Scopes::default())
+        } else {
+            (admin_only.clone(), scope.difference(&admin_only))
+        };
+        if admin && !everyone.is_empty() {
+            writes.push(grant(*resource, None, everyone));
+        }
+        if !person.is_empty() {
+            writes.push(grant(*resource, Some(session.user), person));
+        }
+    }
     writes.push(ticket.consume());
     writes.push(Write::Audit(Box::new(crate::audit::AuditRecord {
         at: now,
