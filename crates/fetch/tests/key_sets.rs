@@ -1,4 +1,5 @@
 //! Poisoned answers, redirects and drips, over real TLS (J-24, J-25): known keys stay.
+#![expect(clippy::unwrap_used, reason = "a test may stop")]
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};

@@ -9,11 +9,20 @@ pub(crate) fn token(authorization: Option<&str>) -> Result<&str, &'static str> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err("`Authorization` is of another scheme than `Bearer`");
     }
-    let alphabet = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
-    if token.is_empty() || !token.bytes().all(alphabet) {
+    if token.is_empty() || !is_plain(token) {
         return Err("after `Bearer` and one space, something else than one token follows");
     }
     Ok(token)
+}
+
+/// RFC 6750's alphabet. Without a branch, so that it runs over many bytes at once: it stands before every cached answer.
+#[expect(clippy::needless_bitwise_bool, reason = "a branch for each byte costs more than the digest")]
+fn is_plain(token: &str) -> bool {
+    token.bytes().fold(true, |plain, b| {
+        let letter = (b | 0x20).wrapping_sub(b'a') < 26;
+        let digit_dash_dot_slash = b.wrapping_sub(b'-') < 13;
+        plain & (letter | digit_dash_dot_slash | (b == b'_') | (b == b'~') | (b == b'+') | (b == b'='))
+    })
 }
 
 /// No credential at all: the one case in which a challenge has no error (RFC 6750 section 3.1).
@@ -31,4 +40,14 @@ pub(crate) fn authorization<'a>(headers: &'a HeaderMap, query: Option<&str>) -> 
         return Err("more than one `Authorization` header");
     }
     value.to_str().map(Some).map_err(|_| "`Authorization` is not ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_alphabet_is_that_of_the_rfc() {
+        for c in (0..=0x17f_u32).filter_map(char::from_u32) {
+            assert_eq!(super::is_plain(&c.to_string()), c.is_ascii_alphanumeric() || "-._~+/=".contains(c), "{c:?}");
+        }
+    }
 }

@@ -99,9 +99,16 @@ fn verify(
     let Some(kid) = token.header().kid.as_deref() else {
         return Err(Some(Fault::new(CheckId::TokenKey, "the header names no key")));
     };
-    let (key, generation) = match keys.find(kid, now) {
+    let mut found = keys.find(kid, now);
+    if !settled && !matches!(found, Lookup::Found(..)) {
+        if keys.may_refresh(now) {
+            return Err(None);
+        }
+        // A fetch may have landed since the first look.
+        found = keys.find(kid, now);
+    }
+    let (key, generation) = match found {
         Lookup::Found(key, generation) => (key, generation),
-        _ if !settled && keys.may_refresh(now) => return Err(None),
         Lookup::Unknown => {
             return Err(Some(Fault::new(
                 CheckId::TokenKey,

@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use oauth::ClaimsRequest;
 use oauth::challenge::{Challenge, encode_claims};
 use serde_json::{Value, json};
+use std::fmt;
 
 /// A request that was refused, and all that its answer says.
 #[derive(Clone, Debug)]
@@ -228,6 +229,15 @@ impl Refused {
 fn failure(entry: Entry) -> String {
     format!("not met: {}", entry.title)
 }
+
+/// For logs of the API itself, whatever the caller is told.
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.check, self.detail())
+    }
+}
+
+impl std::error::Error for Refused {}
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {

@@ -32,7 +32,7 @@ fn entry(profile: &'static str, shape: Profile) -> Entry {
         "routes": [{"method": "GET", "path": "/orders", "scopes": ["access_as_user"]}],
     }))
     .unwrap();
-    let keys = KeySet::from_keys(issuer.keys.iter().map(|key| key.verifying_key()).collect());
+    let keys = KeySet::from_keys(issuer.keys.iter().map(jose::SigningKey::verifying_key).collect());
     let neighbours = KeySet::from_keys(vec![issuer.neighbour.key.verifying_key()]);
     let guard = Guard::builder(contract, Arc::new(SetClock::at(NOON)))
         .keys(&iss, keys)

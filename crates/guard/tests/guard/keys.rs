@@ -100,7 +100,7 @@ async fn j_10_a_flood_of_unknown_key_names_makes_one_fetch_in_thirty_seconds() {
     let before = world.issuer.fetches();
     let template = sign(&key("KID"), &claims());
     let (_, rest) = template.split_once('.').unwrap();
-    for second in 0..90 {
+    for second in 0..100 {
         for n in 0..1_000 {
             let header = format!(r#"{{"alg":"ES256","typ":"JWT","kid":"flood-{second}-{n}"}}"#);
             let forged =
@@ -111,7 +111,7 @@ async fn j_10_a_flood_of_unknown_key_names_makes_one_fetch_in_thirty_seconds() {
         world.clock.advance(1);
     }
     let fetches = world.issuer.fetches() - before;
-    assert!(fetches <= 3, "{fetches} fetches in 90 s");
+    assert!(fetches <= 4, "{fetches} fetches in 100 s");
     assert!(fetches >= 2, "unknown names are asked for");
 }
 

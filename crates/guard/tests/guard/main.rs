@@ -1,6 +1,11 @@
 //! The guard's tests, in one program.
+#[cfg(test)]
 mod common;
+#[cfg(test)]
 mod corpus;
+#[cfg(test)]
 mod decisions;
+#[cfg(test)]
 mod keys;
+#[cfg(test)]
 mod layer;
