@@ -13,13 +13,12 @@ CREATE TABLE change_log (
     sequence INTEGER PRIMARY KEY, kind TEXT NOT NULL, tenant BLOB NOT NULL, id BLOB NOT NULL, owner BLOB, at INTEGER NOT NULL
 );
 
-CREATE TABLE codes (digest BLOB PRIMARY KEY, family BLOB NOT NULL, expires INTEGER NOT NULL, consumed INTEGER NOT NULL, body TEXT NOT NULL);
+CREATE TABLE codes (digest BLOB PRIMARY KEY, expires INTEGER NOT NULL, consumed INTEGER NOT NULL, body TEXT NOT NULL);
 CREATE INDEX codes_by_expiry ON codes (expires);
-CREATE INDEX codes_by_family ON codes (family);
 CREATE TABLE refresh_tokens (digest BLOB PRIMARY KEY, family BLOB NOT NULL, expires INTEGER NOT NULL, rotated INTEGER, body TEXT NOT NULL);
 CREATE INDEX refresh_tokens_by_expiry ON refresh_tokens (expires);
-CREATE INDEX refresh_tokens_by_family ON refresh_tokens (family);
-CREATE TABLE revoked_families (family BLOB PRIMARY KEY, at INTEGER NOT NULL);
+CREATE TABLE revoked_families (family BLOB PRIMARY KEY, expires INTEGER NOT NULL);
+CREATE INDEX revoked_families_by_expiry ON revoked_families (expires);
 CREATE TABLE sessions (id BLOB PRIMARY KEY, cookie BLOB NOT NULL UNIQUE, expires INTEGER NOT NULL, revoked INTEGER NOT NULL, body TEXT NOT NULL);
 CREATE INDEX sessions_by_expiry ON sessions (expires);
 CREATE TABLE once_values (purpose TEXT NOT NULL, value BLOB NOT NULL, expires INTEGER NOT NULL, PRIMARY KEY (purpose, value));

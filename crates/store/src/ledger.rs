@@ -4,6 +4,7 @@ use crate::changes;
 use crate::directory;
 use crate::object::Columns;
 use crate::writing::Writing;
+use decision::Timestamp;
 use deputize_core::id::{FamilyId, SessionId};
 use deputize_core::ledger::{CodeRecord, CommitError, OncePurpose, RefreshRecord, SessionRecord, Unavailable, Write};
 use deputize_core::model::Digest;
@@ -12,6 +13,10 @@ use sql::Abort;
 use sql::rusqlite::{self, Connection, OptionalExtension, Params, params};
 use std::sync::Arc;
 use uuid::Uuid;
+
+/// How long after its last token a revoked family is remembered: longer than what could still bring it a new one (a code, an
+/// access token used as an assertion).
+const FORGET_FAMILY: i64 = 30 * 86_400;
 
 impl Ledger for Store {
     fn code(&self, digest: Digest) -> Pending<'_, Result<Option<CodeRecord>, Unavailable>> {
@@ -70,7 +75,7 @@ fn refresh(connection: &Connection, digest: Digest) -> rusqlite::Result<Option<R
              FROM refresh_tokens t WHERE digest = ?1",
         )?
         .query_row([digest.0], |row| {
-            let rotated = row.get::<_, Option<i64>>(1)?.map(decision::Timestamp);
+            let rotated = row.get::<_, Option<i64>>(1)?.map(Timestamp);
             Ok(RefreshRecord { rotated, revoked: row.get(2)?, ..crate::json(row.get_ref(0)?.as_str()?)? })
         })
         .optional()
@@ -120,8 +125,8 @@ impl Step {
         match write {
             Write::InsertCode(digest, code) => provided(
                 connection,
-                "INSERT INTO codes (digest, family, expires, consumed, body) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![digest.0, code.family.0, code.expires.0, code.consumed, body],
+                "INSERT INTO codes (digest, expires, consumed, body) VALUES (?1, ?2, ?3, ?4)",
+                params![digest.0, code.expires.0, code.consumed, body],
             ),
             Write::ConsumeCode(digest) => {
                 provided(connection, "UPDATE codes SET consumed = 1 WHERE digest = ?1 AND consumed = 0", [digest.0])
@@ -175,8 +180,13 @@ fn provided(connection: &Connection, sql: &str, values: impl Params) -> Result<(
 }
 
 fn revoke_family(connection: &Connection, batch: &mut Writing, family: FamilyId) -> Result<(), Abort> {
-    let sql = "INSERT INTO revoked_families (family, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-    if execute(connection, sql, params![family.0, batch.now.0])? == 1 {
+    // No token of it can come any more, so it is forgotten some time after the last of all tokens there are now. That bound
+    // costs no index over families, which every redemption would have to write.
+    let last: Option<i64> =
+        connection.prepare_cached("SELECT MAX(expires) FROM refresh_tokens")?.query_row([], |row| row.get(0))?;
+    let expires = batch.now.max(Timestamp(last.unwrap_or_default())).plus(FORGET_FAMILY);
+    let sql = "INSERT INTO revoked_families (family, expires) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    if execute(connection, sql, params![family.0, expires.0])? == 1 {
         let id = family.0.as_bytes().to_vec();
         changes::note(connection, &Columns { kind: "family", tenant: Uuid::nil(), id, owner: None }, batch.now)?;
         batch.changed = true;

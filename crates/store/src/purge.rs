@@ -9,8 +9,6 @@ use sql::rusqlite::Connection;
 const TURN: i64 = 500;
 /// Kept beyond expiry: clocks differ, and a replay soon after is still told from nonsense.
 const GRACE: i64 = 3_600;
-/// How long a revoked family without any token is remembered: longer than what could still bring it a new one.
-const FAMILY: i64 = 30 * 86_400;
 /// How long a change can be read by a process that was away; after that it reads everything anew.
 const CHANGES: i64 = 7 * 86_400;
 
@@ -31,10 +29,8 @@ const TURNS: [(&str, i64); 6] = [
         GRACE,
     ),
     (
-        "DELETE FROM revoked_families WHERE family IN (SELECT family FROM revoked_families f WHERE at < ?1 \
-         AND NOT EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.family = f.family) \
-         AND NOT EXISTS (SELECT 1 FROM codes c WHERE c.family = f.family) LIMIT ?2)",
-        FAMILY,
+        "DELETE FROM revoked_families WHERE family IN (SELECT family FROM revoked_families WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
+        GRACE,
     ),
     // The last one stays: its number is where the log goes on.
     (

@@ -78,8 +78,19 @@ pub(super) async fn a_revoked_family_has_no_tokens_now_or_later(world: World) {
     assert_eq!(store.commit(vec![Write::InsertRefresh(digest(b'r', 3), token(9))]).await, Err(CommitError::Conflict));
     assert_eq!(store.commit(vec![Write::RotateRefresh(other, NOON)]).await, Ok(()));
     // Long after, while one of its tokens could still be presented.
-    world.store.purge(NOON.plus(80_000)).await.unwrap();
-    assert_eq!(store.commit(vec![Write::InsertRefresh(digest(b'r', 3), token(9))]).await, Err(CommitError::Conflict));
+    for later in [80_000, 86_400 + 29 * 86_400] {
+        store.purge(NOON.plus(later)).await.unwrap();
+        assert_eq!(
+            store.commit(vec![Write::InsertRefresh(digest(b'r', 3), token(9))]).await,
+            Err(CommitError::Conflict)
+        );
+    }
+    // A month after the last token it could have had expired, there is nothing left to revoke.
+    assert_eq!(
+        store.purge(NOON.plus(86_400 + 30 * 86_400 + 3_601)).await.unwrap(),
+        1,
+        "the family; the newest change stays"
+    );
 }
 
 pub(super) async fn a_session_that_was_ended_is_never_read_or_made_live(world: World) {
