@@ -1,0 +1,5 @@
+//! The authority on the wire: the real router over a real store, attacked by the catalogue's names.
+#[path = "../world/mod.rs"]
+mod world;
+
+mod codes;
