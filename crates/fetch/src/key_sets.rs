@@ -52,7 +52,8 @@ pub struct Lifetimes {
 
 impl Default for Lifetimes {
     fn default() -> Self {
-        Self { soft: 3_600, hard: 86_400, interval: 30 }
+        // A key that its issuer withdrew is refused within a minute, also where no event tells of it.
+        Self { soft: 50, hard: 86_400, interval: 30 }
     }
 }
 

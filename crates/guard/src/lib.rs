@@ -41,6 +41,7 @@ mod refused;
 
 pub use decision::contract::{Contract, Route, TrustedIssuer};
 pub use decision::{Check, CheckId, Verdict};
+pub use fetch::{Allow, Fetch, FetchError};
 pub use guard::{Guard, GuardBuilder, SetupError};
 pub use layer::{GuardLayer, Guarded};
 pub use principal::Principal;
