@@ -33,7 +33,9 @@ pub(super) async fn token(
     request: Request,
 ) -> Response {
     let headers = request.headers().clone();
-    let origin = text(&headers, ORIGIN.as_str());
+    // Several, or one that is no text, is still an origin: left out, it would pass for a request without one.
+    let origins = headers.get_all(ORIGIN).iter().map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned());
+    let origin = origins.reduce(|first, next| format!("{first}, {next}"));
     if request.method() == Method::OPTIONS {
         return preflight(&authority, origin.as_deref());
     }
@@ -67,7 +69,7 @@ pub(super) async fn token(
     .await;
     let mut response = match answered {
         Ok(answered) => with_id(json(StatusCode::OK, &answered.response), &answered.decision),
-        Err(early) => early.response(&authority),
+        Err(early) => early.response(&authority, correlation.as_deref().filter(|id| plain(id))),
     };
     let headers = response.headers_mut();
     headers.insert("x-ms-ests-server", HeaderValue::from_static("deputize"));
@@ -95,7 +97,7 @@ enum Early {
 }
 
 impl Early {
-    fn response(self, authority: &Authority) -> Response {
+    fn response(self, authority: &Authority, correlation: Option<&str>) -> Response {
         let ports = &authority.ports;
         let (status, denial) = match self {
             Self::Refused(refusal, basic) => {
@@ -114,7 +116,8 @@ impl Early {
             Self::Denied(denial) => (StatusCode::from_u16(denial.status()).unwrap_or(StatusCode::BAD_REQUEST), denial),
         };
         let decision = issuance::random_uuid(ports).to_string();
-        let context = ErrorContext { host: &ports.host, decision: &decision, correlation: &decision, now: ports.now() };
+        let correlation = correlation.unwrap_or(&decision);
+        let context = ErrorContext { host: &ports.host, decision: &decision, correlation, now: ports.now() };
         let response = with_id(json(status, &denial.body(Profile::Entra, &context)), &decision);
         if status == StatusCode::METHOD_NOT_ALLOWED { method_not_allowed("POST, OPTIONS", response) } else { response }
     }
