@@ -82,6 +82,10 @@ async fn decide(
     let form = request.form;
     let grant = choose(form, ports)?;
     (grant.parse)(form)?;
+    // An essential claim must not be lost because its JSON is broken.
+    if form.value("claims").is_some_and(|claims| ClaimsRequest::parse(claims).is_none()) {
+        return Err(Denial::new(CheckId::RequestWellFormed, "`claims` as a JSON object", "another text"));
+    }
     let tenant = tenant(ports, request, snapshot, grant).await.map_err(unavailable)?;
     let (client_id, presented) = client_auth::presented(form, request.basic)?;
     let client = client_id.parse().ok().and_then(|id| tenant.as_ref()?.app(id)).cloned();
@@ -187,7 +191,7 @@ async fn tenant(
 
 /// Whether a path segment is an alias of many tenants.
 pub fn is_alias(segment: &str) -> bool {
-    matches!(segment, "common" | "organizations" | "consumers")
+    matches!(segment, "common" | "organizations")
 }
 
 /// A tenant by id or by domain.

@@ -16,7 +16,7 @@ pub(super) async fn appended(State(authority): State<Authority>, Path(tenant): P
     // Asked for by domain, everything comes back with the id; an alias keeps its name, and its issuer is a template.
     let (segment, issuer) = match find_tenant(&snapshot, &tenant) {
         Some(found) => (found.tenant.id.to_string(), found.tenant.id.to_string()),
-        None if matches!(tenant.as_str(), "common" | "organizations") => (tenant, "{tenantid}".to_owned()),
+        None if is_alias(&tenant) => (tenant, "{tenantid}".to_owned()),
         None => return unknown(&authority, &tenant),
     };
     let document = document(&ports.host, &segment, &issuer);
@@ -80,15 +80,8 @@ fn unknown(authority: &Authority, tenant: &str) -> Response {
     let ports = &authority.ports;
     let shown: String =
         tenant.chars().take(80).map(|c| if c.is_ascii_graphic() && c != '`' { c } else { '?' }).collect();
-    let denial = if is_alias(tenant) {
-        Denial::new(
-            decision::CheckId::TenantKnown,
-            "a tenant, `common` or `organizations`",
-            format!("`{shown}`, which is not served"),
-        )
-    } else {
-        Denial::new(decision::CheckId::TenantKnown, "the id or a domain of a tenant", format!("`{shown}`"))
-    };
+    let expected = "the id or a domain of a tenant, `common` or `organizations`";
+    let denial = Denial::new(decision::CheckId::TenantKnown, expected, format!("`{shown}`"));
     let decision = issuance::random_uuid(ports).to_string();
     let context = ErrorContext { host: &ports.host, decision: &decision, correlation: &decision, now: ports.now() };
     json(StatusCode::BAD_REQUEST, &denial.body(Profile::Entra, &context))
