@@ -2,4 +2,6 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod authorize;
 mod codes;
+mod logout;
