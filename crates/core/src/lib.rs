@@ -13,6 +13,7 @@ pub mod client_auth;
 pub mod conditional_access;
 pub mod denial;
 pub mod directory;
+pub mod estate;
 pub mod facts;
 pub mod grant;
 pub mod id;

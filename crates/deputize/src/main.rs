@@ -1,1 +1,30 @@
-fn main() {}
+//! `deputize`: one binary, and its commands. Wiring only; rules live in the rooms.
+mod audit;
+mod authority;
+mod cli;
+mod data;
+mod demo;
+mod dev_ca;
+mod estate;
+mod explain;
+mod failure;
+mod file;
+mod instance;
+mod keys;
+mod listen;
+mod log;
+mod output;
+mod serve;
+mod system;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    log::hook_panics();
+    match cli::run() {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}

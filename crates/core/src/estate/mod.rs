@@ -1,0 +1,56 @@
+//! The estate: tenants and all that stands in them, declared in one file and compared with what the store holds.
+//!
+//! [`Declared`] has Microsoft Graph's property names; references may be names. [`resolve`] turns it into objects, or into
+//! [`Fault`]s that say where and what is expected. [`difference`] compares objects with those that exist. Nothing here
+//! reads a file: certificates, passwords and secrets come through [`Materials`].
+//!
+//! Ids that are not declared are derived (UUID version 5) from the tenant, the kind and the name, so that applying a file
+//! twice changes nothing.
+mod declared;
+mod difference;
+mod directory;
+mod item;
+mod names;
+mod registration;
+mod resolve;
+mod rules;
+
+pub use declared::{
+    Access, ApiDeclared, ApplicationDeclared, AssignmentDeclared, CertificateDeclared, ConditionsDeclared, Declared,
+    GrantDeclared, GroupDeclared, Moment, PolicyDeclared, PreAuthorized, PrincipalDeclared, Redirects, Required,
+    RoleDeclared, ScopeDeclared, SecretDeclared, Source, TenantDeclared, UserDeclared,
+};
+pub use difference::{Difference, Sign, Step, difference};
+pub use item::{Item, ItemKey};
+pub use names::nearest;
+pub use resolve::{Fault, NewSecret, Resolved, resolve};
+
+use crate::model::Digest;
+use decision::Timestamp;
+use oauth::Secret;
+
+/// A certificate, read and checked to be one that a client can use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateRead {
+    /// DER in standard base64.
+    pub key: String,
+    /// When it begins.
+    pub not_before: Timestamp,
+    /// When it ends.
+    pub not_after: Timestamp,
+}
+
+/// What an estate needs of the world: files, environment variables, hashes, keys and randomness. Problems are sentences that
+/// say what to change, and hold nothing secret.
+pub trait Materials {
+    /// The text that a source names.
+    fn text(&self, source: &Source) -> Result<Secret, String>;
+    /// Reads a certificate from PEM or base64 text.
+    fn certificate(&self, text: &Secret) -> Result<CertificateRead, String>;
+    /// The hash to store for a password: `before`, if it is a hash of this very password.
+    fn password_hash(&self, password: &Secret, before: Option<&str>) -> Result<String, String>;
+    /// The digest to store for a client secret.
+    fn digest(&self, secret: &Secret) -> Digest;
+    /// A new client secret.
+    fn new_secret(&self) -> Secret;
+}

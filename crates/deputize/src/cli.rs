@@ -1,0 +1,52 @@
+//! The command line.
+use crate::failure::Failure;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Lets one API call another on behalf of a user, and lets every party see why.
+#[derive(Debug, Parser)]
+#[command(name = "deputize", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows the whole chain on this machine: an authority, two APIs, a user, and what is refused
+    Demo(crate::demo::Options),
+    /// Runs the identity platform
+    Authority(crate::authority::Options),
+    /// Brings the directory to the state that an estate file declares, after showing the difference
+    Apply(crate::estate::Options),
+    /// Says which checks a token passes and fails at an API, and what to change
+    Explain(crate::explain::Options),
+    /// Looks after the audit trail
+    #[command(subcommand)]
+    Audit(crate::audit::Command),
+    /// Makes a certificate authority for development on this machine, and a certificate for localhost
+    DevCa(crate::dev_ca::Options),
+}
+
+/// Reads the command line and does what it says. Wrong usage ends here, with code 2.
+pub(crate) fn run() -> Result<ExitCode, Failure> {
+    match Cli::parse().command {
+        Command::Demo(options) => crate::demo::run(options),
+        Command::Authority(options) => crate::authority::run(options),
+        Command::Apply(options) => crate::estate::run(options),
+        Command::Explain(options) => crate::explain::run(options),
+        Command::Audit(command) => crate::audit::run(command),
+        Command::DevCa(options) => crate::dev_ca::run(options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

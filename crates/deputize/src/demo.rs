@@ -1,0 +1,175 @@
+//! `deputize demo`: an authority and two APIs on this machine, a user who goes through both, and five refusals.
+mod browser;
+mod credentials;
+mod environment;
+mod story;
+mod world;
+
+use crate::authority::runtime;
+use crate::data::{self, Data, Temporary};
+use crate::dev_ca::DevCa;
+use crate::estate::plan;
+use crate::failure::Failure;
+use crate::file::Text;
+use crate::instance::Instance;
+use crate::keys::MasterKey;
+use crate::listen::{self, Bound};
+use crate::serve::{self, Server};
+use crate::system;
+use axum::Router;
+use decision::Clock;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use world::World;
+
+/// The estate that is applied.
+const ESTATE: &str = include_str!("../../../examples/estate/contoso.toml");
+
+/// Options of `deputize demo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The authority's port; Orders and Billing take the next two
+    #[arg(long, value_name = "PORT", default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..=65_533))]
+    port: u16,
+    /// Keeps everything in this folder, so that a later start has the same keys, ids and passwords; by default it is
+    /// gone afterwards
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Writes what another program needs to join in: addresses, ids and, in clear, passwords and secrets
+    #[arg(long, value_name = "FILE")]
+    env: Option<PathBuf>,
+    /// Ends after the story instead of serving on
+    #[arg(long)]
+    once: bool,
+    /// Also serves the authority as HTTP without TLS on this loopback port: for benchmarks only
+    #[arg(long, value_name = "PORT")]
+    plain_port: Option<u16>,
+}
+
+/// `deputize demo`.
+pub(crate) fn run(options: Options) -> Result<ExitCode, Failure> {
+    crate::log::start("error")?;
+    runtime()?.block_on(demo(options))
+}
+
+async fn demo(options: Options) -> Result<ExitCode, Failure> {
+    let ports = Ports::bind(&options).await?;
+    // Declared before whatever lives in it, so that it goes last.
+    let temporary = if options.data.is_none() { Some(Temporary::create()?) } else { None };
+    let folder = options.data.as_deref().or(temporary.as_ref().map(Temporary::path)).unwrap_or(std::path::Path::new("."));
+    let data = Data::open(folder)?;
+    let secrets = data.folder("demo")?;
+    // Keys take the longest to make: all cores make them at once.
+    let (made, ca) = tokio::join!(credentials::make(&secrets), async { DevCa::open(&data) });
+    made?;
+    let ca = ca?;
+    let leaf = ca.leaf()?;
+    let tls = serve::tls(&leaf.chain_pem, &leaf.key_pem, "the development certificate")?;
+    let master = MasterKey::load(&data, None)?;
+    let host = format!("https://localhost:{}", options.port);
+    let instance = Instance::open(&data, &master, &host).await?;
+    let items = apply(&instance, &secrets, &master).await?;
+    let world = World::new(&host, options.port, &items, &secrets, &ca)?;
+
+    let server = Server::new();
+    let authority = instance.authority.router();
+    server.add(ports.authority, Some(&tls), &authority)?;
+    if let Some(plain) = ports.plain {
+        server.add(plain, None, &authority)?;
+    }
+    let clock = &instance.clock;
+    server.add(ports.orders, Some(&tls), &orders(&world, clock)?)?;
+    server.add(ports.billing, Some(&tls), &billing(&world, clock)?)?;
+    if let Some(file) = &options.env {
+        data::replace(file, &environment::json(&world))?;
+    }
+    let told = tokio::select! {
+        told = story::tell(&world, clock) => told,
+        ended = serve::asked_to_end() => ended.map(|()| story::Told::Interrupted),
+    };
+    match told {
+        Ok(story::Told::Whole) if !options.once => {
+            story::how_to_join(&world, options.env.as_deref());
+            serve::asked_to_end().await?;
+        }
+        Ok(_) => {}
+        Err(failure) => {
+            server.end().await;
+            return Err(failure);
+        }
+    }
+    server.end().await;
+    drop(instance);
+    drop(temporary);
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Ports {
+    authority: Bound,
+    orders: Bound,
+    billing: Bound,
+    plain: Option<Bound>,
+}
+
+impl Ports {
+    async fn bind(options: &Options) -> Result<Self, Failure> {
+        let first = options.port;
+        let other = if first < 60_000 { first + 1_000 } else { 8_443 };
+        let hint = format!("the demo needs three ports in a row; choose others: `deputize demo --port {other}`");
+        let bind = async |offset| listen::bind(&listen::localhost(first + offset), &hint).await;
+        Ok(Self {
+            authority: bind(0).await?,
+            orders: bind(1).await?,
+            billing: bind(2).await?,
+            plain: match options.plain_port {
+                Some(port) => Some(listen::plain(port).await?),
+                None => None,
+            },
+        })
+    }
+}
+
+/// Applies the demo's estate, as `deputize apply` would.
+async fn apply(
+    instance: &Instance,
+    secrets: &Data,
+    master: &MasterKey,
+) -> Result<Vec<deputize_core::estate::Item>, Failure> {
+    let text = Text { name: "contoso.toml".to_owned(), content: ESTATE.to_owned() };
+    let held = plan::held(&instance.store)?;
+    let now = instance.clock.now();
+    let plan = plan::plan(&text, &secrets.path(""), &held, master, now, false)?;
+    if !plan.difference.steps.is_empty() {
+        plan.apply(&instance.store, now).await?;
+    }
+    Ok(plan.items)
+}
+
+fn orders(world: &World, clock: &Arc<dyn Clock>) -> Result<Router, Failure> {
+    let config = ::orders::Config {
+        authority: world.authority(),
+        tenant_id: world.tenant_id.clone(),
+        app_id: world.orders.app_id.clone(),
+        identifier_uri: "api://orders".to_owned(),
+        client_secret: world.orders.secret.clone(),
+        billing_url: world.billing_url(),
+        billing_uri: "api://billing".to_owned(),
+        ca_pem: Some(world.ca_pem.clone()),
+        local: true,
+    };
+    ::orders::router(&config, Arc::clone(clock), Arc::new(system::random))
+        .map_err(|error| Failure::plain(format!("Orders cannot start: {error}")))
+}
+
+fn billing(world: &World, clock: &Arc<dyn Clock>) -> Result<Router, Failure> {
+    let config = ::billing::Config {
+        authority: world.authority(),
+        tenant_id: world.tenant_id.clone(),
+        app_id: world.billing.app_id.clone(),
+        identifier_uri: "api://billing".to_owned(),
+        ca_pem: Some(world.ca_pem.clone()),
+        local: true,
+    };
+    ::billing::router(&config, Arc::clone(clock)).map_err(|error| Failure::plain(format!("Billing cannot start: {error}")))
+}

@@ -1,0 +1,54 @@
+//! `--env FILE`: what another program needs to join in. Secrets are in clear: it is a demo, and the file says so.
+use super::world::{App, CALLBACK, Person, World};
+use serde_json::{Value, json};
+
+pub(super) fn json(world: &World) -> Vec<u8> {
+    let person = |it: &Person| json!({"upn": it.upn, "oid": it.oid, "password": it.password.expose()});
+    let confidential = |it: &App, more: Value| {
+        let mut all = json!({
+            "app_id": it.app_id, "client_secret": it.secret.expose(), "certificate_file": it.certificate_file,
+        });
+        if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
+            all.extend(more);
+        }
+        all
+    };
+    let orders = json!({"url": world.orders_url(), "identifier_uri": "api://orders", "scopes": ["access_as_user"]});
+    let middle = |it: &App| json!({"app_id": it.app_id, "client_secret": it.secret.expose()});
+    let environment = json!({
+        "note": "for the demo on this machine only: secrets are in clear",
+        "authority_host": world.host,
+        "authority": world.authority(),
+        "ca_file": world.ca_file,
+        "tenant": {"id": world.tenant_id, "domain": "contoso.example"},
+        "users": {"ada": person(&world.ada), "bob": person(&world.bob)},
+        "apis": {
+            "orders": confidential(&world.orders, orders),
+            "billing": {
+                "url": world.billing_url(), "app_id": world.billing.app_id, "identifier_uri": "api://billing",
+                "scopes": ["Invoices.Read", "Invoices.Approve"], "app_roles": ["Invoices.Reader"],
+            },
+        },
+        "unconsented": {"client": "orders", "scope": "api://billing/Invoices.Approve"},
+        "step_up": {"client": "orders", "scope": "api://payroll/Payslips.Read"},
+        "clients": {
+            "web": confidential(&world.web, json!({"redirect_uris": [CALLBACK]})),
+            "native": {"app_id": world.native.app_id, "redirect_uris": ["http://localhost"]},
+            "daemon": confidential(&world.daemon, json!({"app_roles_at": {"api://billing": ["Invoices.Export"]}})),
+        },
+        "bench": {
+            "RS256-ES256": {
+                "middle": middle(&world.orders), "middle_scope": "api://orders/access_as_user",
+                "scope": "api://ledger/Entries.Read",
+            },
+            "ES256-ES256": {
+                "middle": middle(&world.reports), "middle_scope": "api://reports/access_as_user",
+                "scope": "api://ledger/Entries.Read",
+            },
+        },
+        "pid": std::process::id(),
+    });
+    let mut bytes = serde_json::to_vec_pretty(&environment).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}

@@ -1,0 +1,114 @@
+//! What the demo's parties are called, where they are, and what they know.
+use crate::data::Data;
+use crate::dev_ca::DevCa;
+use crate::failure::Failure;
+use deputize_core::estate::Item;
+use oauth::Secret;
+use std::path::PathBuf;
+
+/// A registered application.
+pub(super) struct App {
+    pub(super) app_id: String,
+    /// Empty for those without one.
+    pub(super) secret: Secret,
+    pub(super) certificate_file: PathBuf,
+}
+
+/// A person.
+pub(super) struct Person {
+    pub(super) upn: String,
+    pub(super) oid: String,
+    pub(super) password: Secret,
+}
+
+/// Everything.
+pub(super) struct World {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) tenant_id: String,
+    pub(super) ca_file: PathBuf,
+    pub(super) ca_pem: String,
+    pub(super) ada: Person,
+    pub(super) bob: Person,
+    pub(super) orders: App,
+    pub(super) billing: App,
+    pub(super) reports: App,
+    pub(super) web: App,
+    pub(super) native: App,
+    pub(super) daemon: App,
+}
+
+/// Where the browser comes back to.
+pub(super) const CALLBACK: &str = "http://localhost:8400/callback";
+
+impl World {
+    pub(super) fn new(host: &str, port: u16, items: &[Item], secrets: &Data, ca: &DevCa) -> Result<Self, Failure> {
+        let lost = |what: &str| Failure::plain(format!("the demo's estate has no {what}"));
+        let secret = |file: String| Ok::<_, Failure>(Secret::new(secrets.read(&file)?.unwrap_or_default()));
+        let app = |name: &str| {
+            let found = items.iter().find_map(|item| match item {
+                Item::Application(app) if app.display_name == name => Some(app.app_id.to_string()),
+                _ => None,
+            });
+            let file = name.to_lowercase();
+            Ok::<_, Failure>(App {
+                app_id: found.ok_or_else(|| lost(name))?,
+                secret: secret(format!("{file}.secret"))?,
+                certificate_file: secrets.path(&format!("{file}.pem")),
+            })
+        };
+        let person = |name: &str| {
+            let found = items.iter().find_map(|item| match item {
+                Item::User(user) if user.user_principal_name.starts_with(name) => Some(user),
+                _ => None,
+            });
+            let user = found.ok_or_else(|| lost(name))?;
+            Ok::<_, Failure>(Person {
+                upn: user.user_principal_name.clone(),
+                oid: user.id.to_string(),
+                password: secret(format!("{name}.password"))?,
+            })
+        };
+        let tenant = items.iter().map(Item::tenant).next().ok_or_else(|| lost("tenant"))?;
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+            tenant_id: tenant.to_string(),
+            ca_file: ca.file.clone(),
+            ca_pem: ca.pem.clone(),
+            ada: person("ada")?,
+            bob: person("bob")?,
+            orders: app("Orders")?,
+            billing: app("Billing")?,
+            reports: app("Reports")?,
+            web: app("Web")?,
+            native: app("Native")?,
+            daemon: app("Daemon")?,
+        })
+    }
+
+    pub(super) fn authority(&self) -> String {
+        format!("{}/{}", self.host, self.tenant_id)
+    }
+
+    pub(super) fn orders_url(&self) -> String {
+        format!("https://localhost:{}", self.port + 1)
+    }
+
+    pub(super) fn billing_url(&self) -> String {
+        format!("https://localhost:{}", self.port + 2)
+    }
+
+    /// An id in words, where it is one of ours.
+    pub(super) fn called(&self, id: &str) -> Option<&'static str> {
+        let known = [
+            (&self.orders.app_id, "Orders"),
+            (&self.billing.app_id, "Billing"),
+            (&self.web.app_id, "Web"),
+            (&self.daemon.app_id, "Daemon"),
+            (&self.ada.oid, "Ada"),
+            (&self.bob.oid, "Bob"),
+        ];
+        known.into_iter().find(|(known, _)| *known == id).map(|(_, name)| name)
+    }
+}

@@ -1,0 +1,62 @@
+//! How a command fails: what is wrong, and a way out.
+use std::fmt::{self, Write as _};
+use std::process::ExitCode;
+
+/// Problems, each with a hint. Never empty.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Failure(Vec<(String, Option<String>)>);
+
+impl Failure {
+    /// A problem and what to change.
+    pub(crate) fn new(error: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self(vec![(error.into(), Some(hint.into()))])
+    }
+
+    /// A problem whose text says what to change.
+    pub(crate) fn plain(error: impl Into<String>) -> Self {
+        let error = error.into();
+        // Texts of the rooms are of the form "what is wrong: what to change".
+        match error.rsplit_once(": ") {
+            Some((error, hint)) => Self::new(error, hint),
+            None => Self(vec![(error, None)]),
+        }
+    }
+
+    /// All of these.
+    pub(crate) fn all(failures: impl IntoIterator<Item = Self>) -> Self {
+        Self(failures.into_iter().flat_map(|failure| failure.0).collect())
+    }
+
+    /// Writes it to standard error, where nobody may be listening.
+    pub(crate) fn report(&self) -> ExitCode {
+        use std::io::Write as _;
+        let _ = write!(std::io::stderr(), "{self}");
+        ExitCode::FAILURE
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 20;
+        let mut text = String::new();
+        for (error, hint) in self.0.iter().take(SHOWN) {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            writeln!(text, "error: {error}")?;
+            if let Some(hint) = hint {
+                writeln!(text, "hint: {hint}")?;
+            }
+        }
+        if let Some(more) = self.0.len().checked_sub(SHOWN + 1) {
+            writeln!(text, "\n… and {} more", more + 1)?;
+        }
+        f.write_str(&text)
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,67 @@
+//! Reading files that people write: what is wrong is said with file and line.
+use crate::failure::Failure;
+use deputize_core::estate::nearest;
+use serde::de::DeserializeOwned;
+use std::ops::Range;
+use std::path::Path;
+
+/// A text and where it came from.
+pub(crate) struct Text {
+    pub(crate) name: String,
+    pub(crate) content: String,
+}
+
+impl Text {
+    /// Reads a file.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let content = std::fs::read_to_string(path).map_err(|error| {
+            let why = error.kind();
+            Failure::new(format!("`{}` cannot be read: {why}", path.display()), "check the path and its permissions")
+        })?;
+        Ok(Self { name: path.display().to_string(), content })
+    }
+
+    /// Parses it.
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        toml::from_str(&self.content).map_err(|error| self.misread(&error))
+    }
+
+    /// A problem at a place of this text.
+    pub(crate) fn fault(&self, at: &Range<usize>, problem: &str, hint: &str) -> Failure {
+        Failure::new(format!("{}: {problem}", self.place(at)), hint)
+    }
+
+    fn place(&self, at: &Range<usize>) -> String {
+        if at.is_empty() {
+            return format!("`{}`", self.name);
+        }
+        let line = self.content.bytes().take(at.start).filter(|byte| *byte == b'\n').count() + 1;
+        format!("`{}` line {line}", self.name)
+    }
+
+    fn misread(&self, error: &toml::de::Error) -> Failure {
+        let message = error.message().trim().replace('\n', "; ");
+        let at = error.span().unwrap_or_default();
+        // An empty span at the end of the file has a line too.
+        let at = if at.is_empty() && error.span().is_some() { at.start..at.start + 1 } else { at };
+        let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+        let (problem, hint) = match quoted.split_first() {
+            Some((field, known)) if message.starts_with("unknown field") => {
+                let hint = match nearest(field, known.iter().copied()) {
+                    Some(known) => format!("did you mean `{known}`?"),
+                    None if known.is_empty() => "remove it".to_owned(),
+                    None => format!("expected one of: {}", known.join(", ")),
+                };
+                (format!("there is no property `{field}` here"), hint)
+            }
+            Some((variant, known)) if message.starts_with("unknown variant") => {
+                (format!("`{variant}` is no value for this"), format!("expected one of: {}", known.join(", ")))
+            }
+            Some((field, _)) if message.starts_with("missing field") => {
+                (format!("`{field}` is missing"), format!("add `{field}`"))
+            }
+            _ => (message.clone(), "see the examples in `examples/`".to_owned()),
+        };
+        self.fault(&at, &problem, &hint)
+    }
+}

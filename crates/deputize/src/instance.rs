@@ -1,0 +1,43 @@
+//! An authority over its data directory.
+use crate::data::Data;
+use crate::failure::Failure;
+use crate::keys::MasterKey;
+use crate::system::{self, StoreClock, SystemClock};
+use ::authority::{Authority, Settings, authority};
+use decision::Clock;
+use std::sync::Arc;
+use store::{Store, StoreKeys};
+
+/// An authority, and what it stands on.
+pub(crate) struct Instance {
+    pub(crate) store: Arc<Store>,
+    pub(crate) authority: Authority,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Opens the store of a data directory.
+pub(crate) fn open_store(data: &Data, master: &MasterKey) -> Result<Arc<Store>, Failure> {
+    let keys = StoreKeys::new(master.derive("audit"));
+    let store = Store::open(&data.store(), keys, Arc::new(SystemClock));
+    store.map(Arc::new).map_err(|error| Failure::plain(error.to_string()))
+}
+
+impl Instance {
+    /// Opens the store, and makes keys where there are none. Inside a runtime: it keeps the store fresh from there.
+    pub(crate) async fn open(data: &Data, master: &MasterKey, host: &str) -> Result<Self, Failure> {
+        let store = open_store(data, master)?;
+        let clock: Arc<dyn Clock> = Arc::new(StoreClock(Arc::clone(&store)));
+        let settings = Settings {
+            host: host.to_owned(),
+            signing_keys: master.signing_keys(&store, clock.now()).await?,
+            pepper: master.pepper(),
+            seal_key: master.derive("seal"),
+            random: Arc::new(system::random),
+        };
+        tokio::spawn(store.watch());
+        let directory = Arc::clone(&store);
+        let ledger = Arc::clone(&store);
+        let authority = authority(settings, directory, ledger, Arc::clone(&clock));
+        Ok(Self { store, authority, clock })
+    }
+}

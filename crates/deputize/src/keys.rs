@@ -1,0 +1,134 @@
+//! The master key and what follows from it: keys for each purpose, and the signing keys it seals.
+use crate::data::Data;
+use crate::failure::Failure;
+use crate::system;
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+use decision::Timestamp;
+use deputize_core::model::Digest;
+use jose::seal::Sealer;
+use jose::{Algorithm, SigningKey};
+use oauth::Secret;
+use std::path::Path;
+use store::{KeyState, Store};
+
+/// The algorithms that every authority signs with.
+const ALGORITHMS: [Algorithm; 5] =
+    [Algorithm::RS256, Algorithm::ES256, Algorithm::ES384, Algorithm::ES512, Algorithm::EdDSA];
+const LIFE: i64 = 5 * 365 * 86_400;
+const VARIABLE: &str = "DEPUTIZE_MASTER_KEY";
+const FILE: &str = "master.key";
+
+/// 32 random bytes that everything else is derived from. Whoever has it and the store is the authority.
+pub(crate) struct MasterKey([u8; 32]);
+
+impl MasterKey {
+    /// From the environment, else from the file that is named, else from the data directory, where it is made at the
+    /// first start.
+    pub(crate) fn load(data: &Data, file: Option<&Path>) -> Result<Self, Failure> {
+        if let Some(text) = system::variable(VARIABLE) {
+            return Self::parse(&text, &format!("the variable {VARIABLE}"));
+        }
+        if let Some(path) = file {
+            let text = crate::file::Text::read(path)?;
+            return Self::parse(&text.content, &format!("`{}`", path.display()));
+        }
+        let made = || Ok(format!("{}\n", String::from(Digest(system::unpredictable()))));
+        Self::parse(&data.text(FILE, made)?, &format!("`{}`", data.path(FILE).display()))
+    }
+
+    /// One that nobody else has.
+    pub(crate) fn passing() -> Self {
+        Self(system::unpredictable())
+    }
+
+    fn parse(text: &str, place: &str) -> Result<Self, Failure> {
+        let digits = serde_json::Value::String(text.trim().to_owned());
+        let Digest(bytes) = serde_json::from_value(digits).map_err(|_| {
+            let hint = "a master key is 64 hexadecimal digits: `openssl rand -hex 32` makes one; keep the old one if there is a store";
+            Failure::new(format!("{place} holds no master key"), hint)
+        })?;
+        Ok(Self(bytes))
+    }
+
+    /// The key for one purpose (HKDF-SHA256, RFC 5869): none tells anything of another.
+    pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mut key = [0; 32];
+        let extracted = Salt::new(HKDF_SHA256, b"deputize master 1").extract(&self.0);
+        #[expect(clippy::expect_used, reason = "32 octets are far below what HKDF-SHA256 can give")]
+        extracted
+            .expand(&[purpose.as_bytes()], HKDF_SHA256)
+            .and_then(|derived| derived.fill(&mut key))
+            .expect("a key of 32 octets can be derived");
+        key
+    }
+
+    /// Keys the digests of client secrets.
+    pub(crate) fn pepper(&self) -> [u8; 32] {
+        self.derive("pepper")
+    }
+
+    /// The digest that the directory keeps of a client secret.
+    pub(crate) fn digest(&self, secret: &Secret) -> Digest {
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &self.pepper());
+        let tag = aws_lc_rs::hmac::sign(&key, secret.expose().as_bytes());
+        let mut digest = [0; 32];
+        digest.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+        Digest(digest)
+    }
+
+    /// The authority's signing keys: those that the store has, and new ones for algorithms that have none.
+    pub(crate) async fn signing_keys(&self, store: &Store, now: Timestamp) -> Result<Vec<SigningKey>, Failure> {
+        let sealer = Sealer::new(&self.0, "signing keys");
+        let held = self.unseal(store, &sealer)?;
+        let missing = || ALGORITHMS.into_iter().filter(|wanted| held.iter().all(|key| key.algorithm() != *wanted));
+        if missing().next().is_none() {
+            return Ok(held);
+        }
+        for algorithm in missing() {
+            let key = SigningKey::generate(algorithm).map_err(|error| Failure::plain(error.to_string()))?;
+            let ends = now.plus(LIFE);
+            let key = if algorithm == Algorithm::RS256 {
+                let certificate = key.self_signed("deputize signing key", now.plus(-3_600), ends);
+                key.with_certificate(certificate.map_err(|error| Failure::plain(error.to_string()))?)
+            } else {
+                key
+            };
+            let sealed = sealer.seal(system::unpredictable(), key.kid().as_bytes(), key.pkcs8());
+            let row = store::SigningKey {
+                kid: key.kid().to_owned(),
+                algorithm: algorithm.to_string(),
+                sealed: Secret::new(sealed),
+                certificate: key.certificate().unwrap_or_default().to_vec(),
+                created: now,
+                not_after: ends,
+                state: KeyState::Active,
+            };
+            store.put_signing_key(row).await.map_err(|_| unavailable())?;
+        }
+        // Read again: another process may have made some too, and all must agree on which signs.
+        self.unseal(store, &sealer)
+    }
+
+    fn unseal(&self, store: &Store, sealer: &Sealer) -> Result<Vec<SigningKey>, Failure> {
+        let rows = store.signing_keys().map_err(|_| unavailable())?;
+        let usable = rows.into_iter().filter(|row| matches!(row.state, KeyState::Active | KeyState::Retired));
+        usable
+            .map(|row| {
+                let algorithm = row.algorithm.parse().map_err(|_| unreadable(&row.kid))?;
+                let plain =
+                    sealer.open(row.kid.as_bytes(), row.sealed.expose()).ok_or_else(|| unreadable(&row.kid))?;
+                let key = SigningKey::from_pkcs8(algorithm, &plain).map_err(|_| unreadable(&row.kid))?;
+                Ok(if row.certificate.is_empty() { key } else { key.with_certificate(row.certificate) })
+            })
+            .collect()
+    }
+}
+
+fn unavailable() -> Failure {
+    Failure::new("the store does not answer", "check its disk, and that nobody holds it")
+}
+
+fn unreadable(kid: &str) -> Failure {
+    let hint = "give the master key that the store was made with: the file `master.key`, or the variable DEPUTIZE_MASTER_KEY";
+    Failure::new(format!("the signing key `{kid}` cannot be opened with this master key"), hint)
+}

@@ -1,0 +1,29 @@
+//! Logs: JSON lines on standard error. Tokens and secrets have no way into them: their types cannot be shown.
+use crate::failure::Failure;
+use crate::system;
+use tracing_subscriber::EnvFilter;
+
+/// The variable that says what is logged, such as `info` or `warn,deputize_guard=debug`.
+const VARIABLE: &str = "DEPUTIZE_LOG";
+
+/// Starts logging.
+pub(crate) fn start(default: &str) -> Result<(), Failure> {
+    let (wanted, from) = match system::variable(VARIABLE) {
+        Some(wanted) => (wanted, format!("the variable {VARIABLE}")),
+        None => (default.to_owned(), "the setting `log`".to_owned()),
+    };
+    let filter = EnvFilter::try_new(&wanted)
+        .map_err(|_| Failure::new(format!("{from} is no log filter"), "use `info`, or `warn,deputize_guard=debug`"))?;
+    let logs = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr);
+    // Only the first of a process counts.
+    let _ = logs.try_init();
+    Ok(())
+}
+
+/// A panic is a defect. Its text may quote what a request held, so only its place is told.
+pub(crate) fn hook_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(panic.place = %place, "a defect: please report it");
+    }));
+}

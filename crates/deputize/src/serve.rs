@@ -1,0 +1,260 @@
+//! The accept loop: TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2, with bounds on time and number, and an orderly end.
+use crate::failure::Failure;
+use crate::listen::Bound;
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+
+/// To shake hands, to send a request's head, and to send the first request at all.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// For a whole request.
+const REQUEST: Duration = Duration::from_secs(30);
+/// For requests that are under way when the end comes.
+const DRAIN: Duration = Duration::from_secs(30);
+/// Connections at once, over all ports of the process.
+const CONNECTIONS: usize = 4_096;
+
+/// Everything that is served, until it is told to end.
+pub(crate) struct Server {
+    ended: watch::Sender<bool>,
+    graceful: Arc<GracefulShutdown>,
+    permits: Arc<Semaphore>,
+}
+
+impl Server {
+    pub(crate) fn new() -> Self {
+        Self {
+            ended: watch::Sender::new(false),
+            graceful: Arc::new(GracefulShutdown::new()),
+            permits: Arc::new(Semaphore::new(CONNECTIONS)),
+        }
+    }
+
+    /// Begins to serve a router on sockets; without TLS only loopback ones.
+    pub(crate) fn add(&self, bound: Bound, tls: Option<&Arc<ServerConfig>>, router: &Router) -> Result<(), Failure> {
+        for listener in bound.0 {
+            let address = listener.local_addr().ok();
+            if tls.is_none() && !address.is_some_and(|address| address.ip().is_loopback()) {
+                return Err(Failure::new("HTTP without TLS is served on loopback only", "use TLS"));
+            }
+            let door = Door {
+                acceptor: tls.map(|config| TlsAcceptor::from(Arc::clone(config))),
+                router: router.clone(),
+                graceful: Arc::clone(&self.graceful),
+                permits: Arc::clone(&self.permits),
+            };
+            tokio::spawn(door.keep(listener, self.ended.subscribe()));
+        }
+        Ok(())
+    }
+
+    /// Ends: no new connections, and time for the requests that are under way.
+    pub(crate) async fn end(self) {
+        self.ended.send_replace(true);
+        let Self { graceful, permits, .. } = self;
+        let drained = async {
+            // Loops that still hold it let go as soon as they see the end.
+            let mut graceful = graceful;
+            loop {
+                match Arc::try_unwrap(graceful) {
+                    Ok(alone) => break alone.shutdown().await,
+                    Err(shared) => {
+                        graceful = shared;
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+        };
+        if timeout(DRAIN, drained).await.is_err() {
+            let open = CONNECTIONS.saturating_sub(permits.available_permits());
+            tracing::warn!(connections.open = open, "ended with connections still open");
+        }
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub(crate) async fn asked_to_end() -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let unheard = |error: std::io::Error| Failure::plain(format!("signals cannot be heard: {}", error.kind()));
+    let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
+    tokio::select! {
+        heard = tokio::signal::ctrl_c() => heard.map_err(unheard),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// A server's side of TLS: a chain and its key, in PEM.
+pub(crate) fn tls(chain_pem: &str, key_pem: &str, place: &str) -> Result<Arc<ServerConfig>, Failure> {
+    let unusable = |what: &str| {
+        Failure::new(format!("{place}: {what}"), "give a PEM chain that begins with the server's certificate, and its own key")
+    };
+    let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| unusable("the certificate file is no PEM"))?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| unusable("the key file holds no private key"))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(&error.to_string()))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| unusable(&error.to_string()))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// What stands behind one socket.
+struct Door {
+    acceptor: Option<TlsAcceptor>,
+    router: Router,
+    graceful: Arc<GracefulShutdown>,
+    permits: Arc<Semaphore>,
+}
+
+impl Door {
+    async fn keep(self, listener: TcpListener, mut ended: watch::Receiver<bool>) {
+        loop {
+            // The permit comes before the connection: who is over the cap waits in the system's queue.
+            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                biased;
+                _ = ended.wait_for(|ended| *ended) => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => self.open(stream, permit),
+                // Out of descriptors, mostly: those in use must be closed first.
+                Err(error) => {
+                    tracing::warn!(reason = %error.kind(), "a connection could not be accepted");
+                    sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    fn open(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+        let _ = stream.set_nodelay(true);
+        let (acceptor, router, watcher) = (self.acceptor.clone(), self.router.clone(), self.graceful.watcher());
+        tokio::spawn(async move {
+            let _permit = permit;
+            let Some(acceptor) = acceptor else {
+                return speak(stream, router, Builder::new(TokioExecutor::new()).http1_only(), watcher).await;
+            };
+            // Who does not finish a handshake is nobody we know: not worth a line in the log.
+            let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(stream)).await else { return };
+            // Chosen by what was agreed on, so that nobody can hold a connection by sending half a preface.
+            let http = Builder::new(TokioExecutor::new());
+            let http = if stream.get_ref().1.alpn_protocol() == Some(b"h2") { http.http2_only() } else { http.http1_only() };
+            speak(stream, router, http, watcher).await;
+        });
+    }
+}
+
+async fn speak<S>(stream: S, router: Router, mut http: Builder<TokioExecutor>, watcher: hyper_util::server::graceful::Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    http.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(64 << 10);
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(PATIENCE)
+        .max_concurrent_streams(128)
+        .max_header_list_size(64 << 10);
+    let spoken = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&spoken);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        heard.store(true, Ordering::Relaxed);
+        answer(router.clone(), request.map(Body::new))
+    });
+    let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service).into_owned());
+    let silence = async {
+        sleep(PATIENCE).await;
+        if spoken.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    // However a connection ends, there is nobody left to tell.
+    tokio::select! {
+        _ = connection => {}
+        () = silence => {}
+    }
+}
+
+/// Answers one request. A handler that panics, or takes too long, fails that request and no other.
+async fn answer(router: Router, request: hyper::Request<Body>) -> Result<Response, Infallible> {
+    let failed = |status: http::StatusCode, text: &'static str| {
+        let mut response = Response::new(Body::from(text));
+        *response.status_mut() = status;
+        response
+    };
+    let handled = Caught(Box::pin(router.oneshot(request)));
+    Ok(match timeout(REQUEST, handled).await {
+        Ok(Ok(Ok(response))) => response,
+        Ok(Ok(Err(never))) => match never {},
+        Ok(Err(Panicked)) => failed(http::StatusCode::INTERNAL_SERVER_ERROR, "an internal error; it was logged\n"),
+        Err(_) => failed(http::StatusCode::SERVICE_UNAVAILABLE, "the request took too long; try again\n"),
+    })
+}
+
+/// A handler panicked; the hook has logged where.
+struct Panicked;
+
+/// A future whose panics are an outcome. It is dropped after one, so nothing sees what it left half done; handlers write
+/// through the store, whose commits are whole or nothing.
+struct Caught<F>(Pin<Box<F>>);
+
+impl<F: Future> Future for Caught<F> {
+    type Output = Result<F::Output, Panicked>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(_) => Poll::Ready(Err(Panicked)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+
+    async fn panics() -> &'static str {
+        let nothing: Option<&str> = None;
+        nothing.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_its_own_request_only() {
+        let router = Router::new().route("/bad", get(panics)).route("/good", get(|| async { "good" }));
+        let ask = async |path: &str| {
+            answer(router.clone(), hyper::Request::get(path).body(Body::empty()).unwrap()).await.unwrap().status()
+        };
+        assert_eq!(ask("/bad").await, 500);
+        assert_eq!(ask("/good").await, 200);
+    }
+}

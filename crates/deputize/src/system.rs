@@ -1,0 +1,50 @@
+//! The system's clock, randomness and environment: the only place that asks for them.
+use decision::{Clock, Timestamp};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use store::Store;
+
+/// The wall clock.
+pub(crate) struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the clock that everything else takes as a parameter")]
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    }
+}
+
+/// The wall clock, but never before what the store has seen: a clock set back must not bring back what has expired.
+pub(crate) struct StoreClock(pub(crate) Arc<Store>);
+
+impl Clock for StoreClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().max(self.0.time_floor())
+    }
+}
+
+/// Unpredictable bytes. A system that has none can run no authority.
+#[expect(clippy::disallowed_methods, reason = "the randomness that everything else takes as a parameter")]
+#[expect(clippy::expect_used, reason = "nothing safe can be done without randomness")]
+pub(crate) fn random(buffer: &mut [u8]) {
+    getrandom::fill(buffer).expect("the system gives randomness");
+}
+
+/// `N` unpredictable bytes.
+pub(crate) fn unpredictable<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    random(&mut bytes);
+    bytes
+}
+
+/// A random id (UUID version 4).
+pub(crate) fn random_id() -> uuid::Uuid {
+    uuid::Builder::from_random_bytes(unpredictable()).into_uuid()
+}
+
+/// An environment variable.
+#[expect(clippy::disallowed_methods, reason = "configuration is read here, once")]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
