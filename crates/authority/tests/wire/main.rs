@@ -3,5 +3,7 @@
 mod world;
 
 mod authorize;
+mod clients;
 mod codes;
+mod input;
 mod logout;

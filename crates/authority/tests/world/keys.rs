@@ -52,3 +52,17 @@ pub(crate) static ORDERS: LazyLock<ClientKey> = LazyLock::new(|| ClientKey::new(
 pub(crate) static RIVAL: LazyLock<ClientKey> = LazyLock::new(|| ClientKey::new(NOON.plus(-1000), NOON.plus(86_400)));
 pub(crate) static EXPIRED: LazyLock<ClientKey> = LazyLock::new(|| ClientKey::new(NOON.plus(-9000), NOON.plus(-10)));
 pub(crate) static STRANGER: LazyLock<ClientKey> = LazyLock::new(|| ClientKey::new(NOON.plus(-1000), NOON.plus(86_400)));
+
+/// Signs any header and any payload with an RSA key, as no honest library does.
+pub(crate) fn sign(key: &SigningKey, header: &[u8], payload: &[u8]) -> String {
+    use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair};
+    use base64::Engine as _;
+    let encode = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+    let pair = RsaKeyPair::from_pkcs8(key.pkcs8()).unwrap();
+    let padding: &'static dyn RsaEncoding =
+        if key.algorithm() == Algorithm::PS256 { &RSA_PSS_SHA256 } else { &RSA_PKCS1_SHA256 };
+    let signed = format!("{}.{}", encode(header), encode(payload));
+    let mut signature = vec![0; pair.public_modulus_len()];
+    pair.sign(padding, &aws_lc_rs::rand::SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
+    format!("{signed}.{}", encode(&signature))
+}
