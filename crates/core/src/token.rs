@@ -61,8 +61,14 @@ pub struct TokenClaims {
     pub sid: String,
     /// The sealed chain.
     pub aio: String,
-    /// A confirmation key, of any shape: present means sender-constrained.
+    /// A confirmation key, of any shape: present means sender-constrained, `null` too (J-21).
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub cnf: Option<serde_json::Value>,
+}
+
+/// An `Option` would read `null` as absent.
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<serde_json::Value>, D::Error> {
+    serde_json::Value::deserialize(from).map(Some)
 }
 
 impl TokenClaims {

@@ -42,6 +42,12 @@ pub async fn userinfo(ports: &Ports, token: &str) -> Result<Map<String, Value>, 
             "a token for another resource",
         ));
     }
+    if claims.cnf.is_some() {
+        return Err(refuse(CheckId::TokenBinding, "proof of possession of the token's key", "none"));
+    }
+    if claims.nbf > now.0.saturating_add(SKEW) {
+        return Err(refuse(CheckId::TokenNotBefore, "a token that is valid already", "one of later"));
+    }
     if claims.exp.saturating_add(SKEW) <= now.0 {
         return Err(refuse(CheckId::TokenExpired, "a current token", "an expired one"));
     }
