@@ -61,10 +61,31 @@ impl Denial {
         }
     }
 
+    /// The OAuth error code in the dialect of the client. The native profile has only the RFCs' words.
+    pub fn error(&self, profile: Profile) -> &'static str {
+        match (profile, self.check.id.entry().error) {
+            (Profile::Native, "invalid_resource") => "invalid_target",
+            (Profile::Native, _) if self.check.id == CheckId::AssertionUser => "invalid_grant",
+            (_, error) => error,
+        }
+    }
+
+    /// What went wrong and who can mend it, for people, in the dialect of the client.
+    pub fn description(&self, profile: Profile) -> String {
+        let entry = self.check.id.entry();
+        let advice = format!("{} To mend it, {}: {}.", self.sentence(), self.check.fixer.words(), self.check.fix);
+        match (profile, entry.aadsts) {
+            (Profile::Entra, Some(code)) => format!("AADSTS{code}: {advice}"),
+            // RFC 6749 section 5.2 allows these characters and no others.
+            _ => format!("{}: {}", entry.id, advice.replace('→', "->"))
+                .replace(|c: char| !matches!(c, ' '..='~') || c == '"' || c == '\\', "?"),
+        }
+    }
+
     /// The error body in the dialect of the client.
     pub fn body(&self, profile: Profile, context: &ErrorContext<'_>) -> ErrorBody {
         let entry = self.check.id.entry();
-        let advice = format!("{} To mend it, {}: {}.", self.sentence(), self.check.fixer.words(), self.check.fix);
+        let description = self.description(profile);
         let mut hint = serde_json::json!({
             "check": entry.id, "expected": self.check.expected, "actual": self.check.actual,
             "fixer": self.check.fixer, "fix": self.check.fix,
@@ -73,7 +94,7 @@ impl Denial {
             hint.insert("url".into(), url.clone().into());
         }
         let body = ErrorBody {
-            error: entry.error.to_owned(),
+            error: self.error(profile).to_owned(),
             claims: self.claims.clone(),
             deputize_hint: Some(hint),
             ..ErrorBody::default()
@@ -83,7 +104,7 @@ impl Denial {
                 let at = context.now.entra();
                 ErrorBody {
                     error_description: format!(
-                        "AADSTS{code}: {advice}\r\nTrace ID: {}\r\nCorrelation ID: {}\r\nTimestamp: {at}",
+                        "{description}\r\nTrace ID: {}\r\nCorrelation ID: {}\r\nTimestamp: {at}",
                         context.decision, context.correlation
                     ),
                     error_codes: vec![code],
@@ -95,12 +116,7 @@ impl Denial {
                     ..body
                 }
             }
-            _ => ErrorBody {
-                error: if entry.error == "invalid_resource" { "invalid_target".to_owned() } else { body.error },
-                error_description: format!("{}: {advice}", entry.id),
-                trace_id: Some(context.decision.to_owned()),
-                ..body
-            },
+            _ => ErrorBody { error_description: description, trace_id: Some(context.decision.to_owned()), ..body },
         }
     }
 }
