@@ -127,13 +127,17 @@ pub fn prove(
     let client_id = request.value("client_id").ok_or_else(|| missing("client_id"))?;
     let app: Option<AppId> = client_id.parse().ok();
     let (tenant, client) = if is_alias(segment) {
-        let mut candidates = snapshot.tenants().filter_map(|tenant| Some((tenant, tenant.app(app?)?)));
+        let candidates: Vec<_> = snapshot.tenants().filter_map(|tenant| Some((tenant, tenant.app(app?)?))).collect();
         let of_session = session.and_then(|session| snapshot.tenant(session.tenant));
         let chosen = of_session.and_then(|tenant| Some((tenant, tenant.app(app?)?)));
-        let first = candidates.next();
-        // With several tenants and no session, the domain of the name that the person types decides.
-        let tenant = chosen.or(if candidates.next().is_none() { first } else { None }).map(|(tenant, _)| tenant);
-        (tenant, chosen.or(first).map(|(_, client)| client))
+        let decided = chosen.or(if let [only] = candidates.as_slice() { Some(*only) } else { None });
+        // With several tenants and no session, the domain of the name that the person types decides; until then any tenant
+        // where the client works speaks for it.
+        let works = |(tenant, client): &(&Arc<TenantDirectory>, &Arc<Registration>)| {
+            tenant.tenant.enabled && client.principal.account_enabled
+        };
+        let client = decided.or_else(|| candidates.into_iter().find(works)).map(|(_, client)| client);
+        (decided.map(|(tenant, _)| tenant), client)
     } else {
         let tenant = find_tenant(&snapshot, segment);
         (tenant, tenant.and_then(|tenant| tenant.app(app?)))
@@ -243,10 +247,17 @@ pub async fn decided(ports: &Ports, segment: &str, request: &Form, browser: Brow
         let denial = Denial::new(CheckId::ConsentDeclined, "consent", "a refusal by the user");
         return refuse(ports, &proved, denial, false);
     }
-    let user = ports.directory.user(session.tenant, UserKey::Id(session.user)).await;
-    let admin = matches!(&user, Ok(Some(record)) if record.user.account_enabled && record.user.is_tenant_admin);
+    let user = match ports.directory.user(session.tenant, UserKey::Id(session.user)).await {
+        Ok(user) => user.filter(|record| stands(&session, record, now)),
+        Err(failure) => return refuse(ports, &proved, unavailable(failure), false),
+    };
+    // Who is not signed in any more agrees to nothing, whatever page they were shown before.
+    let Some(user) = user else { return authorize(ports, segment, request, &browser).await };
+    let admin = user.user.is_tenant_admin;
     let for_all = decided.for_all && admin;
     let snapshot = ports.directory.snapshot();
+    let user_consent =
+        admin || snapshot.tenant(session.tenant).is_some_and(|tenant| tenant.tenant.settings.user_consent);
     let grant = |resource: PrincipalId, principal_id, scope| {
         Write::AddGrant(PermissionGrant {
             tenant: session.tenant,
@@ -271,7 +282,7 @@ pub async fn decided(ports: &Ports, segment: &str, request: &Form, browser: Brow
         if admin && !everyone.is_empty() {
             writes.push(grant(*resource, None, everyone));
         }
-        if !person.is_empty() {
+        if user_consent && !person.is_empty() {
             writes.push(grant(*resource, Some(session.user), person));
         }
     }
@@ -292,7 +303,8 @@ pub async fn decided(ports: &Ports, segment: &str, request: &Form, browser: Brow
         refused: None,
     })));
     match ports.ledger.commit(writes).await {
-        Ok(()) => authorize(ports, segment, request, &Browser { agreed: true, ..browser }).await,
+        // The page was shown only once the sign-in was fresh enough for the request: it is not asked for again.
+        Ok(()) => authorize(ports, segment, request, &Browser { agreed: true, fresh: true, ..browser }).await,
         Err(CommitError::Conflict) => Answer::Page(Box::new(forged()), None),
         Err(CommitError::Unavailable) => refuse(ports, &proved, unavailable(crate::ledger::Unavailable), false),
     }
@@ -372,7 +384,9 @@ fn consentable(
         Asked::Named(named) => named.iter().filter_map(|(_, value)| value.as_deref()).collect(),
         _ => missing.union(&resource.declared.clone().unwrap_or_default()),
     };
-    let shown = resource.published.iter().filter(|p| all.contains(&p.value)).cloned().collect();
+    // What is not shown, such as a disabled permission, is not granted.
+    let shown: Vec<Published> = resource.published.iter().filter(|p| all.contains(&p.value)).cloned().collect();
+    let all = shown.iter().map(|published| published.value.as_str()).collect();
     Ok(Shown { resource: resource.principal, scopes: all, name: resource.display_name.clone(), permissions: shown })
 }
 
@@ -517,14 +531,20 @@ async fn signed_in(
         || tenant.app(proved.client.application.app_id).is_none();
     let age = now.since(session.auth_time);
     let stale = age > SSO_SECONDS || asked.max_age.is_some_and(|max_age| age > max_age) || asked.prompt_login;
-    if elsewhere || session.revoked || session.expires <= now || (stale && !browser.fresh) {
+    if elsewhere || (stale && !browser.fresh) {
         return Ok(None);
     }
     let user =
         ports.directory.user(session.tenant, UserKey::Id(session.user)).await.map_err(|e| Box::new(unavailable(e)))?;
-    Ok(user
-        .filter(|record| record.user.account_enabled && session.auth_time >= record.user.sign_in_sessions_valid_from)
-        .map(|user| (session, tenant, user)))
+    Ok(user.filter(|record| stands(&session, record, now)).map(|user| (session, tenant, user)))
+}
+
+/// Whether a session and its user are still good for anything.
+fn stands(session: &SessionRecord, record: &UserRecord, now: Timestamp) -> bool {
+    !session.revoked
+        && session.expires > now
+        && record.user.account_enabled
+        && session.auth_time >= record.user.sign_in_sessions_valid_from
 }
 
 /// Splits `scope` by resource: several may be asked for at once here, for consent.
@@ -656,17 +676,19 @@ fn refuse(ports: &Ports, proved: &Proved, denial: Denial, silent: bool) -> Answe
         Some(tenant) => tenant.tenant.id,
         None => proved.client.principal.tenant,
     };
-    let entry = denial.id().entry();
+    let profile = proved.client.application.deputize.client_profile;
     let error = match denial.id() {
         CheckId::ConsentGranted => "consent_required",
+        // OpenID Connect Core section 3.1.2.6: what `prompt=none` could not settle in silence.
+        CheckId::ConsentAdmin if silent => "consent_required",
         CheckId::ConsentAdmin | CheckId::UserAssigned | CheckId::UserEnabled => "access_denied",
-        CheckId::ResourceDeclared => "invalid_client",
-        _ if entry.error == "invalid_grant" => "interaction_required",
-        _ => entry.error,
+        CheckId::ResourceDeclared if profile == Profile::Entra => "invalid_client",
+        _ => match denial.error(profile) {
+            "invalid_grant" => "interaction_required",
+            error => error,
+        },
     };
-    let code = entry.aadsts.map(|code| format!("AADSTS{code}: ")).unwrap_or_default();
-    let text = format!("{code}{} To mend it, {}: {}.", denial.sentence(), denial.check.fixer.words(), denial.check.fix);
-    let mut answer = Form::default().with("error", error).with("error_description", &text);
+    let mut answer = Form::default().with("error", error).with("error_description", &denial.description(profile));
     if let Some(claims) = &denial.claims {
         answer = answer.with("claims", claims);
     }
