@@ -94,12 +94,12 @@ pub fn tenant_and_client(facts: &Facts) -> Result<(&TenantFacts, &ClientFacts), 
 pub fn admit(facts: &Facts, proof: Result<Proof, Denial>, now: Timestamp) -> Result<Admitted, Denial> {
     let (tenant, client) = tenant_and_client(facts)?;
     match proof? {
-        Proof::App => admit_app(facts, client),
+        Proof::App => admit_app(facts, client, now),
         Proof::User { actors, ceiling } => admit_user(facts, tenant, client, actors, ceiling.as_ref(), now),
     }
 }
 
-fn admit_app(facts: &Facts, client: &ClientFacts) -> Result<Admitted, Denial> {
+fn admit_app(facts: &Facts, client: &ClientFacts, now: Timestamp) -> Result<Admitted, Denial> {
     let resource = resource(facts, client)?.ok_or_else(|| {
         let example = "`{application ID URI}/.default`";
         Denial::new(CheckId::ScopeValid, example, "no resource")
@@ -109,6 +109,8 @@ fn admit_app(facts: &Facts, client: &ClientFacts) -> Result<Admitted, Denial> {
             format!("`{}/.default`, since application permissions cannot be asked for one by one", resource.name);
         return Err(Denial::new(CheckId::ScopeValid, expected, "named scopes"));
     }
+    // An application proves itself at this moment, and has no authentication context.
+    conditional_access::essential(&facts.claims, Strength { amr: &[], acrs: &[] }, now, now)?;
     let Some(roles) = &resource.client_roles else {
         if resource.assignment_required {
             let expected = format!("an app role of `{}` for the application `{}`", resource.name, client.app_id);
@@ -137,6 +139,9 @@ fn admit_user(
         Some(resource) => scopes(facts, client, resource, ceiling)?,
         None => facts.oidc.clone(),
     };
+    if let Some(ceiling) = ceiling {
+        within(&facts.oidc, ceiling)?;
+    }
     let user = user(facts)?;
     let session = session(facts, user, now)?;
     if let Some(resource) = resource {
@@ -202,6 +207,14 @@ fn scopes(
     let by_admin = resource.tenant_grant.union(&resource.pre_authorized).intersection(&published);
     let granted = by_admin.union(&resource.user_grant.intersection(&published));
     let at_sign_in = facts.proof == ProofFacts::SignIn;
+    let admin_only = |scopes: &Scopes| -> Scopes {
+        resource
+            .published
+            .iter()
+            .filter(|p| p.admin_only && scopes.contains(&p.value))
+            .map(|p| p.value.as_str())
+            .collect()
+    };
     let wanted = match &resource.asked {
         Asked::Mixed => {
             return Err(Denial::new(CheckId::ScopeValid, "`.default` alone, or named scopes", "both together"));
@@ -223,25 +236,30 @@ fn scopes(
                 return Err(undeclared(client, name));
             }
             let declared = resource.declared.clone().unwrap_or_default().intersection(&published);
+            // What a user agreed to alone and only an administrator may allow is left out, unless there is nothing else.
+            let sound = granted.difference(&admin_only(&granted).difference(&by_admin));
             // At sign-in `.default` asks for what is registered only while nothing is granted; else it means what is granted.
-            if granted.is_empty() { declared } else { granted.clone() }
+            match (granted.is_empty(), sound.is_empty()) {
+                (true, _) => declared,
+                (false, true) => granted.clone(),
+                (false, false) => sound,
+            }
         }
     };
     if let Some(ceiling) = ceiling {
-        let beyond: Scopes = wanted.iter().filter(|value| !ceiling.contains(&format!("{name}/{value}"))).collect();
-        if !beyond.is_empty() {
-            return Err(Denial::new(CheckId::ScopeWithinGrant, format!("at most `{ceiling}`"), format!("`{beyond}`")));
-        }
+        // Qualified by the resource, or as the client wrote it: a code's ceiling is the authorization request's own text.
+        let written = |value: &str| match &resource.asked {
+            Asked::Named(named) => {
+                named.iter().find(|(_, known)| known.as_deref() == Some(value)).map(|(whole, _)| whole)
+            }
+            _ => None,
+        };
+        let whole = ceiling.contains(&format!("{name}/.default"));
+        let outside = |value: &&str| !written(value).is_some_and(|whole| ceiling.contains(whole));
+        let beyond: Scopes = wanted.iter().filter(|_| !whole).filter(outside).map(|v| format!("{name}/{v}")).collect();
+        within(&beyond, ceiling)?;
     }
     let missing = wanted.difference(&granted);
-    let admin_only = |scopes: &Scopes| -> Scopes {
-        resource
-            .published
-            .iter()
-            .filter(|p| p.admin_only && scopes.contains(&p.value))
-            .map(|p| p.value.as_str())
-            .collect()
-    };
     if !missing.is_empty() || wanted.is_empty() {
         let need_admin = admin_only(&missing);
         if at_sign_in && !need_admin.is_empty() {
@@ -255,6 +273,15 @@ fn scopes(
         return Err(consent(facts, client, resource, &unbacked, CheckId::ConsentAdmin));
     }
     Ok(wanted)
+}
+
+/// Refuses what goes beyond what was granted before.
+fn within(scopes: &Scopes, ceiling: &Scopes) -> Result<(), Denial> {
+    let beyond = scopes.difference(ceiling);
+    if beyond.is_empty() {
+        return Ok(());
+    }
+    Err(Denial::new(CheckId::ScopeWithinGrant, format!("at most `{ceiling}`"), format!("`{beyond}`")))
 }
 
 fn undeclared(client: &ClientFacts, name: &str) -> Denial {

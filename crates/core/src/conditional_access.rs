@@ -75,15 +75,25 @@ pub fn essential(
     now: Timestamp,
 ) -> Result<(), Denial> {
     if let Some(asked) = claims.access_token("acrs").filter(|asked| asked.essential)
-        && let Some(context) = asked.values.first()
+        && (strength.acrs.is_empty() || !asked.values.is_empty())
         && !asked.values.iter().any(|value| strength.acrs.contains(value))
     {
+        let context = asked.values.first().map_or("c1", String::as_str);
         return Err(unmet_context(format!("the authentication context `{context}`"), context, strength));
     }
     if let Some(asked) = claims.access_token("nbf").filter(|asked| asked.essential)
-        && let Some(moment) = asked.values.first().and_then(|value| value.parse().ok()).map(Timestamp)
-        && (moment > now || auth_time < moment)
+        && let Some(value) = asked.values.first()
     {
+        let Ok(moment) = value.parse().map(Timestamp) else {
+            return Err(Denial::new(
+                CheckId::RequestWellFormed,
+                "an essential `nbf` in seconds since 1970",
+                "another text",
+            ));
+        };
+        if moment <= now && auth_time >= moment {
+            return Ok(());
+        }
         let claims = serde_json::json!({"access_token": {"nbf": {"essential": true, "value": moment.0.to_string()}}});
         let expected = format!("a sign-in at or after {moment}");
         let found = format!("a sign-in at {auth_time}");

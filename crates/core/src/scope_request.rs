@@ -55,7 +55,11 @@ pub fn resolve(scope: Option<&str>, resources: &[&str], parties: Parties<'_>, se
         }
     }
     let Some(first) = items.first().map(|item| item.resource) else {
-        return (oidc, if resources.is_empty() { Target::Authority } else { Target::ResourceParameter });
+        return match (resources.is_empty(), oidc.is_empty()) {
+            (false, _) => (oidc, Target::ResourceParameter),
+            (true, false) => (oidc, Target::Authority),
+            (true, true) => (oidc, Target::Missing),
+        };
     };
     let Some(resource) = parties.tenant.resource(first) else {
         return (oidc, Target::Unknown { name: excerpt(first) });

@@ -6,12 +6,13 @@ use crate::denial::Denial;
 use crate::directory::UserKey;
 use crate::facts::{Facts, ProofFacts, Verifier};
 use crate::ledger::{CodeRecord, Unavailable, Write};
-use crate::model::Digest;
+use crate::model::{Digest, Profile};
 use crate::ports::Pending;
 use crate::scope_request::Several;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::{CheckId, Timestamp};
+use oauth::Scopes;
 use sha2::{Digest as _, Sha256};
 
 pub(crate) const GRANT: Grant = Grant {
@@ -89,13 +90,12 @@ pub(super) fn prove(facts: &Facts, client: &AuthenticatedClient, presented: Pres
             vec![Write::RevokeFamily(record.family)],
         );
     }
-    let judged = judge(facts, client, record, &presented, now);
-    match judged {
-        Err(denial) => Proved::no(denial, kill()),
-        Ok(()) => {
-            Proved::yes(Proof::User { actors: Vec::new(), ceiling: None }, vec![Write::ConsumeCode(*presented.digest)])
-        }
+    if let Err(denial) = judge(facts, client, record, &presented, now) {
+        return Proved::no(denial, kill());
     }
+    // In the native profile the user authorized this and no more; in Entra's, consent alone is the limit.
+    let ceiling = (client.profile() == Profile::Native).then(|| Scopes::from(record.scope.clone()));
+    Proved::yes(Proof::User { actors: Vec::new(), ceiling }, vec![Write::ConsumeCode(*presented.digest)])
 }
 
 fn judge(
@@ -118,8 +118,9 @@ fn judge(
     if presented.redirect_uri.as_deref() != Some(&record.redirect_uri) {
         return Err(Denial::new(CheckId::CodeRedirectUri, format!("`{}`", record.redirect_uri), "another value"));
     }
-    // A confidential client may leave its credential out only for a code that went to its public platform.
-    if client.method() == Method::None && !presented.public {
+    // A confidential client may leave its credential out only for a code that went to its public platform, and such
+    // a code has a challenge, unless its redirect URI has changed platforms since.
+    if client.method() == Method::None && (!presented.public || record.challenge.is_none()) {
         let expected = "the credential of a client whose redirect URI is of a web application";
         return Err(Denial::new(CheckId::ClientCredentialPresent, expected, "none"));
     }
