@@ -45,6 +45,14 @@ pub struct Facts {
     pub jitter: i64,
 }
 
+impl Facts {
+    /// Whether the client or the resource follows the native profile: then nothing outlives the assertion it was got with.
+    pub(crate) fn native(&self) -> bool {
+        let resource = matches!(&self.target, Target::Resource(resource) if resource.shape.profile == Profile::Native);
+        resource || self.client.as_ref().is_some_and(|client| client.profile == Profile::Native)
+    }
+}
+
 /// The tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TenantFacts {

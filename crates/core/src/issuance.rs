@@ -241,8 +241,7 @@ impl Parts<'_> {
         let until = self.now.plus(longest).min(chain.session_ends);
         match &self.facts.proof {
             ProofFacts::OnBehalfOf { assertion: crate::token::AssertionFacts::Verified(claims) }
-                if self.client.profile == Profile::Native
-                    || self.resource().is_some_and(|r| r.shape.profile == Profile::Native) =>
+                if self.facts.native() =>
             {
                 until.min(Timestamp(claims.exp))
             }
