@@ -152,7 +152,15 @@ pub fn gather(presented: Presented<'_>, client: Option<&Registration>, crypto: &
         }
         Presented::Assertion(text) => {
             let keys: Vec<_> = client.map_or(&[][..], |client| &client.application.key_credentials).iter().collect();
-            AuthenticationFacts::Assertion(crypto.client_assertion(text, &keys))
+            let mut assertion = crypto.client_assertion(text, &keys);
+            // The registration's dates bind beside the certificate's own.
+            if let ClientAssertionFacts::Verified(claims) = &mut assertion
+                && let Some(key) = keys.iter().find(|key| key.key_id == claims.key_id)
+            {
+                claims.certificate_not_before = claims.certificate_not_before.max(key.start_date_time);
+                claims.certificate_not_after = claims.certificate_not_after.min(key.end_date_time);
+            }
+            AuthenticationFacts::Assertion(assertion)
         }
     }
 }
