@@ -1,0 +1,15 @@
+//! The attacks of the catalogue on a whole authority in memory, each by its id; and what must work in spite of them.
+#![cfg(test)]
+
+mod authorization;
+mod clients;
+mod codes;
+mod consent;
+mod delegation;
+mod matrix;
+mod random;
+mod refresh;
+mod secrets;
+mod tokens;
+#[path = "../world/mod.rs"]
+mod world;

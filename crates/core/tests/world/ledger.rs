@@ -1,0 +1,131 @@
+//! The ledger as a map behind one lock, with exactly the conditions that `deputize_core::ledger::Write` states.
+use super::Estate;
+use decision::Timestamp;
+use deputize_core::audit::AuditRecord;
+use deputize_core::id::{FamilyId, SessionId};
+use deputize_core::ledger::{CodeRecord, CommitError, OncePurpose, RefreshRecord, SessionRecord, Unavailable, Write};
+use deputize_core::model::{Digest, PermissionGrant};
+use deputize_core::ports::{Ledger, Pending};
+use std::collections::{HashMap, HashSet};
+use std::future::ready;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+#[derive(Clone, Default)]
+pub(crate) struct State {
+    pub(crate) codes: HashMap<Digest, CodeRecord>,
+    pub(crate) refresh: HashMap<Digest, RefreshRecord>,
+    pub(crate) sessions: HashMap<SessionId, SessionRecord>,
+    pub(crate) audit: Vec<AuditRecord>,
+    revoked: HashSet<FamilyId>,
+    once: HashMap<(OncePurpose, Digest), Timestamp>,
+}
+
+pub(crate) struct FakeLedger {
+    state: Mutex<State>,
+    estate: Arc<Estate>,
+    /// Whether writing fails.
+    pub(crate) full: AtomicBool,
+}
+
+impl FakeLedger {
+    pub(crate) fn over(estate: Arc<Estate>) -> Self {
+        Self { state: Mutex::default(), estate, full: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.lock().unwrap())
+    }
+
+    pub(crate) fn write(&self, writes: Vec<Write>) -> Result<(), CommitError> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(CommitError::Unavailable);
+        }
+        let mut state = self.state.lock().unwrap();
+        // On a copy: all of the writes, or none.
+        let (mut next, mut grants) = (state.clone(), Vec::new());
+        for write in writes {
+            next.apply(write, &mut grants).ok_or(CommitError::Conflict)?;
+        }
+        *state = next;
+        self.estate.edit(|estate| estate.objects.grants.extend(grants));
+        Ok(())
+    }
+}
+
+impl State {
+    /// `None` if the write's condition does not hold.
+    fn apply(&mut self, write: Write, grants: &mut Vec<PermissionGrant>) -> Option<()> {
+        match write {
+            Write::InsertCode(digest, record) => drop(self.codes.insert(digest, record)),
+            Write::ConsumeCode(digest) => {
+                let code = self.codes.get_mut(&digest).filter(|code| !code.consumed)?;
+                code.consumed = true;
+            }
+            Write::KillCode(digest) => {
+                if let Some(code) = self.codes.get_mut(&digest) {
+                    code.consumed = true;
+                }
+            }
+            Write::InsertRefresh(digest, record) => {
+                if self.revoked.contains(&record.family) {
+                    return None;
+                }
+                self.refresh.insert(digest, record);
+            }
+            Write::RotateRefresh(digest, at) => {
+                let revoked = &self.revoked;
+                let token = self.refresh.get_mut(&digest)?;
+                if token.rotated.is_some() || revoked.contains(&token.family) {
+                    return None;
+                }
+                token.rotated = Some(at);
+            }
+            Write::RevokeFamily(family) => {
+                self.revoked.insert(family);
+            }
+            Write::PutSession(session) => drop(self.sessions.insert(session.id, session)),
+            Write::RevokeSession(id) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.revoked = true;
+                }
+            }
+            Write::ConsumeOnce { purpose, value, expires } => {
+                if self.once.insert((purpose, value), expires).is_some() {
+                    return None;
+                }
+            }
+            Write::AddGrant(grant) => grants.push(grant),
+            Write::Audit(record) => self.audit.push(*record),
+        }
+        Some(())
+    }
+}
+
+impl Ledger for FakeLedger {
+    fn code(&self, digest: Digest) -> Pending<'_, Result<Option<CodeRecord>, Unavailable>> {
+        Box::pin(ready(Ok(self.read(|state| state.codes.get(&digest).cloned()))))
+    }
+
+    fn refresh(&self, digest: Digest) -> Pending<'_, Result<Option<RefreshRecord>, Unavailable>> {
+        Box::pin(ready(Ok(self.read(|state| {
+            let record = state.refresh.get(&digest)?.clone();
+            Some(RefreshRecord { revoked: state.revoked.contains(&record.family), ..record })
+        }))))
+    }
+
+    fn session(&self, id: SessionId) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>> {
+        Box::pin(ready(Ok(self.read(|state| state.sessions.get(&id).cloned().map(Arc::new)))))
+    }
+
+    fn session_by_cookie(&self, cookie: Digest) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>> {
+        Box::pin(ready(Ok(
+            self.read(|state| state.sessions.values().find(|session| session.cookie == cookie).cloned().map(Arc::new))
+        )))
+    }
+
+    fn commit(&self, writes: Vec<Write>) -> Pending<'_, Result<(), CommitError>> {
+        // In the future, not before it: a commit that is never awaited writes nothing.
+        Box::pin(async move { self.write(writes) })
+    }
+}
