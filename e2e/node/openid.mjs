@@ -70,8 +70,8 @@ test('discovery finds the same issuer and endpoints in every well-known form', a
   for (const member of ['issuer', 'authorization_endpoint', 'token_endpoint', 'jwks_uri']) {
     assert.equal(rfc8414[member], wanted[member], member);
   }
-  const appended = await (await fetch(`${ISSUER}/.well-known/oauth-authorization-server`)).json();
-  assert.equal(appended.token_endpoint, wanted.token_endpoint);
+  const inserted = await (await fetch(ISSUER.replace(host, `${host}/.well-known/openid-configuration`))).json();
+  assert.equal(inserted.token_endpoint, wanted.token_endpoint);
 });
 
 test('metadata advertises S256, no implicit and no password', async () => {

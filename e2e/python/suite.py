@@ -7,6 +7,7 @@ With words, only the tests whose name has one of them are run. `cargo xtask test
 """
 
 import importlib
+import logging
 import sys
 import warnings
 
@@ -14,6 +15,9 @@ from runner import run
 
 # msal recommends response_mode=form_post at every sign-in; one test uses it.
 warnings.filterwarnings("ignore", message="response_mode='form_post' is recommended")
+
+# A refusal that a test provokes is not news.
+logging.getLogger("azure").setLevel(logging.CRITICAL)
 
 for chapter in ("sign_in", "app_only", "on_behalf_of", "azure_credentials", "apis"):
     importlib.import_module(chapter)
