@@ -38,7 +38,11 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Failure> {
         Failure::new(format!("the audit trail of `{}`: {fault}", folder.display()), hint)
     })?;
     say(format_args!("the audit trail holds together: {} records", head.sequence));
-    say(format_args!("head {}:{}  (keep it elsewhere, and give it to the next run with `--witness`)", head.sequence, String::from(head.hash)));
+    say(format_args!(
+        "head {}:{}  (keep it elsewhere, and give it to the next run with `--witness`)",
+        head.sequence,
+        String::from(head.hash)
+    ));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -150,9 +150,10 @@ async fn serve(options: Options, config: Config, text: Option<Text>) -> Result<E
     if let Some(port) = options.plain_port {
         server.add(listen::plain(port).await?, None, &router)?;
     }
-    let tenants = instance.store.objects().map(|objects| {
-        objects.iter().filter(|object| matches!(object, store::Object::Tenant(_))).count()
-    });
+    let tenants = instance
+        .store
+        .objects()
+        .map(|objects| objects.iter().filter(|object| matches!(object, store::Object::Tenant(_))).count());
     say(format_args!("deputize authority: {host}/{{tenant}}/v2.0/.well-known/openid-configuration"));
     if tenants == Ok(0) {
         say("there is no tenant yet: declare one in a file and run `deputize apply FILE`; it is seen within a second");
@@ -214,8 +215,14 @@ mod tests {
     #[test]
     fn a_broken_configuration_names_its_line_and_what_is_expected() {
         let cases = [
-            ("\nhosts = \"x\"", "error: `deputize.toml` line 2: there is no property `hosts` here\nhint: did you mean `host`?\n"),
-            ("tls = \"acme\"", "error: `deputize.toml` line 1: invalid value: string \"acme\", expected `\"dev-ca\"`, or a table with `certificate` and `key`\n"),
+            (
+                "\nhosts = \"x\"",
+                "error: `deputize.toml` line 2: there is no property `hosts` here\nhint: did you mean `host`?\n",
+            ),
+            (
+                "tls = \"acme\"",
+                "error: `deputize.toml` line 1: invalid value: string \"acme\", expected `\"dev-ca\"`, or a table with `certificate` and `key`\n",
+            ),
             ("[tls]\ncertificate = \"a\"", "error: `deputize.toml` line 1: `key` is missing\nhint: add `key`\n"),
             ("listen = 8443", "error: `deputize.toml` line 1: invalid type: integer `8443`, expected a string"),
         ];
@@ -228,7 +235,14 @@ mod tests {
     #[test]
     fn an_issuer_begins_with_one_spelling_of_one_https_address() {
         assert_eq!(checked_host("https://login.contoso.example/").as_deref(), Ok("https://login.contoso.example"));
-        for bad in ["http://login.example", "https://LOGIN.example", "https://login.example/x", "https://u@login.example", "login", "https://login.example:443"] {
+        for bad in [
+            "http://login.example",
+            "https://LOGIN.example",
+            "https://login.example/x",
+            "https://u@login.example",
+            "login",
+            "https://login.example:443",
+        ] {
             assert!(checked_host(bad).is_err(), "{bad}");
         }
     }

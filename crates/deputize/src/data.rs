@@ -1,5 +1,5 @@
 //! The data directory: the store, the master key, and files that only their owner reads.
-use crate::failure::Failure;
+use crate::failure::{Failure, why};
 use crate::system;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -60,7 +60,7 @@ impl Data {
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Failure::new(
-                format!("`{}` cannot be read: {}", path.display(), error.kind()),
+                format!("`{}` cannot be read: {}", path.display(), why(&error)),
                 "give this user access to it, or choose another folder with `--data`",
             )),
         }
@@ -102,7 +102,8 @@ fn draft(path: &Path, bytes: &[u8]) -> Result<PathBuf, Failure> {
 
 fn private(path: &Path) -> Result<(), Failure> {
     let mode = path.metadata().map(|metadata| metadata.permissions().mode()).unwrap_or_default();
-    if mode & 0o077 == 0 {
+    let others = mode & 0o077;
+    if others == 0 {
         return Ok(());
     }
     let error = format!("`{}` can be read by others (mode {:o})", path.display(), mode & 0o777);
@@ -111,7 +112,7 @@ fn private(path: &Path) -> Result<(), Failure> {
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(
-        format!("`{}` cannot be written: {}", path.display(), error.kind()),
+        format!("`{}` cannot be written: {}", path.display(), why(error)),
         "give this user write access to it, or choose another folder",
     )
 }

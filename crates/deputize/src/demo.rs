@@ -57,7 +57,8 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
     let ports = Ports::bind(&options).await?;
     // Declared before whatever lives in it, so that it goes last.
     let temporary = if options.data.is_none() { Some(Temporary::create()?) } else { None };
-    let folder = options.data.as_deref().or(temporary.as_ref().map(Temporary::path)).unwrap_or(std::path::Path::new("."));
+    let folder =
+        options.data.as_deref().or(temporary.as_ref().map(Temporary::path)).unwrap_or(std::path::Path::new("."));
     let data = Data::open(folder)?;
     let secrets = data.folder("demo")?;
     // Keys take the longest to make: all cores make them at once.
@@ -171,5 +172,6 @@ fn billing(world: &World, clock: &Arc<dyn Clock>) -> Result<Router, Failure> {
         ca_pem: Some(world.ca_pem.clone()),
         local: true,
     };
-    ::billing::router(&config, Arc::clone(clock)).map_err(|error| Failure::plain(format!("Billing cannot start: {error}")))
+    ::billing::router(&config, Arc::clone(clock))
+        .map_err(|error| Failure::plain(format!("Billing cannot start: {error}")))
 }

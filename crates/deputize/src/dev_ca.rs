@@ -69,13 +69,12 @@ impl DevCa {
             Failure::new(format!("`{}` is no private key", file.display()), "delete it, and trust the new `ca.pem`")
         })?;
         let file = data.path("ca.pem");
-        let pem = match std::fs::read_to_string(&file) {
-            Ok(pem) => pem,
-            Err(_) => {
-                let pem = parameters(SystemClock.now())?.self_signed(&key).map_err(failed)?.pem();
-                data.publish("ca.pem", &pem)?;
-                pem
-            }
+        let pem = if let Ok(pem) = std::fs::read_to_string(&file) {
+            pem
+        } else {
+            let pem = parameters(SystemClock.now())?.self_signed(&key).map_err(failed)?.pem();
+            data.publish("ca.pem", &pem)?;
+            pem
         };
         Ok(Self { file, pem, key })
     }

@@ -2,6 +2,8 @@
 mod materials;
 mod objects;
 pub(crate) mod plan;
+#[cfg(test)]
+mod tests;
 
 use plan::{Plan, plan};
 
@@ -71,7 +73,9 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Failure> {
 fn show(plan: &Plan, prune: bool) {
     let paint = Paint::detect();
     let steps = &plan.difference.steps;
-    let counted = |sign| steps.iter().filter(|step| step.sign == sign && !goes_with_its_application(&step.item, step.sign)).count();
+    let counted = |sign| {
+        steps.iter().filter(|step| step.sign == sign && !goes_with_its_application(&step.item, step.sign)).count()
+    };
     for step in steps.iter().filter(|step| !goes_with_its_application(&step.item, step.sign)) {
         say(match step.sign {
             Sign::Added => paint.green(step),
@@ -87,7 +91,9 @@ fn show(plan: &Plan, prune: bool) {
     }
     if plan.difference.undeclared > 0 && !prune {
         let many = plan.difference.undeclared;
-        say(paint.dim(format_args!("{many} more in these tenants, not in the file; `--prune` removes what is not declared")));
+        say(paint.dim(format_args!(
+            "{many} more in these tenants, not in the file; `--prune` removes what is not declared"
+        )));
     }
 }
 

@@ -92,7 +92,8 @@ fn requests(contract: &Contract, route: Option<&str>) -> Result<Vec<(String, Str
         .map(|route| {
             let method = if route.method == "*" { "GET" } else { &route.method };
             // Any request that the pattern matches will do.
-            let segment = |part: &str| if part.starts_with('{') || part == "*" { "x".to_owned() } else { part.to_owned() };
+            let segment =
+                |part: &str| if part.starts_with('{') || part == "*" { "x".to_owned() } else { part.to_owned() };
             let path: Vec<String> = route.path.split('/').map(segment).collect();
             (method.to_owned(), path.join("/"), format!("{} {}", route.method, route.path))
         })
@@ -101,31 +102,26 @@ fn requests(contract: &Contract, route: Option<&str>) -> Result<Vec<(String, Str
 
 fn guard(contract: Contract, jwks: Option<PathBuf>, ca: Option<PathBuf>) -> Result<Guard, Failure> {
     let issuers: Vec<String> = contract.issuers.iter().map(|issuer| issuer.issuer.clone()).collect();
-    let builder = Guard::builder(contract, Arc::new(SystemClock));
-    let builder = match jwks {
-        Some(path) => {
-            let text = Text::read(&path)?;
-            let keys = || KeySet::parse(text.content.as_bytes(), Some(jose::Algorithm::RS256)).ok();
-            let mut builder = builder;
-            for issuer in issuers {
-                let keys = keys().ok_or_else(|| {
-                    Failure::new(format!("`{}` is no key set", path.display()), "give the JSON of the issuer's `jwks_uri`")
-                })?;
-                builder = builder.keys(issuer, keys.0);
-            }
-            builder
+    let mut builder = Guard::builder(contract, Arc::new(SystemClock));
+    if let Some(path) = jwks {
+        let text = Text::read(&path)?;
+        for issuer in issuers {
+            let (keys, _) = KeySet::parse(text.content.as_bytes(), Some(jose::Algorithm::RS256)).map_err(|error| {
+                let error = format!("`{}` is no key set ({error})", path.display());
+                Failure::new(error, "give the JSON that the issuer's `jwks_uri` answers with")
+            })?;
+            builder = builder.keys(issuer, keys);
         }
-        None => {
-            // The issuers are those that the person at this keyboard wrote down, on this machine perhaps.
-            let fetch = Fetch::builder().allow(Allow::INSIDE);
-            let fetch = match ca {
-                Some(path) => fetch.ca_pem(Text::read(&path)?.content.as_bytes()).map_err(|e| Failure::plain(e.to_string()))?,
-                None => fetch,
-            };
-            builder.fetch(fetch.build().map_err(|error| Failure::plain(error.to_string()))?)
+    } else {
+        // The issuers are those that the person at this keyboard wrote down, on this machine perhaps.
+        let mut fetch = Fetch::builder().allow(Allow::INSIDE);
+        if let Some(path) = ca {
+            let pem = Text::read(&path)?.content;
+            fetch = fetch.ca_pem(pem.as_bytes()).map_err(|error| Failure::new(error.to_string(), "give a PEM file"))?;
         }
-    };
-    builder.build().map_err(|error| Failure::plain(error.to_string()))
+        builder = builder.fetch(fetch.build().map_err(Failure::told)?);
+    }
+    builder.build().map_err(Failure::told)
 }
 
 fn tell(verdicts: &[(String, Verdict)]) {
@@ -140,12 +136,16 @@ fn tell(verdicts: &[(String, Verdict)]) {
     let width = widest.unwrap_or_default();
     if !common.is_empty() {
         say(paint.bold("on every route"));
-        common.iter().for_each(|check| line(paint, check, width));
+        for check in &common {
+            line(paint, check, width);
+        }
     }
     for (route, verdict) in verdicts {
         let answer = if verdict.allowed() { paint.green("allowed") } else { paint.red("refused") };
         say(format_args!("{}: {answer}", paint.bold(route)));
-        verdict.checks.iter().filter(|check| !common.contains(check)).for_each(|check| line(paint, check, width));
+        for check in verdict.checks.iter().filter(|check| !common.contains(check)) {
+            line(paint, check, width);
+        }
     }
 }
 

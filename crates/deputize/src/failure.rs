@@ -12,13 +12,17 @@ impl Failure {
         Self(vec![(error.into(), Some(hint.into()))])
     }
 
-    /// A problem whose text says what to change.
+    /// A problem for which there is no advice.
     pub(crate) fn plain(error: impl Into<String>) -> Self {
-        let error = error.into();
-        // Texts of the rooms are of the form "what is wrong: what to change".
-        match error.rsplit_once(": ") {
+        Self(vec![(error.into(), None)])
+    }
+
+    /// A problem as the rooms tell them: "what is wrong: what to change".
+    pub(crate) fn told(error: impl std::fmt::Display) -> Self {
+        let text = error.to_string();
+        match text.rsplit_once(": ").or_else(|| text.rsplit_once("; ")) {
             Some((error, hint)) => Self::new(error, hint),
-            None => Self(vec![(error, None)]),
+            None => Self::plain(text),
         }
     }
 
@@ -58,5 +62,21 @@ impl fmt::Display for Failure {
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// What a system error means, in words.
+pub(crate) fn why(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        ErrorKind::PermissionDenied => "permission is denied".to_owned(),
+        ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_owned(),
+        ErrorKind::StorageFull => "the disk is full".to_owned(),
+        ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "a part of its path is a file".to_owned(),
+        ErrorKind::InvalidData => "it is not text in UTF-8".to_owned(),
+        ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        other => other.to_string(),
     }
 }

@@ -1,5 +1,5 @@
 //! Reading files that people write: what is wrong is said with file and line.
-use crate::failure::Failure;
+use crate::failure::{Failure, why};
 use deputize_core::estate::nearest;
 use serde::de::DeserializeOwned;
 use std::ops::Range;
@@ -15,8 +15,8 @@ impl Text {
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let content = std::fs::read_to_string(path).map_err(|error| {
-            let why = error.kind();
-            Failure::new(format!("`{}` cannot be read: {why}", path.display()), "check the path and its permissions")
+            let error = format!("`{}` cannot be read: {}", path.display(), why(&error));
+            Failure::new(error, "check the path and its permissions")
         })?;
         Ok(Self { name: path.display().to_string(), content })
     }

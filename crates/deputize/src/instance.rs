@@ -6,7 +6,10 @@ use crate::system::{self, StoreClock, SystemClock};
 use ::authority::{Authority, Settings, authority};
 use decision::Clock;
 use std::sync::Arc;
-use store::{Store, StoreKeys};
+use store::{OpenError, Store, StoreKeys};
+
+/// Clocks of two machines may differ by so many seconds without a word.
+const TOLERATED: i64 = 60;
 
 /// An authority, and what it stands on.
 pub(crate) struct Instance {
@@ -19,7 +22,13 @@ pub(crate) struct Instance {
 pub(crate) fn open_store(data: &Data, master: &MasterKey) -> Result<Arc<Store>, Failure> {
     let keys = StoreKeys::new(master.derive("audit"));
     let store = Store::open(&data.store(), keys, Arc::new(SystemClock));
-    store.map(Arc::new).map_err(|error| Failure::plain(error.to_string()))
+    store.map(Arc::new).map_err(|error| match error {
+        OpenError::File(sql::OpenError::Engine { path, problem }) => {
+            let error = format!("the store `{}` cannot be opened ({problem})", path.display());
+            Failure::new(error, "check the folder and its disk, or choose another folder")
+        }
+        error => Failure::told(error),
+    })
 }
 
 impl Instance {
@@ -27,6 +36,11 @@ impl Instance {
     pub(crate) async fn open(data: &Data, master: &MasterKey, host: &str) -> Result<Self, Failure> {
         let store = open_store(data, master)?;
         let clock: Arc<dyn Clock> = Arc::new(StoreClock(Arc::clone(&store)));
+        let behind = store.time_floor().since(SystemClock.now());
+        if behind > TOLERATED {
+            let text = "the system's clock is behind what the store has seen: set it right; until it has caught up time stands still";
+            tracing::warn!(clock.behind_seconds = behind, "{text}");
+        }
         let settings = Settings {
             host: host.to_owned(),
             signing_keys: master.signing_keys(&store, clock.now()).await?,

@@ -12,7 +12,7 @@ use std::path::Path;
 use store::{KeyState, Store};
 
 /// The algorithms that every authority signs with.
-const ALGORITHMS: [Algorithm; 5] =
+pub(crate) const ALGORITHMS: [Algorithm; 5] =
     [Algorithm::RS256, Algorithm::ES256, Algorithm::ES384, Algorithm::ES512, Algorithm::EdDSA];
 const LIFE: i64 = 5 * 365 * 86_400;
 const VARIABLE: &str = "DEPUTIZE_MASTER_KEY";
@@ -79,17 +79,17 @@ impl MasterKey {
     /// The authority's signing keys: those that the store has, and new ones for algorithms that have none.
     pub(crate) async fn signing_keys(&self, store: &Store, now: Timestamp) -> Result<Vec<SigningKey>, Failure> {
         let sealer = Sealer::new(&self.0, "signing keys");
-        let held = self.unseal(store, &sealer)?;
+        let held = Self::unseal(store, &sealer)?;
         let missing = || ALGORITHMS.into_iter().filter(|wanted| held.iter().all(|key| key.algorithm() != *wanted));
         if missing().next().is_none() {
             return Ok(held);
         }
         for algorithm in missing() {
-            let key = SigningKey::generate(algorithm).map_err(|error| Failure::plain(error.to_string()))?;
+            let key = SigningKey::generate(algorithm).map_err(Failure::told)?;
             let ends = now.plus(LIFE);
             let key = if algorithm == Algorithm::RS256 {
                 let certificate = key.self_signed("deputize signing key", now.plus(-3_600), ends);
-                key.with_certificate(certificate.map_err(|error| Failure::plain(error.to_string()))?)
+                key.with_certificate(certificate.map_err(Failure::told)?)
             } else {
                 key
             };
@@ -106,17 +106,16 @@ impl MasterKey {
             store.put_signing_key(row).await.map_err(|_| unavailable())?;
         }
         // Read again: another process may have made some too, and all must agree on which signs.
-        self.unseal(store, &sealer)
+        Self::unseal(store, &sealer)
     }
 
-    fn unseal(&self, store: &Store, sealer: &Sealer) -> Result<Vec<SigningKey>, Failure> {
+    fn unseal(store: &Store, sealer: &Sealer) -> Result<Vec<SigningKey>, Failure> {
         let rows = store.signing_keys().map_err(|_| unavailable())?;
         let usable = rows.into_iter().filter(|row| matches!(row.state, KeyState::Active | KeyState::Retired));
         usable
             .map(|row| {
                 let algorithm = row.algorithm.parse().map_err(|_| unreadable(&row.kid))?;
-                let plain =
-                    sealer.open(row.kid.as_bytes(), row.sealed.expose()).ok_or_else(|| unreadable(&row.kid))?;
+                let plain = sealer.open(row.kid.as_bytes(), row.sealed.expose()).ok_or_else(|| unreadable(&row.kid))?;
                 let key = SigningKey::from_pkcs8(algorithm, &plain).map_err(|_| unreadable(&row.kid))?;
                 Ok(if row.certificate.is_empty() { key } else { key.with_certificate(row.certificate) })
             })
@@ -129,6 +128,7 @@ fn unavailable() -> Failure {
 }
 
 fn unreadable(kid: &str) -> Failure {
-    let hint = "give the master key that the store was made with: the file `master.key`, or the variable DEPUTIZE_MASTER_KEY";
+    let hint =
+        "give the master key that the store was made with: the file `master.key`, or the variable DEPUTIZE_MASTER_KEY";
     Failure::new(format!("the signing key `{kid}` cannot be opened with this master key"), hint)
 }

@@ -1,5 +1,5 @@
 //! Binding ports, so that what is wrong is known before anything else is done.
-use crate::failure::Failure;
+use crate::failure::{Failure, why};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::TcpListener;
@@ -32,7 +32,7 @@ pub(crate) async fn bind(addresses: &[SocketAddr], other: &str) -> Result<Bound,
                 return Err(Failure::new(format!("port {} of {} is in use", address.port(), address.ip()), other));
             }
             Err(error) => {
-                let error = format!("cannot listen on {address}: {}", error.kind());
+                let error = format!("cannot listen on {address}: {}", why(&error));
                 return Err(Failure::new(error, other));
             }
         }

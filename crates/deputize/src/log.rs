@@ -24,6 +24,11 @@ pub(crate) fn start(default: &str) -> Result<(), Failure> {
 pub(crate) fn hook_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(panic.place = %place, "a defect: please report it");
+        if tracing::enabled!(tracing::Level::ERROR) {
+            tracing::error!(panic.place = %place, "a defect: please report it");
+        } else {
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr(), "error: a defect at {place}\nhint: please report it");
+        }
     }));
 }

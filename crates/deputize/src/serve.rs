@@ -108,12 +108,16 @@ pub(crate) async fn asked_to_end() -> Result<(), Failure> {
 /// A server's side of TLS: a chain and its key, in PEM.
 pub(crate) fn tls(chain_pem: &str, key_pem: &str, place: &str) -> Result<Arc<ServerConfig>, Failure> {
     let unusable = |what: &str| {
-        Failure::new(format!("{place}: {what}"), "give a PEM chain that begins with the server's certificate, and its own key")
+        Failure::new(
+            format!("{place}: {what}"),
+            "give a PEM chain that begins with the server's certificate, and its own key",
+        )
     };
     let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| unusable("the certificate file is no PEM"))?;
-    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| unusable("the key file holds no private key"))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| unusable("the key file holds no private key"))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -166,14 +170,19 @@ impl Door {
             let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(stream)).await else { return };
             // Chosen by what was agreed on, so that nobody can hold a connection by sending half a preface.
             let http = Builder::new(TokioExecutor::new());
-            let http = if stream.get_ref().1.alpn_protocol() == Some(b"h2") { http.http2_only() } else { http.http1_only() };
+            let http =
+                if stream.get_ref().1.alpn_protocol() == Some(b"h2") { http.http2_only() } else { http.http1_only() };
             speak(stream, router, http, watcher).await;
         });
     }
 }
 
-async fn speak<S>(stream: S, router: Router, mut http: Builder<TokioExecutor>, watcher: hyper_util::server::graceful::Watcher)
-where
+async fn speak<S>(
+    stream: S,
+    router: Router,
+    mut http: Builder<TokioExecutor>,
+    watcher: hyper_util::server::graceful::Watcher,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     http.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(64 << 10);
@@ -243,9 +252,8 @@ mod tests {
     use super::*;
     use axum::routing::get;
 
-    async fn panics() -> &'static str {
-        let nothing: Option<&str> = None;
-        nothing.unwrap()
+    async fn panics(text: String) -> String {
+        text.parse::<u8>().unwrap().to_string()
     }
 
     #[tokio::test]

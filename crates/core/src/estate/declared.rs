@@ -1,7 +1,5 @@
 //! What a file declares, as written: every text knows its place.
-use crate::model::{
-    AccessType, ConsentType, Extensions, GrantControls, MemberType, PolicyState, TenantSettings,
-};
+use crate::model::{AccessType, ConsentType, Extensions, GrantControls, MemberType, PolicyState, TenantSettings};
 use decision::Timestamp;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_spanned::Spanned;

@@ -149,8 +149,11 @@ impl Work<'_> {
                     Assignee::User(_) | Assignee::Group(_) => (MemberType::User, "User"),
                 };
                 if !members.contains(&member) {
-                    let problem =
-                        format!("`{}` cannot have the app role `{}`", assignment.principal_id.get_ref(), text.get_ref());
+                    let problem = format!(
+                        "`{}` cannot have the app role `{}`",
+                        assignment.principal_id.get_ref(),
+                        text.get_ref()
+                    );
                     self.fault(text.span(), problem, format!("add `{word}` to the role's `allowedMemberTypes`"));
                 }
                 role
@@ -176,7 +179,8 @@ impl Work<'_> {
             self.fault(policy.grant_controls.span(), format!("`{context}` is no authentication context"), hint);
         }
         let conditions = self.conditions(tenant, &policy.conditions);
-        let item = Policy { id, tenant, display_name, state: policy.state, conditions, grant_controls: controls.clone() };
+        let item =
+            Policy { id, tenant, display_name, state: policy.state, conditions, grant_controls: controls.clone() };
         self.push(policy.display_name.span(), Item::Policy(item));
     }
 
@@ -200,7 +204,9 @@ impl Work<'_> {
             for name in names {
                 match work.group_named(tenant, name.get_ref()) {
                     Some(id) => ids.push(id),
-                    None => work.fault(name.span(), format!("there is no group `{}`", name.get_ref()), "declare it first"),
+                    None => {
+                        work.fault(name.span(), format!("there is no group `{}`", name.get_ref()), "declare it first");
+                    }
                 }
             }
             ids

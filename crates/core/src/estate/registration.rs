@@ -1,8 +1,8 @@
 //! Applications: what they offer, what they need, where browsers come back to, how they prove who they are.
+use super::Item;
 use super::declared::{ApplicationDeclared, CertificateDeclared, Redirects, SecretDeclared};
 use super::resolve::{NewSecret, Work, derive};
 use super::rules::{self, Platform};
-use super::Item;
 use crate::id::{AppId, ObjectId, TenantId};
 use crate::model::{
     AccessType, Api, AppRole, Application, KeyCredential, PasswordCredential, PermissionScope,
@@ -99,7 +99,10 @@ impl Work<'_> {
                 .extend(app_id.map(|app_id| PreAuthorizedApplication { app_id, delegated_permission_ids: ids }));
         }
         Api {
-            requested_access_token_version: api.requested_access_token_version.as_ref().map(|version| *version.get_ref()),
+            requested_access_token_version: api
+                .requested_access_token_version
+                .as_ref()
+                .map(|version| *version.get_ref()),
             oauth2_permission_scopes: scopes,
             known_client_applications: known,
             pre_authorized_applications: pre_authorized,
@@ -144,7 +147,9 @@ impl Work<'_> {
                 access.extend(id.map(|id| ResourceAccess { id: ObjectId(id), kind: needed.kind }));
             }
             let app_id = self.apps.get(at).map(|app| app.app_id);
-            all.extend(app_id.map(|resource_app_id| RequiredResourceAccess { resource_app_id, resource_access: access }));
+            all.extend(
+                app_id.map(|resource_app_id| RequiredResourceAccess { resource_app_id, resource_access: access }),
+            );
         }
         all
     }
@@ -166,7 +171,8 @@ impl Work<'_> {
     fn certificates(&mut self, app: AppId, declared: &[Spanned<CertificateDeclared>]) -> Vec<KeyCredential> {
         let mut credentials: Vec<KeyCredential> = Vec::new();
         for certificate in declared.iter().map(Spanned::get_ref) {
-            let read = self.materials.text(certificate.key.get_ref()).and_then(|text| self.materials.certificate(&text));
+            let read =
+                self.materials.text(certificate.key.get_ref()).and_then(|text| self.materials.certificate(&text));
             let read = match read {
                 Ok(read) => read,
                 Err(hint) => {
@@ -249,7 +255,8 @@ impl Work<'_> {
         }
         match self.materials.text(source.get_ref()) {
             Ok(text) if text.expose().len() < SHORTEST_SECRET => {
-                let hint = format!("it needs {SHORTEST_SECRET} characters or more; leave `secret` out to have one made");
+                let hint =
+                    format!("it needs {SHORTEST_SECRET} characters or more; leave `secret` out to have one made");
                 self.fault(source.span(), "the client secret is too short", hint);
                 None
             }

@@ -91,7 +91,7 @@ pub fn resolve(
 }
 
 /// What is known of a declared application while others refer to it.
-pub(super) struct App {
+pub(super) struct Registered {
     pub(super) tenant: TenantId,
     pub(super) app_id: AppId,
     pub(super) name: String,
@@ -104,7 +104,7 @@ pub(super) struct Work<'a> {
     pub(super) held: HashMap<ItemKey, &'a Item>,
     pub(super) materials: &'a dyn Materials,
     pub(super) now: Timestamp,
-    pub(super) apps: Vec<App>,
+    pub(super) apps: Vec<Registered>,
     pub(super) principals: HashMap<(TenantId, AppId), PrincipalId>,
     seen: HashSet<ItemKey>,
     pub(super) done: Resolved,
@@ -158,7 +158,11 @@ impl Work<'_> {
             self.check("domain", domain, rules::domain);
         }
         if tenant.domains.is_empty() {
-            self.fault(tenant.display_name.span(), "the tenant has no domain", "name one: `domains = [\"contoso.example\"]`");
+            self.fault(
+                tenant.display_name.span(),
+                "the tenant has no domain",
+                "name one: `domains = [\"contoso.example\"]`",
+            );
         }
         let domain = tenant.domains.first().map_or("", |domain| domain.get_ref().as_str());
         let id = TenantId(self.id(tenant.id.as_ref(), || Uuid::new_v5(&Uuid::NAMESPACE_DNS, domain.as_bytes())));
@@ -201,7 +205,7 @@ impl Work<'_> {
             roles.push((RoleId(id), value, role.allowed_member_types.get_ref().clone()));
         }
         let uris = application.identifier_uris.iter().map(|uri| uri.get_ref().clone()).collect();
-        self.apps.push(App { tenant, app_id, name: name.clone(), uris, scopes, roles });
+        self.apps.push(Registered { tenant, app_id, name: name.clone(), uris, scopes, roles });
     }
 
     fn service_principals(&mut self, tenant: TenantId, declared: &TenantDeclared) {
@@ -241,14 +245,15 @@ impl Work<'_> {
     /// The application that a reference means: by client id, application ID URI or display name.
     pub(super) fn app(&mut self, tenant: TenantId, text: &Spanned<String>, foreign: bool) -> Option<usize> {
         let word = text.get_ref().as_str();
-        let by_id = |app: &App| {
-            app.app_id.to_string().eq_ignore_ascii_case(word) || app.uris.iter().any(|uri| uri.eq_ignore_ascii_case(word))
+        let by_id = |app: &Registered| {
+            app.app_id.to_string().eq_ignore_ascii_case(word)
+                || app.uris.iter().any(|uri| uri.eq_ignore_ascii_case(word))
         };
-        let here = |app: &App| app.tenant == tenant && (by_id(app) || app.name == word);
-        let there = |app: &App| {
+        let here = |app: &Registered| app.tenant == tenant && (by_id(app) || app.name == word);
+        let there = |app: &Registered| {
             app.tenant != tenant && by_id(app) && (foreign || self.principals.contains_key(&(tenant, app.app_id)))
         };
-        let positions = |wanted: &dyn Fn(&App) -> bool| -> Vec<usize> {
+        let positions = |wanted: &dyn Fn(&Registered) -> bool| -> Vec<usize> {
             self.apps.iter().enumerate().filter(|(_, app)| wanted(app)).map(|(at, _)| at).collect()
         };
         let mut found = positions(&here);
@@ -291,7 +296,8 @@ impl Work<'_> {
     pub(super) fn role(&mut self, app: usize, text: &Spanned<String>) -> Option<(RoleId, Vec<MemberType>)> {
         let app = self.apps.get(app)?;
         let word = text.get_ref();
-        if let Some((id, _, members)) = app.roles.iter().find(|(id, value, _)| value == word || id.to_string() == *word) {
+        if let Some((id, _, members)) = app.roles.iter().find(|(id, value, _)| value == word || id.to_string() == *word)
+        {
             return Some((*id, members.clone()));
         }
         let values: Vec<&str> = app.roles.iter().map(|(_, value, _)| value.as_str()).collect();
@@ -304,13 +310,15 @@ impl Work<'_> {
     /// What is declared may not take what others in the store already have.
     fn collisions(&mut self, prune: bool) {
         let tenants: HashSet<TenantId> = self.done.items.iter().map(Item::tenant).collect();
-        let stays = |item: &&Item| !self.seen.contains(&item.key()) && !(prune && tenants.contains(&item.tenant()));
+        let ends = |item: &Item| self.seen.contains(&item.key()) || (prune && tenants.contains(&item.tenant()));
         let mut domains = HashMap::new();
         let mut uris = HashMap::new();
         let mut names = HashMap::new();
-        for item in self.held.values().filter(|item| stays(item)) {
+        for item in self.held.values().filter(|item| !ends(item)) {
             match item {
-                Item::Tenant(it) => domains.extend(it.domains.iter().map(|domain| (domain.to_ascii_lowercase(), it.id.0))),
+                Item::Tenant(it) => {
+                    domains.extend(it.domains.iter().map(|domain| (domain.to_ascii_lowercase(), it.id.0)));
+                }
                 Item::Application(it) => {
                     let folded = it.identifier_uris.iter().map(|uri| (it.home_tenant, folded_uri(uri)));
                     uris.extend(folded.map(|key| (key, it.app_id.0)));

@@ -162,13 +162,28 @@ mod tests {
     #[test]
     fn redirect_uris_are_exact_and_safe() {
         let web = |uri| redirect_uri(uri, Platform::Web);
-        for good in ["https://app.example/callback", "https://app.example", "http://localhost:8400/callback", "http://127.0.0.1/", "https://a.example/x?y=1"] {
+        for good in [
+            "https://app.example/callback",
+            "https://app.example",
+            "http://localhost:8400/callback",
+            "http://127.0.0.1/",
+            "https://a.example/x?y=1",
+        ] {
             assert_eq!(web(good), Ok(()), "{good}");
         }
         for bad in [
-            "http://app.example/", "https://*.example/", "https://app.example/#x", "/callback", "javascript:alert(1)",
-            "https://user@app.example/", "https://APP.example/", "https://app.example/a/../b", "https:\\\\app.example",
-            "http://localhost.evil.example/", "com.example.app:/callback", "https://app.example/\tx",
+            "http://app.example/",
+            "https://*.example/",
+            "https://app.example/#x",
+            "/callback",
+            "javascript:alert(1)",
+            "https://user@app.example/",
+            "https://APP.example/",
+            "https://app.example/a/../b",
+            "https:\\\\app.example",
+            "http://localhost.evil.example/",
+            "com.example.app:/callback",
+            "https://app.example/\tx",
         ] {
             assert!(web(bad).is_err(), "{bad}");
         }
@@ -181,7 +196,13 @@ mod tests {
         for seconds in [0, 951_782_400, 1_452_304_932, 4_102_444_799] {
             assert_eq!(moment(&Timestamp(seconds).to_string()), Some(Timestamp(seconds)));
         }
-        for bad in ["2026-02-29T00:00:00Z", "2026-01-01", "2026-01-01T00:00:00+00:00", "2026-13-01T00:00:00Z", "2026-01-01T24:00:00Z"] {
+        for bad in [
+            "2026-02-29T00:00:00Z",
+            "2026-01-01",
+            "2026-01-01T00:00:00+00:00",
+            "2026-13-01T00:00:00Z",
+            "2026-01-01T24:00:00Z",
+        ] {
             assert_eq!(moment(bad), None, "{bad}");
         }
     }

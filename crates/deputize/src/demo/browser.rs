@@ -65,7 +65,8 @@ impl Browser {
 
     /// Calls an API with a token.
     pub(super) async fn call(&self, method: Method, url: &str, token: &str) -> Result<Answer, Failure> {
-        let request = Request::builder().method(method).uri(url).header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let request =
+            Request::builder().method(method).uri(url).header(header::AUTHORIZATION, format!("Bearer {token}"));
         self.send(request.body(Full::default()).map_err(|error| Failure::plain(error.to_string()))?).await
     }
 

@@ -1,10 +1,10 @@
 //! `--env FILE`: what another program needs to join in. Secrets are in clear: it is a demo, and the file says so.
-use super::world::{App, CALLBACK, Person, World};
+use super::world::{CALLBACK, Person, Registered, World};
 use serde_json::{Value, json};
 
 pub(super) fn json(world: &World) -> Vec<u8> {
     let person = |it: &Person| json!({"upn": it.upn, "oid": it.oid, "password": it.password.expose()});
-    let confidential = |it: &App, more: Value| {
+    let confidential = |it: &Registered, more: Value| {
         let mut all = json!({
             "app_id": it.app_id, "client_secret": it.secret.expose(), "certificate_file": it.certificate_file,
         });
@@ -14,7 +14,7 @@ pub(super) fn json(world: &World) -> Vec<u8> {
         all
     };
     let orders = json!({"url": world.orders_url(), "identifier_uri": "api://orders", "scopes": ["access_as_user"]});
-    let middle = |it: &App| json!({"app_id": it.app_id, "client_secret": it.secret.expose()});
+    let middle = |it: &Registered| json!({"app_id": it.app_id, "client_secret": it.secret.expose()});
     let environment = json!({
         "note": "for the demo on this machine only: secrets are in clear",
         "authority_host": world.host,

@@ -52,7 +52,11 @@ pub(super) fn how_to_join(world: &World, environment: Option<&Path>) {
     say(format_args!("  Python  msal.ConfidentialClientApplication(\"{}\",", world.web.app_id));
     say(format_args!("              authority=\"{}\",", world.authority()));
     say("              client_credential=\"the secret above\", instance_discovery=False)");
-    say(format_args!("  Node    authority: \"{}\", knownAuthorities: [\"localhost:{}\"]", world.authority(), world.port));
+    say(format_args!(
+        "  Node    authority: \"{}\", knownAuthorities: [\"localhost:{}\"]",
+        world.authority(),
+        world.port
+    ));
 }
 
 struct Teller<'a> {
@@ -85,7 +89,7 @@ impl<'a> Teller<'a> {
             default_algorithm: Some(jose::Algorithm::RS256),
             foreign_keys_host: false,
         });
-        let client = |app: &super::world::App| {
+        let client = |app: &super::world::Registered| {
             Client::builder(endpoints.clone(), &app.app_id)
                 .secret(app.secret.clone())
                 .identity_keys(Arc::clone(&keys))
@@ -99,8 +103,8 @@ impl<'a> Teller<'a> {
         let Self { world, paint, .. } = self;
         say(paint.bold("deputize demo: a user's identity crosses two APIs"));
         say("");
-        say("  browser ── signs in ──▶ Authority ◀── exchanges the user's token ──┐");
-        say("     └─── Web ─── the user's token for Orders ───▶ Orders ── one for Billing ──▶ Billing");
+        say("  Ada ──▶ Web ── her token for Orders ──▶ Orders ── a token for Billing, still hers ──▶ Billing");
+        say("           ╰── signs her in ──▶ Authority ◀── exchanges it ──╯");
         say("");
         say(format_args!("  authority  {}   tenant contoso.example", world.authority()));
         say(format_args!("  Orders     {}   api://orders    client id {}", world.orders_url(), world.orders.app_id));
@@ -156,7 +160,12 @@ impl<'a> Teller<'a> {
         let answer = browser.call(Method::GET, &format!("{orders}/orders"), bobs.expose()).await?;
         let body = expect(&answer, StatusCode::FORBIDDEN, "Orders, for Bob,")?;
         let inner = body.get("billing").cloned().unwrap_or_default();
-        self.refused(2, "Bob, who lacks the app role that Billing demands (told by Billing, through Orders)", &answer, &of_guard(&inner)?);
+        self.refused(
+            2,
+            "Bob, who lacks the app role that Billing demands (told by Billing, through Orders)",
+            &answer,
+            &of_guard(&inner)?,
+        );
 
         let answer = browser.call(Method::POST, &format!("{orders}/orders/INV-1/approve"), token.expose()).await?;
         let body = expect(&answer, StatusCode::FORBIDDEN, "Orders, asked to approve,")?;
@@ -165,7 +174,12 @@ impl<'a> Teller<'a> {
             return Err(Failure::plain(format!("consent is missing, yet the code is `{}`", printable(code))));
         }
         let hint = body.get("hint").cloned().unwrap_or_default();
-        self.refused(3, "Invoices.Approve, which Orders declares and nobody has consented to (AADSTS65001)", &answer, &of_authority(&hint)?);
+        self.refused(
+            3,
+            "Invoices.Approve, which Orders declares and nobody has consented to (AADSTS65001)",
+            &answer,
+            &of_authority(&hint)?,
+        );
 
         let unexpected = |error: client::Error| Failure::plain(error.to_string());
         let app_only = self.daemon.client_credentials("api://orders/.default").await.map_err(unexpected)?;
@@ -174,7 +188,12 @@ impl<'a> Teller<'a> {
             Ok(_) => return Err(Failure::plain("an app-only token was taken for a user's")),
             Err(error) => error.body().and_then(|body| body.deputize_hint.clone()).unwrap_or_default(),
         };
-        self.refusal(4, "an app-only token as assertion: no user stands behind it", "400 from the authority", &of_authority(&hint)?);
+        self.refusal(
+            4,
+            "an app-only token as assertion: no user stands behind it",
+            "400 from the authority",
+            &of_authority(&hint)?,
+        );
 
         let answer = browser.call(Method::GET, &format!("{orders}/orders"), &tampered(token)?).await?;
         let body = expect(&answer, StatusCode::UNAUTHORIZED, "Orders, given a tampered token,")?;
@@ -186,7 +205,8 @@ impl<'a> Teller<'a> {
     async fn sign_in(&self, person: &Person) -> Result<(Secret, String), Failure> {
         let unexpected = |error: client::Error| Failure::plain(error.to_string());
         let scopes = ["openid", "profile", "api://orders/access_as_user"];
-        let request = AuthorizationRequest { redirect_uri: CALLBACK, scopes: &scopes, ..AuthorizationRequest::default() };
+        let request =
+            AuthorizationRequest { redirect_uri: CALLBACK, scopes: &scopes, ..AuthorizationRequest::default() };
         let (url, pending) = self.web.authorization_code_url(request).map_err(unexpected)?;
         let arrived = Browser::new(&self.world.ca_pem)?.sign_in(&url, CALLBACK, person).await?;
         let answer = Form::decode(arrived.query.as_bytes())
@@ -225,10 +245,11 @@ impl<'a> Teller<'a> {
         let Refusal { check, expected, actual, fixer, fix } = refusal;
         self.step(number, format_args!("{what}"));
         say(format_args!("      {} {}", self.paint.red(status), self.paint.bold(printable(check))));
+        let words = |text: &str| self.world.in_words(&printable(text));
         if !expected.is_empty() {
-            say(format_args!("      expected {}; found {}", printable(expected), printable(actual)));
+            say(format_args!("      expected {}; found {}", words(expected), words(actual)));
         }
-        say(format_args!("      {} ({}): {}", self.paint.yellow("fix"), printable(fixer), printable(fix)));
+        say(format_args!("      {} ({fixer}): {}", self.paint.yellow("fix"), words(fix)));
     }
 }
 
@@ -277,7 +298,7 @@ fn refusal(from: &Value, id: &str) -> Result<Refusal, Failure> {
         check: text(id),
         expected: text("expected"),
         actual: text("actual"),
-        fixer: text("fixer"),
+        fixer: printable(&text("fixer")).replace('-', " "),
         fix: text("fix"),
     };
     if refusal.check.is_empty() || refusal.fix.is_empty() {

@@ -7,7 +7,7 @@ use oauth::Secret;
 use std::path::PathBuf;
 
 /// A registered application.
-pub(super) struct App {
+pub(super) struct Registered {
     pub(super) app_id: String,
     /// Empty for those without one.
     pub(super) secret: Secret,
@@ -30,12 +30,12 @@ pub(super) struct World {
     pub(super) ca_pem: String,
     pub(super) ada: Person,
     pub(super) bob: Person,
-    pub(super) orders: App,
-    pub(super) billing: App,
-    pub(super) reports: App,
-    pub(super) web: App,
-    pub(super) native: App,
-    pub(super) daemon: App,
+    pub(super) orders: Registered,
+    pub(super) billing: Registered,
+    pub(super) reports: Registered,
+    pub(super) web: Registered,
+    pub(super) native: Registered,
+    pub(super) daemon: Registered,
 }
 
 /// Where the browser comes back to.
@@ -51,7 +51,7 @@ impl World {
                 _ => None,
             });
             let file = name.to_lowercase();
-            Ok::<_, Failure>(App {
+            Ok::<_, Failure>(Registered {
                 app_id: found.ok_or_else(|| lost(name))?,
                 secret: secret(format!("{file}.secret"))?,
                 certificate_file: secrets.path(&format!("{file}.pem")),
@@ -101,14 +101,24 @@ impl World {
 
     /// An id in words, where it is one of ours.
     pub(super) fn called(&self, id: &str) -> Option<&'static str> {
-        let known = [
+        self.names().into_iter().find(|(known, _)| *known == id).map(|(_, name)| name)
+    }
+
+    /// A text with our ids in words.
+    pub(super) fn in_words(&self, text: &str) -> String {
+        self.names()
+            .into_iter()
+            .fold(text.to_owned(), |text, (id, name)| text.replace(&format!("`{id}`"), name).replace(id, name))
+    }
+
+    fn names(&self) -> [(&str, &'static str); 6] {
+        [
             (&self.orders.app_id, "Orders"),
             (&self.billing.app_id, "Billing"),
             (&self.web.app_id, "Web"),
             (&self.daemon.app_id, "Daemon"),
             (&self.ada.oid, "Ada"),
             (&self.bob.oid, "Bob"),
-        ];
-        known.into_iter().find(|(known, _)| *known == id).map(|(_, name)| name)
+        ]
     }
 }

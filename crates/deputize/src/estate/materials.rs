@@ -1,4 +1,5 @@
 //! What an estate file names: files beside it, environment variables, certificates, passwords.
+use crate::failure::why;
 use crate::keys::MasterKey;
 use crate::system;
 use argon2::Argon2;
@@ -25,7 +26,7 @@ impl Materials for Files<'_> {
             Source { file: Some(file), env: None, value: None } => {
                 let path = self.base.join(file);
                 let text = std::fs::read_to_string(&path)
-                    .map_err(|error| format!("`{}` cannot be read: {}; check the path", path.display(), error.kind()))?;
+                    .map_err(|error| format!("`{}` cannot be read: {}", path.display(), why(&error)))?;
                 // Editors end a file with a line break that is no part of the secret.
                 Ok(Secret::new(text.strip_suffix('\n').map_or(text.as_str(), |text| text.trim_end_matches('\r'))))
             }

@@ -70,7 +70,7 @@ impl Plan {
         };
         match store.apply(changes, record).await {
             Ok(_) => Ok(()),
-            Err(ApplyError::NameTaken) => Err(Failure::plain(ApplyError::NameTaken.to_string())),
+            Err(ApplyError::NameTaken) => Err(Failure::told(ApplyError::NameTaken)),
             Err(ApplyError::Unavailable) => Err(unavailable()),
         }
     }
