@@ -1,4 +1,6 @@
 //! The keys behind core's port: signing, verifying, sealing, digests.
+mod issued;
+
 use crate::Random;
 use crate::password::Passwords;
 use deputize_core::ledger::Unavailable;
@@ -7,6 +9,7 @@ use deputize_core::ports::{Crypto, Pending};
 use deputize_core::token::{AssertionFacts, ClientAssertionClaims, ClientAssertionFacts};
 use deputize_core::token_endpoint::FOREIGN_KINDS;
 use hmac::{Hmac, KeyInit, Mac};
+use issued::Issued;
 use jose::assertion::Certificate;
 use jose::seal::Sealer;
 use jose::{Header, KeySet, SigningKey, Token};
@@ -86,8 +89,9 @@ impl Crypto for Keys {
         let verified = self.verifying.key_for(&token).and_then(|key| token.verify(key));
         match verified {
             Err(refusal) => AssertionFacts::Unverified { reason: refusal.to_string() },
-            Ok(verified) => match verified.claims() {
-                Ok(claims) => AssertionFacts::Verified(Box::new(claims)),
+            Ok(verified) => match verified.claims::<Issued>().and_then(|issued| Ok((issued, verified.claims()?))) {
+                Ok((issued, claims)) if issued.plausible() => AssertionFacts::Verified(Box::new(claims)),
+                Ok(_) => AssertionFacts::Malformed { reason: "claims that this authority does not issue".into() },
                 Err(refusal) => AssertionFacts::Malformed { reason: refusal.to_string() },
             },
         }
