@@ -129,7 +129,9 @@ fn audience(facts: &Facts, client: &AuthenticatedClient, claims: &TokenClaims) -
     let same = |name: &str| {
         if exact { name == claims.aud } else { bare(name).eq_ignore_ascii_case(&bare(&claims.aud)) }
     };
-    if same(&app) || own.iter().any(|uri| same(uri)) {
+    // Only URIs are ever issued with a trailing slash, as the client asked for them.
+    let id = if exact { app == claims.aud } else { app.eq_ignore_ascii_case(&claims.aud) };
+    if id || own.iter().any(|uri| same(uri)) {
         return Ok(());
     }
     let names = std::iter::once(&app).chain(own).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
