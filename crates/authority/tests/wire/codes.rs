@@ -85,15 +85,7 @@ async fn at_once(world: &World, form: Params<'_>) -> (usize, Option<Answer>) {
             .body(axum::body::Body::from(body.clone()))
             .unwrap();
         let router = world.router.clone();
-        tasks.spawn(async move {
-            use http_body_util::BodyExt as _;
-            let (parts, body) = tower::ServiceExt::oneshot(router, request).await.unwrap().into_parts();
-            Answer {
-                status: parts.status,
-                headers: parts.headers,
-                body: body.collect().await.unwrap().to_bytes().to_vec(),
-            }
-        });
+        tasks.spawn(async move { crate::world::send(router, request).await });
     }
     let (mut successes, mut one) = (0, None);
     while let Some(answer) = tasks.join_next().await {

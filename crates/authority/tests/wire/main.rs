@@ -5,5 +5,7 @@ mod world;
 mod authorize;
 mod clients;
 mod codes;
+mod corpus;
+mod delegation;
 mod input;
 mod logout;
