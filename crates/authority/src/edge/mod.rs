@@ -13,7 +13,9 @@ use crate::{Authority, page};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -50,9 +52,13 @@ pub(crate) fn router(authority: Authority) -> Router {
 /// Headers that every answer has.
 async fn everywhere(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
+    let unavailable = response.status() == StatusCode::SERVICE_UNAVAILABLE;
     let headers = response.headers_mut();
     headers.insert("strict-transport-security", HeaderValue::from_static("max-age=31536000"));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    if unavailable {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    }
     response
 }
 

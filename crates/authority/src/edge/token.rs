@@ -107,9 +107,6 @@ impl Early {
                 if status == StatusCode::UNAUTHORIZED && basic {
                     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"token\""));
                 }
-                if status == StatusCode::SERVICE_UNAVAILABLE {
-                    response.headers_mut().insert("retry-after", HeaderValue::from_static("5"));
-                }
                 return with_id(response, refusal.body.trace_id.as_deref().unwrap_or_default());
             }
             Self::Body(error) => (error.status(), error.denial()),
