@@ -7,5 +7,8 @@ mod clients;
 mod codes;
 mod corpus;
 mod delegation;
+mod faults;
 mod input;
 mod logout;
+mod metadata;
+mod secrets;
