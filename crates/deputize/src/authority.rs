@@ -3,11 +3,12 @@ use crate::data::Data;
 use crate::dev_ca::DevCa;
 use crate::failure::Failure;
 use crate::file::Text;
-use crate::instance::Instance;
+use crate::instance::open_store;
 use crate::keys::MasterKey;
 use crate::output::say;
 use crate::serve::{self, Server};
-use crate::{listen, log};
+use crate::{first_start, listen, log};
+use deputize_core::ports::Directory;
 use rustls::ServerConfig;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -142,20 +143,17 @@ async fn serve(options: Options, config: Config, text: Option<Text>) -> Result<E
     let data = Data::open(&folder.unwrap_or_else(|| PathBuf::from(DATA)))?;
     let tls = certificate(&config.tls.unwrap_or_default(), base, &data)?;
     let master = MasterKey::load(&data, config.master_key.map(|file| base.join(file)).as_deref())?;
-    let instance = Instance::open(&data, &master, &host).await?;
+    let store = open_store(&data, &master)?;
+    tokio::spawn(store.watch());
+    let router = first_start::router(Arc::clone(&store), master, &host).await?;
 
     let server = Server::new();
-    let router = instance.authority.router();
     server.add(bound, Some(&tls), &router)?;
     if let Some(port) = options.plain_port {
         server.add(listen::plain(port).await?, None, &router)?;
     }
-    let tenants = instance
-        .store
-        .objects()
-        .map(|objects| objects.iter().filter(|object| matches!(object, store::Object::Tenant(_))).count());
     say(format_args!("deputize authority: {host}/{{tenant}}/v2.0/.well-known/openid-configuration"));
-    if tenants == Ok(0) {
+    if store.snapshot().tenants().next().is_none() {
         say("there is no tenant yet: declare one in a file and run `deputize apply FILE`; it is seen within a second");
     }
     tracing::info!(authority.host = %host, authority.data = %data.path("").display(), "the authority is ready");

@@ -11,7 +11,7 @@ use crate::dev_ca::DevCa;
 use crate::estate::plan;
 use crate::failure::Failure;
 use crate::file::Text;
-use crate::instance::Instance;
+use crate::instance::{Instance, open_store};
 use crate::keys::MasterKey;
 use crate::listen::{self, Bound};
 use crate::serve::{self, Server};
@@ -69,7 +69,9 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
     let tls = serve::tls(&leaf.chain_pem, &leaf.key_pem, "the development certificate")?;
     let master = MasterKey::load(&data, None)?;
     let host = format!("https://localhost:{}", options.port);
-    let instance = Instance::open(&data, &master, &host).await?;
+    let store = open_store(&data, &master)?;
+    tokio::spawn(store.watch());
+    let instance = Instance::open(store, &master, &host).await?;
     let items = apply(&instance, &secrets, &master).await?;
     let world = World::new(&host, options.port, &items, &secrets, &ca)?;
 

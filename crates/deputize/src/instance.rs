@@ -5,6 +5,7 @@ use crate::keys::MasterKey;
 use crate::system::{self, StoreClock, SystemClock};
 use ::authority::{Authority, Settings, authority};
 use decision::Clock;
+use jose::SigningKey;
 use std::sync::Arc;
 use store::{OpenError, Store, StoreKeys};
 
@@ -32,26 +33,31 @@ pub(crate) fn open_store(data: &Data, master: &MasterKey) -> Result<Arc<Store>, 
 }
 
 impl Instance {
-    /// Opens the store, and makes keys where there are none. Inside a runtime: it keeps the store fresh from there.
-    pub(crate) async fn open(data: &Data, master: &MasterKey, host: &str) -> Result<Self, Failure> {
-        let store = open_store(data, master)?;
-        let clock: Arc<dyn Clock> = Arc::new(StoreClock(Arc::clone(&store)));
-        let behind = store.time_floor().since(SystemClock.now());
+    /// An authority over a store; its signing keys are made where there are none.
+    pub(crate) async fn open(store: Arc<Store>, master: &MasterKey, host: &str) -> Result<Self, Failure> {
+        let now = StoreClock(Arc::clone(&store)).now();
+        let behind = now.since(SystemClock.now());
         if behind > TOLERATED {
-            let text = "the system's clock is behind what the store has seen: set it right; until it has caught up time stands still";
+            let text =
+                "the system's clock is behind what the store has seen: set it right; until then time stands still";
             tracing::warn!(clock.behind_seconds = behind, "{text}");
         }
+        let keys = master.signing_keys(&store, now).await?;
+        Ok(Self::with(store, keys, master, host))
+    }
+
+    /// An authority that signs with these keys.
+    pub(crate) fn with(store: Arc<Store>, signing_keys: Vec<SigningKey>, master: &MasterKey, host: &str) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(StoreClock(Arc::clone(&store)));
         let settings = Settings {
             host: host.to_owned(),
-            signing_keys: master.signing_keys(&store, clock.now()).await?,
+            signing_keys,
             pepper: master.pepper(),
             seal_key: master.derive("seal"),
             random: Arc::new(system::random),
         };
-        tokio::spawn(store.watch());
-        let directory = Arc::clone(&store);
-        let ledger = Arc::clone(&store);
+        let (directory, ledger) = (Arc::clone(&store), Arc::clone(&store));
         let authority = authority(settings, directory, ledger, Arc::clone(&clock));
-        Ok(Self { store, authority, clock })
+        Self { store, authority, clock }
     }
 }

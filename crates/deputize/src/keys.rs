@@ -9,7 +9,9 @@ use jose::seal::Sealer;
 use jose::{Algorithm, SigningKey};
 use oauth::Secret;
 use std::path::Path;
+use std::sync::Arc;
 use store::{KeyState, Store};
+use tokio::task::{JoinSet, spawn_blocking};
 
 /// The algorithms that every authority signs with.
 pub(crate) const ALGORITHMS: [Algorithm; 5] =
@@ -77,15 +79,19 @@ impl MasterKey {
     }
 
     /// The authority's signing keys: those that the store has, and new ones for algorithms that have none.
-    pub(crate) async fn signing_keys(&self, store: &Store, now: Timestamp) -> Result<Vec<SigningKey>, Failure> {
+    pub(crate) async fn signing_keys(&self, store: &Arc<Store>, now: Timestamp) -> Result<Vec<SigningKey>, Failure> {
         let sealer = Sealer::new(&self.0, "signing keys");
         let held = Self::unseal(store, &sealer)?;
         let missing = || ALGORITHMS.into_iter().filter(|wanted| held.iter().all(|key| key.algorithm() != *wanted));
         if missing().next().is_none() {
             return Ok(held);
         }
+        // Together, so that they share a commit.
+        let mut storing = JoinSet::new();
         for algorithm in missing() {
-            let key = SigningKey::generate(algorithm).map_err(Failure::told)?;
+            // An RSA key takes a while, and others are being served.
+            let made = spawn_blocking(move || SigningKey::generate(algorithm)).await;
+            let key = made.ok().and_then(Result::ok).ok_or_else(|| unmade(algorithm))?;
             let ends = now.plus(LIFE);
             let key = if algorithm == Algorithm::RS256 {
                 let certificate = key.self_signed("deputize signing key", now.plus(-3_600), ends);
@@ -103,7 +109,11 @@ impl MasterKey {
                 not_after: ends,
                 state: KeyState::Active,
             };
-            store.put_signing_key(row).await.map_err(|_| unavailable())?;
+            let store = Arc::clone(store);
+            storing.spawn(async move { store.put_signing_key(row).await });
+        }
+        while let Some(stored) = storing.join_next().await {
+            stored.ok().and_then(Result::ok).ok_or_else(unavailable)?;
         }
         // Read again: another process may have made some too, and all must agree on which signs.
         Self::unseal(store, &sealer)
@@ -125,6 +135,10 @@ impl MasterKey {
 
 fn unavailable() -> Failure {
     Failure::new("the store does not answer", "check its disk, and that nobody holds it")
+}
+
+fn unmade(algorithm: Algorithm) -> Failure {
+    Failure::new(format!("no key for {algorithm} could be made"), "try again")
 }
 
 fn unreadable(kid: &str) -> Failure {

@@ -9,6 +9,7 @@ mod estate;
 mod explain;
 mod failure;
 mod file;
+mod first_start;
 mod instance;
 mod keys;
 mod listen;

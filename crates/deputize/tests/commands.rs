@@ -1,4 +1,5 @@
 //! The commands, as people run them: the built binary, its output and its files.
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test of processes, in real time")]
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
