@@ -337,3 +337,90 @@ fn a_tenant_is_known_by_id_and_domain_and_nothing_else() {
     }
     assert_eq!(refused(world.token_at("fabrikam.example", &wanted, None)), CheckId::ClientKnown);
 }
+
+#[test]
+fn a_role_is_issued_while_it_is_enabled_and_to_the_kind_of_member_it_is_for() {
+    use crate::world::estate::role;
+    use deputize_core::id::RoleId;
+    use deputize_core::model::{Assignee, MemberType, RoleAssignment};
+    let world = World::new();
+    let roles = |person: &str| {
+        let token = world.tokens(person, "web", "api://billing/Invoices.Read").access_token;
+        claims(&token).get("roles").cloned().unwrap_or_default()
+    };
+    let assign = |assignee, app_role_id| {
+        let assignment = RoleAssignment { tenant: CONTOSO, assignee, resource_id: principal("billing"), app_role_id };
+        world.estate.edit(|estate| estate.objects.assignments.push(assignment));
+    };
+    assign(Assignee::User(user("bob")), role("Invoices.Export"));
+    assert_eq!(roles("bob"), Value::Null, "an application permission is no role for users");
+    assign(Assignee::ServicePrincipal(principal("daemon")), role("Invoices.Reader"));
+    let pairs = [("grant_type", "client_credentials"), ("scope", "api://billing/.default")];
+    let token = world.token_as("daemon", &pairs).unwrap().access_token;
+    assert_eq!(claims(&token)["roles"], json!(["Invoices.Export"]), "a users' role is no application permission");
+    world.estate.edit(|estate| {
+        estate.app("billing").app_roles[0].is_enabled = false;
+        estate.app("billing").app_roles[1].allowed_member_types.push(MemberType::Application);
+    });
+    assert_eq!(roles("ada"), json!(["Invoices.Auditor"]), "Invoices.Reader is disabled");
+    // The default access has no role, and lets its holder in.
+    world.estate.edit(|estate| estate.principal("billing").app_role_assignment_required = true);
+    assign(Assignee::User(user("carol")), RoleId::default());
+    assert_eq!(roles("carol"), Value::Null);
+}
+
+#[test]
+fn a_policy_binds_whom_and_what_it_names_and_spares_whom_and_what_it_excludes() {
+    use crate::world::estate::policy;
+    use deputize_core::model::{Conditions, GrantControls, PolicyState};
+    let block = GrantControls { block: true, ..GrantControls::default() };
+    let auditors = |world: &World| {
+        let mut group = None;
+        world.estate.edit(|estate| group = Some(estate.groups[0].id));
+        group.into_iter().collect::<Vec<_>>()
+    };
+    let all = Conditions::default;
+    let group = auditors(&World::new());
+    let (ada, billing) = (vec![user("ada")], vec![app("billing")]);
+    for (what, conditions, for_ada, for_bob) in [
+        ("everyone", all(), true, true),
+        ("this user", Conditions { include_users: ada.clone(), ..all() }, true, false),
+        ("this group", Conditions { include_groups: group.clone(), ..all() }, true, false),
+        ("all but this user", Conditions { exclude_users: ada.clone(), ..all() }, false, true),
+        ("all but this group", Conditions { exclude_groups: group.clone(), ..all() }, false, true),
+        (
+            "this user, but not of this group",
+            Conditions { include_users: ada, exclude_groups: group, ..all() },
+            false,
+            false,
+        ),
+        ("this resource", Conditions { include_applications: billing.clone(), ..all() }, true, true),
+        ("another resource", Conditions { include_applications: vec![app("orders")], ..all() }, false, false),
+        ("all but this resource", Conditions { exclude_applications: billing.clone(), ..all() }, false, false),
+        (
+            "this resource and not",
+            Conditions { include_applications: billing.clone(), exclude_applications: billing, ..all() },
+            false,
+            false,
+        ),
+    ] {
+        for (person, bound) in [("ada", for_ada), ("bob", for_bob)] {
+            let world = World::new();
+            world.estate.edit(|estate| {
+                estate.objects.policies.push(deputize_core::model::Policy {
+                    conditions: conditions.clone(),
+                    ..policy(&[], block.clone())
+                });
+            });
+            let answer = world.authorize(&request("web", "api://billing/Invoices.Read"), &world.sign_in(person));
+            let refused = crate::world::parameter(&answer, "error").as_deref() == Some("interaction_required");
+            assert_eq!(refused, bound, "{what}: {person}");
+        }
+    }
+    let world = World::new();
+    world.estate.edit(|estate| {
+        let disabled = deputize_core::model::Policy { state: PolicyState::Disabled, ..policy(&[], block) };
+        estate.objects.policies.push(disabled);
+    });
+    world.tokens("ada", "web", "api://billing/Invoices.Read");
+}
