@@ -42,7 +42,7 @@ impl Issued {
         let named = texts.into_iter().all(|text| !text.is_empty() && !text.contains(char::is_control));
         let timed = 0 <= self.iat && self.iat <= self.nbf && self.nbf < self.exp && self.exp - self.iat <= LONGEST;
         // ID tokens have a nonce, access tokens have `idtyp`.
-        let one_kind = !self.events && !self.token_introspection && !(self.nonce && self.idtyp.is_some());
+        let one_kind = !(self.events || self.token_introspection || self.nonce && self.idtyp.is_some());
         named && timed && one_kind && self.act.as_ref().is_none_or(|act| chain(act, ACTORS))
     }
 }

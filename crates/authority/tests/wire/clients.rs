@@ -241,10 +241,7 @@ async fn what_real_client_libraries_send_is_accepted() {
         ("a padded x5t#S256", good().header("x5t#S256", json!(format!("{}=", ORDERS.certificate.x5t_s256())))),
         ("both thumbprints", good().header("x5t", json!(ORDERS.certificate.x5t()))),
         ("RS256 and x5t#S256", good().header("alg", json!("RS256"))),
-        (
-            "fractional times",
-            good().claim("exp", json!(NOON.0 as f64 + 599.75)).claim("iat", json!(NOON.0 as f64 + 0.25)),
-        ),
+        ("fractional times", good().claim("exp", json!(1_800_000_599.75)).claim("iat", json!(1_800_000_000.25))),
         (
             "times as strings",
             good().claim("exp", json!((NOON.0 + 600).to_string())).claim("nbf", json!(NOON.0.to_string())),

@@ -106,10 +106,7 @@ async fn a_16_bodies_of_the_wrong_kind_size_or_encoding() {
         }
         malformed(&world.post(&path(), &[], format!("{body}&na{tail}me=x")).await, "in a name");
     }
-    let many = (0..10_000).fold(String::new(), |mut text, n| {
-        text.push_str(&format!("p{n}=&"));
-        text
-    });
+    let many: String = (0..10_000).flat_map(|n| [format!("p{n}="), "&".to_owned()]).collect();
     assert!(many.len() > 65_536);
     malformed(&world.post(&path(), &[], many[..65_000].to_owned() + "=").await, "thousands of parameters");
     for (case, body) in [

@@ -1,14 +1,25 @@
 //! The authority on the wire: the real router over a real store, attacked by the catalogue's names.
+#[cfg(test)]
 #[path = "../world/mod.rs"]
 mod world;
 
+#[cfg(test)]
 mod authorize;
+#[cfg(test)]
 mod clients;
+#[cfg(test)]
 mod codes;
+#[cfg(test)]
 mod corpus;
+#[cfg(test)]
 mod delegation;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
 mod input;
+#[cfg(test)]
 mod logout;
+#[cfg(test)]
 mod metadata;
+#[cfg(test)]
 mod secrets;

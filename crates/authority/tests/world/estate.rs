@@ -2,7 +2,7 @@
 //! `gadget` and `vault` speak the native profile. Ada has a role at Billing, Bob has none, Carol is an administrator.
 use decision::Timestamp;
 use deputize_authority::password_hash;
-use deputize_core::id::{AppId, GroupId, ObjectId, PermissionId, PrincipalId, RoleId, TenantId, UserId};
+use deputize_core::id::{AppId, ObjectId, PermissionId, PrincipalId, RoleId, TenantId, UserId};
 use deputize_core::model::{
     AccessType, AppRole, Application, Assignee, Conditions, ConsentType, GrantControls, KeyCredential, MemberType,
     PasswordCredential, PermissionGrant, PermissionScope, Policy, PolicyState, Profile, RequiredResourceAccess,
@@ -38,10 +38,6 @@ pub(crate) fn principal(name: &str) -> PrincipalId {
 
 pub(crate) fn user(name: &str) -> UserId {
     UserId(id("user", name))
-}
-
-pub(crate) fn group(name: &str) -> GroupId {
-    GroupId(id("group", name))
 }
 
 pub(crate) fn role(value: &str) -> RoleId {
