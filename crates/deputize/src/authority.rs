@@ -147,7 +147,7 @@ async fn serve(options: Options, config: Config, text: Option<Text>) -> Result<E
     tokio::spawn(store.watch());
     let router = first_start::router(Arc::clone(&store), master, &host).await?;
 
-    let server = Server::new();
+    let mut server = Server::new();
     server.add(bound, Some(&tls), &router)?;
     if let Some(port) = options.plain_port {
         server.add(listen::plain(port).await?, None, &router)?;
@@ -190,7 +190,7 @@ fn certificate(tls: &Tls, base: &Path, data: &Data) -> Result<Arc<ServerConfig>,
         }
         Tls::Files { certificate, key } => {
             let (certificate, key) = (Text::read(&base.join(certificate))?, Text::read(&base.join(key))?);
-            serve::tls(&certificate.content, &key.content, "`tls`")
+            serve::tls(&certificate.content, &key.content, &format!("`{}` and `{}`", certificate.name, key.name))
         }
     }
 }

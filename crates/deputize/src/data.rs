@@ -111,6 +111,10 @@ fn private(path: &Path) -> Result<(), Failure> {
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+    if error.kind() == ErrorKind::NotFound {
+        let error = format!("`{}` cannot be written: its folder does not exist", path.display());
+        return Failure::new(error, "make the folder, or choose another");
+    }
     Failure::new(
         format!("`{}` cannot be written: {}", path.display(), why(error)),
         "give this user write access to it, or choose another folder",

@@ -75,7 +75,7 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
     let items = apply(&instance, &secrets, &master).await?;
     let world = World::new(&host, options.port, &items, &secrets, &ca)?;
 
-    let server = Server::new();
+    let mut server = Server::new();
     let authority = instance.authority.router();
     server.add(ports.authority, Some(&tls), &authority)?;
     if let Some(plain) = ports.plain {

@@ -2,7 +2,7 @@
 use crate::authority::runtime;
 use crate::failure::Failure;
 use crate::file::Text;
-use crate::output::{Paint, say};
+use crate::output::{Paint, printable, say};
 use crate::system::SystemClock;
 use decision::{Check, Outcome, Verdict};
 use fetch::{Allow, Fetch};
@@ -162,9 +162,4 @@ fn line(paint: Paint, check: &Check, width: usize) {
             say(format_args!("{pad}{} for {}: {}", paint.yellow("fix"), fixer.words(), printable(fix)));
         }
     }
-}
-
-/// What is shown comes from a token that anybody may have made: no control characters reach the terminal.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

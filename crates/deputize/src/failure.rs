@@ -1,4 +1,5 @@
 //! How a command fails: what is wrong, and a way out.
+use crate::output::printable;
 use std::fmt::{self, Write as _};
 use std::process::ExitCode;
 
@@ -47,9 +48,9 @@ impl fmt::Display for Failure {
             if !text.is_empty() {
                 text.push('\n');
             }
-            writeln!(text, "error: {error}")?;
+            writeln!(text, "error: {}", printable(error))?;
             if let Some(hint) = hint {
-                writeln!(text, "hint: {hint}")?;
+                writeln!(text, "hint: {}", printable(hint))?;
             }
         }
         if let Some(more) = self.0.len().checked_sub(SHOWN + 1) {

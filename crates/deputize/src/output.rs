@@ -46,3 +46,8 @@ impl Paint {
         self.with("36", text)
     }
 }
+
+/// Text that others wrote, in tokens or files, without the control characters that would steer the terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

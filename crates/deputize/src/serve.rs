@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
@@ -39,6 +40,7 @@ const CONNECTIONS: usize = 4_096;
 /// Everything that is served, until it is told to end.
 pub(crate) struct Server {
     ended: watch::Sender<bool>,
+    doors: JoinSet<()>,
     graceful: Arc<GracefulShutdown>,
     permits: Arc<Semaphore>,
 }
@@ -47,13 +49,19 @@ impl Server {
     pub(crate) fn new() -> Self {
         Self {
             ended: watch::Sender::new(false),
+            doors: JoinSet::new(),
             graceful: Arc::new(GracefulShutdown::new()),
             permits: Arc::new(Semaphore::new(CONNECTIONS)),
         }
     }
 
     /// Begins to serve a router on sockets; without TLS only loopback ones.
-    pub(crate) fn add(&self, bound: Bound, tls: Option<&Arc<ServerConfig>>, router: &Router) -> Result<(), Failure> {
+    pub(crate) fn add(
+        &mut self,
+        bound: Bound,
+        tls: Option<&Arc<ServerConfig>>,
+        router: &Router,
+    ) -> Result<(), Failure> {
         for listener in bound.0 {
             let address = listener.local_addr().ok();
             if tls.is_none() && !address.is_some_and(|address| address.ip().is_loopback()) {
@@ -65,29 +73,19 @@ impl Server {
                 graceful: Arc::clone(&self.graceful),
                 permits: Arc::clone(&self.permits),
             };
-            tokio::spawn(door.keep(listener, self.ended.subscribe()));
+            self.doors.spawn(door.keep(listener, self.ended.subscribe()));
         }
         Ok(())
     }
 
     /// Ends: no new connections, and time for the requests that are under way.
     pub(crate) async fn end(self) {
-        self.ended.send_replace(true);
-        let Self { graceful, permits, .. } = self;
-        let drained = async {
-            // Loops that still hold it let go as soon as they see the end.
-            let mut graceful = graceful;
-            loop {
-                match Arc::try_unwrap(graceful) {
-                    Ok(alone) => break alone.shutdown().await,
-                    Err(shared) => {
-                        graceful = shared;
-                        tokio::task::yield_now().await;
-                    }
-                }
-            }
-        };
-        if timeout(DRAIN, drained).await.is_err() {
+        let Self { ended, doors, graceful, permits } = self;
+        ended.send_replace(true);
+        doors.join_all().await;
+        // The doors held the others.
+        let Some(graceful) = Arc::into_inner(graceful) else { return };
+        if timeout(DRAIN, graceful.shutdown()).await.is_err() {
             let open = CONNECTIONS.saturating_sub(permits.available_permits());
             tracing::warn!(connections.open = open, "ended with connections still open");
         }
@@ -108,10 +106,9 @@ pub(crate) async fn asked_to_end() -> Result<(), Failure> {
 /// A server's side of TLS: a chain and its key, in PEM.
 pub(crate) fn tls(chain_pem: &str, key_pem: &str, place: &str) -> Result<Arc<ServerConfig>, Failure> {
     let unusable = |what: &str| {
-        Failure::new(
-            format!("{place}: {what}"),
-            "give a PEM chain that begins with the server's certificate, and its own key",
-        )
+        let hint =
+            "give a PEM chain that begins with the server's certificate, and the private key of that certificate";
+        Failure::new(format!("{place}: {what}"), hint)
     };
     let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
@@ -140,13 +137,17 @@ struct Door {
 impl Door {
     async fn keep(self, listener: TcpListener, mut ended: watch::Receiver<bool>) {
         loop {
-            // The permit comes before the connection: who is over the cap waits in the system's queue.
-            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
-            let accepted = tokio::select! {
+            let next = async {
+                // The permit comes before the connection: who is over the cap waits in the system's queue.
+                let permit = Arc::clone(&self.permits).acquire_owned().await;
+                (listener.accept().await, permit)
+            };
+            let (accepted, permit) = tokio::select! {
                 biased;
                 _ = ended.wait_for(|ended| *ended) => return,
-                accepted = listener.accept() => accepted,
+                next = next => next,
             };
+            let Ok(permit) = permit else { return };
             match accepted {
                 Ok((stream, _)) => self.open(stream, permit),
                 // Out of descriptors, mostly: those in use must be closed first.

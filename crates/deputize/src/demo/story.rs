@@ -2,9 +2,8 @@
 //! not what it should be, the demo fails.
 use super::browser::{Answer, Browser};
 use super::world::{CALLBACK, Person, World};
-use crate::explain::printable;
 use crate::failure::Failure;
-use crate::output::{Paint, say};
+use crate::output::{Paint, printable, say};
 use crate::system;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
