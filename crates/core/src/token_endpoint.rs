@@ -86,7 +86,7 @@ async fn decide(
     if form.value("claims").is_some_and(|claims| ClaimsRequest::parse(claims).is_none()) {
         return Err(Denial::new(CheckId::RequestWellFormed, "`claims` as a JSON object", "another text"));
     }
-    let tenant = tenant(ports, request, snapshot, grant).await.map_err(unavailable)?;
+    let tenant = tenant(ports, request, snapshot, grant).await?;
     let (client_id, presented) = client_auth::presented(form, request.basic)?;
     let client = client_id.parse().ok().and_then(|id| tenant.as_ref()?.app(id)).cloned();
     if let Some(client) = &client {
@@ -168,25 +168,38 @@ async fn tenant(
     request: &TokenRequest<'_>,
     snapshot: &Snapshot,
     grant: &Grant,
-) -> Result<Option<Arc<TenantDirectory>>, Unavailable> {
+) -> Result<Option<Arc<TenantDirectory>>, Denial> {
     if !is_alias(request.tenant) {
         return Ok(find_tenant(snapshot, request.tenant).cloned());
     }
-    let digest = |name| ports.crypto.keyed_digest(request.form.value(name).unwrap_or_default());
-    let id = match grant.grant_type {
-        oauth::GrantType::AuthorizationCode => ports.ledger.code(digest("code")).await?.map(|record| record.tenant),
+    let presented = |name| request.form.value(name).unwrap_or_default();
+    let digest = |name| ports.crypto.keyed_digest(presented(name));
+    // What names no tenant is refused for what it is: "unknown tenant" would mislead.
+    let (id, check, expected) = match grant.grant_type {
+        oauth::GrantType::AuthorizationCode => {
+            let record = ports.ledger.code(digest("code")).await.map_err(unavailable)?;
+            (record.map(|record| record.tenant), CheckId::CodeValid, "a code that this authority issued")
+        }
         oauth::GrantType::RefreshToken => {
-            ports.ledger.refresh(digest("refresh_token")).await?.map(|record| record.tenant)
+            let record = ports.ledger.refresh(digest("refresh_token")).await.map_err(unavailable)?;
+            (record.map(|record| record.tenant), CheckId::RefreshValid, "a refresh token that this authority issued")
         }
-        oauth::GrantType::JwtBearer => {
-            match ports.crypto.assertion(request.form.value("assertion").unwrap_or_default()) {
-                AssertionFacts::Verified(claims) => claims.tid.parse().ok(),
-                _ => None,
+        oauth::GrantType::JwtBearer => match ports.crypto.assertion(presented("assertion")) {
+            AssertionFacts::Verified(claims) => {
+                (claims.tid.parse().ok(), CheckId::AssertionIssuer, "an assertion of a tenant of this authority")
             }
-        }
-        oauth::GrantType::ClientCredentials => None,
+            AssertionFacts::Malformed { .. } | AssertionFacts::OtherKind { .. } => {
+                (None, CheckId::AssertionForm, "a signed access token")
+            }
+            AssertionFacts::Unverified { .. } => {
+                (None, CheckId::AssertionSignature, "a token signed by this authority")
+            }
+        },
+        oauth::GrantType::ClientCredentials => (None, CheckId::GrantOnTenant, "the tenant's id or domain in the URL"),
     };
-    Ok(id.and_then(|id| snapshot.tenant(id)).cloned())
+    let found = id.and_then(|id| snapshot.tenant(id)).cloned();
+    let actual = if grant.grant_type == oauth::GrantType::ClientCredentials { "an alias" } else { "another text" };
+    found.map(Some).ok_or_else(|| Denial::new(check, expected, actual))
 }
 
 /// Whether a path segment is an alias of many tenants.

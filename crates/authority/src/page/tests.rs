@@ -97,7 +97,7 @@ async fn forms_may_lead_to_the_client_only() {
     for page in pages.into_iter().chain([sign_out("/", "x", &back)]) {
         let (_, headers, _) = parts(page).await;
         let policy = headers["content-security-policy"].to_str().unwrap();
-        assert!(policy.contains("form-action 'self' https://app.example;"), "{policy}");
+        assert!(policy.contains("form-action 'self' https://app.example https:;"), "{policy}");
     }
 }
 

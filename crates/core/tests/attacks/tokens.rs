@@ -326,7 +326,7 @@ fn a_tenant_is_known_by_id_and_domain_and_nothing_else() {
     }
     for name in [
         "",
-        "common",
+        "consumers",
         "contoso",
         "contoso.example.",
         "{tenantid}",
@@ -335,6 +335,7 @@ fn a_tenant_is_known_by_id_and_domain_and_nothing_else() {
     ] {
         assert_eq!(refused(world.token_at(name, &wanted, None)), CheckId::TenantKnown, "{name}");
     }
+    assert_eq!(refused(world.token_at("common", &wanted, None)), CheckId::GrantOnTenant, "an application has no alias");
     assert_eq!(refused(world.token_at("fabrikam.example", &wanted, None)), CheckId::ClientKnown);
 }
 
