@@ -22,6 +22,12 @@ const PROOFS: &[Proof] = &[
     Proof { name: "kills", package: "deputize-store", tests: "kill_9", variable: ("DEPUTIZE_KILLS", "50") },
     Proof { name: "cache", package: "deputize-client", tests: "x_14", variable: ("DEPUTIZE_CACHE_OPS", "1000000") },
     Proof { name: "single-use", package: "deputize-store", tests: "a_03", variable: ("DEPUTIZE_CODES", "1000") },
+    Proof {
+        name: "single-use-wire",
+        package: "deputize-authority",
+        tests: "a_03",
+        variable: ("DEPUTIZE_CODES", "1000"),
+    },
 ];
 
 /// Runs every proof, or one.

@@ -11,7 +11,7 @@ pub(crate) fn measure(report: &mut Report, id: &str, room: &str) -> Outcome {
         report.line(&format!("Not measured: crates/{room} has no benches."));
         return Ok(());
     }
-    let said = printed(command("cargo", &["bench", "--quiet", "-p", &format!("deputize-{room}")]))?;
+    let said = printed(command("cargo", &["bench", "--quiet", "-p", &format!("deputize-{room}"), "--bench", "*"]))?;
     report.line("```text");
     said.lines().filter(|line| !line.trim().is_empty()).for_each(|line| report.line(line));
     report.line("```");
