@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::file::Text;
 use crate::output::{Paint, printable, say};
 use crate::system::SystemClock;
-use decision::{Check, Outcome, Verdict};
+use decision::{Check, CheckId, Outcome, Verdict};
 use fetch::{Allow, Fetch};
 use guard::{Contract, Guard};
 use jose::KeySet;
@@ -54,6 +54,12 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Failure> {
         verdicts
     });
     tell(&verdicts);
+    let keyless = |check: &Check| check.id == CheckId::KeysAvailable && check.outcome == Outcome::Fail;
+    if verdicts.iter().any(|(_, verdict)| verdict.checks.iter().any(keyless)) {
+        say(
+            "hint: give the authority that signs for the issuer's host with `--ca FILE`, or its keys with `--jwks FILE`",
+        );
+    }
     let allowed = verdicts.iter().any(|(_, verdict)| verdict.allowed());
     Ok(if allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

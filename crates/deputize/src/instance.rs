@@ -28,7 +28,12 @@ pub(crate) fn open_store(data: &Data, master: &MasterKey) -> Result<Arc<Store>, 
             let error = format!("the store `{}` cannot be opened ({problem})", path.display());
             Failure::new(error, "check the folder and its disk, or choose another folder")
         }
-        error => Failure::told(error),
+        OpenError::Audit => Failure::new(
+            "the audit trail of this store does not verify with this audit key",
+            "give the master key that the store was made with; if this is it, somebody changed the file: keep a copy for \
+             inquiry, and restore a backup",
+        ),
+        error @ OpenError::File(_) => Failure::told(error),
     })
 }
 

@@ -106,9 +106,9 @@ impl World {
 
     /// A text with our ids in words.
     pub(super) fn in_words(&self, text: &str) -> String {
-        self.names()
-            .into_iter()
-            .fold(text.to_owned(), |text, (id, name)| text.replace(&format!("`{id}`"), name).replace(id, name))
+        self.names().into_iter().fold(text.to_owned(), |text, (id, name)| {
+            text.replace(&format!("{name} (`{id}`)"), name).replace(&format!("`{id}`"), name).replace(id, name)
+        })
     }
 
     fn names(&self) -> [(&str, &'static str); 6] {
