@@ -456,3 +456,66 @@ async fn a_18_the_sign_in_page_says_the_same_of_every_wrong_name_and_password() 
     assert!(page.page() && page.text().contains("disabled"), "only who knows the password is told: {}", page.text());
     assert_eq!(Form::default().encode(), "");
 }
+
+#[tokio::test]
+async fn a_10_a_page_of_one_tenant_is_none_of_another() {
+    let world = World::new().await;
+    let mut ada = Browser::default();
+    let page = ada.authorize(&world, &request("web", APPROVE)).await;
+    let mut consent = ada.sign_in(&world, page, "ada").await.form();
+    let before = world.store.objects().unwrap().len();
+    consent.action = format!("/{FABRIKAM}/consent");
+    let answer = ada.submit(&world, &consent, &[("action", "accept")]).await;
+    forged(&answer);
+    assert_eq!(world.store.objects().unwrap().len(), before, "no consent was recorded");
+    consent.action = format!("/{CONTOSO}/consent");
+    assert!(ada.submit(&world, &consent, &[("action", "accept")]).await.redirected().1.value("code").is_some());
+}
+
+#[tokio::test]
+async fn a_10_posting_a_page_twice_at_once_signs_in_and_agrees_once() {
+    let world = World::new().await;
+    let mut ada = Browser::default();
+    let [name, secret] = typed("ada");
+    let sign_in = ada.authorize(&world, &request("web", APPROVE)).await.form();
+    let twice = async |form: &PageForm, ada: &Browser, typed: &[(&str, &str)]| {
+        let (mut one, mut two) = (ada.clone(), ada.clone());
+        let (first, second) = tokio::join!(one.submit(&world, form, typed), two.submit(&world, form, typed));
+        let statuses = [first.status.as_u16(), second.status.as_u16()];
+        assert_eq!(statuses.iter().filter(|status| **status == 403).count(), 1, "{statuses:?}");
+        if first.status == 403 { (two, second) } else { (one, first) }
+    };
+    let (ada, page) = twice(&sign_in, &ada, &[(name.0, &name.1), (secret.0, &secret.1)]).await;
+    let (_, answer) = twice(&page.form(), &ada, &[("action", "accept")]).await;
+    assert!(answer.redirected().1.value("code").is_some());
+}
+
+#[tokio::test]
+async fn tossed_cookies_are_refused_and_never_chosen_among() {
+    let world = World::new().await;
+    let (mut ada, mut bob) = (Browser::default(), Browser::default());
+    ada.code(&world, "web", "ada", ORDERS).await;
+    bob.code(&world, "web", "bob", ORDERS).await;
+    let name = "__Host-deputize-session";
+    let [ours, theirs] = [&ada.cookies[name], &bob.cookies[name]];
+    for cookies in [
+        format!("{name}={ours}; {name}={theirs}"),
+        format!("{name}={ours}; {name}={ours}"),
+        format!("{}={theirs}", name.to_lowercase()),
+        format!("{name} ={theirs}"),
+        format!("{name}=\"{theirs}\""),
+    ] {
+        for path in [authorize_path(&request("web", ORDERS)), format!("/{CONTOSO}/oauth2/v2.0/logout")] {
+            let get = axum::http::Request::get(path).header("cookie", &cookies).body(axum::body::Body::empty());
+            let answer = world.send(get.unwrap()).await;
+            assert!(answer.page() && answer.status == 400, "{cookies}: {}", answer.status);
+            assert!(answer.header("location").is_empty());
+        }
+    }
+    for stranger in ["", "x", &ours[1..], &format!("{ours}x"), &"a".repeat(5_000)] {
+        let get = axum::http::Request::get(authorize_path(&request("web", ORDERS)));
+        let get = get.header("cookie", format!("{name}={stranger}")).body(axum::body::Body::empty());
+        let answer = world.send(get.unwrap()).await;
+        assert!(answer.page() && answer.form().action.ends_with("/sign-in"), "{stranger}");
+    }
+}

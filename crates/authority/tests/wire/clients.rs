@@ -399,7 +399,7 @@ async fn r_1_and_a_15_no_hostile_client_assertion_is_accepted() {
         json!(now - 61),
         json!(0),
         json!(-1),
-        json!(now + 661),
+        json!(now + 1_861),
         json!(now + 3_600),
         json!(now + 315_360_000),
         json!(now * 1000),
@@ -494,4 +494,19 @@ async fn a_15_one_time_assertions_work_once_in_the_native_profile() {
         .claim("nbf", json!(NOON.0 + 600))
         .sign(&ORDERS);
     assert_eq!(send(&world, &none).await.check(), "client.assertion_once", "without an id it cannot be told apart");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_15_a_one_time_assertion_sent_64_times_at_once_works_once() {
+    let world = World::with(|plan| {
+        plan.app("orders").deputize.one_time_assertions = true;
+    })
+    .await;
+    for round in 0..5 {
+        let assertion = good().claim("jti", json!(format!("round {round}"))).sign(&ORDERS);
+        let more = [("client_assertion_type", ASSERTION_TYPE.to_owned()), ("client_assertion", assertion)];
+        let answers = world.at_once([but(app_only(), "client_secret", None), more.to_vec()].concat(), 64).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
+        assert!(answers.iter().all(|answer| answer.status == 200 || answer.status == 401));
+    }
 }

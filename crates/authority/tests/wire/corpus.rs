@@ -180,3 +180,61 @@ async fn kinds_of_token_are_never_confused() {
         }
     }
 }
+
+/// One change of a token that is not itself again.
+fn mutate(token: &str, other: &str, random: &mut testkit::Random) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=";
+    loop {
+        let mut bytes = token.as_bytes().to_vec();
+        let at = random.below(bytes.len());
+        match random.below(6) {
+            0 => bytes[at] = *random.pick(LETTERS).unwrap(),
+            1 => bytes.insert(at, *random.pick(LETTERS).unwrap()),
+            2 => drop(bytes.remove(at)),
+            3 => bytes.truncate(at),
+            4 => {
+                let (part, cut) =
+                    (random.below(3), |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>());
+                let (mut ours, theirs) = (cut(token), cut(other));
+                ours[part].clone_from(&theirs[part]);
+                bytes = ours.join(".").into_bytes();
+            }
+            _ => bytes.rotate_left(at),
+        }
+        let mutated = String::from_utf8(bytes).unwrap();
+        if mutated != token && mutated != other {
+            return mutated;
+        }
+    }
+}
+
+#[tokio::test]
+async fn r_1_no_mutated_token_is_accepted_anywhere() {
+    let world = World::new().await;
+    let (ada, bob) =
+        (world.orders_token().await, world.access_token("web", "bob", "api://orders/access_as_user").await);
+    let own = [
+        world.access_token("web", "ada", "openid profile").await,
+        world.access_token("web", "bob", "openid profile").await,
+    ];
+    let (orders, client) = (&keys::ORDERS, app("orders").to_string());
+    let audience = format!("{HOST}/{CONTOSO}/oauth2/v2.0/token");
+    let sign =
+        |id: &str| jose::assertion::sign(&orders.ps256, &orders.certificate, &client, &audience, id, NOON).unwrap();
+    let signed = [sign("1"), sign("2")];
+    let form = but(client_credentials("orders", "api://billing/.default"), "client_secret", None);
+    let random = &mut testkit::Random::seeded(0xa1);
+    for round in 0..1_500 {
+        let token = mutate(&ada, &bob, random);
+        assert_eq!(world.obo("orders", &token, "api://billing/Invoices.Read").await.status, 400, "{round}: {token}");
+        let more = [
+            ("client_assertion_type", ASSERTION_TYPE.to_owned()),
+            ("client_assertion", mutate(&signed[0], &signed[1], random)),
+        ];
+        let answer = world.token([form.clone(), more.to_vec()].concat()).await;
+        assert!(matches!(answer.status.as_u16(), 400 | 401), "{round}");
+        let bearer = format!("Bearer {}", mutate(&own[0], &own[1], random));
+        let answer = world.post(&format!("/{CONTOSO}/openid/userinfo"), &[("authorization", &bearer)], "").await;
+        assert_eq!(answer.status, 401, "{round}: {bearer}");
+    }
+}

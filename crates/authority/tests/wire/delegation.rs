@@ -2,8 +2,7 @@
 use crate::world::browser::Browser;
 use crate::world::estate::{CONTOSO, FABRIKAM, app, assignment, grant, policy, principal, upn, user};
 use crate::world::{
-    Answer, HOST, JWT_BEARER, NOON, World, but, claims, client_credentials, encode, header, keys, obo_form,
-    redeem_form, text,
+    Answer, HOST, JWT_BEARER, NOON, World, but, claims, client_credentials, header, keys, obo_form, redeem_form, text,
 };
 use deputize_core::model::{Assignee, GrantControls};
 use serde_json::{Value, json};
@@ -258,7 +257,7 @@ async fn x_09_an_assertion_ends_when_it_says() {
     let token = world.orders_token().await;
     let life = claims(&token)["exp"].as_i64().unwrap() - NOON.0;
     world.clock.advance(life - 1);
-    let answers = futures(&world, &token, 64).await;
+    let answers = world.at_once(obo_form("orders", &token, READ), 64).await;
     assert!(answers.iter().all(|answer| answer.status == 200), "one second before its end, 64 times at once");
     world.clock.advance(60);
     exchange(&world, &token).await.ok();
@@ -268,19 +267,6 @@ async fn x_09_an_assertion_ends_when_it_says() {
     exchange(&world, &token).await.ok();
     world.clock.advance(-1);
     refused(&exchange(&world, &token).await, "invalid_grant", 50_013, "assertion.not_before");
-}
-
-async fn futures(world: &World, token: &str, count: usize) -> Vec<Answer> {
-    let mut tasks = tokio::task::JoinSet::new();
-    let body = encode(&obo_form("orders", token, READ));
-    for _ in 0..count {
-        let request = axum::http::Request::post(crate::world::token_path(&CONTOSO.to_string()))
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(axum::body::Body::from(body.clone()));
-        let (router, request) = (world.router.clone(), request.unwrap());
-        tasks.spawn(async move { crate::world::send(router, request).await });
-    }
-    tasks.join_all().await
 }
 
 #[tokio::test]
@@ -471,6 +457,9 @@ async fn essential_claims_are_met_or_refused() {
     };
     for harmless in ["{}", r#"{"access_token":{"xms_cc":{"values":["CP1"]}}}"#, r#"{"id_token":{"x":null}}"#] {
         with(harmless).await.ok();
+    }
+    for broken in ["[]", "{", "x", "null"] {
+        assert_eq!(with(broken).await.refused().1, "invalid_request", "{broken}");
     }
     let acrs = with(r#"{"access_token":{"acrs":{"essential":true,"value":"c9"}}}"#).await;
     assert_eq!(acrs.check(), "access.context");

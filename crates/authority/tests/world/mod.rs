@@ -206,6 +206,19 @@ impl World {
         self.post(&token_path(tenant), &[], encode(&params)).await
     }
 
+    /// Sends one form to the token endpoint, many times at once.
+    pub(crate) async fn at_once(&self, params: Params<'_>, count: usize) -> Vec<Answer> {
+        let body = encode(&params);
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..count {
+            let request = Request::post(token_path(&CONTOSO.to_string()))
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(Body::from(body.clone()));
+            tasks.spawn(send(self.router.clone(), request.unwrap()));
+        }
+        tasks.join_all().await
+    }
+
     /// Trades `assertion` for a token of `scope`, as the confidential client `name`.
     pub(crate) async fn obo(&self, name: &str, assertion: &str, scope: &str) -> Answer {
         self.token(obo_form(name, assertion, scope)).await
