@@ -6,6 +6,17 @@
 //!
 //! Ids that are not declared are derived (UUID version 5) from the tenant, the kind and the name, so that applying a file
 //! twice changes nothing.
+//!
+//! ```
+//! use deputize_core::estate::{Item, difference};
+//! use deputize_core::{id::{GroupId, TenantId}, model::Group};
+//! let staff = |name: &str| Item::Group(Group {
+//!     id: GroupId::default(), tenant: TenantId::default(), display_name: name.into(), members: Vec::new(),
+//! });
+//! let steps = difference(&[staff("Staff")], &[staff("Everybody")], false).steps;
+//! assert_eq!(steps[0].to_string(), "~ group Everybody: displayName");
+//! assert!(difference(&[staff("Staff")], &[staff("Staff")], true).steps.is_empty());
+//! ```
 mod declared;
 mod difference;
 mod directory;
