@@ -550,7 +550,8 @@ fn stands(session: &SessionRecord, record: &UserRecord, now: Timestamp) -> bool 
 /// Splits `scope` by resource: several may be asked for at once here, for consent.
 fn by_resource(scope: Option<&str>, request: &Form, tenant: &TenantDirectory, proved: &Proved) -> Vec<Option<String>> {
     let Some(scope) = scope else { return vec![None] };
-    let oidc: Vec<&str> = scope.split(' ').filter(|word| OIDC_SCOPES.contains(word)).collect();
+    // Each once: what is put beside every resource must not grow with the request.
+    let oidc: Vec<&str> = OIDC_SCOPES.into_iter().filter(|known| scope.split(' ').any(|word| word == *known)).collect();
     let resources: Vec<&str> = request.values("resource").collect();
     let mut groups: Vec<(Option<AppId>, Vec<&str>)> = Vec::new();
     for word in scope.split(' ').filter(|word| !word.is_empty() && !OIDC_SCOPES.contains(word)) {
@@ -559,9 +560,13 @@ fn by_resource(scope: Option<&str>, request: &Form, tenant: &TenantDirectory, pr
             Target::Resource(resource) => Some(resource.app_id),
             _ => None,
         };
-        match groups.iter_mut().find(|(known, _)| known.is_some() && *known == app) {
+        match groups.iter_mut().find(|(known, _)| *known == app) {
             Some((_, words)) => words.push(word),
             None => groups.push((app, vec![word])),
+        }
+        // It is refused whatever follows; a group for each of ten thousand unknown words would cost memory for nothing.
+        if app.is_none() {
+            break;
         }
     }
     if groups.is_empty() {

@@ -414,6 +414,20 @@ fn several_resources_may_be_asked_at_once_and_the_token_is_for_the_first() {
 }
 
 #[test]
+fn a_16_a_scope_of_many_words_costs_no_more_than_its_own_size() {
+    let world = World::new();
+    // As one list of OpenID Connect scopes for each unknown word, this would be half a gigabyte.
+    let scope = format!("{}{}", "openid ".repeat(4_600), "x ".repeat(16_000));
+    let ada = world.sign_in("ada");
+    let (told, hears) = std::sync::mpsc::channel();
+    std::thread::scope(|threads| {
+        threads.spawn(|| told.send(world.authorize(&request("web", &scope), &ada)));
+        let answer = hears.recv_timeout(std::time::Duration::from_secs(5)).unwrap();
+        assert_eq!(parameter(&answer, "error").as_deref(), Some("invalid_scope"));
+    });
+}
+
+#[test]
 fn an_entra_resource_is_found_in_any_letters_and_a_native_one_to_the_letter() {
     let world = World::new();
     let ada = world.sign_in("ada");
