@@ -1,8 +1,8 @@
 //! Client assertions (RFC 7523), with a verifier of their own: lenient exactly where real client libraries need it.
 //!
 //! A key is found by thumbprint among the client's registered certificates; times may be integers, fractions or strings;
-//! thumbprints may be padded; `nbf` and `iat` may be missing. Everything else is as strict as for any token. Whether the
-//! times, the audience and the `jti` are right is for the caller to decide.
+//! thumbprints may be padded, and so may the segments; `nbf` and `iat` may be missing. Everything else is as strict as for
+//! any token. Whether the times, the audience and the `jti` are right is for the caller to decide.
 //!
 //! ```
 //! use jose::assertion::{self, Certificate};
@@ -62,7 +62,7 @@ pub struct ClientAssertion {
 
 /// Verifies a client assertion with one of the client's certificates: the one whose thumbprint it names.
 pub fn verify(text: &str, certificates: &[Arc<Certificate>]) -> Result<ClientAssertion, AssertionRefusal> {
-    let token = Token::parse(text)?;
+    let token = Token::parse_padded(text)?;
     let header = token.header();
     // AADSTS5002727: "must be 'JWT' or 'http://openid.net/specs/jwt/1.0'".
     if !header.typ.as_deref().is_none_or(|t| t.eq_ignore_ascii_case("JWT") || t == "http://openid.net/specs/jwt/1.0") {
@@ -110,7 +110,7 @@ pub fn sign(
 
 /// The issuer that an assertion claims, **unverified**: good for choosing whose certificates to try, and nothing else.
 pub fn peek_issuer(text: &str) -> Result<String, AssertionRefusal> {
-    text_claim(&Token::parse(text)?.peek()?, "iss")
+    text_claim(&Token::parse_padded(text)?.peek()?, "iss")
 }
 
 /// The certificate that has every thumbprint that the header names. Padding is how MSAL Python writes them.

@@ -28,6 +28,19 @@ pub struct Token<'a> {
 impl<'a> Token<'a> {
     /// Takes a compact JWS apart: size, form, and header. The payload and the signature are looked at by `verify`.
     pub fn parse(text: &'a str) -> Result<Self, Refusal> {
+        Self::take_apart(text, |segment| segment)
+    }
+
+    /// For client assertions alone, which some libraries pad before they sign: every segment is padded as it should be, or
+    /// none is. (Where neither header nor payload needs padding the signature may have it or not: nobody compares texts.)
+    pub(crate) fn parse_padded(text: &'a str) -> Result<Self, Refusal> {
+        let padded = text.contains('=') && text.split('.').all(|segment| segment.len().is_multiple_of(4));
+        let bare = |segment: &'a str| segment.strip_suffix("==").or(segment.strip_suffix('=')).unwrap_or(segment);
+        if padded { Self::take_apart(text, bare) } else { Self::parse(text) }
+    }
+
+    /// What is signed is the text as it was sent; `bare` is for what is decoded.
+    fn take_apart(text: &'a str, bare: impl Fn(&'a str) -> &'a str) -> Result<Self, Refusal> {
         if text.len() > MAX_TOKEN {
             return Err(Refusal::TooLarge);
         }
@@ -41,7 +54,8 @@ impl<'a> Token<'a> {
             return Err(Refusal::Segments);
         }
         let signed = text.get(..header.len() + 1 + payload.len()).ok_or(Refusal::Segments)?;
-        Ok(Self { text, header: JoseHeader::parse(header)?, signed, payload, signature })
+        let (header, payload, signature) = (JoseHeader::parse(bare(header))?, bare(payload), bare(signature));
+        Ok(Self { text, header, signed, payload, signature })
     }
 
     /// What the token says of itself.

@@ -1,5 +1,6 @@
 use super::{AssertionRefusal, Certificate, ClientAssertion, peek_issuer, sign, verify};
 use crate::{Algorithm, JsonFault, KeyError, Refusal, SigningKey, base64url};
+use base64::Engine as _;
 use decision::{CheckId, Timestamp};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -93,6 +94,40 @@ fn what_azure_identity_for_python_sends_is_accepted() {
     let header = json!({ "alg": "RS256", "typ": "JWT", "x5t": format!("{}=", client.certificate.x5t()) });
     let found = client.judge(&token(&client.rs256, header, claims_of_a_client())).unwrap();
     assert_eq!((found.algorithm, found.jti.as_deref()), (Algorithm::RS256, Some("1")));
+}
+
+#[test]
+fn what_azure_identity_for_asynchronous_python_sends_is_accepted() {
+    // Every segment padded, before and after signing.
+    let client = client();
+    let padded = |octets: &[u8]| base64::engine::general_purpose::URL_SAFE.encode(octets);
+    let header = json!({ "typ": "JWT", "alg": "PS256", "x5t#S256": format!("{}=", client.certificate.x5t_s256()) });
+    // One octet more until both need padding.
+    let of = |value: &Value| {
+        (0..3).map(|n| format!("{value}{}", " ".repeat(n))).find(|t| padded(t.as_bytes()).ends_with('=')).unwrap()
+    };
+    let signed = format!("{}.{}", padded(of(&header).as_bytes()), padded(of(&claims_of_a_client()).as_bytes()));
+    let signature = padded(&client.ps256.sign_message(signed.as_bytes()).unwrap());
+    let text = format!("{signed}.{signature}");
+    assert_eq!(client.judge(&text).unwrap().exp, Timestamp(NOW + 600));
+    assert_eq!(peek_issuer(&text).unwrap(), "orders");
+    // What was signed without padding gets none later, and none of this one's is taken away.
+    let plain = (0..3).map(|n| client.token(json!({ "kid": "x".repeat(n) }), json!({})));
+    let plain = plain.into_iter().find(|text| text.find('.').is_some_and(|at| !at.is_multiple_of(4))).unwrap();
+    for variant in [
+        format!("{signed}.{}", signature.trim_end_matches('=')),
+        format!("{text}="),
+        format!("{text}===="),
+        text.replace('=', ""),
+        format!("{plain}=="),
+        plain
+            .split('.')
+            .map(|segment| format!("{segment}{}", "=".repeat((4 - segment.len() % 4) % 4)))
+            .collect::<Vec<_>>()
+            .join("."),
+    ] {
+        assert!(client.judge(&variant).is_err(), "{variant}");
+    }
 }
 
 #[test]
