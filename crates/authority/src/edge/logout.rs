@@ -1,7 +1,7 @@
 //! Signing out on the wire (OpenID Connect RP-Initiated Logout 1.0).
 use super::{browser, method_not_allowed, posted, query};
 use crate::{Authority, page};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{HeaderValue, LOCATION};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -11,11 +11,7 @@ use deputize_core::sign_out::{self as rules};
 use deputize_core::ticket::{Page, Ticket};
 use oauth::Form;
 
-pub(super) async fn logout(
-    State(authority): State<Authority>,
-    Path(tenant): Path<String>,
-    request: Request,
-) -> Response {
+pub(super) async fn logout(State(authority): State<Authority>, request: Request) -> Response {
     let headers = request.headers().clone();
     let form = match *request.method() {
         Method::GET | Method::HEAD => query(&request).map_err(super::BodyError::Form),
@@ -40,8 +36,13 @@ pub(super) async fn logout(
         };
     }
     let ports = &authority.ports;
+    // An address that is not registered gets no further, and the path that was called says nothing of where to post:
+    // `//elsewhere` would be another host.
+    let shown = |name: &str| asked.back.is_some() || name != "post_logout_redirect_uri";
+    let form =
+        form.iter().filter(|(name, _)| shown(name)).fold(Form::default(), |form, (name, value)| form.with(name, value));
     let ticket = Ticket::new(ports, Page::SignOut, &browser.cookie, Some(session.id), &form, ports.now()).seal(ports);
-    let mut response = page::sign_out(&format!("/{tenant}/sign-out"), &ticket, &form.encode());
+    let mut response = page::sign_out(&format!("/{}/sign-out", session.tenant), &ticket, &form.encode());
     browser::keep(&mut response, &browser, new);
     response
 }
