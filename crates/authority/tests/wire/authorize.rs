@@ -519,3 +519,44 @@ async fn tossed_cookies_are_refused_and_never_chosen_among() {
         assert!(answer.page() && answer.form().action.ends_with("/sign-in"), "{stranger}");
     }
 }
+
+#[tokio::test]
+async fn a_23_what_a_request_says_is_shown_as_text() {
+    let world = World::new().await;
+    let hostile = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'`\u{202e}";
+    let mut browser = Browser::default();
+    let hinted = but(request("web", ORDERS), "login_hint", Some(hostile));
+    let plain = |answer: &Answer| {
+        let html = answer.text();
+        assert!(
+            answer.page()
+                && !html.contains("<script>")
+                && !html.contains("<img")
+                && !html.contains("onerror=alert(2)>")
+        );
+    };
+    plain(&browser.authorize(&world, &hinted).await);
+    browser.code(&world, "web", "ada", ORDERS).await;
+    let state = but(but(request("web", ORDERS), "state", Some(hostile)), "response_mode", Some("form_post"));
+    let posted = browser.authorize(&world, &state).await;
+    plain(&posted);
+    assert_eq!(posted.form().hidden("state"), hostile, "and comes back as it was");
+    for name in ["client_id", "redirect_uri", "scope", "prompt", "claims", "response_type", "response_mode"] {
+        let answer = browser.authorize(&world, &but(request("web", ORDERS), name, Some(hostile))).await;
+        if answer.status == StatusCode::SEE_OTHER {
+            let location = answer.header("location");
+            assert!(
+                location.bytes().all(|b| b.is_ascii_graphic()) && !location.contains(['<', '"', '\'']),
+                "{location}"
+            );
+        } else {
+            plain(&answer);
+        }
+    }
+    let long = "s".repeat(40_000);
+    let (_, answer) = browser.authorize(&world, &but(request("web", ORDERS), "state", Some(&long))).await.redirected();
+    assert_eq!(answer.value("state"), Some(&*long));
+    let deep = format!("{{\"access_token\":{}1{}}}", "{\"a\":".repeat(2_000), "}".repeat(2_000));
+    let (_, answer) = browser.authorize(&world, &but(request("web", ORDERS), "claims", Some(&deep))).await.redirected();
+    assert_eq!(answer.value("error"), Some("invalid_request"));
+}

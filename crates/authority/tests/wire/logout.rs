@@ -121,3 +121,26 @@ async fn what_stems_from_a_session_ends_with_it() {
     let path = format!("/{CONTOSO}/openid/userinfo");
     assert_eq!(world.post(&path, &[("authorization", &bearer)], "").await.status, 200, "another session lives on");
 }
+
+#[tokio::test]
+async fn a_09_the_sign_out_page_posts_to_this_host_whatever_the_path_says() {
+    let world = World::new().await;
+    let mut ada = Browser::default();
+    ada.code(&world, "web", "ada", OFFLINE).await;
+    for segment in [
+        "%2Fevil.test",
+        "%5Cevil.test",
+        "%2F%2Fevil.test",
+        "https:%2F%2Fevil.test",
+        "..%2F..",
+        "%22%3E%3Cscript%3E",
+        "nowhere",
+        "common",
+    ] {
+        let path = format!("/{segment}/oauth2/v2.0/logout?post_logout_redirect_uri=https%3A%2F%2Fevil.test%2F");
+        let page = ada.get(&world, &path).await;
+        assert!(page.page() && !page.text().contains("<script>"), "{segment}");
+        assert_eq!(page.form().action, format!("/{CONTOSO}/sign-out"), "{segment}");
+        assert!(!page.header("content-security-policy").contains("evil.test"), "nor may its form lead there");
+    }
+}
