@@ -14,8 +14,14 @@ use sha2::{Digest as _, Sha256};
 
 /// Clocks of clients may differ by this much.
 const SKEW: i64 = 60;
-/// The longest life of a client assertion: what MSAL sends.
-const ASSERTION_LIFE: i64 = 600;
+/// The longest life of a client assertion, in seconds. MSAL's live for ten minutes; those of azure-identity's asynchronous
+/// Python for half an hour.
+const fn assertion_life(profile: Profile) -> i64 {
+    match profile {
+        Profile::Entra => 1_800,
+        Profile::Native => 600,
+    }
+}
 
 /// Credentials from the `Authorization: Basic` header, form-decoded (RFC 6749 section 2.3.1).
 #[derive(Clone, Debug)]
@@ -246,7 +252,12 @@ fn assertion(
     now: Timestamp,
 ) -> Result<Option<(Digest, Timestamp)>, Denial> {
     let app = client.app_id.to_string();
-    if claims.iss != app || claims.sub != app {
+    // The entra profile's clients write the id as their configuration does.
+    let same = |id: &String| match client.profile {
+        Profile::Entra => id.eq_ignore_ascii_case(&app),
+        Profile::Native => *id == app,
+    };
+    if !same(&claims.iss) || !same(&claims.sub) {
         return Err(Denial::new(
             CheckId::ClientAssertionClaims,
             format!("`iss` and `sub` to be `{app}`"),
@@ -267,8 +278,9 @@ fn assertion(
         return Err(Denial::new(CheckId::ClientAssertionClaims, expected, "another audience"));
     }
     let current = claims.exp.plus(SKEW) > now && claims.nbf.is_none_or(|nbf| nbf <= now.plus(SKEW));
-    if !current || claims.exp > now.plus(ASSERTION_LIFE + SKEW) {
-        let expected = format!("`exp` after {now} and at most {ASSERTION_LIFE} seconds ahead");
+    let life = assertion_life(client.profile);
+    if !current || claims.exp > now.plus(life + SKEW) {
+        let expected = format!("`exp` after {now} and at most {life} seconds ahead");
         return Err(Denial::new(CheckId::ClientAssertionCurrent, expected, format!("`exp` of {}", claims.exp)));
     }
     if now < claims.certificate_not_before || now >= claims.certificate_not_after {

@@ -3,6 +3,7 @@ use crate::world::estate::{CONTOSO, certificate, secret};
 use crate::world::{FakeCrypto, HOST, NOON, World, app, form, refused};
 use decision::{CheckId, Timestamp};
 use deputize_core::client_auth::Basic;
+use deputize_core::model::Profile;
 use deputize_core::token_endpoint::Refusal;
 use oauth::{CLIENT_ASSERTION_JWT_BEARER, Secret, TokenResponse};
 use serde_json::{Value, json};
@@ -175,7 +176,7 @@ fn secrets_and_certificates_work_from_their_start_to_their_end() {
 }
 
 #[test]
-fn a_15_a_client_assertion_is_for_this_endpoint_this_client_and_ten_minutes() {
+fn a_15_a_client_assertion_is_for_this_endpoint_this_client_and_half_an_hour() {
     let world = World::new();
     let rival = app("rival").to_string();
     for (what, changes, check) in [
@@ -195,7 +196,7 @@ fn a_15_a_client_assertion_is_for_this_endpoint_this_client_and_ten_minutes() {
         ("another issuer", json!({"iss": rival}), CheckId::ClientAssertionClaims),
         ("another subject", json!({"sub": rival}), CheckId::ClientAssertionClaims),
         ("no expiry", json!({"exp": null}), CheckId::ClientAssertionCurrent),
-        ("an hour", json!({"exp": NOON.0 + 3600}), CheckId::ClientAssertionCurrent),
+        ("more than half an hour", json!({"exp": NOON.0 + 1_861}), CheckId::ClientAssertionCurrent),
         ("past", json!({"exp": NOON.0 - 60}), CheckId::ClientAssertionCurrent),
         ("the end of time", json!({"exp": i64::MAX}), CheckId::ClientAssertionCurrent),
         ("before time", json!({"exp": i64::MIN}), CheckId::ClientAssertionCurrent),
@@ -211,6 +212,18 @@ fn a_15_a_client_assertion_is_for_this_endpoint_this_client_and_ten_minutes() {
     ] {
         assert!(by_assertion(&world, &assertion(&json!({"aud": aud}))).is_ok(), "{aud}");
     }
+    let shouted = app("daemon").to_string().to_uppercase();
+    for changes in [json!({"exp": NOON.0 + 1_800}), json!({"iss": shouted, "sub": shouted})] {
+        assert!(by_assertion(&world, &assertion(&changes)).is_ok(), "as azure-identity writes it: {changes}");
+    }
+    world.estate.edit(|estate| estate.app("daemon").deputize.client_profile = Profile::Native);
+    for changes in [json!({"exp": NOON.0 + 661, "jti": "j2"}), json!({"iss": shouted, "sub": shouted, "jti": "j3"})] {
+        assert!(
+            by_assertion(&world, &assertion(&changes)).is_err(),
+            "to a native client the standards' words: {changes}"
+        );
+    }
+    assert!(by_assertion(&world, &assertion(&json!({"jti": "j4"}))).is_ok());
 }
 
 #[test]
