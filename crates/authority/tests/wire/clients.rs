@@ -346,14 +346,10 @@ async fn r_1_and_a_15_no_hostile_client_assertion_is_accepted() {
     put("b64", good().header("b64", json!(false)).header("crit", json!(["b64"])).sign(&ORDERS));
     put("cty", good().header("cty", json!("JWT")).sign(&ORDERS));
     let other = app("web").to_string();
-    let upper = id.to_uppercase();
     for name in ["iss", "sub"] {
         let mut wrong =
             vec![Value::Null, json!(""), json!(other), json!(1), json!([id]), json!({}), json!(format!("{id} "))];
         wrong.push(json!("orders"));
-        if upper != id {
-            wrong.push(json!(upper));
-        }
         for value in wrong {
             put(&format!("{name} {value}"), good().claim(name, value).sign(&ORDERS));
         }
