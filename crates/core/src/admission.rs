@@ -11,8 +11,8 @@ use crate::id::AppId;
 use decision::{CheckId, Timestamp};
 use oauth::Scopes;
 
-/// The deepest chain that any configuration allows.
-const DEEPEST_CHAIN: u8 = 8;
+/// The deepest chain that any configuration allows, in hops: verifiers accept eight actors, the first client among them.
+const DEEPEST_CHAIN: u8 = 7;
 
 /// What the grant proved.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -36,7 +36,7 @@ pub struct TenantSettings {
     pub refresh_token_seconds: i64,
     /// Life of a sign-in session: nothing got on a user's behalf outlives it, in seconds.
     pub session_seconds: i64,
-    /// How many On-Behalf-Of hops a chain may have (never above 8).
+    /// How many On-Behalf-Of hops a chain may have (never above 7: eight actors).
     pub max_chain_depth: u8,
     /// Whether a chain may return to an API it came through.
     pub allow_chain_loops: bool,

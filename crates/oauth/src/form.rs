@@ -15,9 +15,10 @@ pub enum FormError {
     /// A parameter stands twice (RFC 6749 section 3.2: must not be included more than once).
     #[error("the parameter `{0}` is sent more than once; send it once")]
     Duplicate(String),
-    /// The text is not form encoding, or not UTF-8.
-    #[error("the request is not form-encoded UTF-8 near `{0}`; percent-encode each name and value")]
-    Encoding(String),
+    /// A name or value is not form encoding, or not UTF-8. Told by its place, counted from 1: what stands there may be a
+    /// piece of a secret that was not encoded.
+    #[error("parameter {0} of the request is not form-encoded UTF-8; percent-encode each name and value")]
+    Encoding(usize),
     /// A control character stands in a value.
     #[error("the parameter `{0}` holds a control character; remove it")]
     Control(String),
@@ -64,11 +65,11 @@ impl Form {
                 return Err(FormError::TooMany);
             }
             let mut halves = piece.splitn(2, |b| *b == b'=');
+            let place = pairs.len() + 1;
             let name = percent_decode(halves.next().unwrap_or_default())
                 .filter(|name| !name.chars().any(char::is_control))
-                .ok_or_else(|| FormError::Encoding(excerpt(piece)))?;
-            let value = percent_decode(halves.next().unwrap_or_default())
-                .ok_or_else(|| FormError::Encoding(excerpt(name.as_bytes())))?;
+                .ok_or(FormError::Encoding(place))?;
+            let value = percent_decode(halves.next().unwrap_or_default()).ok_or(FormError::Encoding(place))?;
             let permitted = |c: char| !c.is_control() || (name == MULTI_LINE && matches!(c, '\t' | '\r' | '\n'));
             if !value.chars().all(permitted) {
                 return Err(FormError::Control(excerpt(name.as_bytes())));

@@ -69,7 +69,7 @@ async fn asset(request: Request) -> Response {
     }
 }
 
-/// Ready once the directory has a tenant and the ledger answers.
+/// Ready while the ledger answers.
 async fn ready(State(authority): State<Authority>) -> Response {
     let id = deputize_core::id::SessionId::default();
     let ledger = authority.ports.ledger.session(id).await.is_ok();
@@ -158,10 +158,6 @@ impl BodyError {
             Self::MediaType => denial("`application/x-www-form-urlencoded` in UTF-8", "another content type")
                 .fix("send the parameters form-encoded in the body"),
             Self::TooLarge => denial("at most 65536 bytes", "more").fix("send less"),
-            // What cannot be told into name and value may be a piece of a secret that was not encoded.
-            Self::Form(FormError::Encoding(near)) if !near.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => {
-                denial("names and values percent-encoded in UTF-8", "one that is not")
-            }
             Self::Form(error) => denial("a form", &error.to_string()),
         }
     }

@@ -175,8 +175,12 @@ impl Work<'_> {
                 let hint = "tokens live 60 to 86400 seconds, sessions and refresh tokens up to a year";
                 self.fault(spanned.span(), "a lifetime in `settings` is out of range", hint);
             }
-            if !(1..=8).contains(&settings.max_chain_depth) {
-                self.fault(spanned.span(), "`maxChainDepth` is out of range", "chains have 1 to 8 hops");
+            if !(1..=7).contains(&settings.max_chain_depth) {
+                self.fault(
+                    spanned.span(),
+                    "`maxChainDepth` is out of range",
+                    "chains have 1 to 7 hops: eight actors, the first client among them",
+                );
             }
         }
         let domains = tenant.domains.iter().map(|domain| domain.get_ref().clone()).collect();

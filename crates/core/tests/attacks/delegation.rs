@@ -434,7 +434,7 @@ fn x_11_a_chain_does_not_return_to_where_it_came_through() {
 
 #[test]
 fn x_11_a_chain_has_an_end() {
-    for (setting, longest) in [(5, 5), (2, 2), (0, 0), (100, 8), (255, 8)] {
+    for (setting, longest) in [(5, 5), (2, 2), (0, 0), (100, 7), (255, 7)] {
         let world = World::new();
         world.estate.edit(|estate| {
             estate.tenant().settings.allow_chain_loops = true;

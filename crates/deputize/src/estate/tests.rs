@@ -92,7 +92,13 @@ fn what_is_wrong_is_said_with_file_line_and_what_is_expected() {
             "line 6: `Everyone` is no value for this",
             "expected one of: User, Admin",
         ),
-        (&["enabled = \"yes\""], "line 4: invalid type: string \"yes\", expected a boolean", ""),
+        (&["enabled = \"yes\""], "line 4: invalid type: string, expected a boolean", ""),
+        // Without showing what was written: it is the secret itself.
+        (
+            &[app, "passwordCredentials = [{ displayName = \"x\", secret = \"hunter2, expected\" }]"],
+            "line 6: invalid type: string, expected a table with one of `file`, `env` and `value`",
+            "",
+        ),
         (&["domains = []"], "line 4: duplicate key", ""),
         // Ids and names.
         (&["id = \"contoso\""], "line 4: `contoso` is no id", "derived"),
@@ -275,7 +281,7 @@ fn what_is_wrong_is_said_with_file_line_and_what_is_expected() {
             "`c100` is no authentication context",
             "`c1` to `c99`",
         ),
-        (&["[tenants.settings]\nmaxChainDepth = 9"], "`maxChainDepth` is out of range", "1 to 8"),
+        (&["[tenants.settings]\nmaxChainDepth = 8"], "`maxChainDepth` is out of range", "1 to 7"),
         (&["[tenants.settings]\nappTokenSeconds = 0"], "a lifetime in `settings` is out of range", "60 to 86400"),
     ];
     for (parts, error, hint) in cases {
