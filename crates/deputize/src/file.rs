@@ -60,6 +60,11 @@ impl Text {
             Some((field, _)) if message.starts_with("missing field") => {
                 (format!("`{field}` is missing"), format!("add `{field}`"))
             }
+            // The text may be a secret that was written where its source is named.
+            _ if message.starts_with("invalid type: string ") => {
+                let expected = message.rsplit_once(", expected ").map_or("another", |(_, expected)| expected);
+                (format!("invalid type: string, expected {expected}"), "see the examples in `examples/`".to_owned())
+            }
             _ => (message.clone(), "see the examples in `examples/`".to_owned()),
         };
         self.fault(&at, &problem, &hint)

@@ -34,7 +34,14 @@ impl MasterKey {
             let text = crate::file::Text::read(path)?;
             return Self::parse(&text.content, &format!("`{}`", path.display()));
         }
-        let made = || Ok(format!("{}\n", String::from(Digest(system::unpredictable()))));
+        let made = || {
+            // A new key beside an old store would open nothing, and stand where the right one should be put back.
+            if data.store().exists() {
+                let missing = format!("`{}` is missing, and there is a store beside it", data.path(FILE).display());
+                return Err(Failure::new(missing, "put back the master key that the store was made with"));
+            }
+            Ok(format!("{}\n", String::from(Digest(system::unpredictable()))))
+        };
         Self::parse(&data.text(FILE, made)?, &format!("`{}`", data.path(FILE).display()))
     }
 

@@ -154,7 +154,11 @@ fn what_cannot_be_written_or_read_is_said() {
     refused("holds no master key\nhint: ");
     fs::write(data.join("master.key"), key.replace(|c: char| c.is_ascii_digit(), "0")).unwrap();
     refused("the audit trail of this store does not verify with this audit key");
+    fs::remove_file(data.join("master.key")).unwrap();
+    refused("master.key` is missing, and there is a store beside it\nhint: put back the master key");
+    assert!(!data.join("master.key").exists(), "no new key stands where the old one belongs");
     fs::write(data.join("master.key"), key).unwrap();
+    fs::set_permissions(data.join("master.key"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(data.join("store.db"), "this is no database, whatever its name says").unwrap();
     refused("is not a deputize store\nhint: ");
 }

@@ -200,7 +200,7 @@ pub struct Redirects {
 
 /// Where a text is: exactly one of the three.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table with one of `file`, `env` and `value`")]
 pub struct Source {
     /// A file, beside the estate's file if the path is relative.
     pub file: Option<String>,
