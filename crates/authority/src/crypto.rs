@@ -147,7 +147,7 @@ impl Crypto for Keys {
         (self.random)(buffer);
     }
 
-    fn password_matches<'a>(&'a self, password: &'a str, hash: Option<&'a str>) -> Pending<'a, bool> {
+    fn password_matches<'a>(&'a self, password: &'a str, hash: Option<&'a str>) -> Pending<'a, Option<bool>> {
         Box::pin(self.passwords.matches(password, hash))
     }
 }

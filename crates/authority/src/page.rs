@@ -61,12 +61,33 @@ pub(crate) fn consent(request: &ConsentRequest, action: &str, hidden: Hidden<'_>
 
 /// Says what was refused, who can mend it and how. `back` is an address and what to call it.
 pub(crate) fn error(status: u16, denial: &Denial, decision: Option<&str>, back: Option<(&str, &str)>) -> Response {
-    let what = denial.sentence();
+    refusal(status, "This request was refused", &denial.sentence(), denial, decision, back)
+}
+
+/// Says what an error code means.
+pub(crate) fn reference(denial: &Denial) -> Response {
+    let what = format!("The check that failed: {}.", denial.id().entry().title);
+    refusal(200, "What this error means", &what, denial, None, None)
+}
+
+fn refusal(
+    status: u16,
+    heading: &'static str,
+    what: &str,
+    denial: &Denial,
+    decision: Option<&str>,
+    back: Option<(&str, &str)>,
+) -> Response {
     let how = capitalised(&denial.check.fix);
     let entry = denial.id().entry();
     let content = Refused {
-        what: prose(&what),
-        who: capitalised(denial.check.fixer.words()),
+        what: prose(what),
+        heading,
+        // To the person in front of it, the caller is themselves.
+        who: match denial.check.fixer {
+            decision::Fixer::Caller => "You".into(),
+            fixer => capitalised(fixer.words()),
+        },
         how: prose(&how),
         mends: denial.url.as_deref().filter(|href| leads(href)),
         back: back.filter(|(href, _)| leads(href)).map(|(href, label)| (href, Plain(label))),
@@ -147,6 +168,7 @@ impl<'a> From<&'a Published> for Permission<'a> {
 #[derive(Template)]
 #[template(path = "error.html")]
 struct Refused<'a> {
+    heading: &'static str,
     what: Vec<(bool, Plain<'a>)>,
     who: Cow<'a, str>,
     how: Vec<(bool, Plain<'a>)>,

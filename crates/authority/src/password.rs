@@ -1,11 +1,14 @@
 //! Passwords: argon2id on a bounded pool.
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
 
 /// As many at once as keep memory and latency bounded: each takes 19 MiB.
 const AT_ONCE: usize = 2;
+/// As many may wait: about three seconds' work. More are sent away, so that nobody's sign-in waits for a flood.
+const WAITING: usize = 64;
 
 /// OWASP's recommendation of 2025: 19 MiB, two passes, one lane.
 fn argon2id() -> Argon2<'static> {
@@ -20,6 +23,7 @@ pub fn password_hash(password: &str, salt: [u8; 16]) -> String {
 /// Verifies passwords, a bounded number at once.
 pub(crate) struct Passwords {
     pool: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
     /// Compared with where there is no user, so that it takes the same time.
     decoy: Arc<OnceLock<Arc<str>>>,
     salt: [u8; 16],
@@ -27,11 +31,14 @@ pub(crate) struct Passwords {
 
 impl Passwords {
     pub(crate) fn new(salt: [u8; 16]) -> Self {
-        Self { pool: Arc::new(Semaphore::new(AT_ONCE)), decoy: Arc::default(), salt }
+        Self { pool: Arc::new(Semaphore::new(AT_ONCE)), waiting: Arc::default(), decoy: Arc::default(), salt }
     }
 
-    pub(crate) async fn matches(&self, password: &str, hash: Option<&str>) -> bool {
-        let Ok(permit) = self.pool.clone().acquire_owned().await else { return false };
+    /// Nothing if too many wait already.
+    pub(crate) async fn matches(&self, password: &str, hash: Option<&str>) -> Option<bool> {
+        let place = Place::take(&self.waiting)?;
+        let permit = self.pool.clone().acquire_owned().await.ok()?;
+        drop(place);
         let known = hash.is_some();
         let hash = hash.map(Arc::<str>::from);
         let password = password.to_owned();
@@ -43,7 +50,23 @@ impl Passwords {
             let hash = hash.unwrap_or_else(|| decoy.clone());
             argon2id().verify_password(password.as_bytes(), &*hash).is_ok()
         });
-        verified.await.unwrap_or(false) && known
+        Some(verified.await.unwrap_or(false) && known)
+    }
+}
+
+/// A place in the queue, given back however the wait ends.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(waiting: &Arc<AtomicUsize>) -> Option<Self> {
+        let place = Self(Arc::clone(waiting));
+        (waiting.fetch_add(1, Ordering::AcqRel) < WAITING).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -56,9 +79,30 @@ mod tests {
         let passwords = Passwords::new([7; 16]);
         let hash = password_hash("correct horse", [1; 16]);
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(passwords.matches("correct horse", Some(&hash)).await);
-        assert!(!passwords.matches("battery staple", Some(&hash)).await);
-        assert!(!passwords.matches("decoy", None).await, "nobody's password is no password");
-        assert!(!passwords.matches("", Some("not a hash")).await);
+        assert_eq!(passwords.matches("correct horse", Some(&hash)).await, Some(true));
+        assert_eq!(passwords.matches("battery staple", Some(&hash)).await, Some(false));
+        assert_eq!(passwords.matches("decoy", None).await, Some(false), "nobody's password is no password");
+        assert_eq!(passwords.matches("", Some("not a hash")).await, Some(false));
+    }
+
+    #[tokio::test]
+    async fn a_19_a_flood_of_sign_ins_is_sent_away_rather_than_queued() {
+        let passwords = std::sync::Arc::new(Passwords::new([7; 16]));
+        let held = passwords.pool.clone().acquire_many_owned(2).await.unwrap();
+        let mut flood = tokio::task::JoinSet::new();
+        for _ in 0..200 {
+            let passwords = std::sync::Arc::clone(&passwords);
+            flood.spawn(async move { passwords.matches("guess", Some("not a hash")).await });
+        }
+        let mut away = 0;
+        while away < 200 - super::WAITING {
+            assert_eq!(flood.join_next().await.unwrap().unwrap(), None);
+            away += 1;
+        }
+        drop(held);
+        while let Some(waited) = flood.join_next().await {
+            assert_eq!(waited.unwrap(), Some(false));
+        }
+        assert_eq!(passwords.matches("guess", Some("not a hash")).await, Some(false), "places are given back");
     }
 }

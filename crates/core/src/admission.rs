@@ -295,14 +295,11 @@ fn consent(facts: &Facts, client: &ClientFacts, resource: &ResourceFacts, missin
         format!("{} (`{}`) → {} (`{}`)", client.display_name, client.app_id, resource.display_name, resource.name);
     let wanted = missing.iter().map(|scope| format!("{}/{scope}", resource.name)).collect::<Vec<_>>().join(" ");
     let expected = format!("a consent of {who} or of an administrator for {edge} to `{wanted}`");
-    let tenant = facts.tenant.as_ref().map(|t| t.id.to_string()).unwrap_or_default();
-    let url = oauth::Form::default().with("client_id", &client.app_id.to_string()).with("scope", &wanted).encode();
     let mut denial = Denial::new(check, expected, "none").fix(format!(
         "grant `{wanted}` to {} for the tenant, or have the user consent at sign-in; a client that cached this refusal may repeat it for up to 60 seconds",
         client.display_name
     ));
     denial.missing = Some(missing.clone());
-    denial.url = Some(format!("{}/{tenant}/v2.0/adminconsent?{url}", facts.host));
     denial
 }
 
@@ -364,6 +361,6 @@ fn extend(
 }
 
 /// What an error may show of a caller's text.
-fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     text.chars().take(80).map(|c| if c.is_ascii_graphic() && c != '`' { c } else { '?' }).collect()
 }

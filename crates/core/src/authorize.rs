@@ -156,7 +156,10 @@ pub fn prove(
     let redirect_uri = request.value("redirect_uri").ok_or_else(|| missing("redirect_uri"))?;
     let Some(public) = registered(&client.application, redirect_uri) else {
         let expected = format!("a redirect URI that is registered for `{}`", client.application.app_id);
-        return Err(Box::new(Denial::new(CheckId::RedirectUriRegistered, expected, "another one")));
+        // A developer needs to see what was sent; anything but an address is somebody's trick, and is not repeated.
+        let web = redirect_uri.starts_with("https://") || redirect_uri.starts_with("http://");
+        let found = if web { format!("`{}`", admission::short(redirect_uri)) } else { "another one".to_owned() };
+        return Err(Box::new(Denial::new(CheckId::RedirectUriRegistered, expected, found)));
     };
     let mode = match request.value("response_mode") {
         Some("fragment") => ResponseMode::Fragment,
@@ -244,6 +247,14 @@ pub async fn decided(ports: &Ports, segment: &str, request: &Form, browser: Brow
         return Answer::Page(Box::new(forged()), None);
     }
     if !decided.accepted {
+        // Refused is refused: the page cannot be posted again with another answer.
+        match ports.ledger.commit(vec![ticket.consume()]).await {
+            Ok(()) => {}
+            Err(CommitError::Conflict) => return Answer::Page(Box::new(forged()), None),
+            Err(CommitError::Unavailable) => {
+                return refuse(ports, &proved, unavailable(crate::ledger::Unavailable), false);
+            }
+        }
         let denial = Denial::new(CheckId::ConsentDeclined, "consent", "a refusal by the user");
         return refuse(ports, &proved, denial, false);
     }

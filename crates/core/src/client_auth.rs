@@ -11,6 +11,7 @@ use crate::token::{ClientAssertionClaims, ClientAssertionFacts};
 use decision::{CheckId, Timestamp};
 use oauth::{CLIENT_ASSERTION_JWT_BEARER, Form, Secret};
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 
 /// Clocks of clients may differ by this much.
 const SKEW: i64 = 60;
@@ -105,9 +106,9 @@ pub enum Presented<'a> {
 ///
 /// # Errors
 /// If no client id was sent.
-pub fn presented<'a>(form: &'a Form, basic: Option<&'a Basic>) -> Result<(&'a str, Presented<'a>), Denial> {
-    let named = form.value("client_id");
-    let Some(client_id) = named.or(basic.map(|basic| basic.client_id.as_str())) else {
+pub fn presented<'a>(form: &'a Form, basic: Option<&'a Basic>) -> Result<(Cow<'a, str>, Presented<'a>), Denial> {
+    let named = form.value("client_id").or(basic.map(|basic| basic.client_id.as_str())).map(Cow::Borrowed);
+    let Some(client_id) = named.or_else(|| subject(form.value("client_assertion")?).map(Cow::Owned)) else {
         return Err(Denial::new(CheckId::ParameterPresent, "`client_id`", "nothing").fix("send `client_id`"));
     };
     let sent = [
@@ -133,6 +134,16 @@ pub fn presented<'a>(form: &'a Form, basic: Option<&'a Basic>) -> Result<(&'a st
         Presented::Nothing
     };
     Ok((client_id, presented))
+}
+
+/// Whom a client assertion claims to be of, unverified: it only chooses the client whose certificates must have signed it
+/// (RFC 7521 section 4.2: `client_id` is optional beside an assertion).
+fn subject(assertion: &str) -> Option<String> {
+    use base64::Engine as _;
+    let payload = assertion.split('.').nth(1)?.trim_end_matches('=');
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
+    let claims: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&claims).ok()?;
+    claims.get("sub")?.as_str().map(str::to_owned)
 }
 
 /// Compares what was sent with what is registered. All registered secrets are compared, in constant time each.

@@ -53,8 +53,9 @@ pub trait Crypto: Send + Sync {
     fn open(&self, sealed: &str) -> Option<Vec<u8>>;
     /// Fills a buffer with unpredictable bytes.
     fn random(&self, buffer: &mut [u8]);
-    /// Whether a password matches an argon2id hash; for `None` the same time is taken and the answer is no.
-    fn password_matches<'a>(&'a self, password: &'a str, hash: Option<&'a str>) -> Pending<'a, bool>;
+    /// Whether a password matches an argon2id hash; for `None` the same time is taken and the answer is no. Nothing is
+    /// answered where too many wait already.
+    fn password_matches<'a>(&'a self, password: &'a str, hash: Option<&'a str>) -> Pending<'a, Option<bool>>;
 }
 
 /// All ports of one authority, and its name.

@@ -4,6 +4,9 @@ use crate::facts::{Asked, Published, ResourceFacts, Target, TokenShape};
 use crate::model::{AccessType, ConsentType, MemberType, Profile};
 use oauth::{OIDC_SCOPES, Scopes};
 
+/// How many resources an error names.
+const SHOWN: usize = 8;
+
 /// What to do with scopes of several resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Several {
@@ -68,7 +71,7 @@ pub fn resolve(scope: Option<&str>, resources: &[&str], parties: Parties<'_>, se
     let same = |name: &str| parties.tenant.resource(name).is_some_and(|r| r.application.app_id == app_id);
     let mut names: Vec<String> = Vec::new();
     for name in items.iter().map(|item| item.resource).chain(resources.iter().copied()) {
-        if !same(name) && !names.iter().any(|known| known == name) {
+        if names.len() < SHOWN && !same(name) && !names.iter().any(|known| known == name) {
             names.push(excerpt(name));
         }
     }

@@ -53,7 +53,9 @@ pub async fn sign_in(
         None => None,
     };
     let hash = record.as_ref().and_then(|record| record.user.password_hash.as_deref());
-    let matches = ports.crypto.password_matches(typed.password, hash).await;
+    let Some(matches) = ports.crypto.password_matches(typed.password, hash).await else {
+        return Err(Denial::new(CheckId::SignInCapacity, "room for one more sign-in", "none"));
+    };
     let decision = issuance::random_uuid(ports).to_string();
     let audit = |record: Option<&UserRecord>, refused: Option<CheckId>| {
         Write::Audit(Box::new(AuditRecord {

@@ -95,7 +95,7 @@ async fn decide(
     if let Some(origin) = request.origin {
         same_origin(origin, client.as_deref(), &presented)?;
     }
-    let mut facts = opening(ports, request, tenant.as_deref(), client_id, client.as_deref(), presented);
+    let mut facts = opening(ports, request, tenant.as_deref(), &client_id, client.as_deref(), presented);
     // Judged before anything else is read: strangers cause no reads and no records.
     client_auth::decide(&facts, now)?;
     let (Some(tenant), Some(client)) = (tenant, client) else {

@@ -211,6 +211,9 @@ catalogue! {
     UserPassword: "user.password", Some(50126), "invalid_grant", None, 400, Caller, None,
         "the password is right",
         "check the user name and password";
+    SignInCapacity: "sign_in.capacity", Some(90033), "temporarily_unavailable", None, 503, Caller, None,
+        "no more people sign in at once than can be checked",
+        "wait a few seconds and sign in again";
     SignInNeeded: "session.present", Some(50058), "login_required", None, 400, Caller, None,
         "a sign-in session exists where none may be asked for",
         "send the user to sign in";

@@ -2,8 +2,12 @@
 use crate::failure::{Failure, why};
 use deputize_core::estate::nearest;
 use serde::de::DeserializeOwned;
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
+
+/// The largest file that is read, in bytes.
+const LONGEST: u64 = 16 << 20;
 
 /// A text and where it came from.
 pub(crate) struct Text {
@@ -14,10 +18,17 @@ pub(crate) struct Text {
 impl Text {
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        let content = std::fs::read_to_string(path).map_err(|error| {
+        let unread = |error: std::io::Error| {
             let error = format!("`{}` cannot be read: {}", path.display(), why(&error));
             Failure::new(error, "check the path and its permissions")
-        })?;
+        };
+        let mut content = String::new();
+        let file = std::fs::File::open(path).map_err(unread)?;
+        let read = file.take(LONGEST + 1).read_to_string(&mut content).map_err(unread)?;
+        if u64::try_from(read).is_ok_and(|read| read > LONGEST) {
+            let hint = "give the path of a file that people write";
+            return Err(Failure::new(format!("`{}` is larger than {} MiB", path.display(), LONGEST >> 20), hint));
+        }
         Ok(Self { name: path.display().to_string(), content })
     }
 

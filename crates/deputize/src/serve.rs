@@ -17,7 +17,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -32,6 +32,8 @@ use tower::ServiceExt;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For a whole request.
 const REQUEST: Duration = Duration::from_secs(30);
+/// For a connection on which nothing is asked.
+const IDLE: Duration = Duration::from_mins(1);
 /// For requests that are under way when the end comes.
 const DRAIN: Duration = Duration::from_secs(30);
 /// Connections at once, over all ports of the process.
@@ -193,17 +195,28 @@ async fn speak<S>(
         .keep_alive_timeout(PATIENCE)
         .max_concurrent_streams(128)
         .max_header_list_size(64 << 10);
-    let spoken = Arc::new(AtomicBool::new(false));
-    let heard = Arc::clone(&spoken);
+    let (begun, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (beginning, ending) = (Arc::clone(&begun), Arc::clone(&ended));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        heard.store(true, Ordering::Relaxed);
-        answer(router.clone(), request.map(Body::new))
+        beginning.fetch_add(1, Ordering::Relaxed);
+        let (router, ending) = (router.clone(), Arc::clone(&ending));
+        async move {
+            let answered = answer(router, request.map(Body::new)).await;
+            ending.fetch_add(1, Ordering::Relaxed);
+            answered
+        }
     });
     let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service).into_owned());
     let silence = async {
-        sleep(PATIENCE).await;
-        if spoken.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
+        let mut seen = 0;
+        let mut wait = PATIENCE;
+        loop {
+            sleep(wait).await;
+            let now = begun.load(Ordering::Relaxed);
+            if now == seen && ended.load(Ordering::Relaxed) == now {
+                return;
+            }
+            (seen, wait) = (now, IDLE);
         }
     };
     // However a connection ends, there is nobody left to tell.

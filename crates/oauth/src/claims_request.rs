@@ -32,7 +32,8 @@ impl ClaimsRequest {
             let one = value.get("value").into_iter();
             let many = value.get("values").and_then(Value::as_array).into_iter().flatten();
             RequestedClaim {
-                essential: value.get("essential").and_then(Value::as_bool).unwrap_or(false),
+                // What is meant to be essential is never dropped for how it is written.
+                essential: value.get("essential").is_some_and(|essential| *essential == true || *essential == "true"),
                 values: one.chain(many).filter_map(text_of).collect(),
             }
         };

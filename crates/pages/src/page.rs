@@ -143,7 +143,7 @@ mod tests {
             assert_eq!(page.headers()[REFERRER_POLICY], "no-referrer");
             assert_eq!(page.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
             assert_eq!(page.headers()[CACHE_CONTROL], "no-store");
-                        assert!(page.headers().contains_key("permissions-policy"));
+            assert!(page.headers().contains_key("permissions-policy"));
             let policy = policy(page);
             assert!(policy.starts_with("default-src 'none'; style-src 'self'; img-src 'self'; "), "{policy}");
             assert!(policy.ends_with("form-action 'self'; frame-ancestors 'none'; base-uri 'none'"), "{policy}");
@@ -159,7 +159,11 @@ mod tests {
         let page = Page::new("T", Content { name: "x" })
             .form_action(&["https://app.example/cb?x=1", "https://evil.example; script-src *", ""])
             .respond();
-        assert!(policy(&page).contains("form-action 'self' https://app.example https:; frame-ancestors"), "{}", policy(&page));
+        assert!(
+            policy(&page).contains("form-action 'self' https://app.example https:; frame-ancestors"),
+            "{}",
+            policy(&page)
+        );
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn document(host: &str, segment: &str, issuer: &str) -> Metadata {
     }
 }
 
-fn unknown(authority: &Authority, tenant: &str) -> Response {
+pub(super) fn unknown(authority: &Authority, tenant: &str) -> Response {
     let ports = &authority.ports;
     let shown: String =
         tenant.chars().take(80).map(|c| if c.is_ascii_graphic() && c != '`' { c } else { '?' }).collect();

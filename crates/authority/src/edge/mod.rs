@@ -98,10 +98,7 @@ async fn error_page(request: Request) -> Response {
     let code: Option<u32> = query(&request).ok().and_then(|form| form.value("code")?.parse().ok());
     let check = code.and_then(|code| CheckId::ALL.iter().find(|check| check.entry().aadsts == Some(code)));
     match check {
-        Some(check) => {
-            let denial = Denial::new(*check, check.entry().title, "otherwise");
-            page::error(200, &denial, None, None)
-        }
+        Some(check) => page::reference(&Denial::new(*check, "", "")),
         None => not_found(request).await,
     }
 }
@@ -139,6 +136,7 @@ enum BodyError {
     Method,
     MediaType,
     TooLarge,
+    Broken,
     Form(FormError),
 }
 
@@ -147,7 +145,7 @@ impl BodyError {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge | Self::Form(FormError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::MediaType | Self::Form(_) => StatusCode::BAD_REQUEST,
+            Self::MediaType | Self::Broken | Self::Form(_) => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -157,6 +155,7 @@ impl BodyError {
             Self::Method => denial("POST", "another method").fix("send the request with POST"),
             Self::MediaType => denial("`application/x-www-form-urlencoded` in UTF-8", "another content type")
                 .fix("send the parameters form-encoded in the body"),
+            Self::Broken => denial("a whole body", "one that broke off").fix("send the body again, whole"),
             Self::TooLarge => denial("at most 65536 bytes", "more").fix("send less"),
             Self::Form(error) => denial("a form", &error.to_string()),
         }
@@ -176,7 +175,10 @@ async fn posted(request: Request) -> Result<Form, BodyError> {
     if !form || !utf8 || types.next().is_some() {
         return Err(BodyError::MediaType);
     }
-    let bytes = axum::body::to_bytes(request.into_body(), MAX_FORM_BYTES).await.map_err(|_| BodyError::TooLarge)?;
+    let bytes = axum::body::to_bytes(request.into_body(), MAX_FORM_BYTES).await.map_err(|error| {
+        let limit = error.into_inner().downcast::<http_body_util::LengthLimitError>().is_ok();
+        if limit { BodyError::TooLarge } else { BodyError::Broken }
+    })?;
     Form::decode(&bytes).map_err(BodyError::Form)
 }
 

@@ -101,6 +101,8 @@ fn a_10_a_consent_page_is_posted_by_whom_it_was_shown_to_for_what_it_was_shown_f
     assert_eq!(parameter(&cancelled, "error").as_deref(), Some("access_denied"));
     assert!(parameter(&cancelled, "iss").is_some());
     assert_eq!(grants(&world), before, "a refusal grants nothing");
+    assert!(forged(&world.decide(&asking, &ada, &ticket, (true, false))), "refused is refused");
+    let ticket = consent(world.authorize(&asking, &ada)).ticket;
     assert!(parameter(&world.decide(&asking, &ada, &ticket, (true, false)), "code").is_some());
     assert!(forged(&world.decide(&asking, &ada, &ticket, (true, false))), "once");
     assert_eq!(grants(&world), before + 1);

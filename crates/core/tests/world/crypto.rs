@@ -129,8 +129,8 @@ impl Crypto for FakeCrypto {
         }
     }
 
-    fn password_matches<'a>(&'a self, password: &'a str, hash: Option<&'a str>) -> Pending<'a, bool> {
+    fn password_matches<'a>(&'a self, password: &'a str, hash: Option<&'a str>) -> Pending<'a, Option<bool>> {
         self.compared.fetch_add(1, Ordering::SeqCst);
-        Box::pin(std::future::ready(hash == Some(&format!("hash of {password}"))))
+        Box::pin(std::future::ready(Some(hash == Some(&format!("hash of {password}")))))
     }
 }
