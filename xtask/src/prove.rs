@@ -28,6 +28,13 @@ const PROOFS: &[Proof] = &[
         tests: "a_03",
         variable: ("DEPUTIZE_CODES", "1000"),
     },
+    Proof { name: "kills-process", package: "deputize", tests: "kill_minus_nine", variable: ("DEPUTIZE_KILLS", "50") },
+    Proof {
+        name: "single-use-process",
+        package: "deputize",
+        tests: "one_success_per",
+        variable: ("DEPUTIZE_CODES", "1000"),
+    },
 ];
 
 /// Runs every proof, or one.

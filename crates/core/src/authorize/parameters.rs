@@ -1,0 +1,85 @@
+//! The parameters that are answered by redirect.
+use super::{Proved, missing};
+use crate::denial::Denial;
+use decision::CheckId;
+use oauth::{ClaimsRequest, Form};
+
+pub(super) struct Parameters {
+    pub(super) challenge: Option<String>,
+    pub(super) prompt_none: bool,
+    pub(super) prompt_login: bool,
+    pub(super) prompt_consent: bool,
+    pub(super) max_age: Option<i64>,
+}
+
+/// Judges the parameters that are answered by redirect.
+pub(super) fn parameters(request: &Form, proved: &Proved) -> Result<Parameters, Box<Denial>> {
+    let refuse = |check, expected: &str, actual: &str| Box::new(Denial::new(check, expected, actual));
+    match request.value("response_type") {
+        Some("code") => {}
+        None => return Err(missing("response_type")),
+        Some(_) => return Err(refuse(CheckId::ResponseTypeSupported, "`code`", "another `response_type`")),
+    }
+    if let Some(other) = request.value("response_mode")
+        && !matches!(other, "query" | "fragment" | "form_post")
+    {
+        return Err(refuse(
+            CheckId::ResponseModeSupported,
+            "`query`, `fragment` or `form_post`",
+            "another `response_mode`",
+        ));
+    }
+    if request.mentions("request") || request.mentions("request_uri") {
+        return Err(refuse(CheckId::RequestWellFormed, "parameters in the request itself", "a request object"));
+    }
+    let challenge = match (request.value("code_challenge"), request.value("code_challenge_method")) {
+        (None, None) if proved.public => {
+            return Err(refuse(CheckId::PkceChallenge, "`code_challenge`, since this client is public", "none"));
+        }
+        (None, None) => None,
+        (Some(challenge), Some("S256")) if base64url_43(challenge) => Some(challenge.to_owned()),
+        (Some(_), Some("S256")) => {
+            return Err(refuse(
+                CheckId::PkceChallenge,
+                "a `code_challenge` of 43 base64url characters",
+                "another text",
+            ));
+        }
+        (_, Some("S256") | None) => {
+            return Err(refuse(
+                CheckId::PkceChallenge,
+                "`code_challenge` with `code_challenge_method=S256`",
+                "one of the two",
+            ));
+        }
+        (_, Some(_)) => return Err(refuse(CheckId::PkceChallenge, "`code_challenge_method=S256`", "another method")),
+    };
+    let prompts: Vec<&str> = request.value("prompt").unwrap_or_default().split(' ').filter(|p| !p.is_empty()).collect();
+    let known = ["login", "none", "consent", "select_account"];
+    if prompts.iter().any(|prompt| !known.contains(prompt)) || (prompts.contains(&"none") && prompts.len() > 1) {
+        return Err(refuse(
+            CheckId::PromptSatisfiable,
+            "`login`, `none`, `consent` or `select_account`",
+            "another `prompt`",
+        ));
+    }
+    let max_age = match request.value("max_age").map(str::parse::<u32>) {
+        None => None,
+        Some(Ok(seconds)) => Some(i64::from(seconds)),
+        Some(Err(_)) => return Err(refuse(CheckId::RequestWellFormed, "`max_age` in seconds", "another text")),
+    };
+    if request.value("claims").is_some_and(|claims| ClaimsRequest::parse(claims).is_none()) {
+        return Err(refuse(CheckId::RequestWellFormed, "`claims` as a JSON object", "another text"));
+    }
+    Ok(Parameters {
+        challenge,
+        prompt_none: prompts.contains(&"none"),
+        prompt_login: prompts.contains(&"login") || prompts.contains(&"select_account"),
+        prompt_consent: prompts.contains(&"consent"),
+        max_age,
+    })
+}
+
+fn base64url_43(text: &str) -> bool {
+    text.len() == 43 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
