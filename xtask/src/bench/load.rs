@@ -62,7 +62,9 @@ pub(crate) fn drive(pid: u32, url: &str, bodies: &[String]) -> Outcome<Figures> 
 
 fn read(said: &str, spent: f64) -> Option<Figures> {
     let line = |wanted: &str| said.lines().map(str::trim).find(|line| line.contains(wanted));
-    let last = |wanted: &str| line(wanted)?.split_whitespace().last();
+    // By its beginning: `71.50%` stands among the statistics of threads.
+    let last =
+        |wanted: &str| said.lines().map(str::trim).find(|line| line.starts_with(wanted))?.split_whitespace().last();
     let requests: f64 = line("requests in")?.split_whitespace().next()?.parse().ok()?;
     Some(Figures {
         cpu: spent / requests,
@@ -109,7 +111,7 @@ mod tests {
 
     #[test]
     fn what_wrk_says_is_read() {
-        let said = "  Latency Distribution\n     50%  610.00us\n     75%    1.1ms\n     90%    2ms\n     99%    3.02ms\n  \
+        let said = "    Req/Sec     1.04k   338.07     1.61k    71.50%\n  Latency Distribution\n     50%  610.00us\n     75%    1.1ms\n     90%    2ms\n     99%    3.02ms\n  \
                     10000 requests in 5.00s, 4MB read\nRequests/sec:   2000.00\nTransfer/sec:  0.8MB\n";
         let figures = read(said, 5e6).unwrap();
         assert!((figures.cpu - 500.0).abs() < 1e-9 && (figures.per_second - 2000.0).abs() < 1e-9, "{figures:?}");
