@@ -142,8 +142,7 @@ fn admit_user(
     if let Some(ceiling) = ceiling {
         within(&facts.oidc, ceiling)?;
     }
-    let user = user(facts)?;
-    let session = session(facts, user, now)?;
+    let (user, session) = signed_in(facts.user.as_ref(), facts.session.as_ref(), now)?;
     if let Some(resource) = resource {
         assigned(resource, user)?;
     }
@@ -303,9 +302,9 @@ fn consent(facts: &Facts, client: &ClientFacts, resource: &ResourceFacts, missin
     denial
 }
 
-/// Step 5c: the user.
-fn user(facts: &Facts) -> Result<&UserFacts, Denial> {
-    let Some(user) = &facts.user else {
+/// Step 5c: the user, wherever they act: signing in, on a page, or behind a token.
+pub(crate) fn user(user: Option<&UserFacts>) -> Result<&UserFacts, Denial> {
+    let Some(user) = user else {
         return Err(Denial::new(CheckId::UserKnown, "a user of this tenant", "a user who does not exist any more"));
     };
     if !user.enabled {
@@ -314,9 +313,14 @@ fn user(facts: &Facts) -> Result<&UserFacts, Denial> {
     Ok(user)
 }
 
-/// Step 5c: the session that everything stems from.
-fn session<'a>(facts: &'a Facts, user: &UserFacts, now: Timestamp) -> Result<&'a SessionFacts, Denial> {
-    let Some(session) = &facts.session else {
+/// Step 5c: the user, and the session that everything stems from.
+pub(crate) fn signed_in<'a>(
+    of: Option<&'a UserFacts>,
+    session: Option<&'a SessionFacts>,
+    now: Timestamp,
+) -> Result<(&'a UserFacts, &'a SessionFacts), Denial> {
+    let user = user(of)?;
+    let Some(session) = session else {
         return Err(Denial::new(CheckId::SessionAlive, "a sign-in session behind the token", "none"));
     };
     if session.chain.auth_time < user.valid_from {
@@ -326,7 +330,7 @@ fn session<'a>(facts: &'a Facts, user: &UserFacts, now: Timestamp) -> Result<&'a
     if session.ended || session.chain.session_ends <= now {
         return Err(Denial::new(CheckId::SessionAlive, "a living sign-in session", "one that has ended"));
     }
-    Ok(session)
+    Ok((user, session))
 }
 
 /// Step 5d.

@@ -3,7 +3,7 @@
 //! The same value feeds the decision, its explanation, the recorded decision and what-if.
 use crate::chain::Chain;
 use crate::id::{AppId, GroupId, PrincipalId, TenantId, UserId};
-use crate::ledger::{CodeRecord, RefreshRecord};
+use crate::ledger::{CodeRecord, RefreshRecord, SessionRecord};
 use crate::model::{Digest, Policy, Profile, TenantSettings};
 use crate::token::{AssertionFacts, ClientAssertionFacts};
 use decision::Timestamp;
@@ -306,4 +306,19 @@ pub struct SessionFacts {
     pub chain: Chain,
     /// Whether the session has been ended, or is not known to the ledger.
     pub ended: bool,
+}
+
+impl SessionFacts {
+    /// What decisions read of a session; `actors` came between it and this request.
+    pub(crate) fn of(record: &SessionRecord, actors: Vec<AppId>) -> Self {
+        let chain = Chain {
+            session: record.id,
+            session_ends: record.expires,
+            auth_time: record.auth_time,
+            amr: record.amr.clone(),
+            acrs: record.acrs.clone(),
+            actors,
+        };
+        Self { chain, ended: record.revoked }
+    }
 }

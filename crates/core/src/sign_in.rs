@@ -1,4 +1,5 @@
 //! Signing in with a password: the root of every chain.
+use crate::admission;
 use crate::audit::AuditRecord;
 use crate::denial::Denial;
 use crate::directory::{TenantDirectory, UserKey, UserRecord};
@@ -7,7 +8,7 @@ use crate::issuance;
 use crate::ledger::{CommitError, SessionRecord, Write};
 use crate::ports::Ports;
 use crate::ticket::Ticket;
-use crate::token_endpoint::unavailable;
+use crate::token_endpoint::{unavailable, user_facts};
 use decision::{CheckId, Timestamp};
 use oauth::Secret;
 use std::sync::Arc;
@@ -78,10 +79,10 @@ pub async fn sign_in(
         // Not recorded: strangers must not be able to fill the disk.
         return Err(Denial::new(CheckId::UserPassword, "the name and password of a user", "another name or password"));
     };
-    if !record.user.account_enabled {
-        let refused = audit(Some(record), Some(CheckId::UserEnabled));
+    if let Err(denial) = admission::user(Some(&user_facts(record))) {
+        let refused = audit(Some(record), Some(denial.id()));
         ports.ledger.commit(vec![refused]).await.map_err(|_| unavailable(crate::ledger::Unavailable))?;
-        return Err(Denial::new(CheckId::UserEnabled, "an enabled account", "a disabled one"));
+        return Err(denial);
     }
     let cookie = issuance::secret_text(ports);
     let session = SessionRecord {

@@ -250,12 +250,9 @@ async fn signed_in(
     Ok(user.filter(|record| stands(&session, record, now)).map(|user| (session, tenant, user)))
 }
 
-/// Whether a session and its user are still good for anything.
+/// Whether a session and its user are still good for anything: if not, the person signs in again instead of being refused.
 fn stands(session: &SessionRecord, record: &UserRecord, now: Timestamp) -> bool {
-    !session.revoked
-        && session.expires > now
-        && record.user.account_enabled
-        && session.auth_time >= record.user.sign_in_sessions_valid_from
+    admission::signed_in(Some(&user_facts(record)), Some(&SessionFacts::of(session, Vec::new())), now).is_ok()
 }
 
 /// Splits `scope` by resource: several may be asked for at once here, for consent.
@@ -306,17 +303,7 @@ fn facts(
         policies: covering(tenant, &target),
         target,
         user: Some(user_facts(user)),
-        session: Some(SessionFacts {
-            chain: crate::chain::Chain {
-                session: session.id,
-                session_ends: session.expires,
-                auth_time: session.auth_time,
-                amr: session.amr.clone(),
-                acrs: session.acrs.clone(),
-                actors: Vec::new(),
-            },
-            ended: session.revoked,
-        }),
+        session: Some(SessionFacts::of(session, Vec::new())),
         claims: request.value("claims").and_then(ClaimsRequest::parse).unwrap_or_default(),
         proof: ProofFacts::SignIn,
         ..blank(ports, segment, Some(tenant), &client.application.app_id.to_string(), Some(client))

@@ -149,15 +149,5 @@ pub(crate) async fn session(
     id: crate::id::SessionId,
     actors: Vec<crate::id::AppId>,
 ) -> Result<Option<crate::facts::SessionFacts>, Unavailable> {
-    Ok(ports.ledger.session(id).await?.map(|record| crate::facts::SessionFacts {
-        chain: crate::chain::Chain {
-            session: record.id,
-            session_ends: record.expires,
-            auth_time: record.auth_time,
-            amr: record.amr.clone(),
-            acrs: record.acrs.clone(),
-            actors,
-        },
-        ended: record.revoked,
-    }))
+    Ok(ports.ledger.session(id).await?.map(|record| crate::facts::SessionFacts::of(&record, actors)))
 }
