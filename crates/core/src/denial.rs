@@ -15,15 +15,12 @@ pub struct Denial {
     /// Permissions that were not consented to, in short words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<oauth::Scopes>,
-    /// An address that mends it, such as the consent page.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
 }
 
 impl Denial {
     /// A refusal with the catalogue's advice.
     pub fn new(id: CheckId, expected: impl Into<String>, actual: impl Into<String>) -> Self {
-        Self { check: Check::fail(id, expected, actual), claims: None, missing: None, url: None }
+        Self { check: Check::fail(id, expected, actual), claims: None, missing: None }
     }
 
     /// With advice more exact than the catalogue's.
@@ -86,13 +83,10 @@ impl Denial {
     pub fn body(&self, profile: Profile, context: &ErrorContext<'_>) -> ErrorBody {
         let entry = self.check.id.entry();
         let description = self.description(profile);
-        let mut hint = serde_json::json!({
+        let hint = serde_json::json!({
             "check": entry.id, "expected": self.check.expected, "actual": self.check.actual,
             "fixer": self.check.fixer, "fix": self.check.fix,
         });
-        if let (Some(url), Some(hint)) = (&self.url, hint.as_object_mut()) {
-            hint.insert("url".into(), url.clone().into());
-        }
         let body = ErrorBody {
             error: self.error(profile).to_owned(),
             claims: self.claims.clone(),

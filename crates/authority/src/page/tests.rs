@@ -164,8 +164,7 @@ async fn a_09_no_link_leads_where_it_must_not() {
     {
         let (_, _, signed_out) = parts(signed_out(Some(href))).await;
         assert!(!signed_out.contains("<a "), "{href}");
-        let denial = Denial { url: Some(href.to_owned()), ..refusal("x") };
-        let (_, _, error) = parts(error(400, &denial, None, Some((href, "Back")))).await;
+        let (_, _, error) = parts(error(400, &refusal("x"), None, Some((href, "Back")))).await;
         assert!(!error.contains("<a "), "{href}");
     }
 }
