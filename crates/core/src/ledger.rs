@@ -56,6 +56,9 @@ pub struct CodeRecord {
     pub expires: Timestamp,
     /// Redeemed, or killed by a wrong redemption.
     pub consumed: bool,
+    /// Whether its family was revoked, before anything stems from it.
+    #[serde(default)]
+    pub revoked: bool,
 }
 
 /// A refresh token, found by the digest of its text.

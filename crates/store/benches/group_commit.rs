@@ -50,6 +50,7 @@ fn code() -> CodeRecord {
         claims: None,
         expires: NOON.plus(600),
         consumed: false,
+        revoked: false,
     }
 }
 

@@ -60,12 +60,17 @@ impl Ledger for Store {
 }
 
 fn code(connection: &Connection, digest: Digest) -> rusqlite::Result<Option<CodeRecord>> {
-    connection
+    let found: Option<CodeRecord> = connection
         .prepare_cached("SELECT body, consumed FROM codes WHERE digest = ?1")?
         .query_row([digest.0], |row| {
             Ok(CodeRecord { consumed: row.get(1)?, ..crate::json(row.get_ref(0)?.as_str()?)? })
         })
-        .optional()
+        .optional()?;
+    let Some(code) = found else { return Ok(None) };
+    let revoked = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM revoked_families WHERE family = ?1)")?
+        .query_row([code.family.0], |row| row.get(0))?;
+    Ok(Some(CodeRecord { revoked, ..code }))
 }
 
 fn refresh(connection: &Connection, digest: Digest) -> rusqlite::Result<Option<RefreshRecord>> {

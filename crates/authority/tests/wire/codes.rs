@@ -2,6 +2,8 @@
 use crate::world::browser::{Browser, request};
 use crate::world::estate::{CONTOSO, FABRIKAM, app, grant, redirect, user};
 use crate::world::{NOON, Params, VERIFIER, World, but, claims, header, redeem_form, refresh_form, text};
+use deputize_core::ledger::Write;
+use deputize_core::ports::Ledger as _;
 use serde_json::json;
 use store::{Key, Object};
 
@@ -236,6 +238,19 @@ async fn a_13_a_refresh_token_is_its_clients_and_its_tenants() {
     // A confidential client's token does not work without its credential.
     let bare = but(refresh_form("web", &token, None), "client_secret", None);
     assert_eq!(world.token(bare).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_code_whose_family_was_revoked_says_so_instead_of_try_again() {
+    let world = World::new().await;
+    for scope in [OFFLINE, ORDERS] {
+        let code = Browser::default().code(&world, "web", "ada", scope).await;
+        let record = world.store.code(world.crypto().keyed_digest(&code)).await.unwrap().unwrap();
+        world.store.commit(vec![Write::RevokeFamily(record.family)]).await.unwrap();
+        let answer = world.redeem("web", &code).await;
+        assert_eq!(answer.refused(), denied("invalid_grant", 50_173, "user.not_revoked"), "{scope}");
+        assert_eq!(text(&answer.json(), "suberror"), "bad_token", "the user is to sign in again");
+    }
 }
 
 #[tokio::test]

@@ -334,6 +334,7 @@ async fn issue(
         claims: request.value("claims").map(str::to_owned),
         expires: now.plus(CODE_SECONDS),
         consumed: false,
+        revoked: false,
     };
     let audit = crate::audit::AuditRecord {
         at: now,

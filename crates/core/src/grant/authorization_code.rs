@@ -108,6 +108,10 @@ fn judge(
     if facts.tenant.as_ref().is_none_or(|tenant| tenant.id != record.tenant) {
         return Err(Denial::new(CheckId::CodeTenant, format!("the tenant `{}`", record.tenant), "another tenant"));
     }
+    if record.revoked {
+        let found = "one whose family was revoked";
+        return Err(Denial::new(CheckId::UserNotRevoked, "a code whose grant stands", found));
+    }
     if record.expires <= now {
         return Err(Denial::new(
             CheckId::CodeValid,

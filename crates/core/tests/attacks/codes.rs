@@ -5,6 +5,7 @@ use crate::world::{
     request,
 };
 use decision::CheckId;
+use deputize_core::ledger::Write;
 use std::sync::Barrier;
 
 const SCOPE: &str = "api://orders/access_as_user offline_access openid";
@@ -26,6 +27,21 @@ fn a_02_a_replayed_code_revokes_what_its_first_use_gave() {
     assert_eq!(refused(world.redeem("web", &code)), CheckId::CodeUnused);
     for token in [first, second] {
         assert_eq!(refused(world.refresh("web", &token)), CheckId::UserNotRevoked);
+    }
+}
+
+#[test]
+fn a_02_a_code_whose_family_was_revoked_before_it_was_redeemed_gives_nothing() {
+    let world = World::new();
+    for scope in [SCOPE, "openid"] {
+        let code = world.code(&world.sign_in("ada"), "web", scope);
+        let family = world.ledger.read(|state| state.codes.values().find(|code| !code.consumed).unwrap().family);
+        world.ledger.write(vec![Write::RevokeFamily(family)]).unwrap();
+        let refusal = world.redeem("web", &code).unwrap_err();
+        assert_eq!((refusal.status, refusal.check), (400, CheckId::UserNotRevoked), "{scope}");
+        assert_eq!((refusal.body.error.as_str(), &*refusal.body.error_codes), ("invalid_grant", &[50_173][..]));
+        assert_eq!(refusal.body.suberror.as_deref(), Some("bad_token"), "the user is to sign in again");
+        assert!(world.ledger.read(|state| state.refresh.is_empty()), "{scope}");
     }
 }
 

@@ -104,7 +104,10 @@ impl State {
 
 impl Ledger for FakeLedger {
     fn code(&self, digest: Digest) -> Pending<'_, Result<Option<CodeRecord>, Unavailable>> {
-        Box::pin(ready(Ok(self.read(|state| state.codes.get(&digest).cloned()))))
+        Box::pin(ready(Ok(self.read(|state| {
+            let record = state.codes.get(&digest)?.clone();
+            Some(CodeRecord { revoked: state.revoked.contains(&record.family), ..record })
+        }))))
     }
 
     fn refresh(&self, digest: Digest) -> Pending<'_, Result<Option<RefreshRecord>, Unavailable>> {

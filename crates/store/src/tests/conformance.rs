@@ -70,7 +70,12 @@ pub(super) async fn a_revoked_family_has_no_tokens_now_or_later(world: World) {
     let store = &world.store;
     let (theirs, other) = (digest(b'r', 1), digest(b'r', 2));
     store.commit(vec![Write::InsertRefresh(theirs, token(9)), Write::InsertRefresh(other, token(8))]).await.unwrap();
+    for family in [8, 9] {
+        store.commit(vec![Write::InsertCode(digest(b'c', family), code(family.into()))]).await.unwrap();
+    }
     store.commit(vec![Write::RevokeFamily(FamilyId(uuid(9)))]).await.unwrap();
+    assert!(store.code(digest(b'c', 9)).await.unwrap().unwrap().revoked, "a code that is yet to be redeemed");
+    assert!(!store.code(digest(b'c', 8)).await.unwrap().unwrap().revoked);
     store.commit(vec![Write::RevokeFamily(FamilyId(uuid(9)))]).await.unwrap();
     assert!(store.refresh(theirs).await.unwrap().unwrap().revoked);
     assert!(!store.refresh(other).await.unwrap().unwrap().revoked);

@@ -109,6 +109,7 @@ pub(super) fn code(family: u128) -> CodeRecord {
         claims: None,
         expires: NOON.plus(600),
         consumed: false,
+        revoked: false,
     }
 }
 
