@@ -323,8 +323,9 @@ pub(crate) fn signed_in<'a>(
     let Some(session) = session else {
         return Err(Denial::new(CheckId::SessionAlive, "a sign-in session behind the token", "none"));
     };
-    if session.chain.auth_time < user.valid_from {
-        let expected = format!("a sign-in at or after {}", user.valid_from);
+    // Moments are whole seconds: a sign-in in the second of the revocation may have been before it.
+    if session.chain.auth_time <= user.valid_from {
+        let expected = format!("a sign-in after {}", user.valid_from);
         return Err(Denial::new(CheckId::UserNotRevoked, expected, format!("one at {}", session.chain.auth_time)));
     }
     if session.ended || session.chain.session_ends <= now {

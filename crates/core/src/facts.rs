@@ -283,7 +283,7 @@ pub struct UserFacts {
     pub id: UserId,
     /// Whether the account is enabled.
     pub enabled: bool,
-    /// Sign-ins before this moment are void.
+    /// Sign-ins at this moment, to the second, or before it are void.
     pub valid_from: Timestamp,
     /// The name to sign in with.
     pub upn: String,

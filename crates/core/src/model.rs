@@ -322,7 +322,7 @@ pub struct User {
     /// Whether they may consent for the tenant.
     #[serde(default)]
     pub is_tenant_admin: bool,
-    /// Sessions and tokens from before this moment are dead.
+    /// Sessions and tokens from this moment, to the second, or before it are dead.
     #[serde(default)]
     pub sign_in_sessions_valid_from: Timestamp,
 }

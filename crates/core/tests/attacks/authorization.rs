@@ -314,10 +314,16 @@ fn a_session_that_ended_or_belongs_elsewhere_signs_in_to_nothing() {
     };
     assert!(shown(&world, &with(|session| session.revoked = true)));
     assert!(shown(&world, &with(|session| session.expires = NOON)));
-    world.estate.edit(|estate| estate.person("ada").sign_in_sessions_valid_from = NOON.plus(1));
-    assert!(shown(&world, &ada));
+    for revoked in [NOON, NOON.plus(1)] {
+        world.estate.edit(|estate| estate.person("ada").sign_in_sessions_valid_from = revoked);
+        assert!(shown(&world, &ada), "{revoked}: in the same second, too");
+    }
     world.estate.edit(|estate| {
-        estate.person("ada").sign_in_sessions_valid_from = NOON;
+        estate.person("ada").sign_in_sessions_valid_from = NOON.plus(-1);
+        assert!(estate.person("ada").account_enabled);
+    });
+    assert!(!shown(&world, &ada));
+    world.estate.edit(|estate| {
         estate.person("ada").account_enabled = false;
     });
     assert!(shown(&world, &ada));

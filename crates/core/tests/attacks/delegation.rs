@@ -516,6 +516,10 @@ fn x_19_a_token_from_before_sessions_were_revoked_is_refused() {
     world.advance(5);
     world.estate.edit(|estate| estate.person("ada").sign_in_sessions_valid_from = NOON.plus(5));
     assert_eq!(refused(world.obo("orders", &token, DOWN)), CheckId::UserNotRevoked);
+    world.advance(1);
     let (token, _) = good(&world);
     assert!(world.obo("orders", &token, DOWN).is_ok(), "a new sign-in is good");
+    world.estate.edit(|estate| estate.person("ada").sign_in_sessions_valid_from = NOON.plus(6));
+    let denial = refused(world.obo("orders", &token, DOWN));
+    assert_eq!(denial, CheckId::UserNotRevoked, "nobody knows which came first in that second");
 }
