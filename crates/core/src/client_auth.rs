@@ -4,7 +4,7 @@
 use crate::denial::Denial;
 use crate::directory::Registration;
 use crate::facts::{AuthenticationFacts, ClientFacts, Facts, TenantFacts};
-use crate::id::{AppId, PrincipalId};
+use crate::id::{AppId, ObjectId, PrincipalId};
 use crate::model::{Digest, PasswordCredential, Profile};
 use crate::ports::Crypto;
 use crate::token::{ClientAssertionClaims, ClientAssertionFacts};
@@ -12,6 +12,7 @@ use decision::{CheckId, Timestamp};
 use oauth::{CLIENT_ASSERTION_JWT_BEARER, Form, Secret};
 use sha2::{Digest as _, Sha256};
 use std::borrow::Cow;
+use uuid::Uuid;
 
 /// Clocks of clients may differ by this much.
 const SKEW: i64 = 60;
@@ -156,8 +157,10 @@ pub fn gather(presented: Presented<'_>, client: Option<&Registration>, crypto: &
         }
         Presented::Secret(secret) => {
             let digest = crypto.keyed_digest(secret);
-            let registered: &[PasswordCredential] =
-                client.map_or(&[], |client| &client.application.password_credentials);
+            // Who has none is compared with one that never works: an unknown client takes as long as a wrong secret.
+            let registered = client.map(|client| &*client.application.password_credentials);
+            let registered = registered.filter(|registered| !registered.is_empty());
+            let registered = registered.unwrap_or(std::slice::from_ref(&NOBODYS));
             let mut matched: Option<(Timestamp, Timestamp)> = None;
             for credential in registered {
                 if equal(&credential.digest, &digest) && matched.is_none_or(|(_, end)| end < credential.end_date_time) {
@@ -181,6 +184,16 @@ pub fn gather(presented: Presented<'_>, client: Option<&Registration>, crypto: &
         }
     }
 }
+
+/// A secret that nothing matches, and that has expired.
+static NOBODYS: PasswordCredential = PasswordCredential {
+    key_id: ObjectId(Uuid::from_u128(0x5c7b_29e4_d1a8_4f36_b0e2_7f94_8d3a_61c5)),
+    display_name: String::new(),
+    digest: Digest([0; 32]),
+    hint: String::new(),
+    start_date_time: Timestamp(0),
+    end_date_time: Timestamp(0),
+};
 
 /// Compares without leaving early: how long it takes says nothing of where they differ.
 fn equal(a: &Digest, b: &Digest) -> bool {

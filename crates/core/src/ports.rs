@@ -32,6 +32,8 @@ pub trait Ledger: Send + Sync {
     fn session_by_cookie(&self, cookie: Digest) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>>;
     /// All of one request's writes or none, durable before it returns.
     fn commit(&self, writes: Vec<Write>) -> Pending<'_, Result<(), CommitError>>;
+    /// Whether the latest commit failed for no reason of the store's, such as a full disk.
+    fn writable(&self) -> bool;
 }
 
 /// Everything that needs keys: the room `jose` stands behind it.

@@ -51,6 +51,12 @@ impl<B: Batch> Database<B> {
         self.writer.write(job).await
     }
 
+    /// Whether the latest write was taken, or failed for a reason of its own. No answer to "would one be taken now?": only a
+    /// write knows that.
+    pub fn writable(&self) -> bool {
+        self.writer.sound()
+    }
+
     /// Reads on the calling thread: point reads take microseconds.
     pub fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Unavailable> {
         let failed = |error: rusqlite::Error| {

@@ -1,6 +1,8 @@
 //! The one thread that writes: many jobs, one fsync.
 use rusqlite::{Connection, ErrorCode};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use thiserror::Error;
@@ -57,6 +59,24 @@ impl From<rusqlite::Error> for Abort {
     }
 }
 
+impl Abort {
+    /// Whether the disk or the file is the reason, so that the next write will find it too.
+    fn of_the_disk(&self) -> bool {
+        let Self::Engine(error) = self else { return false };
+        matches!(
+            error.sqlite_error_code(),
+            Some(
+                ErrorCode::ReadOnly
+                    | ErrorCode::DiskFull
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+            )
+        )
+    }
+}
+
 /// Why a write did not happen.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum WriteError {
@@ -69,22 +89,38 @@ pub enum WriteError {
 }
 
 type Answer = Box<dyn FnOnce() + Send>;
-/// A job that was run; without an answer it is unavailable to whoever waits.
-type Ran = (bool, Answer);
+
+/// A job that was run; without its answer it is unavailable to whoever waits.
+struct Ran {
+    /// Whether its writes are to be undone.
+    failed: bool,
+    /// Whether it failed for a reason that is not its own.
+    of_the_disk: bool,
+    answer: Answer,
+}
+
 type Work<B> = Box<dyn FnOnce(&Connection, &mut B) -> Ran + Send>;
 
 /// The queue to the thread, and the thread.
 pub(crate) struct Writer<B> {
     queue: Option<SyncSender<Work<B>>>,
+    sound: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<B: Batch> Writer<B> {
     pub(crate) fn start(connection: Connection, batch: B, most: usize, waiting: usize) -> std::io::Result<Self> {
         let (queue, jobs) = sync_channel(waiting);
-        let run = move || serve(&connection, batch, &jobs, most.max(1));
+        let sound = Arc::new(AtomicBool::new(true));
+        let told = Arc::clone(&sound);
+        let run = move || serve(&connection, batch, &jobs, most.max(1), &told);
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(run)?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+        Ok(Self { queue: Some(queue), sound, thread: Some(thread) })
+    }
+
+    /// Whether the disk took the latest batch.
+    pub(crate) fn sound(&self) -> bool {
+        self.sound.load(Ordering::Relaxed)
     }
 
     pub(crate) async fn write<T, J>(&self, job: J) -> Result<T, WriteError>
@@ -97,6 +133,7 @@ impl<B: Batch> Writer<B> {
             // One request's defect must not end everybody's writes.
             let result = catch_unwind(AssertUnwindSafe(|| job(connection, batch)))
                 .unwrap_or(Err(Abort::Broken("a write panicked")));
+            let of_the_disk = result.as_ref().is_err_and(Abort::of_the_disk);
             let result = result.map_err(|abort| match abort {
                 Abort::Conflict => WriteError::Conflict,
                 Abort::Engine(_) | Abort::Broken(_) => {
@@ -106,7 +143,7 @@ impl<B: Batch> Writer<B> {
             });
             let failed = result.is_err();
             // Whoever asked may have gone away; the write stands.
-            (failed, Box::new(move || drop(sender.send(result))))
+            Ran { failed, of_the_disk, answer: Box::new(move || drop(sender.send(result))) }
         };
         match self.queue.as_ref().map(|queue| queue.try_send(Box::new(work))) {
             Some(Ok(())) => answer.await.unwrap_or(Err(WriteError::Unavailable)),
@@ -125,16 +162,20 @@ impl<B> Drop for Writer<B> {
     }
 }
 
-fn serve<B: Batch>(connection: &Connection, mut batch: B, jobs: &Receiver<Work<B>>, most: usize) {
+fn serve<B: Batch>(connection: &Connection, mut batch: B, jobs: &Receiver<Work<B>>, most: usize, sound: &AtomicBool) {
     while let Ok(first) = jobs.recv() {
         // No waiting for more: those that arrive during this batch's fsync are the next batch.
-        let work = std::iter::once(first).chain(jobs.try_iter()).take(most);
-        let before = batch.clone();
-        match transact(connection, &mut batch, work) {
-            Ok(answers) => {
+        // Taken from the queue first: if the transaction cannot begin, all of them are refused, not only the first.
+        let mut work = std::iter::once(first).chain(jobs.try_iter()).take(most).collect::<Vec<_>>().into_iter();
+        let (before, mut ran) = (batch.clone(), Vec::new());
+        let outcome = transact(connection, &mut batch, &mut work, &mut ran);
+        // Before anyone is answered: whoever is refused finds the store unsound.
+        sound.store(outcome.is_ok() && !ran.iter().any(|ran| ran.of_the_disk), Ordering::Relaxed);
+        match outcome {
+            Ok(()) => {
                 batch.committed();
-                for answer in answers {
-                    answer();
+                for ran in ran {
+                    (ran.answer)();
                 }
             }
             Err(abort) => {
@@ -155,16 +196,14 @@ fn serve<B: Batch>(connection: &Connection, mut batch: B, jobs: &Receiver<Work<B
 fn transact<B: Batch>(
     connection: &Connection,
     batch: &mut B,
-    work: impl Iterator<Item = Work<B>>,
-) -> Result<Vec<Answer>, Abort> {
-    // Taken from the queue first: if the transaction cannot begin, all of them are refused, not only the first.
-    let work: Vec<_> = work.collect();
+    work: &mut impl Iterator<Item = Work<B>>,
+    ran: &mut Vec<Ran>,
+) -> Result<(), Abort> {
     let result = begin(connection).and_then(|()| {
         batch.begin(connection)?;
-        let answers = work.into_iter().map(|work| savepoint(connection, batch, work)).collect::<Result<_, _>>()?;
+        work.try_for_each(|work| savepoint(connection, batch, work, ran))?;
         batch.settle(connection)?;
-        execute(connection, "COMMIT")?;
-        Ok(answers)
+        execute(connection, "COMMIT")
     });
     if result.is_err() && !connection.is_autocommit() {
         execute(connection, "ROLLBACK")?;
@@ -180,10 +219,12 @@ fn begin(connection: &Connection) -> Result<(), Abort> {
     execute(connection, "BEGIN IMMEDIATE")
 }
 
-fn savepoint<B: Batch>(connection: &Connection, batch: &mut B, work: Work<B>) -> Result<Answer, Abort> {
+fn savepoint<B: Batch>(connection: &Connection, batch: &mut B, work: Work<B>, all: &mut Vec<Ran>) -> Result<(), Abort> {
     let before = batch.clone();
     execute(connection, "SAVEPOINT job")?;
-    let (failed, answer) = work(connection, batch);
+    let ran = work(connection, batch);
+    let failed = ran.failed;
+    all.push(ran);
     if connection.is_autocommit() {
         // The engine answers some I/O errors by rolling the whole transaction back, the neighbours' writes included.
         return Err(Abort::Broken("the engine gave the transaction up"));
@@ -192,8 +233,7 @@ fn savepoint<B: Batch>(connection: &Connection, batch: &mut B, work: Work<B>) ->
         execute(connection, "ROLLBACK TO job")?;
         *batch = before;
     }
-    execute(connection, "RELEASE job")?;
-    Ok(answer)
+    execute(connection, "RELEASE job")
 }
 
 fn execute(connection: &Connection, sql: &str) -> Result<(), Abort> {

@@ -189,6 +189,7 @@ async fn a_full_queue_is_unavailable_and_the_queued_are_served() {
     }
     yield_now().await;
     assert_eq!(insert(database.clone(), 4).await, Err(WriteError::Unavailable));
+    assert!(database.writable(), "many callers are no fault of the disk");
     release.send(()).unwrap();
     while let Some(result) = tasks.join_next().await {
         assert_eq!(result.unwrap(), Ok(()));
@@ -217,12 +218,15 @@ async fn a_full_disk_refuses_writes_whole_and_recovers_without_a_restart() {
                 refused += 1;
             }
         }
+        assert_eq!(database.writable(), refused == 0);
     }
     assert!((1..100).contains(&refused), "{refused}");
     let before = ids(&database);
     assert_eq!(i32::try_from(before.len()).unwrap(), 2 * (100 - refused), "reads go on, and see whole jobs only");
     pragma(&database, "PRAGMA max_page_count = 1000000").await.unwrap();
     assert_eq!(insert(database.clone(), 1_000).await, Ok(()));
+    assert_eq!(insert(database.clone(), 1_000).await, Err(WriteError::Conflict));
+    assert!(database.writable(), "a conflict is its own fault");
 }
 
 #[tokio::test]
@@ -259,9 +263,12 @@ async fn another_process_that_holds_the_file_makes_it_unavailable_only_while_it_
     let (database, _) = open(&folder.file(), &Options { busy: Duration::from_millis(1), ..Options::default() });
     let other = Connection::open(folder.file()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(database.writable());
     assert_eq!(insert(database.clone(), 1).await, Err(WriteError::Unavailable));
     other.execute_batch("ROLLBACK").unwrap();
+    assert!(!database.writable(), "until a write shows that it is over");
     assert_eq!(insert(database.clone(), 1).await, Ok(()));
+    assert!(database.writable());
 }
 
 #[tokio::test]

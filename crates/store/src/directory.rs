@@ -21,23 +21,32 @@ impl Directory for Store {
 
     fn user(&self, tenant: TenantId, key: UserKey) -> Pending<'_, Result<Option<Arc<UserRecord>>, Unavailable>> {
         Box::pin(async move {
-            let id = match key {
-                UserKey::Id(id) => id,
+            match key {
+                UserKey::Id(id) => self.user_by_id(tenant, id),
                 // Names are looked up each time: they are asked for at sign-in only, and never cached they are never stale.
-                UserKey::PrincipalName(name) => match self.read(|connection| named(connection, tenant, &name))? {
-                    Some(id) => id,
-                    None => return Ok(None),
-                },
-            };
-            if let Some(known) = self.held.users.cached(&(tenant, id)) {
-                return Ok(known);
+                UserKey::PrincipalName(name) => {
+                    let name = folded(&name);
+                    let Some((id, found)) = self.read(|connection| nearest(connection, tenant, &name))? else {
+                        return Ok(None);
+                    };
+                    let record = self.user_by_id(tenant, id)?;
+                    Ok(record.filter(|_| found == name))
+                }
             }
-            let ticket = self.held.users.ticket();
-            let (bytes, record) = self.read_at_once(|connection| user(connection, tenant, id))?;
-            let record = record.map(Arc::new);
-            self.held.users.fill(ticket, (tenant, id), bytes, record.clone());
-            Ok(record)
         })
+    }
+}
+
+impl Store {
+    fn user_by_id(&self, tenant: TenantId, id: UserId) -> Result<Option<Arc<UserRecord>>, Unavailable> {
+        if let Some(known) = self.held.users.cached(&(tenant, id)) {
+            return Ok(known);
+        }
+        let ticket = self.held.users.ticket();
+        let (bytes, record) = self.read_at_once(|connection| user(connection, tenant, id))?;
+        let record = record.map(Arc::new);
+        self.held.users.fill(ticket, (tenant, id), bytes, record.clone());
+        Ok(record)
     }
 }
 
@@ -68,9 +77,16 @@ pub(crate) fn everything(connection: &Connection) -> rusqlite::Result<Vec<Object
     connection.prepare(sql)?.query_map([], object)?.collect()
 }
 
-fn named(connection: &Connection, tenant: TenantId, name: &str) -> rusqlite::Result<Option<UserId>> {
-    let sql = "SELECT id FROM objects WHERE kind = 'user' AND tenant = ?1 AND name = ?2";
-    connection.prepare_cached(sql)?.query_row(params![tenant.0, folded(name)], |row| row.get(0).map(UserId)).optional()
+/// The user of this name, else the nearest one: looking for a name that nobody has takes as long as for one that somebody
+/// has (A-18).
+fn nearest(connection: &Connection, tenant: TenantId, name: &str) -> rusqlite::Result<Option<(UserId, String)>> {
+    let sql = "SELECT * FROM (SELECT id, name FROM objects WHERE kind = 'user' AND tenant = ?1 AND name >= ?2 \
+               ORDER BY name LIMIT 1) UNION ALL SELECT * FROM (SELECT id, name FROM objects WHERE kind = 'user' \
+               AND tenant = ?1 AND name < ?2 ORDER BY name DESC LIMIT 1) LIMIT 1";
+    connection
+        .prepare_cached(sql)?
+        .query_row(params![tenant.0, name], |row| Ok((UserId(row.get(0)?), row.get(1)?)))
+        .optional()
 }
 
 /// One user with all that is asked about them, and its size in bytes.

@@ -57,6 +57,10 @@ impl Ledger for Store {
             self.write(|connection, batch| writes.into_iter().try_for_each(|step| step.run(connection, batch))).await
         })
     }
+
+    fn writable(&self) -> bool {
+        self.taken()
+    }
 }
 
 fn code(connection: &Connection, digest: Digest) -> rusqlite::Result<Option<CodeRecord>> {

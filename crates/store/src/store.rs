@@ -25,6 +25,8 @@ const MIGRATIONS: &[Migration] =
 const POLL: Duration = Duration::from_millis(200);
 /// Every how many looks the expired is purged: once a minute.
 const LOOKS_PER_PURGE: u64 = 300;
+/// The same while writes fail, every five seconds: a store that is not ready is not asked to write by anyone else.
+const LOOKS_PER_TRY: u64 = 25;
 
 /// The keys that the store needs. Keep them outside of it.
 #[derive(Clone)]
@@ -173,11 +175,16 @@ impl Store {
                 let Some(store) = store.upgrade() else { return };
                 // An unreadable or full store is reported by those who need it; here it is tried again.
                 let _ = store.poll();
-                if look % LOOKS_PER_PURGE == 0 {
+                if look % LOOKS_PER_PURGE == 0 || (look % LOOKS_PER_TRY == 0 && !store.taken()) {
                     let _ = store.purge(store.clock.now().max(store.time_floor())).await;
                 }
             }
         }
+    }
+
+    /// Whether the disk took the latest write.
+    pub(crate) fn taken(&self) -> bool {
+        self.database.writable()
     }
 
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Unavailable> {

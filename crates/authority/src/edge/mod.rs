@@ -69,14 +69,16 @@ async fn asset(request: Request) -> Response {
     }
 }
 
-/// Ready while the ledger answers.
+/// Ready while the ledger answers, and takes what is written. It writes nothing itself: strangers ask.
 async fn ready(State(authority): State<Authority>) -> Response {
-    let id = deputize_core::id::SessionId::default();
-    let ledger = authority.ports.ledger.session(id).await.is_ok();
-    if ledger {
-        "ready\n".into_response()
+    let ledger = &authority.ports.ledger;
+    let unready = |text: &'static str| (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    if ledger.session(deputize_core::id::SessionId::default()).await.is_err() {
+        unready("the store does not answer\n")
+    } else if !ledger.writable() {
+        unready("the store does not take what is written: look at its disk and its permissions\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n").into_response()
+        "ready\n".into_response()
     }
 }
 

@@ -34,7 +34,10 @@ async fn while_nothing_can_be_written_nothing_is_issued() {
     let before = world.store.audit_verify(None).unwrap();
     let other = Connection::open(world.folder.file()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(world.get("/health/ready").await.status, 200, "it does not know yet");
     unavailable(&world.redeem("web", &code).await);
+    let ready = world.get("/health/ready").await;
+    assert_eq!((ready.status.as_u16(), ready.header("retry-after")), (503, "5"), "{}", ready.text());
     unavailable(&world.refresh("web", &refresh, None).await);
     unavailable(&world.obo("orders", &access, "api://billing/Invoices.Read").await);
     unavailable(&world.token(client_credentials("daemon", "api://billing/.default")).await);
@@ -58,6 +61,7 @@ async fn while_nothing_can_be_written_nothing_is_issued() {
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(world.store.audit_verify(None), Ok(before), "nothing was written");
     world.redeem("web", &code).await.ok();
+    assert_eq!(world.get("/health/ready").await.status, 200);
     world.refresh("web", &refresh, None).await.ok();
     world.obo("orders", &access, "api://billing/Invoices.Read").await.ok();
 }

@@ -131,4 +131,8 @@ impl Ledger for FakeLedger {
         // In the future, not before it: a commit that is never awaited writes nothing.
         Box::pin(async move { self.write(writes) })
     }
+
+    fn writable(&self) -> bool {
+        !self.full.load(Ordering::SeqCst)
+    }
 }

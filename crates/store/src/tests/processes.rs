@@ -4,6 +4,7 @@ use crate::Change;
 use deputize_core::directory::UserKey;
 use deputize_core::ledger::{CommitError, OncePurpose, Write};
 use deputize_core::ports::{Directory, Ledger};
+use sql::{Abort, rusqlite};
 use std::sync::Arc;
 
 #[tokio::test]
@@ -79,4 +80,18 @@ async fn the_watch_looks_five_times_a_second_and_ends_with_the_store() {
     assert_eq!(Arc::strong_count(&world.store), 1, "the watch keeps no store open");
     drop(world);
     watching.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_watch_finds_out_by_itself_that_a_store_takes_writes_again() {
+    let world = sqlite();
+    let full = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None);
+    let refused = world.store.write(|_, _| Err::<(), _>(Abort::Engine(full))).await;
+    assert_eq!(refused, Err(CommitError::Unavailable));
+    assert!(!world.store.writable(), "nobody has tried again");
+    tokio::spawn(world.store.watch());
+    tokio::time::pause();
+    while !world.store.writable() {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
 }
