@@ -265,7 +265,9 @@ fn times<O: Observe>(
     })?;
     steps.check(CheckId::TokenExpired, exp.plus(skew) > now, || {
         let fix = format!("renew the token; it ended {} s ago", now.since(exp));
-        (format!("valid at {now}, give or take {skew} s"), format!("ended {exp}"), Some(fix))
+        // Within the skew a token passes that has ended.
+        let ends = if exp > now { "ends" } else { "ended" };
+        (format!("valid at {now}, give or take {skew} s"), format!("{ends} {exp}"), Some(fix))
     })
 }
 
@@ -301,11 +303,22 @@ fn permissions<O: Observe>(
         return Ok(());
     };
     let user = kind == SubjectKind::User;
-    let found = || String::from(if user { "a user's token" } else { "an app-only token" });
-    match route.subject() {
-        Subject::User => steps.check(CheckId::UserRequired, user, || ("a user's token".into(), found(), None))?,
-        Subject::App => steps.check(CheckId::AppOnlyRequired, !user, || ("an app-only token".into(), found(), None))?,
-        Subject::Either => {}
+    let (user_token, app_token) = ("a user's token", "an app-only token");
+    let meant = match route.subject() {
+        Subject::User => Some((CheckId::UserRequired, user, user_token)),
+        Subject::App => Some((CheckId::AppOnlyRequired, !user, app_token)),
+        Subject::Either => None,
+    };
+    if let Some((id, holds, wanted)) = meant {
+        let found = if user { user_token } else { app_token };
+        steps.check(id, holds, || (wanted.into(), found.into(), None))?;
+        if !holds {
+            // No right of such a token would help here, so none is asked for.
+            for id in [CheckId::ScopeSufficient, CheckId::RoleSufficient, CheckId::ContextSufficient] {
+                steps.skip(id, &format!("this route is for {wanted}, and this is {found}"));
+            }
+            return Ok(());
+        }
     }
     let audience = contract.audience();
     // Entra's app-only tokens have no scopes; other issuers give applications scopes where a route names no app roles.

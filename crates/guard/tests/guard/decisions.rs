@@ -225,3 +225,48 @@ async fn an_explanation_shows_every_check() {
     assert!(verdict.checks.iter().any(|c| c.id == CheckId::ScopeSufficient && c.outcome == Outcome::Fail));
     assert_eq!(world.guard.explain("nonsense", "GET", "/").await.failed().map(|c| c.id), Some(CheckId::TokenForm));
 }
+
+/// What is told of one check.
+async fn told(world: &World, changes: Value, path: &str, id: CheckId) -> (Outcome, String) {
+    let verdict = world.guard.explain(&world.token(changes), "GET", path).await;
+    let check = verdict.checks.into_iter().find(|check| check.id == id).expect("the check is told of");
+    (check.outcome, check.actual)
+}
+
+#[tokio::test]
+async fn a_tokens_end_is_told_as_it_lies() {
+    let world = World::new();
+    for (end, outcome, told_as) in [
+        (3_600, Outcome::Pass, "ends 2027-01-15T09:00:00Z"),
+        (0, Outcome::Pass, "ended 2027-01-15T08:00:00Z"),
+        (-60, Outcome::Fail, "ended 2027-01-15T07:59:00Z"),
+    ] {
+        let changes = json!({"iat": NOON.plus(-600), "nbf": null, "exp": NOON.plus(end)});
+        let found = told(&world, changes, "/invoices", CheckId::TokenExpired).await;
+        assert_eq!(found, (outcome, told_as.to_owned()), "{end}");
+    }
+}
+
+/// Rights are compared only where the token is of the kind that the route takes: `pass` beside a refusal would mislead.
+#[tokio::test]
+async fn rights_are_not_judged_of_the_wrong_kind_of_token() {
+    let world = World::new();
+    let app = json!({"idtyp": "app", "scp": null, "roles": ["Invoices.Reader"]});
+    for (path, changes, kind, why) in [
+        ("/invoices", app, CheckId::UserRequired, "this route is for a user's token, and this is an app-only token"),
+        (
+            "/export",
+            json!({"roles": ["Invoices.Export"]}),
+            CheckId::AppOnlyRequired,
+            "this route is for an app-only token, and this is a user's token",
+        ),
+    ] {
+        assert_eq!(told(&world, changes.clone(), path, kind).await.0, Outcome::Fail);
+        for id in [CheckId::ScopeSufficient, CheckId::RoleSufficient, CheckId::ContextSufficient] {
+            let found = told(&world, changes.clone(), path, id).await;
+            assert_eq!(found, (Outcome::Skipped, why.to_owned()), "{path} {id}");
+        }
+    }
+    let (outcome, found) = told(&world, json!({}), "/invoices", CheckId::RoleSufficient).await;
+    assert_eq!((outcome, found.as_str()), (Outcome::Pass, "Invoices.Reader"));
+}
