@@ -39,8 +39,16 @@ const PROOFS: &[Proof] = &[
 
 /// Runs every proof, or one.
 pub(crate) fn run(options: &[&str]) -> Outcome {
-    let steps: Vec<Step> = PROOFS.iter().map(|proof| Step::new(proof.name, || prove(proof))).collect();
+    let mut steps: Vec<Step> = PROOFS.iter().map(|proof| Step::new(proof.name, || prove(proof))).collect();
+    steps.push(Step::new("timing", timing));
     steps::run("prove", &steps, only(options)?)
+}
+
+/// R18: a bench, because a test's neighbours would be heard. 20 000 sign-ins at full cost take about eight minutes.
+fn timing() -> Outcome {
+    let mut bench = command("cargo", &["bench", "-p", "deputize-authority", "--bench", "timing"]);
+    bench.env("DEPUTIZE_TIMING_SAMPLES", "200000").env("DEPUTIZE_TIMING_PASSWORDS", "10000");
+    call(bench)
 }
 
 fn prove(proof: &'static Proof) -> Outcome {

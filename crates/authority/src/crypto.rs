@@ -2,7 +2,7 @@
 mod issued;
 
 use crate::Random;
-use crate::password::Passwords;
+use crate::password::{PasswordCost, Passwords};
 use deputize_core::ledger::Unavailable;
 use deputize_core::model::{Digest, KeyCredential};
 use deputize_core::ports::{Crypto, Pending};
@@ -32,7 +32,13 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    pub(crate) fn new(signing: Vec<SigningKey>, pepper: &[u8; 32], seal_key: &[u8; 32], random: Random) -> Self {
+    pub(crate) fn new(
+        signing: Vec<SigningKey>,
+        pepper: &[u8; 32],
+        seal_key: &[u8; 32],
+        random: Random,
+        cost: PasswordCost,
+    ) -> Self {
         let verifying = KeySet::from_keys(signing.iter().map(SigningKey::verifying_key).collect());
         let mut salt = [0; 16];
         random(&mut salt);
@@ -42,7 +48,7 @@ impl Keys {
             certificates: Cache::new(CERTIFICATES),
             pepper: keyed(pepper),
             sealer: Sealer::new(seal_key, "claims and tickets"),
-            passwords: Passwords::new(salt),
+            passwords: Passwords::new(salt, cost),
             random,
         }
     }

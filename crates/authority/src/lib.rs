@@ -8,7 +8,7 @@ mod edge;
 mod page;
 mod password;
 
-pub use password::password_hash;
+pub use password::{PasswordCost, password_hash};
 
 use deputize_core::ports::{Directory, Ledger, Ports};
 use std::sync::Arc;
@@ -46,10 +46,22 @@ pub fn authority(
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn decision::Clock>,
 ) -> Authority {
+    authority_with(PasswordCost::default(), settings, directory, ledger, clock)
+}
+
+/// An authority whose hashes cost something else, for measuring what else takes time. Never serve one.
+#[doc(hidden)]
+pub fn authority_with(
+    cost: PasswordCost,
+    settings: Settings,
+    directory: Arc<dyn Directory>,
+    ledger: Arc<dyn Ledger>,
+    clock: Arc<dyn decision::Clock>,
+) -> Authority {
     let host = settings.host.trim_end_matches('/').to_owned();
     let keys = edge::keys::document(&settings.signing_keys, Some(&host));
     let keys_v1 = edge::keys::document(&settings.signing_keys, None);
-    let crypto = crypto::Keys::new(settings.signing_keys, &settings.pepper, &settings.seal_key, settings.random);
+    let crypto = crypto::Keys::new(settings.signing_keys, &settings.pepper, &settings.seal_key, settings.random, cost);
     let ports = Ports { host: host.into(), directory, ledger, crypto: Arc::new(crypto), clock };
     Authority { ports, keys: keys.into(), keys_v1: keys_v1.into() }
 }

@@ -10,14 +10,40 @@ const AT_ONCE: usize = 2;
 /// As many may wait: about three seconds' work. More are sent away, so that nobody's sign-in waits for a flood.
 const WAITING: usize = 64;
 
-/// OWASP's recommendation of 2025: 19 MiB, two passes, one lane.
-fn argon2id() -> Argon2<'static> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(19_456, 2, 1, None).unwrap_or_default())
+/// What a hash costs. There is one way to get one that is safe: [`PasswordCost::default`].
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct PasswordCost {
+    kibibytes: u32,
+    passes: u32,
+}
+
+impl Default for PasswordCost {
+    /// OWASP's recommendation of 2025: 19 MiB, two passes, one lane.
+    fn default() -> Self {
+        Self { kibibytes: 19_456, passes: 2 }
+    }
+}
+
+impl PasswordCost {
+    /// Next to nothing, so that whatever else takes time at a sign-in can be measured. Protects no password.
+    pub const FOR_STOPWATCHES_ONLY: Self = Self { kibibytes: 8, passes: 1 };
+
+    fn argon2id(self) -> Argon2<'static> {
+        let params = Params::new(self.kibibytes, self.passes, 1, None).unwrap_or_default();
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+    }
+
+    /// Hashes a password for storage, in PHC form.
+    pub fn hash(self, password: &str, salt: [u8; 16]) -> String {
+        let hash = self.argon2id().hash_password_with_salt(password.as_bytes(), &salt);
+        hash.map(|hash| hash.to_string()).unwrap_or_default()
+    }
 }
 
 /// Hashes a password for storage, in PHC form.
 pub fn password_hash(password: &str, salt: [u8; 16]) -> String {
-    argon2id().hash_password_with_salt(password.as_bytes(), &salt).map(|hash| hash.to_string()).unwrap_or_default()
+    PasswordCost::default().hash(password, salt)
 }
 
 /// Verifies passwords, a bounded number at once.
@@ -27,11 +53,12 @@ pub(crate) struct Passwords {
     /// Compared with where there is no user, so that it takes the same time.
     decoy: Arc<OnceLock<Arc<str>>>,
     salt: [u8; 16],
+    cost: PasswordCost,
 }
 
 impl Passwords {
-    pub(crate) fn new(salt: [u8; 16]) -> Self {
-        Self { pool: Arc::new(Semaphore::new(AT_ONCE)), waiting: Arc::default(), decoy: Arc::default(), salt }
+    pub(crate) fn new(salt: [u8; 16], cost: PasswordCost) -> Self {
+        Self { pool: Arc::new(Semaphore::new(AT_ONCE)), waiting: Arc::default(), decoy: Arc::default(), salt, cost }
     }
 
     /// Nothing if too many wait already.
@@ -42,13 +69,13 @@ impl Passwords {
         let known = hash.is_some();
         let hash = hash.map(Arc::<str>::from);
         let password = password.to_owned();
-        let (decoy, salt) = (Arc::clone(&self.decoy), self.salt);
+        let (decoy, salt, cost) = (Arc::clone(&self.decoy), self.salt, self.cost);
         let verified = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             // Made at the first sign-in, whoever it is: starting is quick, and the first stranger takes no longer.
-            let decoy = decoy.get_or_init(|| password_hash("decoy", salt).into());
+            let decoy = decoy.get_or_init(|| cost.hash("decoy", salt).into());
             let hash = hash.unwrap_or_else(|| decoy.clone());
-            argon2id().verify_password(password.as_bytes(), &*hash).is_ok()
+            cost.argon2id().verify_password(password.as_bytes(), &*hash).is_ok()
         });
         Some(verified.await.unwrap_or(false) && known)
     }
@@ -72,11 +99,11 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use super::{Passwords, password_hash};
+    use super::{PasswordCost, Passwords, password_hash};
 
     #[tokio::test]
     async fn a_password_matches_its_own_hash_only() {
-        let passwords = Passwords::new([7; 16]);
+        let passwords = Passwords::new([7; 16], PasswordCost::default());
         let hash = password_hash("correct horse", [1; 16]);
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert_eq!(passwords.matches("correct horse", Some(&hash)).await, Some(true));
@@ -87,7 +114,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_19_a_flood_of_sign_ins_is_sent_away_rather_than_queued() {
-        let passwords = std::sync::Arc::new(Passwords::new([7; 16]));
+        let passwords = std::sync::Arc::new(Passwords::new([7; 16], PasswordCost::default()));
         let held = passwords.pool.clone().acquire_many_owned(2).await.unwrap();
         let mut flood = tokio::task::JoinSet::new();
         for _ in 0..200 {
