@@ -1,9 +1,9 @@
 //! The authorization endpoint and its pages on the wire. Pages post to us; we answer with the next page or a redirect.
-use super::{browser, method_not_allowed, posted, query};
+use super::browser::{self, Visit};
 use crate::{Authority, page};
 use axum::extract::{Path, Request, State};
-use axum::http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, LOCATION};
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
 use axum::response::{IntoResponse, Response};
 use decision::CheckId;
 use deputize_core::authorize::{self as rules, Answer, Browser, Decided, Redirect, ResponseMode};
@@ -26,23 +26,14 @@ pub(super) async fn authorize(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Response {
-    let headers = request.headers().clone();
-    let form = match *request.method() {
-        Method::GET | Method::HEAD => query(&request).map_err(super::BodyError::Form),
-        _ => posted(request).await,
+    let visit = match Visit::from_anywhere(&authority, request).await {
+        Ok(visit) => visit,
+        Err(response) => return *response,
     };
-    let form = match form {
-        Ok(form) => form,
-        Err(error) => return refused(error),
-    };
-    let (browser, new) = match browser::browser(&authority, &headers).await {
-        Ok(browser) => browser,
-        Err(denial) => return page::error(denial.status(), &denial, None, None),
-    };
-    let answer = rules::authorize(&authority.ports, &tenant, &form, &browser).await;
-    let shown = Shown { authority: &authority, tenant: &tenant, request: &form, browser: &browser };
+    let answer = rules::authorize(&authority.ports, &tenant, &visit.form, &visit.browser).await;
+    let shown = Shown { authority: &authority, tenant: &tenant, request: &visit.form, browser: &visit.browser };
     let mut response = shown.answer(answer, None);
-    browser::keep(&mut response, &browser, new);
+    visit.keep(&mut response);
     response
 }
 
@@ -51,17 +42,14 @@ pub(super) async fn sign_in(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Response {
-    let (form, headers) = match own_form(&authority, request).await {
-        Ok(own) => own,
+    let visit = match Visit::from_our_page(&authority, request).await {
+        Ok(visit) => visit,
         Err(response) => return *response,
     };
-    let (mut browser, _) = match browser::browser(&authority, &headers).await {
-        Ok(browser) => browser,
-        Err(denial) => return page::error(denial.status(), &denial, None, None),
-    };
+    let original = visit.original();
+    let Visit { form, mut browser, .. } = visit;
     let ports = &authority.ports;
     let now = ports.now();
-    let original = form.value("request").and_then(|text| Form::decode(text.as_bytes()).ok()).unwrap_or_default();
     let ticket = form
         .value("ticket")
         .and_then(|ticket| Ticket::open(ports, ticket, Page::SignIn, &browser.cookie, None, &original, now));
@@ -108,15 +96,12 @@ pub(super) async fn consent(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Response {
-    let (form, headers) = match own_form(&authority, request).await {
-        Ok(own) => own,
+    let visit = match Visit::from_our_page(&authority, request).await {
+        Ok(visit) => visit,
         Err(response) => return *response,
     };
-    let (browser, _) = match browser::browser(&authority, &headers).await {
-        Ok(browser) => browser,
-        Err(denial) => return page::error(denial.status(), &denial, None, None),
-    };
-    let original = form.value("request").and_then(|text| Form::decode(text.as_bytes()).ok()).unwrap_or_default();
+    let original = visit.original();
+    let Visit { form, browser, .. } = visit;
     let decided = Decided {
         accepted: form.value("action") == Some("accept"),
         for_all: form.mentions("for_all"),
@@ -126,23 +111,6 @@ pub(super) async fn consent(
     let browser = Browser { fresh: true, ..browser };
     let answer = rules::decided(&authority.ports, &tenant, &original, browser.clone(), decided).await;
     Shown { authority: &authority, tenant: &tenant, request: &original, browser: &browser }.answer(answer, None)
-}
-
-/// A form that a page of our own posted.
-async fn own_form(authority: &Authority, request: Request) -> Result<(Form, HeaderMap), Box<Response>> {
-    let headers = request.headers().clone();
-    if request.method() == Method::POST && !pages::posted_from(&headers, &authority.ports.host) {
-        return Err(Box::new(page::error(403, &forged(), None, None)));
-    }
-    match posted(request).await {
-        Ok(form) => Ok((form, headers)),
-        Err(error) => Err(Box::new(refused(error))),
-    }
-}
-
-fn refused(error: super::BodyError) -> Response {
-    let response = page::error(error.status().as_u16(), &error.denial(), None, None);
-    if error.status() == StatusCode::METHOD_NOT_ALLOWED { method_not_allowed("GET, POST", response) } else { response }
 }
 
 impl Shown<'_> {

@@ -1,23 +1,87 @@
 //! What the browser brings: its cookies, and whether a posted page is its own.
-use crate::Authority;
-use axum::http::HeaderMap;
+use super::form::{BodyError, posted, query};
+use super::method_not_allowed;
+use crate::{Authority, page};
+use axum::extract::Request;
 use axum::http::header::SET_COOKIE;
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::CheckId;
 use deputize_core::authorize::Browser;
 use deputize_core::denial::Denial;
+use deputize_core::sign_in::forged;
 use deputize_core::token_endpoint::unavailable;
-use oauth::Secret;
+use oauth::{Form, Secret};
 use pages::{Cookie, CookieError};
 
 const SESSION: Cookie = Cookie::named("__Host-deputize-session");
 /// Binds pages to the browser they were shown to, before anyone has signed in.
 const BINDING: Cookie = Cookie::named("__Host-deputize-browser");
 
-/// Reads the session and the binding cookie. A binding cookie is made where there is none; [`keep`] sends it.
-pub(super) async fn browser(authority: &Authority, headers: &HeaderMap) -> Result<(Browser, bool), Denial> {
+/// A browser's request.
+pub(super) struct Visit {
+    /// Its parameters.
+    pub(super) form: Form,
+    /// Who brings them.
+    pub(super) browser: Browser,
+    /// Whether the binding cookie is new, and must be sent.
+    new: bool,
+}
+
+impl Visit {
+    /// A request that anyone may have led the browser to make: in the query, or posted from another site.
+    pub(super) async fn from_anywhere(authority: &Authority, request: Request) -> Result<Self, Box<Response>> {
+        let headers = request.headers().clone();
+        let form = match *request.method() {
+            Method::GET | Method::HEAD => query(&request).map_err(BodyError::Form),
+            _ => posted(request).await,
+        };
+        Self::of(authority, form, &headers, "GET, POST").await
+    }
+
+    /// A form that a page of our own posted.
+    pub(super) async fn from_our_page(authority: &Authority, request: Request) -> Result<Self, Box<Response>> {
+        let headers = request.headers().clone();
+        if request.method() == Method::POST && !pages::posted_from(&headers, &authority.ports.host) {
+            return Err(Box::new(page::error(403, &forged(), None, None)));
+        }
+        Self::of(authority, posted(request).await, &headers, "POST").await
+    }
+
+    async fn of(
+        authority: &Authority,
+        form: Result<Form, BodyError>,
+        headers: &HeaderMap,
+        allowed: &'static str,
+    ) -> Result<Self, Box<Response>> {
+        let form = form.map_err(|error| {
+            let response = page::error(error.status().as_u16(), &error.denial(), None, None);
+            let wrong_method = error.status() == StatusCode::METHOD_NOT_ALLOWED;
+            Box::new(if wrong_method { method_not_allowed(allowed, response) } else { response })
+        })?;
+        let (browser, new) = browser(authority, headers)
+            .await
+            .map_err(|denial| Box::new(page::error(denial.status(), &denial, None, None)))?;
+        Ok(Self { form, browser, new })
+    }
+
+    /// The request that the page was shown for.
+    pub(super) fn original(&self) -> Form {
+        self.form.value("request").and_then(|text| Form::decode(text.as_bytes()).ok()).unwrap_or_default()
+    }
+
+    /// Sends the binding cookie if it is new.
+    pub(super) fn keep(&self, response: &mut Response) {
+        if let Some(cookie) = BINDING.set(&self.browser.cookie, None).filter(|_| self.new) {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
+    }
+}
+
+/// Reads the session and the binding cookie. A binding cookie is made where there is none; [`Visit::keep`] sends it.
+async fn browser(authority: &Authority, headers: &HeaderMap) -> Result<(Browser, bool), Denial> {
     let ports = &authority.ports;
     let disbelieved =
         |error: CookieError| Denial::new(CheckId::RequestWellFormed, "cookies of this host", error.to_string());
@@ -33,13 +97,6 @@ pub(super) async fn browser(authority: &Authority, headers: &HeaderMap) -> Resul
         URL_SAFE_NO_PAD.encode(bytes)
     });
     Ok((Browser { session, cookie, fresh: false, agreed: false }, new))
-}
-
-/// Sends the binding cookie if it is new.
-pub(super) fn keep(response: &mut Response, browser: &Browser, new: bool) {
-    if let Some(cookie) = BINDING.set(&browser.cookie, None).filter(|_| new) {
-        response.headers_mut().append(SET_COOKIE, cookie);
-    }
 }
 
 /// Sends a fresh session's cookie.

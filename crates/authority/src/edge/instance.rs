@@ -1,21 +1,19 @@
 //! Instance discovery (spec/entra.md section 2.4): client libraries ask whether a host is to be trusted.
-use super::{json, query};
+use super::form::query;
+use super::json;
+use super::refusal::{Correlation, refusal};
 use crate::Authority;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use decision::CheckId;
-use deputize_core::denial::{Denial, ErrorContext};
-use deputize_core::model::Profile;
-use deputize_core::{issuance, token_endpoint};
+use deputize_core::denial::Denial;
+use deputize_core::token_endpoint;
 
 pub(super) async fn instance(State(authority): State<Authority>, request: Request) -> Response {
     let ports = &authority.ports;
-    let refuse = |denial: Denial| {
-        let decision = issuance::random_uuid(ports).to_string();
-        let context = ErrorContext { host: &ports.host, decision: &decision, correlation: &decision, now: ports.now() };
-        json(StatusCode::BAD_REQUEST, &denial.body(Profile::Entra, &context))
-    };
+    let correlation = Correlation::of_query(&request);
+    let refuse = |denial: Denial| refusal(&authority, StatusCode::BAD_REQUEST, &denial, &correlation);
     let form = match query(&request) {
         Ok(form) => form,
         Err(error) => return refuse(Denial::new(CheckId::RequestWellFormed, "a query", error.to_string())),

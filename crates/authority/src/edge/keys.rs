@@ -1,23 +1,27 @@
 //! Key sets (spec/entra.md section 2.3).
 use super::{metadata, public_document};
 use crate::Authority;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use deputize_core::token_endpoint::{find_tenant, is_alias};
 use jose::{Jwk, SigningKey};
 
-pub(super) async fn keys(State(authority): State<Authority>, Path(tenant): Path<String>) -> Response {
-    served(&authority, &tenant, &authority.keys)
+pub(super) async fn keys(State(authority): State<Authority>, Path(tenant): Path<String>, request: Request) -> Response {
+    served(&authority, &tenant, &authority.keys, &request)
 }
 
-pub(super) async fn keys_v1(State(authority): State<Authority>, Path(tenant): Path<String>) -> Response {
-    served(&authority, &tenant, &authority.keys_v1)
+pub(super) async fn keys_v1(
+    State(authority): State<Authority>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Response {
+    served(&authority, &tenant, &authority.keys_v1, &request)
 }
 
 /// The same keys for every tenant, but for tenants only.
-fn served(authority: &Authority, tenant: &str, keys: &str) -> Response {
+fn served(authority: &Authority, tenant: &str, keys: &str, request: &Request) -> Response {
     let known = is_alias(tenant) || find_tenant(&authority.ports.directory.snapshot(), tenant).is_some();
-    if known { public_document(keys.to_owned()) } else { metadata::unknown(authority, tenant) }
+    if known { public_document(keys.to_owned()) } else { metadata::unknown(authority, tenant, request) }
 }
 
 /// The document; with a host, each key names the issuer it signs for, as a template: all tenants share the keys.

@@ -1,23 +1,27 @@
 //! Metadata in its three well-known places (RFC 8414, OpenID Connect Discovery; spec/entra.md section 2.2).
-use super::{json, public_document};
+use super::public_document;
+use super::refusal::{Correlation, refusal};
 use crate::Authority;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use deputize_core::denial::{Denial, ErrorContext};
-use deputize_core::model::Profile;
+use deputize_core::denial::Denial;
+use deputize_core::grant;
 use deputize_core::token_endpoint::{find_tenant, is_alias};
-use deputize_core::{grant, issuance};
 use oauth::metadata::Metadata;
 
-pub(super) async fn appended(State(authority): State<Authority>, Path(tenant): Path<String>) -> Response {
+pub(super) async fn appended(
+    State(authority): State<Authority>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Response {
     let ports = &authority.ports;
     let snapshot = ports.directory.snapshot();
     // Asked for by domain, everything comes back with the id; an alias keeps its name, and its issuer is a template.
     let (segment, issuer) = match find_tenant(&snapshot, &tenant) {
         Some(found) => (found.tenant.id.to_string(), found.tenant.id.to_string()),
         None if is_alias(&tenant) => (tenant, "{tenantid}".to_owned()),
-        None => return unknown(&authority, &tenant),
+        None => return unknown(&authority, &tenant, &request),
     };
     let document = document(&ports.host, &segment, &issuer);
     public_document(serde_json::to_vec(&document).unwrap_or_default())
@@ -76,13 +80,10 @@ fn document(host: &str, segment: &str, issuer: &str) -> Metadata {
     }
 }
 
-pub(super) fn unknown(authority: &Authority, tenant: &str) -> Response {
-    let ports = &authority.ports;
+pub(super) fn unknown(authority: &Authority, tenant: &str, request: &Request) -> Response {
     let shown: String =
         tenant.chars().take(80).map(|c| if c.is_ascii_graphic() && c != '`' { c } else { '?' }).collect();
     let expected = "the id or a domain of a tenant, `common` or `organizations`";
     let denial = Denial::new(decision::CheckId::TenantKnown, expected, format!("`{shown}`"));
-    let decision = issuance::random_uuid(ports).to_string();
-    let context = ErrorContext { host: &ports.host, decision: &decision, correlation: &decision, now: ports.now() };
-    json(StatusCode::BAD_REQUEST, &denial.body(Profile::Entra, &context))
+    refusal(authority, StatusCode::BAD_REQUEST, &denial, &Correlation::of_query(request))
 }

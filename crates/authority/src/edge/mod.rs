@@ -2,10 +2,12 @@
 
 mod authorize;
 mod browser;
+mod form;
 mod instance;
 pub(crate) mod keys;
 mod logout;
 mod metadata;
+mod refusal;
 mod token;
 mod userinfo;
 
@@ -14,7 +16,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
 };
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
@@ -22,11 +25,19 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use decision::CheckId;
 use deputize_core::denial::Denial;
-use oauth::{Form, FormError, MAX_FORM_BYTES};
 
 /// Every route of the authority. To add an endpoint: a file and a line here.
 pub(crate) fn router(authority: Authority) -> Router {
+    let public_documents = Router::new()
+        .route("/{tenant}/discovery/v2.0/keys", get(keys::keys))
+        .route("/{tenant}/discovery/keys", get(keys::keys_v1))
+        .route("/{tenant}/v2.0/.well-known/openid-configuration", get(metadata::appended))
+        .route("/.well-known/openid-configuration/{tenant}/v2.0", get(metadata::appended))
+        .route("/.well-known/oauth-authorization-server/{tenant}/v2.0", get(metadata::appended))
+        .route("/common/discovery/instance", get(instance::instance))
+        .route_layer(axum::middleware::from_fn(for_any_origin));
     Router::new()
+        .merge(public_documents)
         .route("/{tenant}/oauth2/v2.0/authorize", any(authorize::authorize))
         .route("/{tenant}/oauth2/v2.0/token", any(token::token))
         .route("/{tenant}/oauth2/v2.0/logout", any(logout::logout))
@@ -34,12 +45,6 @@ pub(crate) fn router(authority: Authority) -> Router {
         .route("/{tenant}/consent", any(authorize::consent))
         .route("/{tenant}/sign-out", any(logout::sign_out))
         .route("/{tenant}/openid/userinfo", any(userinfo::userinfo))
-        .route("/{tenant}/discovery/v2.0/keys", get(keys::keys))
-        .route("/{tenant}/discovery/keys", get(keys::keys_v1))
-        .route("/{tenant}/v2.0/.well-known/openid-configuration", get(metadata::appended))
-        .route("/.well-known/openid-configuration/{tenant}/v2.0", get(metadata::appended))
-        .route("/.well-known/oauth-authorization-server/{tenant}/v2.0", get(metadata::appended))
-        .route("/common/discovery/instance", get(instance::instance))
         .route("/error", get(error_page))
         .route("/assets/{name}", get(asset))
         .route("/health/live", get(|| async { "live\n" }))
@@ -58,6 +63,21 @@ async fn everywhere(request: Request, next: Next) -> Response {
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     if unavailable {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    response
+}
+
+/// Public documents may be read by any page, and errors about them: no credentials are involved. Browsers ask first only
+/// if a page adds headers of its own.
+async fn for_any_origin(request: Request, next: Next) -> Response {
+    let preflight = request.method() == Method::OPTIONS;
+    let mut response = if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    if preflight {
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET"));
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
     }
     response
 }
@@ -97,7 +117,7 @@ async fn not_found(request: Request) -> Response {
 
 /// What an AADSTS code means; `error_uri` points here.
 async fn error_page(request: Request) -> Response {
-    let code: Option<u32> = query(&request).ok().and_then(|form| form.value("code")?.parse().ok());
+    let code: Option<u32> = form::query(&request).ok().and_then(|form| form.value("code")?.parse().ok());
     let check = code.and_then(|code| CheckId::ALL.iter().find(|check| check.entry().aadsts == Some(code)));
     match check {
         Some(check) => page::reference(&Denial::new(*check, "", "")),
@@ -117,71 +137,10 @@ fn json<T: serde::Serialize>(status: StatusCode, body: &T) -> Response {
     response
 }
 
-/// A public document: metadata and keys. No credentials are involved, so any origin may read it.
+/// A public document that does not change from one request to the next: metadata and keys.
 fn public_document(body: impl Into<Body>) -> Response {
-    let headers = [
-        (CONTENT_TYPE, "application/json; charset=utf-8"),
-        (CACHE_CONTROL, "max-age=86400, private"),
-        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (HeaderName::from_static("access-control-allow-methods"), "GET, OPTIONS"),
-    ];
+    let headers = [(CONTENT_TYPE, "application/json; charset=utf-8"), (CACHE_CONTROL, "max-age=86400, private")];
     (headers, body.into()).into_response()
-}
-
-/// The query string, strictly decoded.
-fn query(request: &Request) -> Result<Form, FormError> {
-    Form::decode(request.uri().query().unwrap_or_default().as_bytes())
-}
-
-/// Why a body was not taken.
-enum BodyError {
-    Method,
-    MediaType,
-    TooLarge,
-    Broken,
-    Form(FormError),
-}
-
-impl BodyError {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooLarge | Self::Form(FormError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::MediaType | Self::Broken | Self::Form(_) => StatusCode::BAD_REQUEST,
-        }
-    }
-
-    fn denial(&self) -> Denial {
-        let denial = |expected: &str, actual: &str| Denial::new(CheckId::RequestWellFormed, expected, actual);
-        match self {
-            Self::Method => denial("POST", "another method").fix("send the request with POST"),
-            Self::MediaType => denial("`application/x-www-form-urlencoded` in UTF-8", "another content type")
-                .fix("send the parameters form-encoded in the body"),
-            Self::Broken => denial("a whole body", "one that broke off").fix("send the body again, whole"),
-            Self::TooLarge => denial("at most 65536 bytes", "more").fix("send less"),
-            Self::Form(error) => denial("a form", &error.to_string()),
-        }
-    }
-}
-
-/// A posted form: the right method, the right type, bounded in size, strictly decoded.
-async fn posted(request: Request) -> Result<Form, BodyError> {
-    if request.method() != Method::POST {
-        return Err(BodyError::Method);
-    }
-    let mut types = request.headers().get_all(CONTENT_TYPE).iter();
-    let essence = types.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut parts = essence.split(';').map(str::trim);
-    let form = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded"));
-    let utf8 = parts.all(|part| part.to_ascii_lowercase().replace('"', "") == "charset=utf-8");
-    if !form || !utf8 || types.next().is_some() {
-        return Err(BodyError::MediaType);
-    }
-    let bytes = axum::body::to_bytes(request.into_body(), MAX_FORM_BYTES).await.map_err(|error| {
-        let limit = error.into_inner().downcast::<http_body_util::LengthLimitError>().is_ok();
-        if limit { BodyError::TooLarge } else { BodyError::Broken }
-    })?;
-    Form::decode(&bytes).map_err(BodyError::Form)
 }
 
 fn method_not_allowed(allowed: &'static str, mut response: Response) -> Response {

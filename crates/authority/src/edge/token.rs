@@ -1,5 +1,7 @@
 //! The token endpoint on the wire.
-use super::{BodyError, json, method_not_allowed, posted, query};
+use super::form::{BodyError, posted, query};
+use super::refusal::{Correlation, refusal, with_id};
+use super::{json, method_not_allowed};
 use crate::Authority;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
@@ -9,9 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use decision::CheckId;
 use deputize_core::client_auth::Basic;
-use deputize_core::denial::{Denial, ErrorContext};
-use deputize_core::issuance;
-use deputize_core::model::Profile;
+use deputize_core::denial::Denial;
 use deputize_core::token_endpoint::{self, TokenRequest};
 use oauth::{Form, Secret};
 
@@ -40,10 +40,10 @@ pub(super) async fn token(
         return preflight(&authority, origin.as_deref());
     }
     let in_url = query(&request);
-    let mut correlation = text(&headers, "client-request-id");
+    let mut correlation = Correlation::of(&headers);
     let answered = async {
         let in_url = in_url.map_err(BodyError::Form).map_err(Early::Body)?;
-        correlation = correlation.take().or(in_url.value("client-request-id").map(str::to_owned));
+        correlation = std::mem::take(&mut correlation).or(&in_url);
         let form = posted(request).await.map_err(Early::Body)?;
         if let Some(name) = NEVER_IN_URLS.iter().find(|name| in_url.mentions(name)) {
             let denial =
@@ -53,14 +53,13 @@ pub(super) async fn token(
             ));
         }
         let basic = basic(&headers).map_err(Early::Denied)?;
-        correlation = correlation.take().or(form.value("client-request-id").map(str::to_owned));
-        correlation = correlation.take().filter(|id| plain(id));
+        correlation = std::mem::take(&mut correlation).or(&form);
         let request = TokenRequest {
             tenant: &tenant,
             form: &form,
             basic: basic.as_ref(),
             origin: origin.as_deref(),
-            correlation: correlation.as_deref(),
+            correlation: correlation.plain(),
         };
         token_endpoint::answer(&authority.ports, request)
             .await
@@ -68,15 +67,17 @@ pub(super) async fn token(
     }
     .await;
     let mut response = match answered {
-        Ok(answered) => with_id(json(StatusCode::OK, &answered.response), &answered.decision),
-        Err(early) => early.response(&authority, correlation.as_deref().filter(|id| plain(id))),
+        Ok(answered) => {
+            let mut response = json(StatusCode::OK, &answered.response);
+            with_id(&mut response, &answered.decision);
+            response
+        }
+        Err(early) => early.response(&authority, &correlation),
     };
+    correlation.echo(&mut response);
     let headers = response.headers_mut();
     headers.insert("x-ms-ests-server", HeaderValue::from_static("deputize"));
     headers.insert("x-ms-clitelem", HeaderValue::from_static("1,0,0,,"));
-    if let Some(id) = correlation.filter(|id| plain(id)).and_then(|id| HeaderValue::from_str(&id).ok()) {
-        headers.insert("client-request-id", id);
-    }
     if let Some(origin) =
         origin.filter(|origin| is_spa_origin(&authority, origin)).and_then(|o| HeaderValue::from_str(&o).ok())
     {
@@ -97,8 +98,7 @@ enum Early {
 }
 
 impl Early {
-    fn response(self, authority: &Authority, correlation: Option<&str>) -> Response {
-        let ports = &authority.ports;
+    fn response(self, authority: &Authority, correlation: &Correlation) -> Response {
         let (status, denial) = match self {
             Self::Refused(refusal, basic) => {
                 let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
@@ -107,24 +107,15 @@ impl Early {
                 if status == StatusCode::UNAUTHORIZED && basic {
                     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"token\""));
                 }
-                return with_id(response, refusal.body.trace_id.as_deref().unwrap_or_default());
+                with_id(&mut response, refusal.body.trace_id.as_deref().unwrap_or_default());
+                return response;
             }
             Self::Body(error) => (error.status(), error.denial()),
             Self::Denied(denial) => (StatusCode::from_u16(denial.status()).unwrap_or(StatusCode::BAD_REQUEST), denial),
         };
-        let decision = issuance::random_uuid(ports).to_string();
-        let correlation = correlation.unwrap_or(&decision);
-        let context = ErrorContext { host: &ports.host, decision: &decision, correlation, now: ports.now() };
-        let response = with_id(json(status, &denial.body(Profile::Entra, &context)), &decision);
+        let response = refusal(authority, status, &denial, correlation);
         if status == StatusCode::METHOD_NOT_ALLOWED { method_not_allowed("POST, OPTIONS", response) } else { response }
     }
-}
-
-fn with_id(mut response: Response, decision: &str) -> Response {
-    if let Ok(value) = HeaderValue::from_str(decision) {
-        response.headers_mut().insert("x-ms-request-id", value);
-    }
-    response
 }
 
 /// HTTP Basic, with form-encoded parts (RFC 6749 section 2.3.1). Other schemes are not for this endpoint.
@@ -154,16 +145,6 @@ fn basic(headers: &HeaderMap) -> Result<Option<Basic>, Denial> {
     };
     let (client_id, secret) = (part(id).ok_or_else(wrong)?, part(secret).ok_or_else(wrong)?);
     Ok(Some(Basic { client_id, secret: Secret::new(secret) }))
-}
-
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
-}
-
-/// What may be echoed: short and printable.
-fn plain(id: &str) -> bool {
-    (1..=64).contains(&id.len())
-        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'{' | b'}'))
 }
 
 fn is_spa_origin(authority: &Authority, origin: &str) -> bool {

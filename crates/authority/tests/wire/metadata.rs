@@ -186,6 +186,86 @@ async fn instance_discovery_knows_this_host_only() {
     }
 }
 
+/// Where public documents stand, and where their refusals do.
+fn documents() -> Vec<String> {
+    let known = ["contoso.example", "nowhere"];
+    let of_tenant = |tenant: &&str| {
+        let keys = [format!("/{tenant}/discovery/v2.0/keys"), format!("/{tenant}/discovery/keys")];
+        let asked = oauth::Form::default().with("authorization_endpoint", &format!("{HOST}/{tenant}/x")).encode();
+        places(tenant)
+            .into_iter()
+            .chain(keys)
+            .chain([format!("/common/discovery/instance?{asked}")])
+            .collect::<Vec<_>>()
+    };
+    known.iter().flat_map(of_tenant).chain(["/common/discovery/instance?x=%zz".to_owned()]).collect()
+}
+
+#[tokio::test]
+async fn refusals_of_documents_tell_the_client_its_own_request_id() {
+    let world = World::new().await;
+    let mut refused = 0;
+    for path in documents() {
+        for (header, query) in
+            [(Some("the-id"), None), (None, Some("the-id")), (Some("the-id"), Some("other")), (None, None)]
+        {
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let uri = match query {
+                Some(id) if !path.contains("%zz") => format!("{path}{separator}client-request-id={id}"),
+                Some(_) => continue,
+                None => path.clone(),
+            };
+            let request = axum::http::Request::get(&uri);
+            let request = header.into_iter().fold(request, |request, id| request.header("client-request-id", id));
+            let answer = world.send(request.body(axum::body::Body::empty()).unwrap()).await;
+            if answer.status == 200 {
+                continue;
+            }
+            refused += 1;
+            let body = answer.json();
+            assert_eq!(answer.header("x-ms-request-id"), text(&body, "trace_id"), "{uri}");
+            if header.or(query).is_some() {
+                assert_eq!(
+                    (answer.header("client-request-id"), text(&body, "correlation_id")),
+                    ("the-id", "the-id".into())
+                );
+            } else {
+                assert!(answer.header("client-request-id").is_empty() && body["correlation_id"] == body["trace_id"]);
+            }
+        }
+    }
+    assert_eq!(refused, 4 * 6 + 2);
+}
+
+#[tokio::test]
+async fn any_page_may_read_public_documents_and_nothing_else() {
+    let world = World::new().await;
+    let ask = async |method: &str, path: &str| {
+        let request = axum::http::Request::builder().method(method).uri(path).header("origin", "https://any.test");
+        let request = request.header("access-control-request-method", "GET");
+        world
+            .send(request.header("access-control-request-headers", "x-any").body(axum::body::Body::empty()).unwrap())
+            .await
+    };
+    for path in documents() {
+        assert_eq!(ask("GET", &path).await.header("access-control-allow-origin"), "*", "{path}: errors, too");
+        let answer = ask("OPTIONS", &path).await;
+        assert_eq!((answer.status.as_u16(), answer.text().as_str()), (204, ""), "{path}");
+        for (name, value) in [("origin", "*"), ("methods", "GET"), ("headers", "*"), ("credentials", "")] {
+            assert_eq!(answer.header(&format!("access-control-allow-{name}")), value, "{path}");
+        }
+        assert_eq!(ask("POST", &path).await.status, 405, "{path}");
+    }
+    let others = ["oauth2/v2.0/authorize", "oauth2/v2.0/token", "oauth2/v2.0/logout", "sign-in", "openid/userinfo"];
+    for path in others.map(|path| format!("/{CONTOSO}/{path}")).into_iter().chain(["/health/ready".into(), "/x".into()])
+    {
+        for method in ["GET", "POST", "OPTIONS"] {
+            let answer = ask(method, &path).await;
+            assert!(answer.header("access-control-allow-origin").is_empty(), "{method} {path}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_served_is_not_found_in_the_form_that_is_asked_for() {
     let world = World::new().await;
