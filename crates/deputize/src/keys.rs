@@ -102,7 +102,7 @@ impl MasterKey {
             let ends = now.plus(LIFE);
             let key = if algorithm == Algorithm::RS256 {
                 let certificate = key.self_signed("deputize signing key", now.plus(-3_600), ends);
-                key.with_certificate(certificate.map_err(Failure::told)?)
+                key.with_certificate(certificate.map_err(Failure::told)?).map_err(Failure::told)?
             } else {
                 key
             };
@@ -134,7 +134,15 @@ impl MasterKey {
                 let algorithm = row.algorithm.parse().map_err(|_| unreadable(&row.kid))?;
                 let plain = sealer.open(row.kid.as_bytes(), row.sealed.expose()).ok_or_else(|| unreadable(&row.kid))?;
                 let key = SigningKey::from_pkcs8(algorithm, &plain).map_err(|_| unreadable(&row.kid))?;
-                Ok(if row.certificate.is_empty() { key } else { key.with_certificate(row.certificate) })
+                if row.certificate.is_empty() {
+                    return Ok(key);
+                }
+                key.with_certificate(row.certificate).map_err(|fault| {
+                    Failure::new(
+                        format!("the signing key `{}`: {fault}", row.kid),
+                        "restore the store from its last copy",
+                    )
+                })
             })
             .collect()
     }

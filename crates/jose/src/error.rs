@@ -52,6 +52,9 @@ pub enum KeyError {
     /// Not a certificate.
     #[error("not an X.509 certificate in DER or PEM")]
     Certificate,
+    /// A certificate whose public key is not the signing key's (RFC 7517 section 4.7).
+    #[error("the certificate is another key's; give the one that was made for this key")]
+    CertificateOfAnotherKey,
     /// No private key block in a PEM text.
     #[error("no unencrypted private key in PEM (PKCS#8, PKCS#1 or SEC1)")]
     Pem,

@@ -3,7 +3,7 @@
 mod tests;
 
 use crate::algorithm::Scheme;
-use crate::verifying_key::{ec_jwk, okp_jwk, rsa_jwk, x5t, x5t_s256};
+use crate::verifying_key::{certificate_jwk, ec_jwk, okp_jwk, rsa_jwk, x5t, x5t_s256};
 use crate::{Algorithm, Header, Jwk, KeyError, SignError, VerifyingKey, base64url, json};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -142,13 +142,18 @@ impl SigningKey {
     }
 
     /// This key with its certificate: it is named by the thumbprint and published with `x5t` and `x5c`, as Entra does.
-    pub fn with_certificate(mut self, der: Vec<u8>) -> Self {
+    /// A certificate of another key would make every reader of `x5c` refuse what this one signs.
+    pub fn with_certificate(mut self, der: Vec<u8>) -> Result<Self, KeyError> {
+        // RFC 7638 takes of a key just what its SubjectPublicKeyInfo holds.
+        if certificate_jwk(&der, self.algorithm)?.thumbprint() != self.jwk.thumbprint() {
+            return Err(KeyError::CertificateOfAnotherKey);
+        }
         self.jwk.x5t = Some(x5t(&der));
         self.jwk.x5t_s256 = Some(x5t_s256(&der));
         self.jwk.x5c = Some(vec![base64url::encode_standard(&der)]);
         self.certificate = Some(der);
         let kid = self.jwk.x5t.clone().unwrap_or_default();
-        self.named(kid)
+        Ok(self.named(kid))
     }
 
     /// The certificate in DER.

@@ -55,19 +55,7 @@ impl VerifyingKey {
 
     /// Imports the public key of a certificate; it is named by the certificate's SHA-1 thumbprint (`x5t`).
     pub fn from_certificate_der(der: &[u8], algorithm: Algorithm) -> Result<Self, KeyError> {
-        let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| KeyError::Certificate)?;
-        if !rest.is_empty() {
-            return Err(KeyError::Certificate);
-        }
-        let spki = certificate.public_key();
-        let mut jwk = match (spki.parsed().map_err(|_| KeyError::Certificate)?, algorithm.scheme()) {
-            (PublicKey::RSA(key), Scheme::Rsa(..)) => rsa_jwk(key.modulus, key.exponent),
-            (PublicKey::EC(point), Scheme::Ecdsa(curve, ..)) => ec_jwk(curve, point.data())?,
-            (_, Scheme::Ed25519) if spki.algorithm.algorithm.to_id_string() == "1.3.101.112" => {
-                okp_jwk(&spki.subject_public_key.data)
-            }
-            _ => return Err(KeyError::AlgorithmMismatch),
-        };
+        let mut jwk = certificate_jwk(der, algorithm)?;
         jwk.kid = Some(x5t(der));
         Self::from_jwk(&jwk, Some(algorithm))
     }
@@ -144,6 +132,23 @@ fn check_use(jwk: &Jwk) -> Result<(), KeyError> {
 fn member(name: &'static str, value: Option<&String>) -> Result<Vec<u8>, KeyError> {
     let octets = value.and_then(|v| base64url::decode(v)).ok_or(KeyError::Member(name))?;
     if octets.is_empty() { Err(KeyError::Member(name)) } else { Ok(octets) }
+}
+
+/// The public key that a certificate holds (RFC 5280 section 4.1.2.7), where it is of the algorithm's kind.
+pub(crate) fn certificate_jwk(der: &[u8], algorithm: Algorithm) -> Result<Jwk, KeyError> {
+    let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| KeyError::Certificate)?;
+    if !rest.is_empty() {
+        return Err(KeyError::Certificate);
+    }
+    let spki = certificate.public_key();
+    match (spki.parsed().map_err(|_| KeyError::Certificate)?, algorithm.scheme()) {
+        (PublicKey::RSA(key), Scheme::Rsa(..)) => Ok(rsa_jwk(key.modulus, key.exponent)),
+        (PublicKey::EC(point), Scheme::Ecdsa(curve, ..)) => ec_jwk(curve, point.data()),
+        (_, Scheme::Ed25519) if spki.algorithm.algorithm.to_id_string() == "1.3.101.112" => {
+            Ok(okp_jwk(&spki.subject_public_key.data))
+        }
+        _ => Err(KeyError::AlgorithmMismatch),
+    }
 }
 
 pub(crate) fn rsa_jwk(modulus: &[u8], exponent: &[u8]) -> Jwk {

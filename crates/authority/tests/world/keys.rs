@@ -19,7 +19,9 @@ static CERTIFICATE: LazyLock<Vec<u8>> = LazyLock::new(|| {
 /// The authority's signing keys, again and again the same.
 pub(crate) fn signing() -> Vec<SigningKey> {
     let keys = SIGNING.iter().map(|(kind, pkcs8)| SigningKey::from_pkcs8(*kind, pkcs8).unwrap());
-    keys.enumerate().map(|(n, key)| if n == 0 { key.with_certificate(CERTIFICATE.clone()) } else { key }).collect()
+    keys.enumerate()
+        .map(|(n, key)| if n == 0 { key.with_certificate(CERTIFICATE.clone()).unwrap() } else { key })
+        .collect()
 }
 
 fn certificate_of(key: &SigningKey) -> Vec<u8> {

@@ -84,7 +84,7 @@ fn a_certificate_names_and_publishes_the_key_as_entra_does() {
         let der = key.self_signed("login.example", Timestamp(1_700_000_000), Timestamp(1_800_000_000)).unwrap();
         let by_certificate = VerifyingKey::from_certificate_der(&der, algorithm).unwrap();
         assert!(verifies(&key, &by_certificate), "{algorithm}");
-        let key = key.with_certificate(der.clone());
+        let key = key.with_certificate(der.clone()).unwrap();
         let jwk = key.public_jwk();
         assert_eq!(key.certificate(), Some(der.as_slice()));
         assert_eq!((jwk.kid.as_deref(), jwk.x5t.as_deref()), (Some(key.kid()), Some(by_certificate.kid())));
@@ -95,6 +95,24 @@ fn a_certificate_names_and_publishes_the_key_as_entra_does() {
         let token = Token::parse(&token).unwrap();
         assert!(token.verify(set.key_for(&token).unwrap()).is_ok());
     }
+}
+
+#[test]
+fn a_certificate_of_another_key_is_refused() {
+    let generate = |algorithm| SigningKey::generate(algorithm).unwrap();
+    let certificate = |key: &SigningKey| key.self_signed("x", Timestamp(0), Timestamp(1)).unwrap();
+    for algorithm in [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::ES512, Algorithm::EdDSA] {
+        let found = generate(algorithm).with_certificate(certificate(&generate(algorithm))).err();
+        assert_eq!(found, Some(KeyError::CertificateOfAnotherKey), "{algorithm}");
+    }
+    let of = |der| generate(Algorithm::ES256).with_certificate(der).err();
+    assert_eq!(of(certificate(&generate(Algorithm::EdDSA))), Some(KeyError::AlgorithmMismatch));
+    assert_eq!(of(certificate(&generate(Algorithm::ES384))), Some(KeyError::Point));
+    assert_eq!(of(b"x".to_vec()), Some(KeyError::Certificate));
+    // The same key under another padding is the same key.
+    let key = generate(Algorithm::RS256);
+    let other = SigningKey::from_pkcs8(Algorithm::PS256, key.pkcs8()).unwrap();
+    assert!(other.with_certificate(certificate(&key)).is_ok());
 }
 
 #[test]
