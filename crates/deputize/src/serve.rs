@@ -233,6 +233,9 @@ async fn answer(router: Router, request: hyper::Request<Body>) -> Result<Respons
         *response.status_mut() = status;
         response
     };
+    if !one_host(&request) {
+        return Ok(failed(http::StatusCode::BAD_REQUEST, "say which host is asked, once\n"));
+    }
     let handled = Caught(Box::pin(router.oneshot(request)));
     Ok(match timeout(REQUEST, handled).await {
         Ok(Ok(Ok(response))) => response,
@@ -240,6 +243,12 @@ async fn answer(router: Router, request: hyper::Request<Body>) -> Result<Respons
         Ok(Err(Panicked)) => failed(http::StatusCode::INTERNAL_SERVER_ERROR, "an internal error; it was logged\n"),
         Err(_) => failed(http::StatusCode::SERVICE_UNAVAILABLE, "the request took too long; try again\n"),
     })
+}
+
+/// RFC 9112 section 3.2: in HTTP/1.1 exactly one `Host`. Of two, a proxy and we could believe different ones.
+fn one_host(request: &hyper::Request<Body>) -> bool {
+    let hosts = request.headers().get_all(http::header::HOST).iter().count();
+    hosts == 1 || (hosts == 0 && request.version() != http::Version::HTTP_11)
 }
 
 /// A handler panicked; the hook has logged where.
@@ -274,9 +283,34 @@ mod tests {
     async fn a_panic_fails_its_own_request_only() {
         let router = Router::new().route("/bad", get(panics)).route("/good", get(|| async { "good" }));
         let ask = async |path: &str| {
-            answer(router.clone(), hyper::Request::get(path).body(Body::empty()).unwrap()).await.unwrap().status()
+            let request = hyper::Request::get(path).header("host", "localhost").body(Body::empty()).unwrap();
+            answer(router.clone(), request).await.unwrap().status()
         };
         assert_eq!(ask("/bad").await, 500);
         assert_eq!(ask("/good").await, 200);
+    }
+
+    #[tokio::test]
+    async fn a_request_names_one_host() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let router = Router::new().route("/", get(|| async { "good" }));
+        for (head, status) in [
+            ("GET / HTTP/1.1\r\nHost: a.example\r\n", "200"),
+            ("GET / HTTP/1.1\r\nHost: a.example\r\nHost: b.example\r\n", "400"),
+            ("GET / HTTP/1.1\r\nhost: a.example\r\nHOST: a.example\r\n", "400"),
+            ("GET https://a.example/ HTTP/1.1\r\nHost: a.example\r\nHost: b.example\r\n", "400"),
+            ("GET / HTTP/1.1\r\n", "400"),
+            ("GET / HTTP/1.0\r\n", "200"),
+            ("GET / HTTP/1.0\r\nHost: a.example\r\nHost: b.example\r\n", "400"),
+        ] {
+            let (mut client, server) = tokio::io::duplex(4_096);
+            let http = Builder::new(TokioExecutor::new()).http1_only();
+            let graceful = GracefulShutdown::new();
+            tokio::spawn(speak(server, router.clone(), http, graceful.watcher()));
+            client.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
+            let mut answered = String::new();
+            client.read_to_string(&mut answered).await.unwrap();
+            assert_eq!(answered.split(' ').nth(1), Some(status), "{head}");
+        }
     }
 }
