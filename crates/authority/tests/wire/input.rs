@@ -131,6 +131,22 @@ async fn a_16_bodies_of_the_wrong_kind_size_or_encoding() {
 }
 
 #[tokio::test]
+async fn pages_say_which_methods_they_are_for() {
+    let world = World::new().await;
+    for (path, method, allowed) in [
+        ("sign-in", "GET", "POST"),
+        ("consent", "GET", "POST"),
+        ("sign-out", "HEAD", "POST"),
+        ("oauth2/v2.0/authorize", "PUT", "GET, POST"),
+        ("oauth2/v2.0/logout", "DELETE", "GET, POST"),
+    ] {
+        let request = Request::builder().method(method).uri(format!("/{CONTOSO}/{path}"));
+        let answer = world.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!((answer.status.as_u16(), answer.header("allow")), (405, allowed), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_16_only_post_is_for_the_token_endpoint() {
     let world = World::new().await;
     for method in ["GET", "HEAD", "PUT", "DELETE", "PATCH", "TRACE", "QUERY"] {

@@ -4,6 +4,8 @@
 mod world;
 
 #[cfg(test)]
+mod assertions;
+#[cfg(test)]
 mod authorize;
 #[cfg(test)]
 mod clients;
@@ -16,10 +18,16 @@ mod delegation;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod hostile_assertions;
+#[cfg(test)]
 mod input;
+#[cfg(test)]
+mod interaction;
 #[cfg(test)]
 mod logout;
 #[cfg(test)]
 mod metadata;
+#[cfg(test)]
+mod pages;
 #[cfg(test)]
 mod secrets;

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod authorization;
+mod chains;
 mod clients;
 mod codes;
 mod consent;
@@ -9,6 +10,7 @@ mod delegation;
 mod matrix;
 mod random;
 mod refresh;
+mod scopes;
 mod secrets;
 mod tokens;
 #[path = "../world/mod.rs"]
