@@ -18,20 +18,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const CHILD: &str = "DEPUTIZE_KILLED_CHILD";
 
 #[expect(clippy::disallowed_methods, reason = "how the parent tells its child where, and the prover how often")]
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn open(path: &Path) -> Store {
+pub(super) fn open(path: &Path) -> Store {
     Store::open(path, StoreKeys::new(KEY), SetClock::at(NOON)).unwrap()
 }
 
 /// One acknowledged write, on one line in one piece: a line that the kill cut off was not acknowledged to anybody.
-fn acknowledge(kind: char, n: u64, issued: u64) {
+pub(super) fn acknowledge(kind: char, n: u64, issued: u64) {
     std::io::stdout().write_all(format!("\nack {kind} {n} {issued} .\n").as_bytes()).unwrap();
 }
 
-fn acknowledged(line: &str) -> Option<((char, u64), u64)> {
+pub(super) fn acknowledged(line: &str) -> Option<((char, u64), u64)> {
     let mut words = line.strip_prefix("ack ")?.strip_suffix(" .")?.split(' ');
     let mut next = || words.next();
     Some(((next()?.parse().ok()?, next()?.parse().ok()?), next()?.parse().ok()?))
@@ -43,7 +43,7 @@ fn decision(kind: char, n: u64) -> String {
 
 /// `i`: code and refresh token `n` exist. `c`: the code was redeemed. `r`: the token was rotated. Each issues a token that
 /// no other attempt issues, so that nothing but the condition keeps two attempts apart.
-async fn attempt(store: &Store, run: u64, kind: char, n: u64) -> bool {
+pub(super) async fn attempt(store: &Store, run: u64, kind: char, n: u64) -> bool {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let issued = run << 40 | NEXT.fetch_add(1, Ordering::SeqCst);
     let mut writes = match kind {
@@ -125,7 +125,7 @@ fn kill_9_at_any_instant_loses_no_acknowledged_write_and_redeems_nothing_twice()
     assert!(told.keys().filter(|(kind, _)| *kind == 'r').count() > 10, "{}", told.len());
 }
 
-fn check(path: &Path, told: &HashMap<(char, u64), Vec<u64>>) {
+pub(super) fn check(path: &Path, told: &HashMap<(char, u64), Vec<u64>>) {
     let store = open(path);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let records: Vec<String> =

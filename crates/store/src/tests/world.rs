@@ -9,7 +9,7 @@ use deputize_core::model::{
     User,
 };
 use oauth::Scopes;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
 use uuid::Uuid;
@@ -43,6 +43,17 @@ impl Folder {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("deputize-store-{}-{}", std::process::id(), NEXT.fetch_add(1, SeqCst));
         Self(std::env::temp_dir().join(name))
+    }
+
+    /// One that is there already.
+    pub(super) fn made() -> Self {
+        let folder = Self::new();
+        std::fs::create_dir(folder.path()).unwrap();
+        folder
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 
     pub(super) fn file(&self) -> PathBuf {
