@@ -1,9 +1,10 @@
 //! What grants read of the directory: tenants and applications from a snapshot, users one at a time.
 use crate::id::{AppId, GroupId, PrincipalId, RoleId, TenantId, UserId};
 use crate::model::{
-    AppRole, Application, Assignee, MemberType, PermissionGrant, PermissionScope, Policy, Profile, RoleAssignment,
-    ServicePrincipal, Tenant, User,
+    AppRole, Application, Assignee, HomeAccount, MemberType, PermissionGrant, PermissionScope, Policy, Profile,
+    RoleAssignment, ServicePrincipal, Tenant, User,
 };
+use decision::Timestamp;
 use oauth::Scopes;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ pub struct Snapshot {
     pub sequence: u64,
     tenants: HashMap<TenantId, Arc<TenantDirectory>>,
     domains: HashMap<String, TenantId>,
+    applications: HashMap<AppId, Arc<Application>>,
 }
 
 /// One tenant's part of a snapshot.
@@ -58,7 +60,8 @@ pub struct Objects {
 }
 
 impl Snapshot {
-    /// Joins the objects. What points nowhere (a principal without its registration) is left out: it can do nothing.
+    /// Joins the objects. What points nowhere (a principal without its registration) is left out: it can do nothing. So is
+    /// an application of one tenant alone that stands in another.
     pub fn build(sequence: u64, objects: Objects) -> Self {
         let applications: HashMap<AppId, Application> =
             objects.applications.into_iter().map(|a| (a.app_id, a)).collect();
@@ -71,6 +74,7 @@ impl Snapshot {
         for principal in objects.principals {
             if let (Some(tenant), Some(application)) =
                 (tenants.get_mut(&principal.tenant), applications.get(&principal.app_id))
+                && application.may_stand_in(principal.tenant)
             {
                 tenant.add(Registration { application: application.clone(), principal });
             }
@@ -93,7 +97,12 @@ impl Snapshot {
                 tenant.policies.push(policy);
             }
         }
-        Self { sequence, tenants: tenants.into_iter().map(|(id, tenant)| (id, Arc::new(tenant))).collect(), domains }
+        Self {
+            sequence,
+            tenants: tenants.into_iter().map(|(id, tenant)| (id, Arc::new(tenant))).collect(),
+            domains,
+            applications: applications.into_iter().map(|(id, application)| (id, Arc::new(application))).collect(),
+        }
     }
 
     /// A tenant by id.
@@ -104,6 +113,22 @@ impl Snapshot {
     /// A tenant by one of its domains, in any case.
     pub fn by_domain(&self, domain: &str) -> Option<&Arc<TenantDirectory>> {
         self.tenants.get(self.domains.get(&domain.to_ascii_lowercase())?)
+    }
+
+    /// A registration, wherever it stands.
+    pub fn application(&self, id: AppId) -> Option<&Arc<Application>> {
+        self.applications.get(&id)
+    }
+
+    /// The registrations that call themselves by this application ID URI, or client id, as a resource.
+    pub fn applications_named(&self, name: &str) -> impl Iterator<Item = &Arc<Application>> {
+        let bare = name.strip_suffix('/').unwrap_or(name).to_ascii_lowercase();
+        self.applications.values().filter(move |application| {
+            let uris = application.identifier_uris.iter();
+            application.app_id.to_string() == bare
+                || format!("api://{}", application.app_id) == bare
+                || uris.map(|uri| uri.strip_suffix('/').unwrap_or(uri)).any(|uri| uri.eq_ignore_ascii_case(&bare))
+        })
     }
 
     /// All tenants.
@@ -209,6 +234,10 @@ pub struct UserRecord {
     pub groups: Vec<GroupId>,
     /// What they consented to themselves, by (client, resource).
     pub grants: HashMap<(PrincipalId, PrincipalId), Scopes>,
+    /// Since when they have, by (client, resource), where it is known.
+    pub consented: HashMap<(PrincipalId, PrincipalId), Timestamp>,
+    /// When they last took back their consent to a client.
+    pub withdrawn: HashMap<PrincipalId, Timestamp>,
     /// App roles they have, themselves or through a group, by resource. An entry without roles means assigned.
     pub roles: HashMap<PrincipalId, Vec<RoleId>>,
 }
@@ -220,4 +249,32 @@ pub enum UserKey {
     Id(UserId),
     /// By user principal name, in any case.
     PrincipalName(String),
+    /// A guest, by who they are at home.
+    Home(HomeAccount),
+}
+
+impl UserRecord {
+    /// A user with nothing.
+    pub fn of(user: User) -> Self {
+        Self {
+            user,
+            groups: Vec::new(),
+            grants: HashMap::new(),
+            consented: HashMap::new(),
+            withdrawn: HashMap::new(),
+            roles: HashMap::new(),
+        }
+    }
+
+    /// Takes in a consent of this user.
+    pub fn add_grant(&mut self, grant: PermissionGrant) {
+        let edge = (grant.client_id, grant.resource_id);
+        if let Some(at) = grant.withdrawn {
+            let latest = self.withdrawn.entry(grant.client_id).or_insert(at);
+            *latest = at.max(*latest);
+        }
+        self.consented.extend(grant.start_time.map(|at| (edge, at)));
+        let granted = self.grants.entry(edge).or_default();
+        *granted = granted.union(&grant.scope);
+    }
 }

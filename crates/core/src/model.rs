@@ -40,6 +40,8 @@ pub struct TenantSettings {
     pub max_chain_depth: u8,
     /// Whether a chain may return to an API it came through.
     pub allow_chain_loops: bool,
+    /// Whether a user who needs an administrator may ask for one (Graph's `adminConsentRequestPolicy.isEnabled`).
+    pub admin_consent_requests: bool,
 }
 
 impl Default for TenantSettings {
@@ -53,6 +55,7 @@ impl Default for TenantSettings {
             session_seconds: 90 * 86_400,
             max_chain_depth: 5,
             allow_chain_loops: false,
+            admin_consent_requests: false,
         }
     }
 }
@@ -78,6 +81,11 @@ pub struct Application {
     pub home_tenant: TenantId,
     /// Shown to people, on the consent page too.
     pub display_name: String,
+    /// In which tenants it may stand.
+    pub sign_in_audience: SignInAudience,
+    /// Users of the home tenant who may change this registration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<UserId>,
     /// Application ID URIs: the names of this application as a resource.
     pub identifier_uris: Vec<String>,
     /// What it offers as a resource.
@@ -100,6 +108,33 @@ pub struct Application {
     pub key_credentials: Vec<KeyCredential>,
     /// What Entra has no word for.
     pub deputize: Extensions,
+}
+
+/// In which tenants an application may have a service principal (Graph's `signInAudience`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SignInAudience {
+    /// In its home tenant alone.
+    #[default]
+    AzureADMyOrg,
+    /// In every tenant.
+    AzureADMultipleOrgs,
+    /// In every tenant. There are no personal accounts here, so it means the same as the one before.
+    #[serde(rename = "AzureADandPersonalMicrosoftAccount")]
+    AzureADAndPersonalMicrosoftAccount,
+}
+
+impl SignInAudience {
+    /// Whether other tenants than its home may have it.
+    pub fn foreign_tenants(self) -> bool {
+        self != Self::AzureADMyOrg
+    }
+}
+
+impl Application {
+    /// Whether it may stand in a tenant.
+    pub fn may_stand_in(&self, tenant: TenantId) -> bool {
+        self.home_tenant == tenant || self.sign_in_audience.foreign_tenants()
+    }
 }
 
 /// Settings that are deputize's own.
@@ -325,6 +360,19 @@ pub struct User {
     /// Sessions and tokens from this moment, to the second, or before it are dead.
     #[serde(default)]
     pub sign_in_sessions_valid_from: Timestamp,
+    /// A guest signs in elsewhere, and has no password here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<HomeAccount>,
+}
+
+/// Who a guest is at home: the pair is the identity, never a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HomeAccount {
+    /// The tenant they sign in to.
+    pub tenant: TenantId,
+    /// Their `oid` there.
+    pub user: UserId,
 }
 
 /// A group of users.
@@ -355,6 +403,12 @@ pub struct PermissionGrant {
     pub resource_id: PrincipalId,
     /// What was consented to.
     pub scope: Scopes,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Timestamp>,
+    /// When the user last took their consent back: refresh tokens of the client for them from until then are dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<Timestamp>,
 }
 
 /// Who has an app role.

@@ -6,7 +6,7 @@ use decision::Timestamp;
 use deputize_core::directory::{Objects, Snapshot, UserKey, UserRecord};
 use deputize_core::id::{GroupId, RoleId, TenantId, UserId};
 use deputize_core::ledger::Unavailable;
-use deputize_core::model::{Assignee, PermissionGrant, RoleAssignment, User};
+use deputize_core::model::{Assignee, HomeAccount, PermissionGrant, RoleAssignment, User};
 use deputize_core::ports::{Directory, Pending};
 use serde::de::DeserializeOwned;
 use sql::Abort;
@@ -32,6 +32,10 @@ impl Directory for Store {
                     let record = self.user_by_id(tenant, id)?;
                     Ok(record.filter(|_| found == name))
                 }
+                UserKey::Home(home) => match self.read(|connection| guest(connection, tenant, home))? {
+                    Some(id) => self.user_by_id(tenant, id),
+                    None => Ok(None),
+                },
             }
         })
     }
@@ -89,6 +93,15 @@ fn nearest(connection: &Connection, tenant: TenantId, name: &str) -> rusqlite::R
         .optional()
 }
 
+/// The guest who is this account at home.
+fn guest(connection: &Connection, tenant: TenantId, home: HomeAccount) -> rusqlite::Result<Option<UserId>> {
+    let sql = "SELECT body FROM objects WHERE kind = 'user' AND tenant = ?1 AND owner = ?2 ORDER BY id";
+    let mut statement = connection.prepare_cached(sql)?;
+    let guests = statement.query_map(params![tenant.0, home.user.0], |row| crate::json(row.get_ref(0)?.as_str()?))?;
+    let guests = guests.collect::<rusqlite::Result<Vec<User>>>()?;
+    Ok(guests.into_iter().find(|guest| guest.home == Some(home)).map(|guest| guest.id))
+}
+
 /// One user with all that is asked about them, and its size in bytes.
 fn user(connection: &Connection, tenant: TenantId, id: UserId) -> rusqlite::Result<(u64, Option<UserRecord>)> {
     let mut bytes = 64;
@@ -105,8 +118,7 @@ fn user(connection: &Connection, tenant: TenantId, id: UserId) -> rusqlite::Resu
     let grants = connection
         .prepare_cached("SELECT body FROM objects WHERE kind = 'grant' AND tenant = ?1 AND owner = ?2")?
         .query_map(params![tenant.0, id.0], |row| sized::<PermissionGrant>(row, &mut bytes))?
-        .map(|grant| grant.map(|grant| ((grant.client_id, grant.resource_id), grant.scope)))
-        .collect::<rusqlite::Result<HashMap<_, _>>>()?;
+        .collect::<rusqlite::Result<Vec<_>>>()?;
     let mut statement = connection.prepare_cached(
         "SELECT body FROM objects WHERE kind = 'assignment' AND tenant = ?1 AND (owner = ?2 \
          OR owner IN (SELECT group_id FROM members WHERE tenant = ?1 AND user_id = ?2)) ORDER BY id",
@@ -127,7 +139,9 @@ fn user(connection: &Connection, tenant: TenantId, id: UserId) -> rusqlite::Resu
             }
         }
     }
-    Ok((bytes, Some(UserRecord { user, groups, grants, roles })))
+    let mut record = UserRecord { groups, roles, ..UserRecord::of(user) };
+    grants.into_iter().for_each(|grant| record.add_grant(grant));
+    Ok((bytes, Some(record)))
 }
 
 fn sized<T: DeserializeOwned>(row: &rusqlite::Row<'_>, bytes: &mut u64) -> rusqlite::Result<T> {
@@ -153,9 +167,10 @@ pub(crate) fn write(connection: &Connection, change: &Change, at: Timestamp) -> 
 
 fn put(connection: &Connection, object: &Object) -> Result<bool, Abort> {
     let Columns { kind, tenant, id, owner } = object.key().columns();
+    let owner = owner.or(object.home());
     let body = object.body().map_err(|_| Abort::Broken("an object cannot be written as JSON"))?;
     let sql = "INSERT INTO objects (kind, tenant, id, owner, name, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-               ON CONFLICT (kind, tenant, id) DO UPDATE SET name = excluded.name, body = excluded.body \
+               ON CONFLICT (kind, tenant, id) DO UPDATE SET owner = excluded.owner, name = excluded.name, body = excluded.body \
                WHERE objects.body <> excluded.body";
     Ok(connection.prepare_cached(sql)?.execute(params![kind, tenant, id, owner, object.name(), body])? == 1)
 }
@@ -188,7 +203,11 @@ pub(crate) fn add_grant(connection: &Connection, mut grant: PermissionGrant, at:
         .prepare_cached(sql)?
         .query_row(params![of.kind, of.tenant, of.id], |row| crate::json(row.get_ref(0)?.as_str()?))
         .optional()?;
+    grant.start_time = Some(at);
     if let Some(before) = before {
+        // What was taken back stays so: a new consent brings no old refresh token to life.
+        grant.withdrawn = before.withdrawn;
+        grant.start_time = before.start_time.filter(|_| !before.scope.is_empty()).or(grant.start_time);
         grant.scope = grant.scope.union(&before.scope);
     }
     write(connection, &Object::Grant(grant).into(), at)

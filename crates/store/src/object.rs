@@ -130,6 +130,14 @@ impl Object {
         })
     }
 
+    /// Who a guest is at home: found by it too.
+    pub(crate) fn home(&self) -> Option<Uuid> {
+        match self {
+            Self::User(user) => user.home.map(|home| home.user.0),
+            _ => None,
+        }
+    }
+
     /// The name it is found by, unique in its tenant.
     pub(crate) fn name(&self) -> Option<String> {
         match self {

@@ -100,6 +100,7 @@ fn estate(authority: &Authority, hash: &str) -> Vec<Change> {
         password_hash: Some(hash.to_owned()),
         is_tenant_admin: false,
         sign_in_sessions_valid_from: Timestamp(0),
+        home: None,
     };
     let objects = [Object::Tenant(tenant), Object::Application(application), Object::ServicePrincipal(principal)];
     objects.into_iter().chain((0..USERS).map(user).map(Object::User)).map(Change::from).collect()

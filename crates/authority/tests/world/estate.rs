@@ -6,7 +6,7 @@ use deputize_core::id::{AppId, ObjectId, PermissionId, PrincipalId, RoleId, Tena
 use deputize_core::model::{
     AccessType, AppRole, Application, Assignee, Conditions, ConsentType, GrantControls, KeyCredential, MemberType,
     PasswordCredential, PermissionGrant, PermissionScope, Policy, PolicyState, Profile, RequiredResourceAccess,
-    ResourceAccess, RoleAssignment, ServicePrincipal, Tenant, TenantSettings, User,
+    ResourceAccess, RoleAssignment, ServicePrincipal, SignInAudience, Tenant, TenantSettings, User,
 };
 use deputize_core::ports::Crypto;
 use oauth::Scopes;
@@ -16,6 +16,8 @@ use uuid::Uuid;
 
 pub(crate) const CONTOSO: TenantId = TenantId(Uuid::from_u128(0xc0c0_0000_0000_4000_8000_0000_0000_0001));
 pub(crate) const FABRIKAM: TenantId = TenantId(Uuid::from_u128(0xfafa_0000_0000_4000_8000_0000_0000_0001));
+/// Applications of many tenants.
+const MULTIPLE: [&str; 3] = ["web", "orders", "billing"];
 /// Clients without a credential.
 pub(crate) const PUBLIC: [&str; 3] = ["native", "spa", "gadget"];
 
@@ -111,6 +113,11 @@ fn application(crypto: &dyn Crypto, name: &str) -> Application {
     let mut application = Application {
         app_id: app(name),
         home_tenant: CONTOSO,
+        sign_in_audience: if MULTIPLE.contains(&name) {
+            SignInAudience::AzureADMultipleOrgs
+        } else {
+            SignInAudience::AzureADMyOrg
+        },
         display_name: format!("The {name}"),
         ..Application::default()
     };
@@ -194,6 +201,8 @@ pub(crate) fn grant(client: &str, resource: &str, scope: &str) -> PermissionGran
         principal_id: None,
         resource_id: principal(resource),
         scope: Scopes::from(scope.to_owned()),
+        start_time: None,
+        withdrawn: None,
     }
 }
 
@@ -233,6 +242,7 @@ fn person(name: &str, hash: &str) -> User {
         password_hash: Some(hash.to_owned()),
         is_tenant_admin: name == "carol",
         sign_in_sessions_valid_from: Timestamp(0),
+        home: None,
     }
 }
 

@@ -89,6 +89,8 @@ pub async fn decided(ports: &Ports, segment: &str, request: &Form, browser: Brow
             principal_id,
             resource_id: resource,
             scope,
+            start_time: Some(now),
+            withdrawn: None,
         })
     };
     let mut writes = Vec::new();

@@ -1,5 +1,7 @@
 //! What a file declares, as written: every text knows its place.
-use crate::model::{AccessType, ConsentType, Extensions, GrantControls, MemberType, PolicyState, TenantSettings};
+use crate::model::{
+    AccessType, ConsentType, Extensions, GrantControls, MemberType, PolicyState, SignInAudience, TenantSettings,
+};
 use decision::Timestamp;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_spanned::Spanned;
@@ -60,6 +62,12 @@ pub struct ApplicationDeclared {
     pub app_id: Option<Spanned<String>>,
     /// Shown to people.
     pub display_name: Spanned<String>,
+    /// In which tenants it may stand.
+    #[serde(default)]
+    pub sign_in_audience: SignInAudience,
+    /// Users of this tenant who may change the registration.
+    #[serde(default)]
+    pub owners: Vec<Spanned<String>>,
     /// Names as a resource.
     #[serde(default)]
     pub identifier_uris: Vec<Spanned<String>>,
@@ -283,6 +291,19 @@ pub struct UserDeclared {
     pub is_tenant_admin: bool,
     /// Without one they cannot sign in with a password.
     pub password: Option<Spanned<Source>>,
+    /// Of a guest: who they are at home. Guests sign in there.
+    #[serde(default)]
+    pub identities: Vec<Spanned<IdentityDeclared>>,
+}
+
+/// Who a guest is at home (Graph's `objectIdentity`).
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IdentityDeclared {
+    /// Another tenant of this file: a domain of it, or its id.
+    pub issuer: Spanned<String>,
+    /// A user there: userPrincipalName, or id.
+    pub issuer_assigned_id: Spanned<String>,
 }
 
 /// A group.

@@ -2,7 +2,7 @@
 use super::declared::{
     AssignmentDeclared, ConditionsDeclared, For, GrantDeclared, PolicyDeclared, TenantDeclared, UserDeclared,
 };
-use super::resolve::{Work, derive, suggestion};
+use super::resolve::{Work, derive};
 use super::{Item, rules};
 use crate::id::{AppId, GroupId, ObjectId, PrincipalId, RoleId, TenantId, UserId};
 use crate::model::{Assignee, Conditions, Group, MemberType, PermissionGrant, Policy, RoleAssignment, User};
@@ -90,6 +90,8 @@ impl Work<'_> {
             password_hash,
             is_tenant_admin: user.is_tenant_admin,
             sign_in_sessions_valid_from,
+            // Guests' homes are other tenants: taken in once all of their users are.
+            home: None,
             user_principal_name: name,
         });
         self.push(user.user_principal_name.span(), item);
@@ -127,12 +129,15 @@ impl Work<'_> {
             Some(Some(user)) => Some(user),
             Some(None) => return,
         };
-        let mut grant_item = PermissionGrant { tenant, client_id, principal_id, resource_id, scope };
-        if principal_id.is_some()
-            && let Some(Item::Grant(held)) = self.held.get(&Item::Grant(grant_item.clone()).key())
-        {
-            // What the user consented to themselves stays.
-            grant_item.scope = grant_item.scope.union(&held.scope);
+        let start_time = Some(self.now);
+        let mut grant_item =
+            PermissionGrant { tenant, client_id, principal_id, resource_id, scope, start_time, withdrawn: None };
+        if let Some(Item::Grant(held)) = self.held.get(&Item::Grant(grant_item.clone()).key()) {
+            (grant_item.start_time, grant_item.withdrawn) = (held.start_time, held.withdrawn);
+            if principal_id.is_some() {
+                // What the user consented to themselves stays.
+                grant_item.scope = grant_item.scope.union(&held.scope);
+            }
         }
         self.push(grant.client_id.span(), Item::Grant(grant_item));
     }
@@ -226,27 +231,16 @@ impl Work<'_> {
         self.principals.get(&(tenant, app.app_id)).copied()
     }
 
-    fn users(&self, tenant: TenantId) -> impl Iterator<Item = &User> {
+    pub(super) fn users(&self, tenant: TenantId) -> impl Iterator<Item = &User> {
         self.done.items.iter().filter_map(move |item| match item {
             Item::User(user) if user.tenant == tenant => Some(user),
             _ => None,
         })
     }
 
-    fn find_user(&self, tenant: TenantId, name: &str) -> Option<UserId> {
+    pub(super) fn find_user(&self, tenant: TenantId, name: &str) -> Option<UserId> {
         let is = |user: &&User| user.user_principal_name.eq_ignore_ascii_case(name) || user.id.to_string() == name;
         self.users(tenant).find(is).map(|user| user.id)
-    }
-
-    fn user_named(&mut self, tenant: TenantId, text: &Spanned<String>) -> Option<UserId> {
-        let name = text.get_ref();
-        let found = self.find_user(tenant, name);
-        if found.is_none() {
-            let known: Vec<&str> = self.users(tenant).map(|user| user.user_principal_name.as_str()).collect();
-            let hint = suggestion(name, &known, "the users of this tenant are");
-            self.fault(text.span(), format!("there is no user `{name}` in this tenant"), hint);
-        }
-        found
     }
 
     fn group_named(&self, tenant: TenantId, name: &str) -> Option<GroupId> {

@@ -22,19 +22,20 @@ mod difference;
 mod directory;
 mod item;
 mod names;
+mod reach;
 mod registration;
 mod resolve;
 mod rules;
 
 pub use declared::{
     Access, ApiDeclared, ApplicationDeclared, AssignmentDeclared, CertificateDeclared, ConditionsDeclared, Declared,
-    GrantDeclared, GroupDeclared, Moment, PolicyDeclared, PreAuthorized, PrincipalDeclared, Redirects, Required,
-    RoleDeclared, ScopeDeclared, SecretDeclared, Source, TenantDeclared, UserDeclared,
+    GrantDeclared, GroupDeclared, IdentityDeclared, Moment, PolicyDeclared, PreAuthorized, PrincipalDeclared,
+    Redirects, Required, RoleDeclared, ScopeDeclared, SecretDeclared, Source, TenantDeclared, UserDeclared,
 };
 pub use difference::{Difference, Sign, Step, difference};
 pub use item::{Item, ItemKey};
 pub use names::nearest;
-pub use resolve::{Fault, NewSecret, Resolved, resolve};
+pub use resolve::{Fault, NewSecret, Resolved, provisioned, resolve};
 
 use crate::model::Digest;
 use decision::Timestamp;

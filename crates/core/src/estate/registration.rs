@@ -51,6 +51,9 @@ impl Work<'_> {
             key_credentials: self.certificates(app_id, &declared.key_credentials),
             deputize,
             display_name: name,
+            sign_in_audience: declared.sign_in_audience,
+            // Users are declared after applications: taken in with them.
+            owners: Vec::new(),
         };
         self.push(declared.display_name.span(), Item::Application(application));
     }

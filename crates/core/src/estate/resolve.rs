@@ -80,6 +80,10 @@ pub fn resolve(
     }
     for (id, tenant) in with_ids() {
         work.people(id, tenant);
+    }
+    work.guests(with_ids().collect());
+    for (id, tenant) in with_ids() {
+        work.owners(id, tenant);
         work.edges(id, tenant);
     }
     work.collisions(prune);
@@ -98,6 +102,11 @@ pub(super) struct Registered {
     pub(super) uris: Vec<String>,
     pub(super) scopes: Vec<(PermissionId, String)>,
     pub(super) roles: Vec<(RoleId, String, Vec<MemberType>)>,
+}
+
+/// The id of an application's service principal in a tenant, where none is declared: whoever makes it first.
+pub fn provisioned(tenant: TenantId, app: AppId) -> PrincipalId {
+    PrincipalId(derive(tenant.0, "servicePrincipal", &app.to_string()))
 }
 
 pub(super) struct Work<'a> {
@@ -229,7 +238,8 @@ impl Work<'_> {
         for app_id in own {
             let special = special.get(&app_id);
             let given = special.and_then(|it| it.id.as_ref());
-            let id = PrincipalId(self.id(given, || derive(tenant.0, "servicePrincipal", &app_id.to_string())));
+            self.reach(tenant, app_id, special.map(|it| it.app_id.span()));
+            let id = PrincipalId(self.id(given, || provisioned(tenant, app_id).0));
             self.principals.insert((tenant, app_id), id);
             let item = Item::ServicePrincipal(ServicePrincipal {
                 id,

@@ -7,7 +7,8 @@ use deputize_core::ledger::Unavailable;
 use deputize_core::model::{
     AccessType, AppRole, Application, Assignee, Conditions, ConsentType, Extensions, GrantControls, Group,
     KeyCredential, MemberType, PasswordCredential, PermissionGrant, PermissionScope, Policy, PolicyState, Profile,
-    RequiredResourceAccess, ResourceAccess, RoleAssignment, ServicePrincipal, Tenant, TenantSettings, User,
+    RequiredResourceAccess, ResourceAccess, RoleAssignment, ServicePrincipal, SignInAudience, Tenant, TenantSettings,
+    User,
 };
 use deputize_core::ports::{Crypto as _, Directory, Pending};
 use oauth::Scopes;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
 pub(crate) const CONTOSO: TenantId = TenantId(Uuid::from_u128(0xc0));
+const MULTIPLE: SignInAudience = SignInAudience::AzureADMultipleOrgs;
 pub(crate) const FABRIKAM: TenantId = TenantId(Uuid::from_u128(0xfa));
 
 /// Ids are made of names.
@@ -86,6 +88,7 @@ fn application(name: &str) -> Application {
     Application {
         app_id: app(name),
         home_tenant: CONTOSO,
+        sign_in_audience: if matches!(name, "web" | "orders") { MULTIPLE } else { SignInAudience::AzureADMyOrg },
         display_name: name.to_owned(),
         password_credentials: vec![PasswordCredential {
             key_id: ObjectId(id("key", name)),
@@ -176,6 +179,8 @@ pub(crate) fn grant(client: &str, resource: &str, scope: &str) -> PermissionGran
         principal_id: None,
         resource_id: principal(resource),
         scope: Scopes::from(scope.to_owned()),
+        start_time: None,
+        withdrawn: None,
     }
 }
 
@@ -206,6 +211,7 @@ fn person(name: &str) -> User {
         password_hash: Some(format!("hash of {}", password(name))),
         is_tenant_admin: name == "carol",
         sign_in_sessions_valid_from: Timestamp(0),
+        home: None,
     }
 }
 
@@ -270,6 +276,8 @@ impl Estate {
             principal_id: None,
             resource_id: principal("orders@fabrikam"),
             scope: Scopes::from("access_as_user".to_owned()),
+            start_time: None,
+            withdrawn: None,
         });
         let auditors = GroupId(id("group", "auditors"));
         let assign = |assignee, value| RoleAssignment {
@@ -329,10 +337,9 @@ impl State {
     fn record(&self, user: &User) -> UserRecord {
         let groups: Vec<_> =
             self.groups.iter().filter(|group| group.members.contains(&user.id)).map(|g| g.id).collect();
-        let mut grants: HashMap<_, Scopes> = HashMap::new();
+        let mut record = UserRecord { groups: groups.clone(), ..UserRecord::of(user.clone()) };
         for grant in self.objects.grants.iter().filter(|grant| grant.principal_id == Some(user.id)) {
-            let granted = grants.entry((grant.client_id, grant.resource_id)).or_default();
-            *granted = granted.union(&grant.scope);
+            record.add_grant(grant.clone());
         }
         let mut roles: HashMap<_, Vec<RoleId>> = HashMap::new();
         for assignment in &self.objects.assignments {
@@ -345,7 +352,7 @@ impl State {
                 roles.entry(assignment.resource_id).or_default().push(assignment.app_role_id);
             }
         }
-        UserRecord { user: user.clone(), groups, grants, roles }
+        UserRecord { roles, ..record }
     }
 }
 
@@ -360,6 +367,7 @@ impl Directory for Estate {
             user.tenant == tenant
                 && match &key {
                     UserKey::Id(id) => user.id == *id,
+                    UserKey::Home(home) => user.home == Some(*home),
                     UserKey::PrincipalName(name) => user.user_principal_name.eq_ignore_ascii_case(name),
                 }
         });

@@ -190,12 +190,21 @@ pub(super) fn user(id: UserId, name: &str) -> User {
         password_hash: None,
         is_tenant_admin: false,
         sign_in_sessions_valid_from: Timestamp(0),
+        home: None,
     }
 }
 
 pub(super) fn grant(user: Option<UserId>, scope: &str) -> PermissionGrant {
     let scope = Scopes::parse(scope).unwrap();
-    PermissionGrant { tenant: TENANT, client_id: CLIENT, principal_id: user, resource_id: RESOURCE, scope }
+    PermissionGrant {
+        tenant: TENANT,
+        client_id: CLIENT,
+        principal_id: user,
+        resource_id: RESOURCE,
+        scope,
+        start_time: None,
+        withdrawn: None,
+    }
 }
 
 pub(super) fn assignment(assignee: Assignee, app_role_id: RoleId) -> RoleAssignment {
