@@ -140,7 +140,9 @@ fn user(connection: &Connection, tenant: TenantId, id: UserId) -> rusqlite::Resu
         }
     }
     let mut record = UserRecord { groups, roles, ..UserRecord::of(user) };
-    grants.into_iter().for_each(|grant| record.add_grant(grant));
+    for grant in grants {
+        record.add_grant(grant);
+    }
     Ok((bytes, Some(record)))
 }
 
