@@ -2,13 +2,12 @@
 use crate::authority::DATA;
 use crate::data::Data;
 use crate::failure::Failure;
-use crate::instance::open_store;
 use crate::keys::MasterKey;
 use crate::output::say;
 use deputize_core::model::Digest;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use store::AuditHead;
+use store::{AuditHead, StoreKeys};
 
 /// What can be done with the audit trail.
 #[derive(Debug, clap::Subcommand)]
@@ -32,8 +31,10 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, Failure> {
         return Err(Failure::new(error, "name the folder of the authority with `--data`"));
     }
     let data = Data::open(&folder)?;
-    let store = open_store(&data, &MasterKey::load(&data, None)?)?;
-    let head = store.audit_verify(witness).map_err(|fault| {
+    let keys = StoreKeys::new(MasterKey::load(&data, None)?.derive("audit"));
+    // Not through an open store: one whose head was tampered with refuses to open, and is just what is asked about.
+    let verified = store::audit_verify(&data.store(), &keys, witness).map_err(Failure::told)?;
+    let head = verified.map_err(|fault| {
         let hint = "keep a copy of the store for inquiry, and restore a backup that verifies";
         Failure::new(format!("the audit trail of `{}`: {fault}", folder.display()), hint)
     })?;

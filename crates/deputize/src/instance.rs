@@ -31,7 +31,7 @@ pub(crate) fn open_store(data: &Data, master: &MasterKey) -> Result<Arc<Store>, 
         OpenError::Audit => Failure::new(
             "the audit trail of this store does not verify with this audit key",
             "give the master key that the store was made with; if this is it, somebody changed the file: keep a copy for \
-             inquiry, and restore a backup",
+             inquiry, see what `deputize audit verify` finds, and restore a backup",
         ),
         error @ OpenError::File(_) => Failure::told(error),
     })

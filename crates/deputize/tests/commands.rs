@@ -104,6 +104,14 @@ fn the_demo_tells_its_story_and_ends() {
 
     let (code, verified, _) = run(&["audit", "verify", "--data", text(&data)]);
     assert!(code == 0 && verified.starts_with("the audit trail holds together: "), "{verified}");
+
+    // Somebody alters a record, and the head so that the store does not even open.
+    let file = sql::rusqlite::Connection::open(data.join("store.db")).unwrap();
+    file.execute_batch("UPDATE audit SET body = body || ' ' WHERE sequence = 2; UPDATE audit_heads SET sequence = 1")
+        .unwrap();
+    drop(file);
+    let (code, _, errors) = run(&["audit", "verify", "--data", text(&data)]);
+    assert!(code == 1 && errors.contains(": record 2 was altered") && errors.contains("\nhint: "), "{errors}");
 }
 
 #[test]

@@ -34,7 +34,7 @@ mod writer;
 
 pub use database::{Database, Unavailable};
 pub use migrate::Migration;
-pub use open::{OpenError, Options};
+pub use open::{OpenError, Options, examine};
 /// The engine's own interface, for jobs and reads.
 pub use rusqlite;
 pub use writer::{Abort, Batch, WriteError};

@@ -43,6 +43,14 @@ pub enum OpenError {
     /// It is something else.
     #[error("`{0}` is not a deputize store: choose another file, or restore this one from a backup")]
     NotADatabase(PathBuf),
+    /// Its pages do not fit together.
+    #[error("the store `{path}` is damaged ({problem}): keep a copy, and restore a backup")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the engine says.
+        problem: String,
+    },
     /// A newer release has written it.
     #[error(
         "the store `{path}` has {found} migrations and this release knows {known}: start the newer release that wrote it"
@@ -110,13 +118,7 @@ pub(crate) fn writer(path: &Path, options: &Options) -> Result<Connection, OpenE
     if connection.is_readonly("main").map_err(failed)? {
         return Err(OpenError::ReadOnly(path.to_owned()));
     }
-    let found: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(failed)?;
-    let tables: i64 =
-        connection.query_row("SELECT COUNT(*) FROM sqlite_master", [], |row| row.get(0)).map_err(failed)?;
-    if found != APPLICATION_ID {
-        if found != 0 || tables != 0 {
-            return Err(OpenError::NotADatabase(path.to_owned()));
-        }
+    if !ours(path, &connection)? {
         connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
     }
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
@@ -131,6 +133,44 @@ pub(crate) fn writer(path: &Path, options: &Options) -> Result<Connection, OpenE
     connection.pragma_update(None, "wal_autocheckpoint", 4_096).map_err(failed)?;
     connection.pragma_update(None, "cache_size", -32_768).map_err(failed)?;
     Ok(connection)
+}
+
+/// Whether the file is marked as ours; it is not yet if it is empty.
+fn ours(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
+    let failed = |error| OpenError::of(path, error);
+    // In this order: another process may be making the store right now, and it sets the mark before any table.
+    let tables: i64 =
+        connection.query_row("SELECT COUNT(*) FROM sqlite_master", [], |row| row.get(0)).map_err(failed)?;
+    let found: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(failed)?;
+    match found {
+        APPLICATION_ID => Ok(true),
+        0 if tables == 0 => Ok(false),
+        _ => Err(OpenError::NotADatabase(path.to_owned())),
+    }
+}
+
+/// Reads a whole file that nobody may vouch for, and changes nothing: no migration, no write-ahead log taken in. What
+/// `read` found comes first, then whether the file is sound.
+///
+/// This is the place of SQLite's `quick_check`, and opening is not: it reads the whole file, so that a start would take
+/// longer each day; and an end without order damages no page, since the log's frames carry checksums.
+pub fn examine<T>(path: &Path, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, OpenError> {
+    let failed = |error| OpenError::of(path, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(Options::default().busy).map_err(failed)?;
+    connection.pragma_update(None, "trusted_schema", false).map_err(failed)?;
+    if !ours(path, &connection)? {
+        return Err(OpenError::NotADatabase(path.to_owned()));
+    }
+    // Of one moment, whoever writes meanwhile.
+    let transaction = connection.unchecked_transaction().map_err(failed)?;
+    let result = read(&transaction).map_err(failed)?;
+    let verdict: String = transaction.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
+    if verdict != "ok" {
+        return Err(OpenError::Damaged { path: path.to_owned(), problem: verdict });
+    }
+    Ok(result)
 }
 
 /// A connection that only reads.

@@ -5,6 +5,7 @@
 //! tail cannot be cut and a chain cannot be recomputed without the key. What the file alone can never show is that *all* of
 //! it is an older copy: keep a head outside ([`Store::audit_verify`](crate::Store::audit_verify) returns it) and give it to
 //! the next verification.
+use crate::StoreKeys;
 use decision::Timestamp;
 use deputize_core::audit::AuditRecord;
 use deputize_core::model::Digest;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use sql::Abort;
 use sql::rusqlite::{Connection, OptionalExtension, Row, params};
+use std::path::Path;
 use thiserror::Error;
 
 /// How many records lie between two checkpoints.
@@ -175,6 +177,26 @@ impl Signed {
     }
 }
 
+/// Walks the audit trail of a store that need not open, and changes nothing: what
+/// [`Store::audit_verify`](crate::Store::audit_verify) says, also where the head was tampered with and the store refuses to
+/// build upon it. Then the whole file is checked for damage.
+pub fn audit_verify(
+    path: &Path,
+    keys: &StoreKeys,
+    witness: Option<AuditHead>,
+) -> Result<Result<AuditHead, AuditFault>, sql::OpenError> {
+    let mut found = Err(AuditFault::Unavailable);
+    let sound = sql::examine(path, |connection| {
+        found = verify(connection, &keys.audit, witness)?;
+        Ok(())
+    });
+    // A record that was altered says more than the page it is on.
+    if found.is_err_and(|fault| fault != AuditFault::Unavailable) {
+        return Ok(found);
+    }
+    sound.map(|()| found)
+}
+
 /// Walks the whole trail. Answers its head, or the first thing that is wrong.
 pub(crate) fn verify(
     connection: &Connection,
@@ -188,6 +210,9 @@ pub(crate) fn verify(
         .collect::<sql::rusqlite::Result<Vec<_>>>()?
         .into_iter()
         .peekable();
+    let sql = "SELECT sequence, hash, at, mac FROM audit_heads";
+    let signed = connection.prepare(sql)?.query_row([], |row| Ok(Signed::of(row))).optional()?.and_then(Result::ok);
+    let signed = signed.and_then(|signed| signed.verified(&key, "head"));
     let mut statement = connection.prepare("SELECT sequence, hash, body, chain FROM audit ORDER BY chain, sequence")?;
     let mut rows = statement.query([])?;
     let mut head = AuditHead::START;
@@ -206,19 +231,18 @@ pub(crate) fn verify(
         if head.hash != Digest(hash) {
             return Ok(Err(AuditFault::Altered(expected)));
         }
-        while let Some((sequence, signed)) = checkpoints.next_if(|(sequence, _)| *sequence <= head.sequence) {
-            let verified = signed.ok().and_then(|signed| signed.verified(&key, "checkpoint"));
+        while let Some((sequence, checkpoint)) = checkpoints.next_if(|(sequence, _)| *sequence <= head.sequence) {
+            let verified = checkpoint.ok().and_then(|checkpoint| checkpoint.verified(&key, "checkpoint"));
             if sequence == head.sequence && verified != Some(head) {
-                return Ok(Err(AuditFault::Replaced(sequence)));
+                // Where nothing verifies at all, the key is another one: no record is to blame.
+                let keyless = verified.is_none() && signed.is_none();
+                return Ok(Err(if keyless { AuditFault::Head } else { AuditFault::Replaced(sequence) }));
             }
         }
         if witness.is_some_and(|witness| witness.sequence == head.sequence && witness != head) {
             return Ok(Err(AuditFault::RolledBack(head.sequence)));
         }
     }
-    let sql = "SELECT sequence, hash, at, mac FROM audit_heads";
-    let signed = connection.prepare(sql)?.query_row([], |row| Ok(Signed::of(row))).optional()?.and_then(Result::ok);
-    let signed = signed.and_then(|signed| signed.verified(&key, "head"));
     let missing = Err(AuditFault::Missing(head.sequence.saturating_add(1)));
     Ok(match signed {
         // A checkpoint beyond the end proves the cut even where the head was put back too.

@@ -45,7 +45,7 @@ mod store;
 mod tests;
 mod writing;
 
-pub use audit::{AuditFault, AuditHead, CHECKPOINT_EVERY};
+pub use audit::{AuditFault, AuditHead, CHECKPOINT_EVERY, audit_verify};
 pub use keys::{KeyState, SigningKey};
 pub use object::{Change, Key, Object};
 pub use sql::Options;

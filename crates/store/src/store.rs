@@ -31,7 +31,7 @@ const LOOKS_PER_TRY: u64 = 25;
 /// The keys that the store needs. Keep them outside of it.
 #[derive(Clone)]
 pub struct StoreKeys {
-    audit: [u8; 32],
+    pub(crate) audit: [u8; 32],
 }
 
 impl StoreKeys {

@@ -1,6 +1,6 @@
 //! M-06: what somebody who can write the file, but has not the key, can do to the audit trail.
 use super::world::{KEY, NOON, SetClock, World, audit, digest, record, sqlite};
-use crate::{AuditFault, AuditHead, CHECKPOINT_EVERY, OpenError, Store, StoreKeys};
+use crate::{AuditFault, AuditHead, CHECKPOINT_EVERY, OpenError, Store, StoreKeys, audit_verify};
 use deputize_core::ledger::{CommitError, Write};
 use deputize_core::ports::Ledger;
 use sha2::{Digest as _, Sha256};
@@ -127,6 +127,12 @@ async fn m_06_nothing_is_issued_upon_a_head_that_does_not_verify() {
     assert_eq!(world.store.commit(once.clone()).await, Err(CommitError::Unavailable));
     let reopened = Store::open(&world.folder.file(), StoreKeys::new(KEY), SetClock::at(NOON));
     assert!(matches!(reopened, Err(OpenError::Audit)));
+    // What is wrong is found without opening it, and the first bad record is named.
+    let verified = || audit_verify(&world.folder.file(), &StoreKeys::new(KEY), None).unwrap();
+    assert_eq!(verified(), Err(AuditFault::Head));
+    file.execute_batch("UPDATE audit SET body = replace(body, 'decision 2', 'decision 9') WHERE sequence = 2").unwrap();
+    assert_eq!(verified(), Err(AuditFault::Altered(2)));
+    file.execute_batch("UPDATE audit SET body = replace(body, 'decision 9', 'decision 2') WHERE sequence = 2").unwrap();
     file.execute_batch("UPDATE audit_heads SET sequence = 3").unwrap();
     assert_eq!(world.store.commit(once).await, Ok(()));
     assert_eq!(world.store.audit_verify(None).unwrap().sequence, 4);
@@ -179,6 +185,35 @@ async fn a_store_does_not_open_with_another_audit_key_and_opens_again_with_its_o
         .unwrap();
     assert_eq!(checkpoints, 1, "a clean end leaves a checkpoint");
     assert!(matches!(Store::open(&folder.file(), StoreKeys::new([8; 32]), clock.clone()), Err(OpenError::Audit)));
+    let other = audit_verify(&folder.file(), &StoreKeys::new([8; 32]), None).unwrap();
+    assert_eq!(other, Err(AuditFault::Head), "the key is another one; no record is to blame");
     let store = Store::open(&folder.file(), StoreKeys::new(KEY), clock).unwrap();
     assert_eq!(store.audit_verify(None).unwrap().sequence, 3);
+}
+
+#[tokio::test]
+async fn verifying_a_closed_store_changes_no_byte_of_it() {
+    let World { store, folder, .. } = written(RECORDS).await;
+    drop(store);
+    let before = std::fs::read(folder.file()).unwrap();
+    let head = audit_verify(&folder.file(), &StoreKeys::new(KEY), None).unwrap().unwrap();
+    assert_eq!((head.sequence, std::fs::read(folder.file()).unwrap()), (RECORDS, before));
+}
+
+/// Damage where no audit record is: only a check of the whole file finds it.
+#[tokio::test]
+async fn a_damaged_page_is_found_by_verifying() {
+    let World { store, folder, .. } = written(RECORDS).await;
+    drop(store);
+    let file = Connection::open(folder.file()).unwrap();
+    let number = |sql| usize::try_from(file.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()).unwrap();
+    let page = number("SELECT rootpage FROM sqlite_master WHERE name = 'codes_by_expiry'");
+    let size = number("PRAGMA page_size");
+    drop(file);
+    let mut bytes = std::fs::read(folder.file()).unwrap();
+    bytes[(page - 1) * size..page * size].fill(0x5a);
+    std::fs::write(folder.file(), bytes).unwrap();
+    let found = audit_verify(&folder.file(), &StoreKeys::new(KEY), None);
+    let sound = found.as_ref().map(|_| ()).map_err(ToString::to_string);
+    assert!(sound.is_err_and(|error| error.contains("is damaged") || error.contains("backup")), "{found:?}");
 }
