@@ -41,7 +41,12 @@ impl Data {
         if let Some(text) = self.read(name)? {
             return Ok(text);
         }
-        let draft = self.draft(name, make()?.as_bytes())?;
+        let made = match make() {
+            Ok(made) => made,
+            // Another process may have made it meanwhile, and that may be what was in the way.
+            Err(failure) => return self.read(name)?.ok_or(failure),
+        };
+        let draft = self.draft(name, made.as_bytes())?;
         let linked = fs::hard_link(&draft, &path);
         let _ = fs::remove_file(&draft);
         match linked {

@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::system;
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use decision::Timestamp;
+use deputize_core::ledger::CommitError;
 use deputize_core::model::Digest;
 use jose::seal::Sealer;
 use jose::{Algorithm, SigningKey};
@@ -117,12 +118,15 @@ impl MasterKey {
                 state: KeyState::Active,
             };
             let store = Arc::clone(store);
-            storing.spawn(async move { store.put_signing_key(row).await });
+            storing.spawn(async move { store.put_first_signing_key(row).await });
         }
         while let Some(stored) = storing.join_next().await {
-            stored.ok().and_then(Result::ok).ok_or_else(unavailable)?;
+            match stored {
+                // Another process was first; its key signs.
+                Ok(Ok(()) | Err(CommitError::Conflict)) => {}
+                Ok(Err(CommitError::Unavailable)) | Err(_) => return Err(unavailable()),
+            }
         }
-        // Read again: another process may have made some too, and all must agree on which signs.
         Self::unseal(store, &sealer)
     }
 
@@ -160,4 +164,36 @@ fn unreadable(kid: &str) -> Failure {
     let hint =
         "give the master key that the store was made with: the file `master.key`, or the variable DEPUTIZE_MASTER_KEY";
     Failure::new(format!("the signing key `{kid}` cannot be opened with this master key"), hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MasterKey;
+    use crate::data::{Data, Temporary};
+    use crate::instance::open_store;
+    use decision::Timestamp;
+    use std::collections::BTreeSet;
+    use std::sync::Barrier;
+
+    #[test]
+    fn authorities_first_started_at_once_on_one_folder_agree_on_one_key_for_each_algorithm() {
+        const STARTED: usize = 4;
+        let folder = Temporary::create().unwrap();
+        let barrier = Barrier::new(STARTED);
+        let start = || {
+            barrier.wait();
+            let data = Data::open(&folder.path().join("data")).unwrap();
+            let master = MasterKey::load(&data, None).unwrap();
+            let store = open_store(&data, &master).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let keys = runtime.block_on(master.signing_keys(&store, Timestamp(1_800_000_000))).unwrap();
+            keys.iter().map(|key| key.kid().to_owned()).collect::<BTreeSet<String>>()
+        };
+        let started: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..STARTED).map(|_| scope.spawn(start)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(started[0].len(), super::ALGORITHMS.len());
+        assert!(started.iter().all(|keys| *keys == started[0]), "{started:?}");
+    }
 }

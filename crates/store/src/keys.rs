@@ -5,6 +5,7 @@ use crate::object::Columns;
 use decision::Timestamp;
 use deputize_core::ledger::{CommitError, Unavailable};
 use oauth::Secret;
+use sql::Abort;
 use sql::rusqlite::{OptionalExtension, Row, params};
 use uuid::Uuid;
 
@@ -67,10 +68,25 @@ impl Store {
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (kid) DO UPDATE SET algorithm = excluded.algorithm, \
                    sealed = excluded.sealed, certificate = excluded.certificate, created = excluded.created, \
                    not_after = excluded.not_after, state = excluded.state";
+        self.write_signing_key(sql, key).await
+    }
+
+    /// Stores the first signing key of its algorithm. A conflict says that there is an active one: of several authorities
+    /// that are first started at once on one store, one publishes its key, and the others take it.
+    pub async fn put_first_signing_key(&self, key: SigningKey) -> Result<(), CommitError> {
+        let sql = "INSERT INTO signing_keys (kid, algorithm, sealed, certificate, created, not_after, state) \
+                   SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 \
+                   WHERE NOT EXISTS (SELECT 1 FROM signing_keys WHERE algorithm = ?2 AND state = 'active')";
+        self.write_signing_key(sql, key).await
+    }
+
+    async fn write_signing_key(&self, sql: &'static str, key: SigningKey) -> Result<(), CommitError> {
         self.write(move |connection, batch| {
             let SigningKey { kid, algorithm, sealed, certificate, created, not_after, state } = &key;
             let row = params![kid, algorithm, sealed.expose(), certificate, created.0, not_after.0, state.word()];
-            connection.prepare_cached(sql)?.execute(row)?;
+            if connection.prepare_cached(sql)?.execute(row)? == 0 {
+                return Err(Abort::Conflict);
+            }
             let id = kid.as_bytes().to_vec();
             changes::note(connection, &Columns { kind: "key", tenant: Uuid::nil(), id, owner: None }, batch.now)?;
             batch.changed = true;

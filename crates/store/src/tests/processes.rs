@@ -1,11 +1,14 @@
 //! Two processes on one file: what one commits binds in the other.
-use super::world::{ADA, CLIENT, RESOURCE, TENANT, audit, digest, estate, grant, record, session, sqlite};
-use crate::Change;
+use super::world::{
+    ADA, CLIENT, Folder, KEY, NOON, RESOURCE, SetClock, TENANT, audit, digest, estate, grant, record, session, sqlite,
+};
+use crate::{Change, KeyState, SigningKey, Store, StoreKeys};
 use deputize_core::directory::UserKey;
 use deputize_core::ledger::{CommitError, OncePurpose, Write};
 use deputize_core::ports::{Directory, Ledger};
 use sql::{Abort, rusqlite};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
+use std::thread;
 
 #[tokio::test]
 async fn what_another_process_applies_or_revokes_is_seen_at_the_next_poll() {
@@ -94,4 +97,46 @@ async fn the_watch_finds_out_by_itself_that_a_store_takes_writes_again() {
     while !world.store.writable() {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
+}
+
+#[test]
+fn of_many_first_signing_keys_of_an_algorithm_one_is_stored() {
+    const STARTED: usize = 8;
+    let folder = Folder::new();
+    let barrier = Barrier::new(STARTED);
+    let start = |n: usize| {
+        barrier.wait();
+        // Making the store is a race too.
+        let store = Store::open(&folder.file(), StoreKeys::new(KEY), SetClock::at(NOON)).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let key = |algorithm: &str, state| SigningKey {
+            kid: format!("{algorithm} {n}"),
+            algorithm: algorithm.to_owned(),
+            sealed: oauth::Secret::new("sealed"),
+            certificate: Vec::new(),
+            created: NOON,
+            not_after: NOON.plus(1),
+            state,
+        };
+        // A key that signs nothing yet stands in nobody's way.
+        runtime.block_on(store.put_signing_key(key("ES256", KeyState::Next))).unwrap();
+        runtime.block_on(store.put_first_signing_key(key("RS256", KeyState::Active)))
+    };
+    let results: Vec<_> = thread::scope(|scope| {
+        let started: Vec<_> = (0..STARTED)
+            .map(|n| {
+                scope.spawn({
+                    let start = &start;
+                    move || start(n)
+                })
+            })
+            .collect();
+        started.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
+    assert!(results.iter().all(|result| matches!(result, Ok(()) | Err(CommitError::Conflict))), "{results:?}");
+    let store = Store::open(&folder.file(), StoreKeys::new(KEY), SetClock::at(NOON)).unwrap();
+    let held = store.signing_keys().unwrap();
+    assert_eq!(held.iter().filter(|key| key.state == KeyState::Active).count(), 1);
+    assert_eq!(held.len(), STARTED + 1);
 }
