@@ -1,4 +1,5 @@
-//! The corpus of hostile tokens: several hundred, minted with live keys, for every entry point that takes tokens.
+//! The corpus of hostile tokens: several hundred, minted with live keys, for every entry point that takes tokens; and
+//! [`Mutations`] of good tokens, as many as one likes.
 //!
 //! Each row is one line of the table of attacks on tokens (`J-00` … `J-26`); each token says what must become of it, why, and
 //! whether an RFC demands that or we do. Tokens of [`Layer::Jose`] are judged by key lookup and verification; those of
@@ -21,6 +22,7 @@ mod embedded;
 mod encodings;
 mod kinds;
 mod mint;
+mod mutations;
 mod numbers;
 mod signatures;
 #[cfg(test)]
@@ -29,6 +31,7 @@ mod tests;
 use crate::{Algorithm, KeyError, SigningKey};
 use decision::Timestamp;
 use mint::Mint;
+pub use mutations::{Mutations, Tally};
 use serde_json::{Map, Value, json};
 
 /// Whose tokens the corpus holds.

@@ -11,9 +11,9 @@ use testkit::SetClock;
 const TID: &str = "11111111-1111-4111-8111-111111111111";
 const NOON: Timestamp = Timestamp(1_800_000_000);
 
-struct Entry {
+pub(crate) struct Entry {
     profile: &'static str,
-    guard: Guard,
+    pub(crate) guard: Guard,
     tokens: Vec<Hostile>,
 }
 
@@ -22,7 +22,7 @@ fn entries(mint: impl Fn(&Issuer) -> Vec<Hostile>) -> [Entry; 2] {
     [entry("entra", Profile::ENTRA, &mint), entry("native", Profile::NATIVE, &mint)]
 }
 
-fn entry(profile: &'static str, shape: Profile, mint: impl Fn(&Issuer) -> Vec<Hostile>) -> Entry {
+pub(crate) fn entry(profile: &'static str, shape: Profile, mint: impl FnOnce(&Issuer) -> Vec<Hostile>) -> Entry {
     let iss = format!("https://login.example/{TID}/v2.0");
     let issuer = Issuer::new(shape, &iss, "api://orders", TID, NOON).unwrap();
     let contract: Contract = serde_json::from_value(json!({

@@ -9,3 +9,4 @@ mod decisions;
 mod keys;
 #[cfg(test)]
 mod layer;
+mod mutations;
