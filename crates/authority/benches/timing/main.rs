@@ -49,7 +49,7 @@ fn run(folder: &Path) -> Result<ExitCode, Box<dyn Error>> {
     let (samples, passwords) = (count("DEPUTIZE_TIMING_SAMPLES", 100_000), count("DEPUTIZE_TIMING_PASSWORDS", 1_000));
     let results = [
         secrets(&cheap.authority, samples)?,
-        clients(&cheap.authority, samples)?,
+        clients(&cheap.authority, samples / 10)?,
         hashes(&runtime, &cheap, samples),
         names(&runtime, &cheap, samples, "cheap")?,
         pages(&runtime, &cheap, samples, "cheap")?,
@@ -74,15 +74,19 @@ fn secrets(authority: &Authority, samples: usize) -> Result<bool, Box<dyn Error>
     Ok(silent("client-secret:wrong/right-prefix", &Times::take(samples, 16, &mut input, call)))
 }
 
-/// A wrong secret of a client that there is, and of one that there is not. (The codes that follow differ by contract.)
+/// A wrong secret of a client that there is, and of one that there is not. (The codes that follow
+/// differ by contract.)
 fn clients(authority: &Authority, samples: usize) -> Result<bool, Box<dyn Error>> {
     let client = client(authority)?;
+    let clients = [None, Some(&*client)];
     let input = &mut |known: bool, input: &mut String| {
-        input.push(if known { 'k' } else { 'u' });
+        input.push(char::from(u8::from(known)));
         input.push_str(SECRET);
     };
-    let call = &mut |text: &str| proves(authority, text.starts_with('k').then_some(&client), text);
-    // One call, as one request makes: through sixteen the depth of two pointers shows.
+    // Chosen without a branch, which would be ours and not theirs.
+    let chosen = |text: &str| text.bytes().next().and_then(|n| clients.get(usize::from(n))).copied().flatten();
+    let call = &mut |text: &str| proves(authority, chosen(text), text);
+    // One call, as one request makes: through sixteen the depth of two pointers shows, a nanosecond.
     Ok(silent("client:unknown/wrong-secret", &Times::take(samples, 1, input, call)))
 }
 

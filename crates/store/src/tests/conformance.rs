@@ -177,8 +177,13 @@ pub(super) async fn the_directory_is_read_as_it_was_applied(world: World) {
         assert_eq!(found.user.id, ADA);
     }
     assert!(store.user(TenantId(uuid(99)), UserKey::Id(ADA)).await.unwrap().is_none(), "another tenant's user");
-    let nobody = UserKey::PrincipalName("nobody@contoso.example".to_owned());
-    assert!(store.user(TENANT, nobody).await.unwrap().is_none());
+    // On either side of a name that there is, and where there is none at all.
+    for nobody in ["", "ada", "ada@contoso.example ", "aaa@contoso.example", "nobody@contoso.example"] {
+        let nobody = UserKey::PrincipalName(nobody.to_owned());
+        assert!(store.user(TENANT, nobody).await.unwrap().is_none());
+    }
+    let elsewhere = UserKey::PrincipalName("ada@contoso.example".to_owned());
+    assert!(store.user(TenantId(uuid(99)), elsewhere).await.unwrap().is_none());
 
     let mut found = store.objects().unwrap();
     assert_eq!(found.len(), 7);
