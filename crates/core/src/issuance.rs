@@ -3,6 +3,7 @@ use crate::admission::Admitted;
 use crate::audit::AuditRecord;
 use crate::chain::Chain;
 use crate::client_auth::{AuthenticatedClient, Method};
+use crate::cloud;
 use crate::denial::Denial;
 use crate::facts::{Asked, ClientFacts, Facts, ProofFacts, ResourceFacts, Target, TenantFacts, TokenShape, UserFacts};
 use crate::grant::Grantable;
@@ -266,7 +267,7 @@ impl Parts<'_> {
                 Some(resource) => resource.app_id.to_string(),
                 None => host.clone(),
             },
-            iss: if v1 { format!("{host}/{tid}/") } else { format!("{host}/{tid}/v2.0") },
+            iss: if v1 { cloud::issuer_v1(host, &tid) } else { cloud::issuer_v2(host, &tid) },
             iat: self.now.0,
             nbf: self.now.0,
             exp: expires.0,

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod authorize;
 pub mod chain;
 pub mod client_auth;
+pub mod cloud;
 pub mod conditional_access;
 pub mod denial;
 pub mod directory;

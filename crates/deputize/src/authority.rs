@@ -8,6 +8,7 @@ use crate::keys::MasterKey;
 use crate::output::say;
 use crate::serve::{self, Server};
 use crate::{first_start, listen, log};
+use deputize_core::cloud;
 use deputize_core::ports::Directory;
 use rustls::ServerConfig;
 use serde::Deserialize;
@@ -172,6 +173,12 @@ fn checked_host(host: &str) -> Result<String, String> {
     let url = Url::parse(host).map_err(|_| "write it like `https://login.contoso.example`")?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
     let normal = url.as_str().trim_end_matches('/');
+    if url.host_str().is_some_and(cloud::is_microsofts) {
+        return Err(
+            "use a name of yours; under Microsoft's names only `deputize run` answers, in a namespace of its own"
+                .into(),
+        );
+    }
     match url.scheme() {
         "https" if bare && normal == host => Ok(host.to_owned()),
         "https" if bare => Err(format!("write it as `{normal}`")),
@@ -240,6 +247,8 @@ mod tests {
             "https://u@login.example",
             "login",
             "https://login.example:443",
+            "https://login.microsoftonline.com",
+            "https://login.windows.net:8443",
         ] {
             assert!(checked_host(bad).is_err(), "{bad}");
         }

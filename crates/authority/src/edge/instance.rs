@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use decision::CheckId;
+use deputize_core::cloud::{self, CLOUDS, Cloud};
 use deputize_core::denial::Denial;
 use deputize_core::token_endpoint;
 
@@ -24,7 +25,10 @@ pub(super) async fn instance(State(authority): State<Authority>, request: Reques
     let host = ports.host.trim_start_matches("https://");
     // MSAL Python drops the port when it asks.
     let name = host.split(':').next().unwrap_or(host);
-    let rest = [host, name].iter().find_map(|host| endpoint.strip_prefix(&format!("https://{host}/")));
+    let cloud = cloud::of(&ports.host);
+    let own = [host, name];
+    let aliases = cloud.map_or(&own[..], |cloud| cloud.aliases);
+    let rest = aliases.iter().find_map(|host| endpoint.strip_prefix(&format!("https://{host}/")));
     let Some(segment) = rest.and_then(|rest| rest.split('/').next()) else {
         return refuse(Denial::new(
             CheckId::InstanceKnown,
@@ -44,7 +48,32 @@ pub(super) async fn instance(State(authority): State<Authority>, request: Reques
         &serde_json::json!({
             "tenant_discovery_endpoint": format!("{}/{segment}/v2.0/.well-known/openid-configuration", ports.host),
             "api-version": "1.1",
-            "metadata": [{"preferred_network": host, "preferred_cache": host, "aliases": [host]}],
+            "metadata": metadata(host, cloud),
         }),
     )
+}
+
+/// Under a cloud's host, all clouds, as it answers itself; else we stand alone.
+fn metadata(host: &str, cloud: Option<&Cloud>) -> serde_json::Value {
+    let entry = |host: &str, cache: &str, aliases: &[&str]| serde_json::json!({"preferred_network": host, "preferred_cache": cache, "aliases": aliases});
+    match cloud {
+        Some(_) => CLOUDS.iter().map(|known| entry(known.host, known.preferred_cache, known.aliases)).collect(),
+        None => serde_json::json!([entry(host, host, &[host])]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_under_a_clouds_host_are_its_names_known() {
+        let ours = metadata("id.example:8443", None);
+        assert_eq!(ours.pointer("/0/aliases"), Some(&serde_json::json!(["id.example:8443"])));
+        assert_eq!(ours.as_array().map(Vec::len), Some(1));
+        let cloud = metadata("login.microsoftonline.com", cloud::of("https://login.microsoftonline.com"));
+        assert_eq!(cloud.pointer("/0/preferred_cache"), Some(&serde_json::json!("login.windows.net")));
+        let aliases = cloud.pointer("/0/aliases").and_then(|aliases| aliases.as_array()).unwrap();
+        assert!(aliases.contains(&serde_json::json!("sts.windows.net")));
+    }
 }

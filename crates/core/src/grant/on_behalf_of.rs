@@ -3,6 +3,7 @@ use super::{Gathered, Gathering, Grant, Proved, required};
 use crate::admission::Proof;
 use crate::chain::Chain;
 use crate::client_auth::{AuthenticatedClient, Method};
+use crate::cloud;
 use crate::denial::Denial;
 use crate::directory::UserKey;
 use crate::facts::{Facts, ProofFacts};
@@ -113,8 +114,8 @@ fn judge(
 
 fn issuer(facts: &Facts, claims: &TokenClaims) -> Result<(), Denial> {
     let tid = facts.tenant.as_ref().map(|tenant| tenant.id.to_string()).unwrap_or_default();
-    let expected =
-        if claims.ver == "1.0" { format!("{}/{tid}/", facts.host) } else { format!("{}/{tid}/v2.0", facts.host) };
+    let named = if claims.ver == "1.0" { cloud::issuer_v1 } else { cloud::issuer_v2 };
+    let expected = named(&facts.host, &tid);
     if claims.iss != expected || claims.tid != tid {
         return Err(Denial::new(CheckId::AssertionIssuer, format!("a token of `{expected}`"), "one of another issuer"));
     }
