@@ -15,6 +15,14 @@ struct Cli {
 enum Command {
     /// Shows the whole chain on this machine: an authority, two APIs, a user, and what is refused
     Demo(crate::demo::Options),
+    /// Runs a command against a local authority that answers for Microsoft's sign-in hosts, inside that command only
+    Run(crate::run::Options),
+    /// What `run` starts inside
+    #[command(name = "run-inside", hide = true)]
+    RunInside(crate::run::inside::Options),
+    /// What `run` starts last
+    #[command(name = "run-start", hide = true)]
+    RunStart(crate::run::start::Options),
     /// Runs the identity platform
     Authority(crate::authority::Options),
     /// Brings the directory to the state that an estate file declares, after showing the difference
@@ -32,6 +40,9 @@ enum Command {
 pub(crate) fn run() -> Result<ExitCode, Failure> {
     match Cli::parse().command {
         Command::Demo(options) => crate::demo::run(options),
+        Command::Run(options) => Ok(crate::run::run(options)),
+        Command::RunInside(options) => crate::run::inside::run(options),
+        Command::RunStart(options) => Ok(crate::run::start::run(options)),
         Command::Authority(options) => crate::authority::run(options),
         Command::Apply(options) => crate::estate::run(options),
         Command::Explain(options) => crate::explain::run(options),

@@ -73,7 +73,7 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
     tokio::spawn(store.watch());
     let instance = Instance::open(store, &master, &host).await?;
     let items = apply(&instance, &secrets, &master).await?;
-    let world = World::new(&host, options.port, &items, &secrets, &ca)?;
+    let world = World::new(&host, Some(options.port), &items, &secrets, &ca.file, &ca.pem)?;
 
     let mut server = Server::new();
     let authority = instance.authority.router();
@@ -133,13 +133,31 @@ impl Ports {
     }
 }
 
+/// The demo's estate, with what it names made in this folder.
+pub(crate) async fn estate(secrets: &Data) -> Result<Text, Failure> {
+    credentials::make(secrets).await?;
+    Ok(Text { name: "contoso.toml".to_owned(), content: ESTATE.to_owned() })
+}
+
+/// What programs need to use the demo's estate at an authority without the demo's APIs, as `--env` writes it.
+pub(crate) fn environment(
+    host: &str,
+    items: &[deputize_core::estate::Item],
+    secrets: &Data,
+    ca_file: &std::path::Path,
+    ca_pem: &str,
+) -> Result<Vec<u8>, Failure> {
+    let world = World::new(host, None, items, secrets, ca_file, ca_pem)?;
+    Ok(environment::json(&world))
+}
+
 /// Applies the demo's estate, as `deputize apply` would.
 async fn apply(
     instance: &Instance,
     secrets: &Data,
     master: &MasterKey,
 ) -> Result<Vec<deputize_core::estate::Item>, Failure> {
-    let text = Text { name: "contoso.toml".to_owned(), content: ESTATE.to_owned() };
+    let text = estate(secrets).await?;
     let held = plan::held(&instance.store)?;
     let now = instance.clock.now();
     let plan = plan::plan(&text, &secrets.path(""), &held, master, now, false)?;

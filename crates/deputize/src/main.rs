@@ -15,6 +15,7 @@ mod keys;
 mod listen;
 mod log;
 mod output;
+mod run;
 mod serve;
 mod system;
 

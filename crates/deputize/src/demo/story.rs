@@ -52,9 +52,9 @@ pub(super) fn how_to_join(world: &World, environment: Option<&Path>) {
     say(format_args!("              authority=\"{}\",", world.authority()));
     say("              client_credential=\"the secret above\", instance_discovery=False)");
     say(format_args!(
-        "  Node    authority: \"{}\", knownAuthorities: [\"localhost:{}\"]",
+        "  Node    authority: \"{}\", knownAuthorities: [\"{}\"]",
         world.authority(),
-        world.port
+        world.host.trim_start_matches("https://")
     ));
 }
 

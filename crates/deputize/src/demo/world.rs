@@ -1,10 +1,9 @@
 //! What the demo's parties are called, where they are, and what they know.
 use crate::data::Data;
-use crate::dev_ca::DevCa;
 use crate::failure::Failure;
 use deputize_core::estate::Item;
 use oauth::Secret;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A registered application.
 pub(super) struct Registered {
@@ -24,7 +23,8 @@ pub(super) struct Person {
 /// Everything.
 pub(super) struct World {
     pub(super) host: String,
-    pub(super) port: u16,
+    /// The authority's port; the APIs have the next two. None where there are no APIs.
+    pub(super) port: Option<u16>,
     pub(super) tenant_id: String,
     pub(super) ca_file: PathBuf,
     pub(super) ca_pem: String,
@@ -42,7 +42,14 @@ pub(super) struct World {
 pub(super) const CALLBACK: &str = "http://localhost:8400/callback";
 
 impl World {
-    pub(super) fn new(host: &str, port: u16, items: &[Item], secrets: &Data, ca: &DevCa) -> Result<Self, Failure> {
+    pub(super) fn new(
+        host: &str,
+        port: Option<u16>,
+        items: &[Item],
+        secrets: &Data,
+        ca_file: &Path,
+        ca_pem: &str,
+    ) -> Result<Self, Failure> {
         let lost = |what: &str| Failure::plain(format!("the demo's estate has no {what}"));
         let secret = |file: String| Ok::<_, Failure>(Secret::new(secrets.read(&file)?.unwrap_or_default()));
         let app = |name: &str| {
@@ -74,8 +81,8 @@ impl World {
             host: host.to_owned(),
             port,
             tenant_id: tenant.to_string(),
-            ca_file: ca.file.clone(),
-            ca_pem: ca.pem.clone(),
+            ca_file: ca_file.to_owned(),
+            ca_pem: ca_pem.to_owned(),
             ada: person("ada")?,
             bob: person("bob")?,
             orders: app("Orders")?,
@@ -92,11 +99,15 @@ impl World {
     }
 
     pub(super) fn orders_url(&self) -> String {
-        format!("https://localhost:{}", self.port + 1)
+        self.api(1)
     }
 
     pub(super) fn billing_url(&self) -> String {
-        format!("https://localhost:{}", self.port + 2)
+        self.api(2)
+    }
+
+    fn api(&self, place: u16) -> String {
+        self.port.map(|port| format!("https://localhost:{}", port + place)).unwrap_or_default()
     }
 
     /// An id in words, where it is one of ours.
