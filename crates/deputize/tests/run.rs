@@ -156,7 +156,8 @@ fn the_command_s_ending_and_signals_are_its_own() {
     let (code, _, error) = told(&deputize(&["run", "--estate", "/nowhere.toml", "--", "true"]).output().unwrap());
     assert_eq!((code, error.contains("/nowhere.toml")), (Some(125), true), "{error}");
 
-    let mut run = Running::start(&[], "trap 'echo heard; kill $!; exit 9' TERM; sleep 600 >/dev/null & echo ready; wait");
+    let mut run =
+        Running::start(&[], "trap 'echo heard; kill $!; exit 9' TERM; sleep 600 >/dev/null & echo ready; wait");
     assert_eq!(run.line(), "ready");
     let asked = Command::new("kill").args(["-TERM", &run.child.id().to_string()]).status().unwrap();
     assert!(asked.success());
