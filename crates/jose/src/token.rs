@@ -4,6 +4,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::fmt;
 
+#[cfg(test)]
+mod tests;
+
 /// The largest token, in bytes; larger ones are refused before they are decoded.
 pub const MAX_TOKEN: usize = 16_384;
 

@@ -1,6 +1,6 @@
 //! J-24, the part about content: what a poisoned key set can and cannot do.
 #![cfg(test)]
-use jose::{Algorithm, KeyError, KeySet, KeySetError, MAX_KEYS, SigningKey, VerifyingKey};
+use jose::{Algorithm, KeyError, KeySet, KeySetError, MAX_KEY_SET, MAX_KEYS, SigningKey, VerifyingKey};
 use serde_json::{Value, json};
 
 /// The reason for which a key is skipped; a good key beside it must still be used.
@@ -116,9 +116,21 @@ fn j_24_what_is_no_key_set_is_refused_whole() {
 }
 
 #[test]
+fn j_24_the_caps_of_a_key_set_are_where_they_are_said_to_be() {
+    let key = json!(SigningKey::generate(Algorithm::ES256).unwrap().public_jwk());
+    let most = json!({ "keys": vec![key; MAX_KEYS] }).to_string();
+    assert_eq!(KeySet::parse(most.as_bytes(), None).unwrap().1.len(), MAX_KEYS);
+    let padded = |length: usize| format!("{{\"keys\":[]{}}}", " ".repeat(length - 11));
+    assert_eq!(padded(MAX_KEY_SET).len(), MAX_KEY_SET);
+    assert!(KeySet::parse(padded(MAX_KEY_SET).as_bytes(), None).is_ok());
+    assert_eq!(KeySet::parse(padded(MAX_KEY_SET + 1).as_bytes(), None).err(), Some(KeySetError::TooLarge));
+}
+
+#[test]
 fn j_24_an_empty_set_says_so() {
     let (keys, skipped) = KeySet::parse(b"{\"keys\":[]}", None).unwrap();
     assert!(keys.is_empty() && skipped.is_empty());
+    assert!(!KeySet::from_keys(vec![SigningKey::generate(Algorithm::ES256).unwrap().verifying_key()]).is_empty());
 }
 
 #[test]

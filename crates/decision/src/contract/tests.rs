@@ -39,6 +39,11 @@ fn a_contract_that_would_let_too_much_by_is_refused_with_what_to_write() {
         (issuer("issuer = 'https://h'\naudience = 'x'"), "unknown field `audience`"),
         (format!("clients = []\n{BASE}"), "`clients` is empty"),
         (format!("skew = 601\n{BASE}"), "`skew` is out of range"),
+        (format!("skew = -1\n{BASE}"), "`skew` is out of range"),
+        (format!("max_token_bytes = 255\n{BASE}"), "`max_token_bytes` is out of range"),
+        (format!("max_token_bytes = 65537\n{BASE}"), "`max_token_bytes` is out of range"),
+        (format!("max_lifetime = 0\n{BASE}"), "`max_lifetime` is out of range"),
+        (format!("max_lifetime = -1\n{BASE}"), "`max_lifetime` is out of range"),
         (route(""), "demands nothing"),
         (route("scope = ['A']"), "unknown field `scope`"),
         (route("scopes = ['A']\napp_roles = ['B']\nsubject = 'user'"), "cannot have"),
@@ -54,6 +59,47 @@ fn a_contract_that_would_let_too_much_by_is_refused_with_what_to_write() {
     for path in ["", "x", "/{", "/a{b}", "/*/x", "/a*", "/{}", "//", "/a/../b", "/a%2fb", "/x?y"] {
         let refused = contract(&route("scopes = ['A']").replace("'/x'", &format!("'{path}'")));
         assert!(refused.as_ref().is_err_and(|e| e.contains("is not a pattern")), "{path}: {refused:?}");
+    }
+}
+
+#[test]
+fn the_caps_of_a_contract_are_where_they_are_said_to_be() {
+    for line in ["skew = 0", "skew = 600", "max_token_bytes = 256", "max_token_bytes = 65536", "max_lifetime = 1"] {
+        assert!(contract(&format!("{line}\n{BASE}")).is_ok(), "{line}");
+    }
+}
+
+/// J-19: a token of one tenant under another's name writes into a stranger's data.
+#[test]
+fn j_19_the_tenant_is_accepted_and_is_the_issuers() {
+    let (entra, plain) = ("https://id.example/t1/v2.0", "https://id.example");
+    let (listed, any) = (json!(["t1", "t2"]), json!("any"));
+    let cases = [
+        ("entra", &listed, entra, Some("t1"), true),
+        ("entra", &listed, entra, Some("t2"), false),
+        ("entra", &listed, "https://id.example/t3/v2.0", Some("t3"), false),
+        ("entra", &listed, entra, None, false),
+        ("native", &listed, plain, Some("t2"), true),
+        ("native", &listed, plain, Some("t3"), false),
+        ("native", &listed, plain, None, false),
+        ("entra", &any, entra, Some("t1"), true),
+        ("entra", &any, entra, Some("t2"), false),
+        ("entra", &any, entra, None, false),
+        ("native", &any, plain, Some("t9"), true),
+        ("native", &any, plain, None, true),
+        ("entra", &json!(null), entra, Some("t1"), true),
+        ("entra", &json!(null), entra, Some("t2"), false),
+        ("entra", &json!(null), entra, None, false),
+        ("native", &json!(null), entra, Some("t1"), true),
+        ("native", &json!(null), plain, Some("t1"), false),
+        ("native", &json!(null), plain, None, true),
+        // The host is no tenant.
+        ("entra", &any, "https://t1/v2.0", Some("t1"), false),
+    ];
+    for (profile, tenants, iss, tid, accepted) in cases {
+        let entry = json!({"issuer": "https://id.example", "profile": profile, "tenants": tenants});
+        let entry: TrustedIssuer = serde_json::from_value(entry).unwrap();
+        assert_eq!(entry.accepts_tenant(iss, tid), accepted, "{profile} {tenants} {iss} {tid:?}");
     }
 }
 

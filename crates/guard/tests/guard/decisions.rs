@@ -270,3 +270,11 @@ async fn rights_are_not_judged_of_the_wrong_kind_of_token() {
     let (outcome, found) = told(&world, json!({}), "/invoices", CheckId::RoleSufficient).await;
     assert_eq!((outcome, found.as_str()), (Outcome::Pass, "Invoices.Reader"));
 }
+
+#[test]
+fn j_23_the_contracts_own_cap_on_size_holds() {
+    let length = World::new().token(json!({})).len();
+    let at = |cap: usize| World::with(contract_with("max_token_bytes", json!(cap))).try_get("/invoices", json!({}));
+    assert!(at(length).is_ok());
+    assert_eq!(at(length - 1).unwrap_err().check(), CheckId::TokenSize);
+}
