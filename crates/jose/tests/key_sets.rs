@@ -46,6 +46,7 @@ fn j_24_a_bad_key_is_skipped_with_its_reason_and_the_rest_is_used() {
         (edited(RS256, &[("e", json!("AQ"))]), KeyError::Exponent),
         (edited(RS256, &[("e", json!("Aw"))]), KeyError::Exponent),
         (edited(RS256, &[("e", json!("AQAA"))]), KeyError::Exponent),
+        (edited(RS256, &[("e", json!("AQAC"))]), KeyError::Exponent),
         (edited(RS256, &[("e", json!("AAEAAQ"))]), KeyError::Exponent),
         (edited(RS256, &[("e", json!("AQAAAAAB"))]), KeyError::Exponent),
         (edited(RS256, &[("e", json!("AQAB="))]), KeyError::Member("e")),
@@ -144,7 +145,36 @@ fn an_rsa_key_without_alg_is_bound_by_the_issuers_configuration_or_not_at_all() 
         assert_eq!(keys.find("k").map(|k| k.algorithm()), Some(algorithm));
     }
     // A default for another kind of key does not touch it.
-    assert!(KeySet::parse(set.as_bytes(), Some(Algorithm::ES256)).unwrap().0.is_empty());
+    let (keys, skipped) = KeySet::parse(set.as_bytes(), Some(Algorithm::ES256)).unwrap();
+    assert!(keys.is_empty() && skipped[0].reason == KeyError::AlgorithmMissing);
+}
+
+#[test]
+fn a_key_for_verifying_says_so_or_says_nothing() {
+    for operations in [json!(["verify"]), json!(["verify", "sign"]), json!(["sign", "verify"]), Value::Null] {
+        let set = json!({ "keys": [edited(Algorithm::ES256, &[("key_ops", operations.clone())])] }).to_string();
+        assert_eq!(KeySet::parse(set.as_bytes(), None).unwrap().0.len(), 1, "{operations}");
+    }
+}
+
+/// J-24: one public key has one writing, so that it has one thumbprint.
+#[test]
+fn j_24_a_key_in_another_writing_is_refused() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+    let octets = |jwk: &Value, name: &str| BASE64.decode(jwk[name].as_str().unwrap()).unwrap();
+    // An octet of `x` moved into `y`: the same point, were the two only put together.
+    let jwk = edited(Algorithm::ES256, &[]);
+    let (x, y) = (octets(&jwk, "x"), octets(&jwk, "y"));
+    let mut moved = jwk.clone();
+    moved["x"] = json!(BASE64.encode(&x[..31]));
+    moved["y"] = json!(BASE64.encode([&x[31..], &y].concat()));
+    assert_eq!(reason(&moved), KeyError::Point);
+    // The whole SubjectPublicKeyInfo of RFC 8410 in place of the key.
+    let mut der = edited(Algorithm::EdDSA, &[]);
+    let prefix = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    der["x"] = json!(BASE64.encode([&prefix[..], &octets(&der, "x")].concat()));
+    assert_eq!(reason(&der), KeyError::Point);
 }
 
 #[test]

@@ -102,3 +102,15 @@ fn the_caps_are_where_they_are_said_to_be() {
     assert_eq!(fault(b"{\"a\":1e309}"), Some(JsonFault::Number));
     assert_eq!(fault("{}".repeat(2).as_bytes()), Some(JsonFault::Trailing));
 }
+
+/// J-15: what another reader would read as something else, or not at all.
+#[test]
+fn j_15_an_object_begins_and_continues_as_one() {
+    for text in ["", " ", "[]", "[\"a\":1}", "1", "\"a\"", "null", "x\"a\":1}"] {
+        assert_eq!(fault(text.as_bytes()), Some(JsonFault::NotObject), "{text}");
+    }
+    for text in ["{xa\":1}", "{'a\":1}", "{\"a\":1,xb\":2}", "{\"a\":1,}", "{,}", "{\"a\"x1}", "{\"a\":1;\"b\":2}", "{"]
+    {
+        assert_eq!(fault(text.as_bytes()), Some(JsonFault::Syntax), "{text}");
+    }
+}

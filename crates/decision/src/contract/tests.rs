@@ -33,7 +33,9 @@ fn a_contract_that_would_let_too_much_by_is_refused_with_what_to_write() {
             "did not match any variant",
         ),
         (issuer("issuer = 'https://h/{tenantid}/v2.0'\ntenants = 'any'"), "say where its `metadata`"),
+        (issuer("issuer = ''"), "`issuer` is empty"),
         (issuer("issuer = 'https://h'\ntenants = []"), "`tenants` is empty"),
+        (issuer("issuer = 'https://h'\ntenants = ['']"), "`tenants` is empty"),
         (issuer("issuer = 'https://h'\njwks_uri = 'https://h/k'\nmetadata = 'https://h/m'"), "keep one"),
         (issuer("issuer = 'https://h'\n[[issuers]]\nissuer = 'https://h'"), "listed twice"),
         (issuer("issuer = 'https://h'\naudience = 'x'"), "unknown field `audience`"),
@@ -67,6 +69,88 @@ fn the_caps_of_a_contract_are_where_they_are_said_to_be() {
     for line in ["skew = 0", "skew = 600", "max_token_bytes = 256", "max_token_bytes = 65536", "max_lifetime = 1"] {
         assert!(contract(&format!("{line}\n{BASE}")).is_ok(), "{line}");
     }
+    for lines in [
+        "issuer = 'https://h'\njwks_uri = 'https://h/k'",
+        "issuer = 'https://h'\nmetadata = 'https://h/m'",
+        "issuer = 'https://h/{tenantid}/v2.0'\ntenants = 'any'\njwks_uri = 'https://h/k'",
+        "issuer = 'https://h/{tenantid}/v2.0'\ntenants = ['t']\nmetadata = 'https://h/m'",
+    ] {
+        assert!(contract(&format!("audiences = ['a']\n[[issuers]]\n{lines}\n")).is_ok(), "{lines}");
+    }
+}
+
+/// J-18: byte by byte, and of a tenant only its plain name.
+#[test]
+fn j_18_an_issuer_matches_itself_and_its_template_only() {
+    let (v2, template) = ("https://id.example/t1/v2.0", "https://id.example/{tenantid}/v2.0");
+    let cases = [
+        (v2, v2, Some("t1"), true),
+        (v2, v2, None, true),
+        (v2, "https://id.example/t1/v2.0/", Some("t1"), false),
+        (v2, "https://id.example/T1/v2.0", Some("t1"), false),
+        (v2, template, Some("t1"), false),
+        (template, v2, Some("t1"), true),
+        (template, v2, Some("t2"), false),
+        (template, v2, None, false),
+        (template, template, Some("{tenantid}"), false),
+        (template, "https://id.example//v2.0", Some(""), false),
+        (template, "https://id.example/a/b/v2.0", Some("a/b"), false),
+        (template, "https://id.example/../v2.0", Some(".."), false),
+        (template, "https://id.example/t1/v1.0", Some("t1"), false),
+        (template, "https://evil.example/t1/v2.0", Some("t1"), false),
+    ];
+    for (configured, iss, tid, matches) in cases {
+        assert_eq!(issuer_matches(configured, iss, tid), matches, "{configured} {iss} {tid:?}");
+    }
+}
+
+#[test]
+fn on_whose_authority_a_token_speaks_is_read_from_what_its_issuer_writes() {
+    let cases = [
+        (json!({"idtyp": "user"}), Some(SubjectKind::User)),
+        (json!({"idtyp": "app", "scp": "a"}), Some(SubjectKind::App)),
+        (json!({"idtyp": "App"}), None),
+        (json!({"idtyp": 1, "scp": "a"}), None),
+        // RFC 9068 section 5.
+        (json!({"client_id": "c", "sub": "c", "scope": "a"}), Some(SubjectKind::App)),
+        (json!({"client_id": "c", "sub": "ada", "scope": "a"}), Some(SubjectKind::User)),
+        (json!({"client_id": "c", "sub": "ada", "roles": ["r"]}), Some(SubjectKind::User)),
+        // Entra's, which write a version.
+        (json!({"client_id": "c", "sub": "c", "ver": "2.0", "scp": "a"}), Some(SubjectKind::User)),
+        (json!({"client_id": "c", "sub": "ada", "ver": "2.0", "roles": ["r"]}), Some(SubjectKind::App)),
+        (json!({"sub": "ada", "scp": "a", "roles": ["r"]}), Some(SubjectKind::User)),
+        (json!({"sub": "ada", "roles": ["r"]}), Some(SubjectKind::App)),
+        (json!({"sub": "ada"}), None),
+        (json!({"sub": "ada", "scp": " ", "roles": []}), None),
+    ];
+    for (claims, kind) in cases {
+        let read: Claims = serde_json::from_value(claims.clone()).unwrap();
+        assert_eq!(read.subject_kind(), kind, "{claims}");
+    }
+}
+
+/// J-18: whatever else holds, a token of nobody's issuer passes nothing.
+#[test]
+fn j_18_a_token_without_a_trusted_issuer_is_refused() {
+    let read =
+        contract(&format!("{BASE}[[routes]]\nmethod = 'GET'\npath = '/x'\nauthenticated_suffices = true\n")).unwrap();
+    let claims: Claims = serde_json::from_value(json!({"iss": "https://id.example/u/v2.0", "tid": "t"})).unwrap();
+    let issuer = read.issuer_of(&claims);
+    assert_eq!(issuer, None);
+    let token = Presented { typ: Some("JWT"), issuer, claims: &claims };
+    let (route, now) = (read.route("GET", "/x"), crate::Timestamp(1));
+    let refused = Err(crate::CheckId::TokenIssuer);
+    assert_eq!(decide_claims(&token, &read, route, now, &mut crate::Silent), refused);
+    assert_eq!(decide_claims(&token, &read, route, now, &mut crate::Collect::default()), refused);
+    let ours: Claims = serde_json::from_value(json!({"iss": "https://id.example/t/v2.0"})).unwrap();
+    assert_eq!(read.issuer_of(&ours), read.issuers.first());
+}
+
+#[test]
+fn what_is_shown_of_a_token_is_a_line_at_most() {
+    assert_eq!(shown("a\nb\u{202e}"), "a\\nb\\u{202e}");
+    assert_eq!(shown(&"x".repeat(120)), "x".repeat(120));
+    assert_eq!(shown(&"x".repeat(121)), format!("{}…", "x".repeat(120)));
 }
 
 /// J-19: a token of one tenant under another's name writes into a stranger's data.
@@ -170,6 +254,13 @@ fn claims_are_never_read_as_what_they_are_not() {
     for aud in [json!([]), json!([["a"]]), json!(["a", 1]), json!(""), json!({"a": 1}), json!(null), json!("a\u{0}")] {
         assert_eq!(read(json!({ "aud": aud })).aud, Claim::Malformed, "{aud}");
     }
+    for scp in [json!(["a"]), json!("a\"b"), json!("a\\b"), json!("a\tb"), json!("é"), json!("")] {
+        assert_eq!(read(json!({ "scp": scp })).scp, Claim::Malformed, "{scp}");
+    }
+    assert_eq!(
+        read(json!({"scp": "openid  api://a/A.Read"})).scopes().collect::<Vec<_>>(),
+        ["openid", "api://a/A.Read"]
+    );
     let deep = |n: usize| (1..n).fold(json!({"sub": "a"}), |act, _| json!({"sub": "a", "act": act}));
     assert_eq!(read(json!({ "act": deep(8) })).actors().count(), 8);
     for act in [

@@ -219,6 +219,9 @@ async fn an_explanation_shows_every_check() {
     assert_eq!(failed, [CheckId::TokenExpired, CheckId::TokenAudience, CheckId::ScopeSufficient]);
     assert!(verdict.checks.iter().any(|c| c.id == CheckId::TokenSignature && c.outcome == Outcome::Pass));
 
+    // Advice on this token stands beside failures only.
+    assert!(verdict.checks.iter().filter(|c| c.outcome == Outcome::Pass).all(|c| c.fix == c.id.entry().fix));
+
     let forged = World::new().token(json!({"scp": "x"}));
     let verdict = world.guard.explain(&forged, "GET", "/invoices").await;
     assert_eq!(verdict.failed().map(|c| c.id), Some(CheckId::TokenKey));

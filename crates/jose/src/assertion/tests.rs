@@ -224,6 +224,7 @@ fn claims_that_are_refused() {
         json!("inf"),
         json!("-1"),
         json!("1.2.3"),
+        json!(".5"),
         json!(-1),
         json!(1e300),
         json!(late),

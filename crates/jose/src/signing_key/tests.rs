@@ -126,6 +126,17 @@ fn certificates_have_dates_in_order() {
     assert_eq!(VerifyingKey::from_certificate_der(&der, Algorithm::RS256).err(), Some(KeyError::AlgorithmMismatch));
     der.push(0);
     assert_eq!(VerifyingKey::from_certificate_der(&der, Algorithm::ES256).err(), Some(KeyError::Certificate));
+    // X25519 has keys of the same length, for another purpose (RFC 8410 section 3).
+    let ed = SigningKey::generate(Algorithm::EdDSA).unwrap().self_signed("x", Timestamp(0), Timestamp(1)).unwrap();
+    assert!(VerifyingKey::from_certificate_der(&ed, Algorithm::EdDSA).is_ok());
+    let mut agreement = ed;
+    let places: Vec<usize> =
+        (0..agreement.len() - 2).filter(|at| agreement[*at..*at + 3] == [0x2b, 0x65, 0x70]).collect();
+    for at in places {
+        agreement[at + 2] = 0x6e;
+    }
+    let found = VerifyingKey::from_certificate_der(&agreement, Algorithm::EdDSA).err();
+    assert_eq!(found, Some(KeyError::AlgorithmMismatch));
 }
 
 #[test]
