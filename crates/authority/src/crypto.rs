@@ -1,16 +1,18 @@
 //! The keys behind core's port: signing, verifying, sealing, digests.
 mod issued;
 
-use crate::Random;
 use crate::password::{PasswordCost, Passwords};
+use crate::{Federation, Random};
+use decision::Timestamp;
 use deputize_core::ledger::Unavailable;
-use deputize_core::model::{Digest, KeyCredential};
+use deputize_core::model::{Application, Digest, KeyCredential};
 use deputize_core::ports::{Crypto, Pending};
-use deputize_core::token::{AssertionFacts, ClientAssertionClaims, ClientAssertionFacts};
+use deputize_core::token::{AssertionFacts, ClientAssertionClaims, ClientAssertionFacts, FederatedFacts};
 use deputize_core::token_endpoint::FOREIGN_KINDS;
+use deputize_core::workload::TrustedCertificateSubject;
 use hmac::{Hmac, KeyInit, Mac};
 use issued::Issued;
-use jose::assertion::Certificate;
+use jose::assertion::{Certificate, TrustedSubject};
 use jose::seal::Sealer;
 use jose::{Header, KeySet, SigningKey, Token};
 use oauth::Secret;
@@ -25,6 +27,8 @@ pub(crate) struct Keys {
     signing: Vec<SigningKey>,
     verifying: KeySet,
     certificates: Cache<String, Arc<Certificate>>,
+    subjects: Cache<[u8; 32], Arc<TrustedSubject>>,
+    federation: Federation,
     pepper: Hmac<Sha256>,
     sealer: Sealer,
     passwords: Passwords,
@@ -38,6 +42,7 @@ impl Keys {
         seal_key: &[u8; 32],
         random: Random,
         cost: PasswordCost,
+        federation: Federation,
     ) -> Self {
         let verifying = KeySet::from_keys(signing.iter().map(SigningKey::verifying_key).collect());
         let mut salt = [0; 16];
@@ -46,6 +51,8 @@ impl Keys {
             signing,
             verifying,
             certificates: Cache::new(CERTIFICATES),
+            subjects: Cache::new(CERTIFICATES),
+            federation,
             pepper: keyed(pepper),
             sealer: Sealer::new(seal_key, "claims and tickets"),
             passwords: Passwords::new(salt, cost),
@@ -61,6 +68,23 @@ impl Keys {
                 Certificate::from_der(&der).map(Arc::new).map_err(drop)
             })
             .ok()
+    }
+
+    fn subject(&self, trusted: &TrustedCertificateSubject) -> Option<Arc<TrustedSubject>> {
+        use base64::Engine as _;
+        use sha2::Digest as _;
+        let mut whole = Sha256::new();
+        let parts = [&trusted.subject_name, &trusted.authority];
+        for part in parts.into_iter().chain(&trusted.revoked_certificate_identifiers) {
+            whole.update(part.len().to_be_bytes());
+            whole.update(part);
+        }
+        let read = || {
+            let der = base64::engine::general_purpose::STANDARD.decode(&trusted.authority).map_err(drop)?;
+            let revoked = &trusted.revoked_certificate_identifiers;
+            TrustedSubject::new(&trusted.subject_name, &der, revoked).map(Arc::new).map_err(drop)
+        };
+        self.subjects.get_or_insert_with(&<[u8; 32]>::from(whole.finalize()), read).ok()
     }
 }
 
@@ -103,34 +127,43 @@ impl Crypto for Keys {
         }
     }
 
-    fn client_assertion(&self, text: &str, certificates: &[&KeyCredential]) -> ClientAssertionFacts {
-        let known: Vec<_> = certificates.iter().filter_map(|c| Some((*c, self.certificate(c)?))).collect();
+    fn client_assertion(&self, text: &str, client: &Application, now: Timestamp) -> ClientAssertionFacts {
+        let known: Vec<_> = client.key_credentials.iter().filter_map(|c| Some((c, self.certificate(c)?))).collect();
         let parsed: Vec<Arc<Certificate>> = known.iter().map(|(_, certificate)| certificate.clone()).collect();
-        match jose::assertion::verify(text, &parsed) {
+        let subjects = &client.trusted_certificate_subjects;
+        let subjects: Vec<_> = subjects.iter().filter_map(|trusted| self.subject(trusted)).collect();
+        match jose::assertion::verify_trusting(text, &parsed, &subjects, now) {
             Err(refusal) => ClientAssertionFacts::Refused { check: refusal.check(), reason: refusal.to_string() },
             Ok(assertion) => {
                 let of = |(_, certificate): &&(&KeyCredential, Arc<Certificate>)| {
                     certificate.x5t_s256() == assertion.thumbprint
                 };
-                let Some((credential, _)) = known.iter().find(of) else {
-                    return ClientAssertionFacts::Refused {
-                        check: decision::CheckId::ClientAssertionKey,
-                        reason: "a certificate that is not registered".into(),
-                    };
-                };
+                // One that is not registered is of a trusted subject: nothing else is verified.
+                let registered = known.iter().find(of).map(|(credential, _)| *credential);
+                let dates = registered.map(|credential| (credential.start_date_time, credential.end_date_time));
+                let (start, end) = dates.unwrap_or((assertion.certificate_not_before, assertion.certificate_not_after));
                 ClientAssertionFacts::Verified(Box::new(ClientAssertionClaims {
-                    key_id: credential.key_id,
+                    key_id: registered.map(|credential| credential.key_id).unwrap_or_default(),
                     iss: assertion.iss,
                     sub: assertion.sub,
                     aud: assertion.aud,
                     jti: assertion.jti,
                     exp: assertion.exp,
                     nbf: assertion.nbf,
-                    certificate_not_before: assertion.certificate_not_before.max(credential.start_date_time),
-                    certificate_not_after: assertion.certificate_not_after.min(credential.end_date_time),
+                    certificate_not_before: assertion.certificate_not_before.max(start),
+                    certificate_not_after: assertion.certificate_not_after.min(end),
                 }))
             }
         }
+    }
+
+    fn federated_assertion<'a>(
+        &'a self,
+        text: &'a str,
+        issuer: &'a str,
+        now: Timestamp,
+    ) -> Pending<'a, FederatedFacts> {
+        Box::pin(self.federation.read(text, issuer, now))
     }
 
     fn keyed_digest(&self, secret: &str) -> Digest {

@@ -5,9 +5,11 @@
 
 mod crypto;
 mod edge;
+mod federation;
 mod page;
 mod password;
 
+pub use federation::{Federation, discovery};
 pub use password::{PasswordCost, password_hash};
 
 use deputize_core::ports::{Directory, Ledger, Ports};
@@ -28,6 +30,8 @@ pub struct Settings {
     pub seal_key: [u8; 32],
     /// Randomness.
     pub random: Random,
+    /// Other issuers whose tokens may prove applications.
+    pub federation: Federation,
 }
 
 /// An authority, ready to be served.
@@ -61,7 +65,14 @@ pub fn authority_with(
     let host = settings.host.trim_end_matches('/').to_owned();
     let keys = edge::keys::document(&settings.signing_keys, Some(&host));
     let keys_v1 = edge::keys::document(&settings.signing_keys, None);
-    let crypto = crypto::Keys::new(settings.signing_keys, &settings.pepper, &settings.seal_key, settings.random, cost);
+    let crypto = crypto::Keys::new(
+        settings.signing_keys,
+        &settings.pepper,
+        &settings.seal_key,
+        settings.random,
+        cost,
+        settings.federation,
+    );
     let ports = Ports { host: host.into(), directory, ledger, crypto: Arc::new(crypto), clock };
     Authority { ports, keys: keys.into(), keys_v1: keys_v1.into() }
 }

@@ -1,6 +1,8 @@
 //! Which client calls: exactly one mechanism, judged before anything else is read.
 //!
 //! To add a mechanism: a variant of [`AuthenticationFacts`], its gathering in [`gather`], its rule in `authenticate`.
+pub(crate) mod federated;
+
 use crate::denial::Denial;
 use crate::directory::Registration;
 use crate::facts::{AuthenticationFacts, ClientFacts, Facts, TenantFacts};
@@ -109,7 +111,7 @@ pub enum Presented<'a> {
 /// If no client id was sent.
 pub fn presented<'a>(form: &'a Form, basic: Option<&'a Basic>) -> Result<(Cow<'a, str>, Presented<'a>), Denial> {
     let named = form.value("client_id").or(basic.map(|basic| basic.client_id.as_str())).map(Cow::Borrowed);
-    let Some(client_id) = named.or_else(|| subject(form.value("client_assertion")?).map(Cow::Owned)) else {
+    let Some(client_id) = named.or_else(|| peek(form.value("client_assertion")?, "sub").map(Cow::Owned)) else {
         return Err(Denial::new(CheckId::ParameterPresent, "`client_id`", "nothing").fix("send `client_id`"));
     };
     let sent = [
@@ -137,18 +139,23 @@ pub fn presented<'a>(form: &'a Form, basic: Option<&'a Basic>) -> Result<(Cow<'a
     Ok((client_id, presented))
 }
 
-/// Whom a client assertion claims to be of, unverified: it only chooses the client whose certificates must have signed it
-/// (RFC 7521 section 4.2: `client_id` is optional beside an assertion).
-fn subject(assertion: &str) -> Option<String> {
+/// A claim of an assertion, unverified: it only chooses whose keys must have signed it (RFC 7521 section 4.2: `client_id` is
+/// optional beside an assertion).
+fn peek(assertion: &str, name: &str) -> Option<String> {
     use base64::Engine as _;
     let payload = assertion.split('.').nth(1)?.trim_end_matches('=');
     let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
     let claims: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&claims).ok()?;
-    claims.get("sub")?.as_str().map(str::to_owned)
+    claims.get(name)?.as_str().map(str::to_owned)
 }
 
 /// Compares what was sent with what is registered. All registered secrets are compared, in constant time each.
-pub fn gather(presented: Presented<'_>, client: Option<&Registration>, crypto: &dyn Crypto) -> AuthenticationFacts {
+pub fn gather(
+    presented: Presented<'_>,
+    client: Option<&Registration>,
+    crypto: &dyn Crypto,
+    now: Timestamp,
+) -> AuthenticationFacts {
     match presented {
         Presented::Nothing => AuthenticationFacts::Nothing,
         Presented::Several(found) => AuthenticationFacts::Several { found },
@@ -171,11 +178,12 @@ pub fn gather(presented: Presented<'_>, client: Option<&Registration>, crypto: &
             AuthenticationFacts::Secret { matched, is_key_id }
         }
         Presented::Assertion(text) => {
-            let keys: Vec<_> = client.map_or(&[][..], |client| &client.application.key_credentials).iter().collect();
-            let mut assertion = crypto.client_assertion(text, &keys);
+            let nobody = crate::model::Application::default();
+            let application = client.map_or(&nobody, |client| &client.application);
+            let mut assertion = crypto.client_assertion(text, application, now);
             // The registration's dates bind beside the certificate's own.
             if let ClientAssertionFacts::Verified(claims) = &mut assertion
-                && let Some(key) = keys.iter().find(|key| key.key_id == claims.key_id)
+                && let Some(key) = application.key_credentials.iter().find(|key| key.key_id == claims.key_id)
             {
                 claims.certificate_not_before = claims.certificate_not_before.max(key.start_date_time);
                 claims.certificate_not_after = claims.certificate_not_after.min(key.end_date_time);
@@ -256,6 +264,9 @@ fn authenticate(facts: &Facts, tenant: &TenantFacts, client: &ClientFacts, now: 
                 ));
             }
             Ok((Method::Secret, None))
+        }
+        AuthenticationFacts::Federated { assertion, credentials } => {
+            federated::decide(client, assertion, credentials, now)
         }
         AuthenticationFacts::Assertion(ClientAssertionFacts::Refused { check, reason }) => {
             Err(Denial::new(*check, format!("an assertion signed with a certificate of `{app}`"), reason.as_str()))

@@ -1,9 +1,10 @@
 //! What grants read of the directory: tenants and applications from a snapshot, users one at a time.
 use crate::id::{AppId, GroupId, PrincipalId, RoleId, TenantId, UserId};
 use crate::model::{
-    AppRole, Application, Assignee, HomeAccount, MemberType, PermissionGrant, PermissionScope, Policy, Profile,
+    Api, AppRole, Application, Assignee, HomeAccount, MemberType, PermissionGrant, PermissionScope, Policy, Profile,
     RoleAssignment, ServicePrincipal, Tenant, User,
 };
+use crate::workload::{TOKEN_EXCHANGE, TOKEN_EXCHANGE_ID};
 use decision::Timestamp;
 use oauth::Scopes;
 use std::collections::HashMap;
@@ -78,6 +79,9 @@ impl Snapshot {
             {
                 tenant.add(Registration { application: application.clone(), principal });
             }
+        }
+        for tenant in tenants.values_mut() {
+            tenant.add_token_exchange();
         }
         for grant in objects.grants.into_iter().filter(|grant| grant.principal_id.is_none()) {
             if let Some(tenant) = tenants.get_mut(&grant.tenant) {
@@ -157,6 +161,31 @@ impl TenantDirectory {
             self.by_uri.insert(uri.to_ascii_lowercase(), app);
         }
         self.by_app.insert(app, Arc::new(registration));
+    }
+
+    /// The resource that tokens are for which serve as assertions elsewhere: every tenant has it, as at Microsoft Entra ID.
+    fn add_token_exchange(&mut self) {
+        let tenant = self.tenant.id;
+        if self.resource(TOKEN_EXCHANGE).is_some() {
+            return;
+        }
+        let app_id = AppId(TOKEN_EXCHANGE_ID.parse().unwrap_or_default());
+        let application = Application {
+            app_id,
+            home_tenant: tenant,
+            display_name: "Token exchange".to_owned(),
+            identifier_uris: vec![TOKEN_EXCHANGE.to_owned()],
+            api: Api { requested_access_token_version: Some(2), ..Api::default() },
+            ..Application::default()
+        };
+        let principal = ServicePrincipal {
+            id: PrincipalId(uuid::Uuid::new_v5(&tenant.0, TOKEN_EXCHANGE.as_bytes())),
+            tenant,
+            app_id,
+            account_enabled: true,
+            app_role_assignment_required: false,
+        };
+        self.add(Registration { application, principal });
     }
 
     /// An application by its client id.

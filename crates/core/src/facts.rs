@@ -5,7 +5,8 @@ use crate::chain::Chain;
 use crate::id::{AppId, GroupId, PrincipalId, TenantId, UserId};
 use crate::ledger::{CodeRecord, RefreshRecord, SessionRecord};
 use crate::model::{Digest, Policy, Profile, TenantSettings};
-use crate::token::{AssertionFacts, ClientAssertionFacts};
+use crate::token::{AssertionFacts, ClientAssertionFacts, FederatedFacts};
+use crate::workload::FederatedIdentityCredential;
 use decision::Timestamp;
 use oauth::{ClaimsRequest, Scopes};
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,12 @@ pub struct ClientFacts {
     pub public_allowed: bool,
     /// Whether each of its assertions works once.
     pub one_time_assertions: bool,
+    /// Whether each assertion of another issuer works once.
+    #[serde(default)]
+    pub one_time_federated: bool,
+    /// `xms_mirid`: the resource, if this is a managed identity.
+    #[serde(default)]
+    pub managed_identity: Option<String>,
 }
 
 /// What was sent to prove which client calls, and what came of it.
@@ -108,6 +115,13 @@ pub enum AuthenticationFacts {
     },
     /// An assertion was sent.
     Assertion(ClientAssertionFacts),
+    /// An assertion of another issuer was sent.
+    Federated {
+        /// What stood in it.
+        assertion: FederatedFacts,
+        /// The application's credentials that name this issuer.
+        credentials: Vec<FederatedIdentityCredential>,
+    },
     /// `client_assertion` without the one type that exists.
     AssertionType {
         /// What was sent.

@@ -79,6 +79,9 @@ struct AccessClaims<'a> {
     upn: Option<&'a str>,
     uti: &'a str,
     ver: &'static str,
+    /// The resource behind a managed identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xms_mirid: Option<&'a str>,
 }
 
 /// RFC 8693 section 4.1: the outermost is the current actor; those inside are for information.
@@ -301,6 +304,7 @@ impl Parts<'_> {
             upn: user.filter(|_| v1).map(|user| user.upn.as_str()),
             uti,
             ver: if v1 { "1.0" } else { "2.0" },
+            xms_mirid: self.client.managed_identity.as_deref().filter(|_| chain.is_none()),
         };
         let bytes = serde_json::to_vec(&claims).map_err(|_| Unavailable)?;
         ports.crypto.sign(&shape.algorithm, if native { "at+jwt" } else { "JWT" }, v1, &bytes)

@@ -29,3 +29,4 @@ pub mod ticket;
 pub mod token;
 pub mod token_endpoint;
 pub mod userinfo;
+pub mod workload;

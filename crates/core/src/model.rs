@@ -1,5 +1,6 @@
 //! The directory's objects, with Microsoft Graph's property names.
 use crate::id::{AppId, GroupId, ObjectId, PermissionId, PrincipalId, RoleId, TenantId, UserId};
+use crate::workload::{FederatedIdentityCredential, ManagedIdentity, TrustedCertificateSubject};
 use decision::Timestamp;
 use oauth::Scopes;
 use serde::{Deserialize, Serialize};
@@ -106,6 +107,13 @@ pub struct Application {
     pub password_credentials: Vec<PasswordCredential>,
     /// Certificates.
     pub key_credentials: Vec<KeyCredential>,
+    /// Other issuers whose tokens prove it.
+    pub federated_identity_credentials: Vec<FederatedIdentityCredential>,
+    /// Subjects whose certificates prove it, registered or not.
+    pub trusted_certificate_subjects: Vec<TrustedCertificateSubject>,
+    /// What it is the identity of, where it is a managed one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub managed_identity: Option<ManagedIdentity>,
     /// What Entra has no word for.
     pub deputize: Extensions,
 }
@@ -134,6 +142,15 @@ impl Application {
     /// Whether it may stand in a tenant.
     pub fn may_stand_in(&self, tenant: TenantId) -> bool {
         self.home_tenant == tenant || self.sign_in_audience.foreign_tenants()
+    }
+
+    /// Whether it has any credential of its own: then requests in its name need one.
+    pub fn is_confidential(&self) -> bool {
+        !self.password_credentials.is_empty()
+            || !self.key_credentials.is_empty()
+            || !self.federated_identity_credentials.is_empty()
+            || !self.trusted_certificate_subjects.is_empty()
+            || self.managed_identity.is_some()
     }
 }
 

@@ -2,8 +2,8 @@
 use crate::directory::{Snapshot, UserKey, UserRecord};
 use crate::id::{SessionId, TenantId};
 use crate::ledger::{CodeRecord, CommitError, RefreshRecord, SessionRecord, Unavailable, Write};
-use crate::model::Digest;
-use crate::token::{AssertionFacts, ClientAssertionFacts};
+use crate::model::{Application, Digest};
+use crate::token::{AssertionFacts, ClientAssertionFacts, FederatedFacts};
 use decision::{Clock, Timestamp};
 use std::future::Future;
 use std::pin::Pin;
@@ -45,8 +45,12 @@ pub trait Crypto: Send + Sync {
     fn sign(&self, algorithm: &str, typ: &str, v1: bool, claims: &[u8]) -> Result<oauth::Secret, Unavailable>;
     /// Reads a token that this authority may have issued, without judging it.
     fn assertion(&self, text: &str) -> AssertionFacts;
-    /// Reads a client assertion against the client's registered certificates (DER in base64), without judging it.
-    fn client_assertion(&self, text: &str, certificates: &[&crate::model::KeyCredential]) -> ClientAssertionFacts;
+    /// Reads a client assertion against the client's registered certificates and trusted subjects, without judging it.
+    fn client_assertion(&self, text: &str, client: &Application, now: Timestamp) -> ClientAssertionFacts;
+    /// Reads an assertion with the keys of its issuer, without judging it. May ask the issuer for them: rarely, and for a
+    /// bounded time.
+    fn federated_assertion<'a>(&'a self, text: &'a str, issuer: &'a str, now: Timestamp)
+    -> Pending<'a, FederatedFacts>;
     /// HMAC-SHA-256 of a secret of ours under the store's pepper.
     fn keyed_digest(&self, secret: &str) -> Digest;
     /// Seals a short text so that only this authority can read it.

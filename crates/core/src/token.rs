@@ -95,7 +95,7 @@ pub enum ClientAssertionFacts {
 /// The claims of a client assertion whose signature was verified (RFC 7523 section 3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientAssertionClaims {
-    /// The registered credential.
+    /// The registered credential; all zero for a certificate of a trusted subject.
     pub key_id: ObjectId,
     /// Issuer: must be the client.
     pub iss: String,
@@ -113,4 +113,48 @@ pub struct ClientAssertionClaims {
     pub certificate_not_before: Timestamp,
     /// The certificate's own validity.
     pub certificate_not_after: Timestamp,
+}
+
+/// What stood in an assertion of another issuer, with what that issuer's keys say of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FederatedFacts {
+    /// It cannot be used.
+    Refused {
+        /// Which check failed.
+        check: CheckId,
+        /// What was found.
+        reason: String,
+    },
+    /// The signature is good; the claims are as they stood.
+    Verified(Box<FederatedClaims>),
+}
+
+/// The claims of an assertion of another issuer (RFC 7523 section 3).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FederatedClaims {
+    /// Issuer.
+    pub iss: String,
+    /// Subject, in the issuer's words.
+    pub sub: String,
+    /// Audiences.
+    pub aud: Vec<String>,
+    /// Its id.
+    pub jti: Option<String>,
+    /// Expiry.
+    pub exp: Timestamp,
+    /// Not before.
+    pub nbf: Option<Timestamp>,
+    /// Issued at.
+    pub iat: Option<Timestamp>,
+    /// Where the issuer is a tenant of this authority.
+    pub own: Option<OwnToken>,
+}
+
+/// A token of this authority that serves as an assertion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnToken {
+    /// Whether it is an app-only access token.
+    pub app_only: bool,
+    /// Whether tenant and service principal behind it are enabled still.
+    pub stands: bool,
 }

@@ -1,4 +1,5 @@
 //! The token endpoint, from form to answer (architecture section 3).
+use crate::admission;
 use crate::client_auth::{self, Basic, Presented};
 use crate::denial::{Denial, ErrorContext};
 use crate::directory::{Registration, Snapshot, TenantDirectory};
@@ -95,7 +96,8 @@ async fn decide(
     if let Some(origin) = request.origin {
         same_origin(origin, client.as_deref(), &presented)?;
     }
-    let mut facts = opening(ports, request, tenant.as_deref(), &client_id, client.as_deref(), presented);
+    let parties = (snapshot, tenant.as_deref(), client.as_deref());
+    let mut facts = opening(ports, request, parties, &client_id, presented, now).await;
     // Judged before anything else is read: strangers cause no reads and no records.
     client_auth::decide(&facts, now)?;
     let (Some(tenant), Some(client)) = (tenant, client) else {
@@ -213,20 +215,24 @@ pub fn find_tenant<'a>(snapshot: &'a Snapshot, segment: &str) -> Option<&'a Arc<
 }
 
 /// The facts about tenant and client, as they stand before the grant gathers its own.
-fn opening(
+async fn opening(
     ports: &Ports,
     request: &TokenRequest<'_>,
-    tenant: Option<&TenantDirectory>,
+    (snapshot, tenant, client): (&Snapshot, Option<&TenantDirectory>, Option<&Registration>),
     client_id: &str,
-    client: Option<&Registration>,
     presented: Presented<'_>,
+    now: Timestamp,
 ) -> Facts {
+    let facts = blank(ports, request.tenant, tenant, client_id, client);
+    // Nobody's keys are asked for where the answer is no already.
+    let stands = admission::tenant_and_client(&facts).is_ok();
+    let federated = client_auth::federated::gather(&presented, client.filter(|_| stands), ports, snapshot, now).await;
     Facts {
-        authentication: client_auth::gather(presented, client, &*ports.crypto),
+        authentication: federated.unwrap_or_else(|| client_auth::gather(presented, client, &*ports.crypto, now)),
         claims: request.form.value("claims").and_then(ClaimsRequest::parse).unwrap_or_default(),
         client_info: request.form.value("client_info") == Some("1"),
         jitter: i64::from(u16::from_be_bytes(issuance::random(ports)) % 1_801),
-        ..blank(ports, request.tenant, tenant, client_id, client)
+        ..facts
     }
 }
 
@@ -272,11 +278,13 @@ fn client_facts(client: &Registration) -> ClientFacts {
         enabled: client.principal.account_enabled,
         profile: application.deputize.client_profile,
         identifier_uris: application.identifier_uris.clone(),
-        confidential: !application.password_credentials.is_empty() || !application.key_credentials.is_empty(),
+        confidential: application.is_confidential(),
         public_allowed: application.is_fallback_public_client
             || !application.public_client.redirect_uris.is_empty()
             || !application.spa.redirect_uris.is_empty(),
         one_time_assertions: native || application.deputize.one_time_assertions,
+        one_time_federated: application.deputize.one_time_assertions,
+        managed_identity: application.managed_identity.as_ref().map(|identity| identity.resource_id.clone()),
     }
 }
 

@@ -49,6 +49,8 @@ fn ordinary_obo() -> Facts {
             confidential: true,
             public_allowed: false,
             one_time_assertions: false,
+            one_time_federated: false,
+            managed_identity: None,
         }),
         authentication: AuthenticationFacts::Secret {
             matched: Some((NOW.plus(-1000), NOW.plus(1000))),

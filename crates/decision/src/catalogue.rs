@@ -118,6 +118,30 @@ catalogue! {
     ClientCertificateCurrent: "client.certificate_current", Some(1000502), "invalid_client", None, 401, CallerAdmin, None,
         "the client's certificate is within its dates",
         "register a new certificate";
+    ClientCertificateTrusted: "client.certificate_trusted", Some(7000274), "invalid_client", None, 401, CallerAdmin, None,
+        "the client's certificate is of a trusted subject, vouched for by its certificate authority",
+        "send the whole chain in `x5c`, of a certificate whose subject and authority stand in `trustedCertificateSubjects`";
+    ClientCertificateRevoked: "client.certificate_revoked", Some(7000214), "invalid_client", None, 401, CallerAdmin, None,
+        "the client's certificate is not revoked",
+        "use another certificate; this one stands in `revokedCertificateIdentifiers`";
+    ClientAuthorityRevoked: "client.authority_revoked", Some(7000277), "invalid_client", None, 401, CallerAdmin, None,
+        "no certificate authority of the client's chain is revoked",
+        "use a certificate of another authority; one of this chain stands in `revokedCertificateIdentifiers`";
+    FederatedIssuer: "client.federated_issuer", Some(700211), "invalid_client", None, 401, CallerAdmin, None,
+        "the assertion's issuer is one of the application's federated identity credentials",
+        "add a federated identity credential with exactly this `issuer`, a trailing slash included";
+    FederatedSubject: "client.federated_subject", Some(700213), "invalid_client", None, 401, CallerAdmin, None,
+        "the assertion's subject is the one of a federated identity credential of that issuer",
+        "add a federated identity credential with exactly this `subject`";
+    FederatedAudience: "client.federated_audience", Some(700212), "invalid_client", None, 401, CallerAdmin, None,
+        "the assertion's audience is the one of the federated identity credential",
+        "get a token for `api://AzureADTokenExchange` from the issuer, or correct `audiences`";
+    FederatedAppOnly: "client.federated_app_only", Some(700229), "invalid_client", None, 401, CallerAdmin, None,
+        "a token of this authority that serves as an assertion is app-only",
+        "get the assertion with client credentials or as a managed identity; a user's token proves no application";
+    FederatedKeys: "client.federated_keys", Some(90033), "temporarily_unavailable", None, 503, Operator, None,
+        "the keys of the assertion's issuer are at hand",
+        "check that the authority can reach the issuer's metadata and keys, and that the metadata names the same issuer";
     ClientConfidential: "client.confidential", Some(700025), "invalid_client", None, 401, CallerAdmin, None,
         "the client is of the kind that the request needs",
         "public clients send no credential; this grant needs a confidential client";

@@ -4,6 +4,7 @@ use crate::dev_ca::DevCa;
 use crate::failure::Failure;
 use crate::file::Text;
 use crate::instance::open_store;
+use crate::issuers::{self, Issuer};
 use crate::keys::MasterKey;
 use crate::output::say;
 use crate::serve::{self, Server};
@@ -55,6 +56,8 @@ pub(crate) struct Config {
     tls: Option<Tls>,
     /// A file with 64 hexadecimal digits; by default `master.key` in the data folder.
     master_key: Option<PathBuf>,
+    /// Other issuers whose tokens may prove applications, where they need more than the public internet.
+    issuers: Vec<Issuer>,
     /// What is logged.
     log: Option<String>,
 }
@@ -141,12 +144,13 @@ async fn serve(options: Options, config: Config, text: Option<Text>) -> Result<E
         (None, None) => format!("https://localhost:{port}"),
     };
     let folder = options.data.or_else(|| config.data.map(|folder| base.join(folder)));
+    let federation = issuers::federation(&config.issuers, base)?;
     let data = Data::open(&folder.unwrap_or_else(|| PathBuf::from(DATA)))?;
     let tls = certificate(&config.tls.unwrap_or_default(), base, &data)?;
     let master = MasterKey::load(&data, config.master_key.map(|file| base.join(file)).as_deref())?;
     let store = open_store(&data, &master)?;
     tokio::spawn(store.watch());
-    let router = first_start::router(Arc::clone(&store), master, &host).await?;
+    let router = first_start::router(Arc::clone(&store), master, &host, federation).await?;
 
     let mut server = Server::new();
     server.add(bound, Some(&tls), &router)?;

@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::instance::Instance;
 use crate::keys::MasterKey;
+use ::authority::Federation;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -15,16 +16,21 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 /// The authority's endpoints over a store. It answers at once where that can be done.
-pub(crate) async fn router(store: Arc<Store>, master: MasterKey, host: &str) -> Result<Router, Failure> {
+pub(crate) async fn router(
+    store: Arc<Store>,
+    master: MasterKey,
+    host: &str,
+    federation: Federation,
+) -> Result<Router, Failure> {
     if !is_empty(&store) || store.signing_keys().is_ok_and(|keys| !keys.is_empty()) {
-        return Ok(Instance::open(store, &master, host).await?.authority.router());
+        return Ok(Instance::open(store, &master, host, federation).await?.authority.router());
     }
-    let early = Instance::with(Arc::clone(&store), Vec::new(), &master, host).authority.router();
+    let early = Instance::with(Arc::clone(&store), Vec::new(), &master, host, Federation::default()).authority.router();
     let (made, waiting) = watch::channel(false);
     let whole = Arc::new(OnceLock::new());
     let (making, host, shared) = (Arc::clone(&whole), host.to_owned(), Arc::clone(&store));
     tokio::spawn(async move {
-        let opened = Instance::open(shared, &master, &host).await;
+        let opened = Instance::open(shared, &master, &host, federation).await;
         match opened {
             Ok(instance) => drop(making.set(instance.authority.router())),
             // Requests that need keys are refused from now on; the next start tries again.

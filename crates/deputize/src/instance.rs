@@ -3,7 +3,7 @@ use crate::data::Data;
 use crate::failure::Failure;
 use crate::keys::MasterKey;
 use crate::system::{self, StoreClock, SystemClock};
-use ::authority::{Authority, Settings, authority};
+use ::authority::{Authority, Federation, Settings, authority};
 use decision::Clock;
 use jose::SigningKey;
 use std::sync::Arc;
@@ -39,7 +39,12 @@ pub(crate) fn open_store(data: &Data, master: &MasterKey) -> Result<Arc<Store>, 
 
 impl Instance {
     /// An authority over a store; its signing keys are made where there are none.
-    pub(crate) async fn open(store: Arc<Store>, master: &MasterKey, host: &str) -> Result<Self, Failure> {
+    pub(crate) async fn open(
+        store: Arc<Store>,
+        master: &MasterKey,
+        host: &str,
+        federation: Federation,
+    ) -> Result<Self, Failure> {
         let now = StoreClock(Arc::clone(&store)).now();
         let behind = now.since(SystemClock.now());
         if behind > TOLERATED {
@@ -48,11 +53,17 @@ impl Instance {
             tracing::warn!(clock.behind_seconds = behind, "{text}");
         }
         let keys = master.signing_keys(&store, now).await?;
-        Ok(Self::with(store, keys, master, host))
+        Ok(Self::with(store, keys, master, host, federation))
     }
 
     /// An authority that signs with these keys.
-    pub(crate) fn with(store: Arc<Store>, signing_keys: Vec<SigningKey>, master: &MasterKey, host: &str) -> Self {
+    pub(crate) fn with(
+        store: Arc<Store>,
+        signing_keys: Vec<SigningKey>,
+        master: &MasterKey,
+        host: &str,
+        federation: Federation,
+    ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(StoreClock(Arc::clone(&store)));
         let settings = Settings {
             host: host.to_owned(),
@@ -60,6 +71,7 @@ impl Instance {
             pepper: master.pepper(),
             seal_key: master.derive("seal"),
             random: Arc::new(system::random),
+            federation,
         };
         let (directory, ledger) = (Arc::clone(&store), Arc::clone(&store));
         let authority = authority(settings, directory, ledger, Arc::clone(&clock));

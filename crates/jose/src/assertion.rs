@@ -17,12 +17,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 mod certificate;
+mod chain;
+mod federated;
+mod name;
 mod refusal;
 #[cfg(test)]
 mod tests;
 mod times;
 
 pub use certificate::Certificate;
+pub use chain::{ChainFault, TrustedSubject};
+pub use federated::{FederatedAssertion, verify_federated};
 pub use refusal::AssertionRefusal;
 
 use crate::{Algorithm, Header, Refusal, SignError, SigningKey, Token};
@@ -62,6 +67,17 @@ pub struct ClientAssertion {
 
 /// Verifies a client assertion with one of the client's certificates: the one whose thumbprint it names.
 pub fn verify(text: &str, certificates: &[Arc<Certificate>]) -> Result<ClientAssertion, AssertionRefusal> {
+    verify_trusting(text, certificates, &[], Timestamp(0))
+}
+
+/// The same; where the certificate is not registered, the chain that the header carries (`x5c`) may lead to a trusted
+/// subject. The dates of the chain are judged now, for no later reader sees them.
+pub fn verify_trusting(
+    text: &str,
+    certificates: &[Arc<Certificate>],
+    trusted: &[Arc<TrustedSubject>],
+    now: Timestamp,
+) -> Result<ClientAssertion, AssertionRefusal> {
     let token = Token::parse_padded(text)?;
     let header = token.header();
     // AADSTS5002727: "must be 'JWT' or 'http://openid.net/specs/jwt/1.0'".
@@ -73,7 +89,20 @@ pub fn verify(text: &str, certificates: &[Arc<Certificate>]) -> Result<ClientAss
         "PS256" => Algorithm::PS256,
         _ => return Err(AssertionRefusal::Algorithm),
     };
-    let certificate = named_certificate(header.x5t_s256.as_deref(), header.x5t.as_deref(), certificates)?;
+    let vouched;
+    let certificate = match named_certificate(header.x5t_s256.as_deref(), header.x5t.as_deref(), certificates) {
+        Ok(certificate) => certificate,
+        Err(unknown) => match chain::presented(text, trusted)? {
+            None => return Err(unknown),
+            Some(presented) => {
+                vouched = presented.verify(trusted, now).map_err(AssertionRefusal::Chain)?;
+                if !names(header, &vouched) {
+                    return Err(AssertionRefusal::Chain(ChainFault::Thumbprint));
+                }
+                &vouched
+            }
+        },
+    };
     let verified = token.verify(certificate.key(algorithm))?;
     let claims = verified.map()?;
     Ok(ClientAssertion {
@@ -122,9 +151,17 @@ fn named_certificate<'a>(
     if x5t_s256.is_none() && x5t.is_none() {
         return Err(AssertionRefusal::Thumbprint);
     }
-    let named = |header: Option<&str>, own: &str| header.is_none_or(|h| h.trim_end_matches('=') == own);
-    let found = certificates.iter().find(|c| named(x5t_s256, c.x5t_s256()) && named(x5t, c.x5t()));
+    let found = certificates.iter().find(|c| is(x5t_s256, c.x5t_s256()) && is(x5t, c.x5t()));
     found.map(AsRef::as_ref).ok_or(AssertionRefusal::Certificate)
+}
+
+/// Whether every thumbprint in the header, if there is one, is this certificate's.
+fn names(header: &crate::JoseHeader, certificate: &Certificate) -> bool {
+    is(header.x5t_s256.as_deref(), certificate.x5t_s256()) && is(header.x5t.as_deref(), certificate.x5t())
+}
+
+fn is(named: Option<&str>, own: &str) -> bool {
+    named.is_none_or(|named| named.trim_end_matches('=') == own)
 }
 
 fn text_claim(claims: &Map<String, Value>, name: &'static str) -> Result<String, AssertionRefusal> {

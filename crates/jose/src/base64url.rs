@@ -15,3 +15,9 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
 pub(crate) fn encode_standard(octets: impl AsRef<[u8]>) -> String {
     STANDARD.encode(octets)
 }
+
+/// The same, with white space anywhere, as some libraries write `x5c`.
+pub(crate) fn decode_standard(text: &str) -> Option<Vec<u8>> {
+    let digits: String = text.split_ascii_whitespace().collect();
+    STANDARD.decode(digits).ok()
+}

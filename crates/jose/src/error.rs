@@ -55,6 +55,9 @@ pub enum KeyError {
     /// A certificate whose public key is not the signing key's (RFC 7517 section 4.7).
     #[error("the certificate is another key's; give the one that was made for this key")]
     CertificateOfAnotherKey,
+    /// A certificate that may not vouch for others.
+    #[error("not the certificate of a certificate authority (basic constraints, key usage)")]
+    NoAuthority,
     /// No private key block in a PEM text.
     #[error("no unencrypted private key in PEM (PKCS#8, PKCS#1 or SEC1)")]
     Pem,

@@ -143,7 +143,7 @@ fn client(authority: &Authority) -> Result<Arc<Registration>, &'static str> {
 }
 
 fn proves(authority: &Authority, client: Option<&Registration>, text: &str) -> bool {
-    let facts = gather(Presented::Secret(text), client, &*authority.ports.crypto);
+    let facts = gather(Presented::Secret(text), client, &*authority.ports.crypto, Timestamp(0));
     matches!(facts, AuthenticationFacts::Secret { matched: Some(_), .. })
 }
 

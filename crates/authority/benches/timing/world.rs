@@ -1,7 +1,7 @@
 //! A small world at a chosen cost of passwords: one tenant, one confidential client with one secret, one user.
 use super::{CLIENT, NOW, SECRET, TENANT};
 use decision::Timestamp;
-use deputize_authority::{Authority, PasswordCost, Settings, authority_with};
+use deputize_authority::{Authority, Federation, PasswordCost, Settings, authority_with};
 use deputize_core::audit::AuditRecord;
 use deputize_core::id::{ObjectId, PrincipalId, UserId};
 use deputize_core::model::{
@@ -57,6 +57,7 @@ fn new_authority(cost: PasswordCost, store: &Arc<Store>, clock: SetClock) -> Aut
                 *byte = chosen;
             }
         }),
+        federation: Federation::default(),
     };
     authority_with(cost, settings, store.clone(), store.clone(), Arc::new(clock))
 }

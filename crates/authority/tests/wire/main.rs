@@ -31,3 +31,5 @@ mod metadata;
 mod pages;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod workload;

@@ -28,6 +28,7 @@ async fn every_registered_secret_is_compared_and_each_bit_of_it_counts() {
         Presented::Secret(text),
         Some(client),
         crypto,
+        Timestamp(0),
     ) {
         AuthenticationFacts::Secret { matched, .. } => matched.map(|(_, end)| end),
         other => panic!("{other:?}"),

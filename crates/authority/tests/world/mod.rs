@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::Timestamp;
-use deputize_authority::{Authority, Settings, authority};
+use deputize_authority::{Authority, Federation, Settings, authority};
 use deputize_core::audit::AuditRecord;
 use deputize_core::model;
 use deputize_core::ports::Crypto;
@@ -79,6 +79,11 @@ impl World {
 
     /// The same, but for some objects.
     pub(crate) async fn with(edit: impl FnOnce(&mut Plan)) -> Self {
+        Self::federated(Federation::default(), edit).await
+    }
+
+    /// The same, where other issuers are reached.
+    pub(crate) async fn federated(federation: Federation, edit: impl FnOnce(&mut Plan)) -> Self {
         let (folder, clock) = (Folder::new(), SetClock::at(NOON));
         let options = Options { busy: Duration::from_millis(1), ..Options::default() };
         let store = Store::open_with(&folder.file(), StoreKeys::new([7; 32]), Arc::new(clock.clone()), &options);
@@ -95,6 +100,7 @@ impl World {
                     chunk.copy_from_slice(&random.next().to_le_bytes()[..chunk.len()]);
                 }
             }),
+            federation,
         };
         let authority = authority(settings, store.clone(), store.clone(), Arc::new(clock.clone()));
         let mut plan = estate::plan(&*authority.ports.crypto);

@@ -2,6 +2,7 @@
 use crate::model::{
     AccessType, ConsentType, Extensions, GrantControls, MemberType, PolicyState, SignInAudience, TenantSettings,
 };
+use crate::workload::ManagedIdentityKind;
 use decision::Timestamp;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_spanned::Spanned;
@@ -34,6 +35,9 @@ pub struct TenantDeclared {
     /// Registrations.
     #[serde(default)]
     pub applications: Vec<Spanned<ApplicationDeclared>>,
+    /// Identities of things that run.
+    #[serde(default)]
+    pub managed_identities: Vec<Spanned<ManagedIdentityDeclared>>,
     /// What differs from an ordinary service principal; each application has one without being declared.
     #[serde(default)]
     pub service_principals: Vec<Spanned<PrincipalDeclared>>,
@@ -98,6 +102,12 @@ pub struct ApplicationDeclared {
     /// Client secrets.
     #[serde(default)]
     pub password_credentials: Vec<Spanned<SecretDeclared>>,
+    /// Other issuers whose tokens prove it.
+    #[serde(default)]
+    pub federated_identity_credentials: Vec<Spanned<FederatedDeclared>>,
+    /// Subjects whose certificates prove it.
+    #[serde(default)]
+    pub trusted_certificate_subjects: Vec<Spanned<TrustedSubjectDeclared>>,
     /// What Entra has no word for.
     #[serde(default)]
     pub deputize: Option<Spanned<Extensions>>,
@@ -249,6 +259,62 @@ pub struct SecretDeclared {
     pub start_date_time: Option<Moment>,
     /// By default two years later.
     pub end_date_time: Option<Moment>,
+}
+
+/// Another issuer whose tokens for one subject prove the application.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FederatedDeclared {
+    /// By default derived from the name.
+    pub id: Option<Spanned<String>>,
+    /// Its name.
+    pub name: Spanned<String>,
+    /// `iss`.
+    pub issuer: Spanned<String>,
+    /// `sub`.
+    pub subject: Spanned<String>,
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+    /// `aud`: one; by default `api://AzureADTokenExchange`.
+    pub audiences: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+/// A subject whose certificates prove the application while an authority vouches for them.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrustedSubjectDeclared {
+    /// The distinguished name, as RFC 4514 writes it: `CN=orders,O=Contoso`.
+    pub subject_name: Spanned<String>,
+    /// The authority's name, for people.
+    #[serde(default)]
+    pub authority_name: String,
+    /// The authority's certificate.
+    pub authority: Spanned<Source>,
+    /// Thumbprints of certificates that count no more.
+    #[serde(default)]
+    pub revoked_certificate_identifiers: Vec<Spanned<String>>,
+}
+
+/// A managed identity.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ManagedIdentityDeclared {
+    /// Shown to people; what role assignments call it.
+    pub display_name: Spanned<String>,
+    /// By default derived from the display name.
+    pub app_id: Option<Spanned<String>>,
+    /// Whose it is.
+    #[serde(rename = "type")]
+    pub kind: ManagedIdentityKind,
+    /// The resource it belongs to; of a user-assigned identity its own, and by default derived from its name.
+    pub resource_id: Option<Spanned<String>>,
+    /// Certificates of the hosts that speak for it.
+    #[serde(default)]
+    pub key_credentials: Vec<Spanned<CertificateDeclared>>,
+    /// Other issuers whose tokens prove it; of user-assigned identities only.
+    #[serde(default)]
+    pub federated_identity_credentials: Vec<Spanned<FederatedDeclared>>,
 }
 
 /// How an application stands in the tenant.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 /// Any object of the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of the model")]
+#[expect(clippy::large_enum_variant, reason = "most items of an estate are applications")]
 pub enum Item {
     Tenant(Tenant),
     Application(Application),
@@ -28,6 +29,7 @@ impl Item {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Tenant(_) => "tenant",
+            Self::Application(it) if it.managed_identity.is_some() => "managed identity",
             Self::Application(_) => "application",
             Self::ServicePrincipal(_) => "service principal",
             Self::User(_) => "user",
@@ -61,7 +63,8 @@ impl Item {
             }
             Self::Policy(it) => vec![it.tenant.0, it.id.0],
         };
-        (self.kind(), ids)
+        let kind = if matches!(self, Self::Application(_)) { "application" } else { self.kind() };
+        (kind, ids)
     }
 
     /// The tenant it stands in.

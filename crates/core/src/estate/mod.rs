@@ -26,11 +26,13 @@ mod reach;
 mod registration;
 mod resolve;
 mod rules;
+mod workload;
 
 pub use declared::{
     Access, ApiDeclared, ApplicationDeclared, AssignmentDeclared, CertificateDeclared, ConditionsDeclared, Declared,
-    GrantDeclared, GroupDeclared, IdentityDeclared, Moment, PolicyDeclared, PreAuthorized, PrincipalDeclared,
-    Redirects, Required, RoleDeclared, ScopeDeclared, SecretDeclared, Source, TenantDeclared, UserDeclared,
+    FederatedDeclared, GrantDeclared, GroupDeclared, IdentityDeclared, ManagedIdentityDeclared, Moment, PolicyDeclared,
+    PreAuthorized, PrincipalDeclared, Redirects, Required, RoleDeclared, ScopeDeclared, SecretDeclared, Source,
+    TenantDeclared, TrustedSubjectDeclared, UserDeclared,
 };
 pub use difference::{Difference, Sign, Step, difference};
 pub use item::{Item, ItemKey};
@@ -59,6 +61,9 @@ pub trait Materials {
     fn text(&self, source: &Source) -> Result<Secret, String>;
     /// Reads a certificate from PEM or base64 text.
     fn certificate(&self, text: &Secret) -> Result<CertificateRead, String>;
+    /// Reads the certificate of an authority that may vouch for a subject's certificates.
+    fn trusted_subject(&self, subject: &str, authority: &Secret, revoked: &[String])
+    -> Result<CertificateRead, String>;
     /// The hash to store for a password: `before`, if it is a hash of this very password.
     fn password_hash(&self, password: &Secret, before: Option<&str>) -> Result<String, String>;
     /// The digest to store for a client secret.

@@ -49,6 +49,9 @@ impl Work<'_> {
             is_fallback_public_client: declared.is_fallback_public_client,
             password_credentials: self.secrets(app_id, &name, &declared.password_credentials),
             key_credentials: self.certificates(app_id, &declared.key_credentials),
+            federated_identity_credentials: self.federated(app_id, &declared.federated_identity_credentials),
+            trusted_certificate_subjects: self.trusted_subjects(&declared.trusted_certificate_subjects),
+            managed_identity: None,
             deputize,
             display_name: name,
             sign_in_audience: declared.sign_in_audience,
@@ -171,7 +174,7 @@ impl Work<'_> {
         }
     }
 
-    fn certificates(&mut self, app: AppId, declared: &[Spanned<CertificateDeclared>]) -> Vec<KeyCredential> {
+    pub(super) fn certificates(&mut self, app: AppId, declared: &[Spanned<CertificateDeclared>]) -> Vec<KeyCredential> {
         let mut credentials: Vec<KeyCredential> = Vec::new();
         for certificate in declared.iter().map(Spanned::get_ref) {
             let read =

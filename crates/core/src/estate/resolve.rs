@@ -1,5 +1,5 @@
 //! From what is declared to objects: ids, references, and everything that can be wrong.
-use super::declared::{ApplicationDeclared, Declared, TenantDeclared};
+use super::declared::{ApplicationDeclared, Declared, ManagedIdentityDeclared, TenantDeclared};
 use super::names::nearest;
 use super::{Item, ItemKey, Materials, rules};
 use crate::id::{AppId, PermissionId, PrincipalId, RoleId, TenantId};
@@ -71,9 +71,13 @@ pub fn resolve(
         for application in &tenant.applications {
             work.register(id, application.get_ref());
         }
+        for identity in &tenant.managed_identities {
+            work.register_identity(id, identity.get_ref());
+        }
     }
     for (id, tenant) in with_ids() {
         tenant.applications.iter().for_each(|application| work.application(id, application));
+        tenant.managed_identities.iter().for_each(|identity| work.managed_identity(id, identity.get_ref()));
     }
     for (id, tenant) in with_ids() {
         work.service_principals(id, tenant);
@@ -219,6 +223,14 @@ impl Work<'_> {
         }
         let uris = application.identifier_uris.iter().map(|uri| uri.get_ref().clone()).collect();
         self.apps.push(Registered { tenant, app_id, name: name.clone(), uris, scopes, roles });
+    }
+
+    fn register_identity(&mut self, tenant: TenantId, identity: &ManagedIdentityDeclared) {
+        // Told of here if it is no id.
+        self.id(identity.app_id.as_ref(), Uuid::nil);
+        let app_id = super::workload::id_of(tenant, identity);
+        let name = identity.display_name.get_ref().clone();
+        self.apps.push(Registered { tenant, app_id, name, uris: Vec::new(), scopes: Vec::new(), roles: Vec::new() });
     }
 
     fn service_principals(&mut self, tenant: TenantId, declared: &TenantDeclared) {

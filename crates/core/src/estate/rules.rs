@@ -5,6 +5,9 @@ use url::{Host, Url};
 /// Signing keys for these exist in every authority.
 const ALGORITHMS: [&str; 5] = ["RS256", "ES256", "ES384", "ES512", "EdDSA"];
 
+/// The longest path of a resource.
+const LONGEST_ID: usize = 1_024;
+
 /// Where a redirect URI is registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Platform {
@@ -114,6 +117,56 @@ pub(super) fn principal_name(name: &str, domains: &[String]) -> Result<(), Strin
     }
     if !domains.iter().any(|known| known.eq_ignore_ascii_case(domain)) {
         return Err(format!("the part behind `@` is a domain of the tenant: {}", domains.join(", ")));
+    }
+    Ok(())
+}
+
+/// An issuer: compared byte by byte, and fetched from.
+pub(super) fn issuer(text: &str) -> Result<(), String> {
+    compared(text, 600)?;
+    let url = Url::parse(text)
+        .map_err(|_| "an issuer is an address, such as `https://token.actions.githubusercontent.com`")?;
+    let bare =
+        url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    if url.scheme() != "https" || !bare {
+        return Err("an issuer begins with `https://`, and has no query, fragment or user information".into());
+    }
+    Ok(())
+}
+
+/// A text that is compared with one of a token, byte by byte.
+pub(super) fn compared(text: &str, longest: usize) -> Result<(), String> {
+    if text.is_empty() || text.len() > longest || text.chars().any(char::is_control) || text.trim() != text {
+        return Err(format!("it has 1 to {longest} characters, no space at its ends and no control character"));
+    }
+    if text.contains('*') {
+        return Err("it is compared as it is, so `*` stands for itself: write the whole text".into());
+    }
+    Ok(())
+}
+
+/// The name of a federated credential, part of a URL in Graph.
+pub(super) fn federated_name(name: &str) -> Result<(), String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    if !(3..=120).contains(&name.len()) || !name.bytes().all(plain) || name.starts_with(['-', '_']) {
+        return Err("use 3 to 120 letters, digits, `-` and `_`, beginning with a letter or digit".into());
+    }
+    Ok(())
+}
+
+/// A certificate's thumbprint.
+pub(super) fn thumbprint(text: &str) -> Result<(), String> {
+    if matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(());
+    }
+    Err("a thumbprint has 40 (SHA-1) or 64 (SHA-256) hexadecimal digits".into())
+}
+
+/// The path of a resource, as Azure Resource Manager writes it.
+pub(super) fn resource_id(text: &str) -> Result<(), String> {
+    let graphic = text.bytes().all(|b| b.is_ascii_graphic());
+    if !text.starts_with("/subscriptions/") || !text.contains("/providers/") || !graphic || text.len() > LONGEST_ID {
+        return Err("it looks like `/subscriptions/ID/resourcegroups/NAME/providers/Microsoft.Web/sites/NAME`".into());
     }
     Ok(())
 }

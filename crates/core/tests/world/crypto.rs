@@ -4,9 +4,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::{CheckId, Timestamp};
 use deputize_core::id::ObjectId;
 use deputize_core::ledger::Unavailable;
-use deputize_core::model::{Digest, KeyCredential};
+use deputize_core::model::{Application, Digest};
 use deputize_core::ports::{Crypto, Pending};
-use deputize_core::token::{AssertionFacts, ClientAssertionClaims, ClientAssertionFacts, TokenClaims};
+use deputize_core::token::{
+    AssertionFacts, ClientAssertionClaims, ClientAssertionFacts, FederatedClaims, FederatedFacts, TokenClaims,
+};
 use deputize_core::token_endpoint::FOREIGN_KINDS;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use oauth::Secret;
@@ -40,6 +42,27 @@ fn read(text: &str) -> Option<(Value, Vec<u8>)> {
 
 fn genuine(key: &str, text: &str) -> bool {
     text.rsplit_once('.').is_some_and(|(signed, tag)| tag == URL_SAFE_NO_PAD.encode(mac(key, signed)))
+}
+
+fn audiences(claims: &Value) -> Vec<String> {
+    match &claims["aud"] {
+        Value::Array(all) => all.iter().map(|aud| aud.as_str().unwrap_or_default().to_owned()).collect(),
+        one => vec![one.as_str().unwrap_or_default().to_owned()],
+    }
+}
+
+fn federated(claims: &Value) -> FederatedClaims {
+    let text = |name: &str| claims[name].as_str().unwrap_or_default().to_owned();
+    FederatedClaims {
+        iss: text("iss"),
+        sub: text("sub"),
+        aud: audiences(claims),
+        jti: claims["jti"].as_str().map(str::to_owned),
+        exp: Timestamp(claims["exp"].as_i64().unwrap_or_default()),
+        nbf: claims["nbf"].as_i64().map(Timestamp),
+        iat: claims["iat"].as_i64().map(Timestamp),
+        own: None,
+    }
 }
 
 impl FakeCrypto {
@@ -82,10 +105,10 @@ impl Crypto for FakeCrypto {
         }
     }
 
-    fn client_assertion(&self, text: &str, certificates: &[&KeyCredential]) -> ClientAssertionFacts {
+    fn client_assertion(&self, text: &str, client: &Application, _: Timestamp) -> ClientAssertionFacts {
         let refuse = |check, reason: &str| ClientAssertionFacts::Refused { check, reason: reason.into() };
         let Some((_, payload)) = read(text) else { return refuse(CheckId::ClientAssertionSignature, "not a token") };
-        let Some(credential) = certificates.iter().find(|credential| genuine(&credential.key, text)) else {
+        let Some(credential) = client.key_credentials.iter().find(|credential| genuine(&credential.key, text)) else {
             return refuse(CheckId::ClientAssertionSignature, "no registered certificate fits");
         };
         let claims: Value = serde_json::from_slice(&payload).unwrap();
@@ -94,16 +117,25 @@ impl Crypto for FakeCrypto {
             key_id: ObjectId(credential.key_id.0),
             iss: text("iss"),
             sub: text("sub"),
-            aud: match &claims["aud"] {
-                Value::Array(all) => all.iter().map(|aud| aud.as_str().unwrap_or_default().to_owned()).collect(),
-                one => vec![one.as_str().unwrap_or_default().to_owned()],
-            },
+            aud: audiences(&claims),
             jti: claims["jti"].as_str().map(str::to_owned),
             exp: Timestamp(claims["exp"].as_i64().unwrap_or_default()),
             nbf: claims["nbf"].as_i64().map(Timestamp),
             certificate_not_before: Timestamp(0),
             certificate_not_after: Timestamp(i64::MAX),
         }))
+    }
+
+    fn federated_assertion<'a>(&'a self, text: &'a str, issuer: &'a str, _: Timestamp) -> Pending<'a, FederatedFacts> {
+        let refuse = |check, reason: &str| FederatedFacts::Refused { check, reason: reason.into() };
+        let facts = match read(text) {
+            Some((_, payload)) if genuine(issuer, text) => match serde_json::from_slice::<Value>(&payload) {
+                Ok(claims) => FederatedFacts::Verified(Box::new(federated(&claims))),
+                Err(_) => refuse(CheckId::ClientAssertionClaims, "no claims"),
+            },
+            _ => refuse(CheckId::ClientAssertionSignature, "not the issuer's key"),
+        };
+        Box::pin(std::future::ready(facts))
     }
 
     fn keyed_digest(&self, secret: &str) -> Digest {

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use deputize_core::estate::{CertificateRead, Materials, Source};
 use deputize_core::model::Digest;
-use jose::assertion::Certificate;
+use jose::assertion::{Certificate, TrustedSubject};
 use oauth::Secret;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -39,14 +39,7 @@ impl Materials for Files<'_> {
     }
 
     fn certificate(&self, text: &Secret) -> Result<CertificateRead, String> {
-        let text = text.expose();
-        let der = if text.contains("-----BEGIN") {
-            CertificateDer::from_pem_slice(text.as_bytes()).ok().map(|der| der.to_vec())
-        } else {
-            let digits: String = text.split_whitespace().collect();
-            STANDARD.decode(digits).ok()
-        };
-        let der = der.ok_or("give a PEM file with a `BEGIN CERTIFICATE` block, or a certificate in base64")?;
+        let der = der(text.expose())?;
         let certificate = Certificate::from_der(&der)
             .map_err(|error| format!("give an RSA certificate of 2048 bits or more ({error})"))?;
         Ok(CertificateRead {
@@ -54,6 +47,19 @@ impl Materials for Files<'_> {
             not_before: certificate.not_before(),
             not_after: certificate.not_after(),
         })
+    }
+
+    fn trusted_subject(
+        &self,
+        subject: &str,
+        authority: &Secret,
+        revoked: &[String],
+    ) -> Result<CertificateRead, String> {
+        let der = der(authority.expose())?;
+        let trusted = TrustedSubject::new(subject, &der, revoked)
+            .map_err(|error| format!("give the certificate of the authority that issues the client's ({error})"))?;
+        let (not_before, not_after) = trusted.dates();
+        Ok(CertificateRead { key: STANDARD.encode(der), not_before, not_after })
     }
 
     fn password_hash(&self, password: &Secret, before: Option<&str>) -> Result<String, String> {
@@ -70,4 +76,15 @@ impl Materials for Files<'_> {
     fn new_secret(&self) -> Secret {
         Secret::new(URL_SAFE_NO_PAD.encode(system::unpredictable::<32>()))
     }
+}
+
+/// A certificate from PEM, or from base64 alone.
+fn der(text: &str) -> Result<Vec<u8>, String> {
+    let der = if text.contains("-----BEGIN") {
+        CertificateDer::from_pem_slice(text.as_bytes()).ok().map(|der| der.to_vec())
+    } else {
+        let digits: String = text.split_whitespace().collect();
+        STANDARD.decode(digits).ok()
+    };
+    der.ok_or_else(|| "give a PEM file with a `BEGIN CERTIFICATE` block, or a certificate in base64".to_owned())
 }

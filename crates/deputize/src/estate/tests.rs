@@ -65,6 +65,8 @@ fn open(folder: &Path) -> Arc<Store> {
     Arc::new(Store::open(&folder.join("store.db"), StoreKeys::new([7; 32]), clock).unwrap())
 }
 
+mod workload;
+
 #[test]
 fn what_is_wrong_is_said_with_file_line_and_what_is_expected() {
     let app = "[[tenants.applications]]\ndisplayName = \"Orders\"\n";
@@ -445,6 +447,7 @@ fn digests_of_secrets_are_those_of_the_authority() {
         pepper: master.pepper(),
         seal_key: [0; 32],
         random: Arc::new(crate::system::random),
+        federation: ::authority::Federation::default(),
     };
     let clock: Arc<dyn Clock> = Arc::new(SetClock::at(NOW));
     let authority = ::authority::authority(settings, store.clone(), store, clock);

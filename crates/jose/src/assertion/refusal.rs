@@ -1,4 +1,5 @@
 //! Why a client assertion is refused, and which check that is.
+use super::ChainFault;
 use crate::Refusal;
 use decision::CheckId;
 use thiserror::Error;
@@ -21,6 +22,9 @@ pub enum AssertionRefusal {
     /// A thumbprint of no registered certificate.
     #[error("the thumbprint is that of no certificate of this application; register the certificate")]
     Certificate,
+    /// A chain of certificates that leads to no trusted subject.
+    #[error("{0}")]
+    Chain(ChainFault),
     /// A claim that is missing or malformed.
     #[error("the claim `{0}` is missing or malformed")]
     Claim(&'static str),
@@ -33,6 +37,7 @@ impl AssertionRefusal {
             Self::Type => CheckId::ClientAssertionTyped,
             Self::Algorithm => CheckId::ClientAssertionAlgorithm,
             Self::Thumbprint | Self::Certificate => CheckId::ClientAssertionKey,
+            Self::Chain(fault) => fault.check(),
             Self::Claim(_) => CheckId::ClientAssertionClaims,
             Self::Token(refusal) => match refusal {
                 Refusal::AlgorithmMissing | Refusal::Algorithm { .. } => CheckId::ClientAssertionAlgorithm,
