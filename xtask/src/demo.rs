@@ -27,7 +27,9 @@ impl Demo {
     /// Starts the release binary on an empty store and waits until its three servers accept connections.
     pub(crate) fn start(name: &str) -> Outcome<Self> {
         let first = free_ports()?;
-        Self::spawn(name, command(binary(), &["demo", "--port", &first.to_string()]), first)
+        let (identities, issuer) = ((first + 4).to_string(), format!("https://localhost:{}", first + 5));
+        let demo = ["demo", "--port", &first.to_string(), "--identity-port", &identities, "--issuer", &issuer];
+        Self::spawn(name, command(binary(), &demo), first)
     }
 
     /// The same for the benchmark: on the first core alone, with a plaintext loopback listener beside the others.
@@ -123,10 +125,11 @@ pub(crate) fn binary() -> PathBuf {
     root().join("target/release/deputize")
 }
 
-/// The first of four free ports in a row: the demo takes them for the authority, Orders and Billing; the benchmark adds one.
+/// The first of six free ports in a row: the demo takes them for the authority, Orders and Billing; the benchmark adds one; one
+/// is for managed identities, and one for an issuer that a suite runs.
 fn free_ports() -> Outcome<u16> {
     (18_440..28_000)
         .step_by(10)
-        .find(|first| (*first..first + 4).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()))
-        .ok_or_else(|| "no four free ports in a row between 18440 and 28000".to_owned())
+        .find(|first| (*first..first + 6).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()))
+        .ok_or_else(|| "no six free ports in a row between 18440 and 28000".to_owned())
 }

@@ -40,6 +40,7 @@ mod error;
 mod grant;
 mod id_token;
 mod key;
+pub mod managed_identity;
 mod ports;
 mod token;
 
@@ -53,5 +54,5 @@ pub use error::Error;
 pub use fetch::{Allow, Fetch, FetchError, IssuerKeys};
 pub use id_token::IdentityError;
 pub use key::{CacheKey, KeyFields};
-pub use ports::{Random, Sending, Transport, TransportError};
+pub use ports::{Pending, Random, Sending, Transport, TransportError};
 pub use token::Token;

@@ -2,6 +2,9 @@
 use std::future::Future;
 use std::pin::Pin;
 
+/// What takes its time.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 /// A request on its way; what [`Transport::send`] returns.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<http::Response<Vec<u8>>, TransportError>> + Send + 'a>>;
 

@@ -2,6 +2,7 @@
 mod browser;
 mod credentials;
 mod environment;
+mod identities;
 mod story;
 mod world;
 
@@ -12,6 +13,7 @@ use crate::estate::plan;
 use crate::failure::Failure;
 use crate::file::Text;
 use crate::instance::{Instance, open_store};
+use crate::issuers::{self, Issuer};
 use crate::keys::MasterKey;
 use crate::listen::{self, Bound};
 use crate::serve::{self, Server};
@@ -25,6 +27,8 @@ use world::World;
 
 /// The estate that is applied.
 const ESTATE: &str = include_str!("../../../examples/estate/contoso.toml");
+/// The issuer that the estate names, until another is given.
+const ISSUER: &str = "https://issuer.contoso.example";
 
 /// Options of `deputize demo`.
 #[derive(Debug, clap::Args)]
@@ -45,6 +49,13 @@ pub(crate) struct Options {
     /// Also serves the authority as HTTP without TLS on this loopback port: for benchmarks only
     #[arg(long, value_name = "PORT")]
     plain_port: Option<u16>,
+    /// Also serves managed identities over HTTP on this loopback port, as App Service and as the instance metadata service do:
+    /// whatever runs on this machine may then be them
+    #[arg(long, value_name = "PORT")]
+    identity_port: Option<u16>,
+    /// Lets tokens of this OpenID Connect issuer on this machine, with the subject `workload`, prove the daemon
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
 }
 
 /// `deputize demo`.
@@ -71,8 +82,8 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
     let host = format!("https://localhost:{}", options.port);
     let store = open_store(&data, &master)?;
     tokio::spawn(store.watch());
-    let instance = Instance::open(store, &master, &host).await?;
-    let items = apply(&instance, &secrets, &master).await?;
+    let instance = Instance::open(store, &master, &host, federation(options.issuer.as_deref(), &ca)?).await?;
+    let items = apply(&instance, &secrets, &master, options.issuer.as_deref()).await?;
     let world = World::new(&host, Some(options.port), &items, &secrets, &ca.file, &ca.pem)?;
 
     let mut server = Server::new();
@@ -84,8 +95,17 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
     let clock = &instance.clock;
     server.add(ports.orders, Some(&tls), &orders(&world, clock)?)?;
     server.add(ports.billing, Some(&tls), &billing(&world, clock)?)?;
+    if let (Some(bound), Some(port)) = (ports.identities, options.identity_port) {
+        server.add(bound, None, &identities::router(&world, clock, port)?)?;
+    }
     if let Some(file) = &options.env {
-        data::replace(file, &environment::json(&world))?;
+        if options.issuer.is_some() {
+            // For the issuer's side of TLS.
+            data::replace(&secrets.path("localhost.pem"), leaf.chain_pem.as_bytes())?;
+            data::replace(&secrets.path("localhost.key"), leaf.key_pem.as_bytes())?;
+        }
+        let more = environment::More { identity_port: options.identity_port, issuer: options.issuer.as_deref() };
+        data::replace(file, &environment::json(&world, &secrets, &more))?;
     }
     let told = tokio::select! {
         told = story::tell(&world, clock) => told,
@@ -113,6 +133,7 @@ struct Ports {
     orders: Bound,
     billing: Bound,
     plain: Option<Bound>,
+    identities: Option<Bound>,
 }
 
 impl Ports {
@@ -126,6 +147,10 @@ impl Ports {
             orders: bind(1).await?,
             billing: bind(2).await?,
             plain: match options.plain_port {
+                Some(port) => Some(listen::plain(port).await?),
+                None => None,
+            },
+            identities: match options.identity_port {
                 Some(port) => Some(listen::plain(port).await?),
                 None => None,
             },
@@ -148,7 +173,20 @@ pub(crate) fn environment(
     ca_pem: &str,
 ) -> Result<Vec<u8>, Failure> {
     let world = World::new(host, None, items, secrets, ca_file, ca_pem)?;
-    Ok(environment::json(&world))
+    Ok(environment::json(&world, secrets, &environment::More::default()))
+}
+
+/// The issuer is on this machine, behind a certificate of the demo's own authority.
+fn federation(issuer: Option<&str>, ca: &DevCa) -> Result<::authority::Federation, Failure> {
+    let local = issuer.map(|issuer| Issuer {
+        name: issuer.to_owned(),
+        jwks: None,
+        jwks_uri: None,
+        metadata: None,
+        ca: Some(ca.file.clone()),
+        private: true,
+    });
+    issuers::federation(local.as_slice(), std::path::Path::new(""))
 }
 
 /// Applies the demo's estate, as `deputize apply` would.
@@ -156,8 +194,10 @@ async fn apply(
     instance: &Instance,
     secrets: &Data,
     master: &MasterKey,
+    issuer: Option<&str>,
 ) -> Result<Vec<deputize_core::estate::Item>, Failure> {
-    let text = estate(secrets).await?;
+    let Text { name, content } = estate(secrets).await?;
+    let text = Text { name, content: issuer.map_or_else(|| content.clone(), |issuer| content.replace(ISSUER, issuer)) };
     let held = plan::held(&instance.store)?;
     let now = instance.clock.now();
     let plan = plan::plan(&text, &secrets.path(""), &held, master, now, false)?;

@@ -4,12 +4,14 @@ use crate::failure::Failure;
 use crate::system::{self, SystemClock};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use decision::Clock;
+use decision::{Clock, Timestamp};
 use jose::{Algorithm, SigningKey};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
+use std::time::Duration;
 use tokio::task::spawn_blocking;
 
-const SECRETS: [&str; 4] = ["orders", "reports", "web", "daemon"];
-const CERTIFICATES: [&str; 3] = ["orders", "web", "daemon"];
+const SECRETS: [&str; 5] = ["orders", "reports", "web", "daemon", "identity-header"];
+const CERTIFICATES: [&str; 4] = ["orders", "web", "daemon", "host"];
 const PEOPLE: [&str; 2] = ["ada", "bob"];
 const YEAR: i64 = 365 * 86_400;
 
@@ -31,7 +33,38 @@ pub(super) async fn make(folder: &Data) -> Result<(), Failure> {
     for made in making {
         made.await.map_err(|_| failed())??;
     }
+    chain(folder)
+}
+
+/// A certificate of the daemon that is registered nowhere, with the authority that is: made together, and the authority's key
+/// is forgotten.
+fn chain(folder: &Data) -> Result<(), Failure> {
+    let daemon = folder.read("daemon.pem")?.ok_or_else(failed)?;
+    let chain = folder.text("daemon-chain.pem", || issued(&daemon))?;
+    let authority = chain.rfind("-----BEGIN CERTIFICATE-----").and_then(|at| chain.get(at..)).ok_or_else(failed)?;
+    folder.text("authority.pem", || Ok(authority.to_owned()))?;
     Ok(())
+}
+
+fn issued(daemon: &str) -> Result<String, Failure> {
+    let now = SystemClock.now();
+    let moment = |at: Timestamp| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(at.0.unsigned_abs());
+    let parameters = |name: &str| {
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name = DistinguishedName::new();
+        parameters.distinguished_name.push(DnType::OrganizationName, "Contoso");
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        (parameters.not_before, parameters.not_after) = (moment(now.plus(-3_600)), moment(now.plus(YEAR)));
+        parameters
+    };
+    let key = SigningKey::from_pem(Algorithm::RS256, daemon).map_err(|_| failed())?;
+    let key = KeyPair::from_pkcs8_der_and_sign_algo(&key.pkcs8().into(), &rcgen::PKCS_RSA_SHA256);
+    let (key, above) = (key.map_err(|_| failed())?, KeyPair::generate().map_err(|_| failed())?);
+    let mut authority = parameters("Contoso issuing authority");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let root = authority.self_signed(&above).map_err(|_| failed())?;
+    let own = parameters("daemon").signed_by(&key, &Issuer::from_params(&authority, &above)).map_err(|_| failed())?;
+    Ok(pem("PRIVATE KEY", &key.serialize_der()) + &pem("CERTIFICATE", own.der()) + &pem("CERTIFICATE", root.der()))
 }
 
 fn unguessable<const N: usize>() -> String {

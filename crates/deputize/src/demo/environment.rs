@@ -1,8 +1,18 @@
 //! `--env FILE`: what another program needs to join in. Secrets are in clear: it is a demo, and the file says so.
-use super::world::{CALLBACK, Person, Registered, World};
+use super::world::{CALLBACK, Identity, Person, Registered, World};
+use crate::data::Data;
+use crate::managed_identity::APP_SERVICE;
+use deputize_core::workload::TOKEN_EXCHANGE;
 use serde_json::{Value, json};
 
-pub(super) fn json(world: &World) -> Vec<u8> {
+/// What was asked for besides.
+#[derive(Default)]
+pub(super) struct More<'a> {
+    pub(super) identity_port: Option<u16>,
+    pub(super) issuer: Option<&'a str>,
+}
+
+pub(super) fn json(world: &World, secrets: &Data, more: &More<'_>) -> Vec<u8> {
     let person = |it: &Person| json!({"upn": it.upn, "oid": it.oid, "password": it.password.expose()});
     let confidential = |it: &Registered, more: Value| {
         let mut all = json!({
@@ -34,8 +44,24 @@ pub(super) fn json(world: &World) -> Vec<u8> {
         "clients": {
             "web": confidential(&world.web, json!({"redirect_uris": [CALLBACK]})),
             "native": {"app_id": world.native.app_id, "redirect_uris": ["http://localhost"]},
-            "daemon": confidential(&world.daemon, json!({"app_roles_at": {"api://billing": ["Invoices.Export"]}})),
+            "daemon": confidential(&world.daemon, json!({
+                "app_roles_at": {"api://billing": ["Invoices.Export"]}, "chain_file": secrets.path("daemon-chain.pem"),
+            })),
         },
+        "managed_identity": more.identity_port.map(|port| {
+            let identity = |it: &Identity| {
+                json!({"client_id": it.app_id, "object_id": it.object_id, "resource_id": it.resource_id})
+            };
+            json!({
+                "endpoint": format!("http://127.0.0.1:{port}{APP_SERVICE}"), "header": world.identity_header.expose(),
+                "imds": format!("http://127.0.0.1:{port}"),
+                "system": identity(&world.site), "user": identity(&world.worker),
+            })
+        }),
+        "issuer": more.issuer.map(|url| json!({
+            "url": url, "subject": "workload", "audience": TOKEN_EXCHANGE,
+            "certificate_file": secrets.path("localhost.pem"), "key_file": secrets.path("localhost.key"),
+        })),
         "bench": {
             "RS256-ES256": {
                 "middle": middle(&world.orders), "middle_scope": "api://orders/access_as_user",

@@ -20,6 +20,13 @@ pub(super) struct Person {
     pub(super) password: Secret,
 }
 
+/// A managed identity.
+pub(super) struct Identity {
+    pub(super) app_id: String,
+    pub(super) object_id: String,
+    pub(super) resource_id: String,
+}
+
 /// Everything.
 pub(super) struct World {
     pub(super) host: String,
@@ -36,6 +43,14 @@ pub(super) struct World {
     pub(super) web: Registered,
     pub(super) native: Registered,
     pub(super) daemon: Registered,
+    /// What runs as the site.
+    pub(super) site: Identity,
+    /// What is assigned to it.
+    pub(super) worker: Identity,
+    /// The key and certificate that the host of both speaks with.
+    pub(super) host_pem: Secret,
+    /// What programs on the host know.
+    pub(super) identity_header: Secret,
 }
 
 /// Where the browser comes back to.
@@ -76,6 +91,24 @@ impl World {
                 password: secret(format!("{name}.password"))?,
             })
         };
+        let identity = |name: &str| {
+            let found = items.iter().find_map(|item| match item {
+                Item::Application(app) if app.display_name == name => {
+                    app.managed_identity.clone().map(|it| (app.app_id, it))
+                }
+                _ => None,
+            });
+            let (app_id, identity) = found.ok_or_else(|| lost(name))?;
+            let object_id = items.iter().find_map(|item| match item {
+                Item::ServicePrincipal(principal) if principal.app_id == app_id => Some(principal.id.to_string()),
+                _ => None,
+            });
+            Ok::<_, Failure>(Identity {
+                app_id: app_id.to_string(),
+                object_id: object_id.ok_or_else(|| lost(name))?,
+                resource_id: identity.resource_id,
+            })
+        };
         let tenant = items.iter().map(Item::tenant).next().ok_or_else(|| lost("tenant"))?;
         Ok(Self {
             host: host.to_owned(),
@@ -91,6 +124,10 @@ impl World {
             web: app("Web")?,
             native: app("Native")?,
             daemon: app("Daemon")?,
+            site: identity("orders-site")?,
+            worker: identity("worker")?,
+            host_pem: secret("host.pem".to_owned())?,
+            identity_header: secret("identity-header.secret".to_owned())?,
         })
     }
 

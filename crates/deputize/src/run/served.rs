@@ -34,7 +34,7 @@ impl Served {
         let master = MasterKey::load(data, None)?;
         let store = open_store(data, &master)?;
         tokio::spawn(store.watch());
-        let instance = Instance::open(store, &master, host).await?;
+        let instance = Instance::open(store, &master, host, ::authority::Federation::default()).await?;
         let held = plan::held(&instance.store)?;
         let now = instance.clock.now();
         let plan = plan::plan(&text, &base, &held, &master, now, false)?;
