@@ -16,6 +16,11 @@ def test(function):
     return function
 
 
+def forget():
+    """Begins anew: what was marked before is not run."""
+    _tests.clear()
+
+
 def run(suite, words):
     """Runs the chosen tests and returns the exit status."""
     chosen = [it for it in _tests if not words or any(word in it.__name__ for word in words)]

@@ -17,6 +17,7 @@ mod bench;
 mod check;
 mod demo;
 mod install;
+mod offline;
 mod prove;
 mod steps;
 mod test;

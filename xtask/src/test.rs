@@ -1,7 +1,7 @@
 //! `cargo xtask test`: from formatting to unmodified clients against the release binary.
 
 use crate::steps::{self, Step, call, command, is_installed};
-use crate::{Outcome, check, demo::Demo, install, only, root};
+use crate::{Outcome, check, demo::Demo, install, offline, only, root};
 use std::process::Command;
 
 /// Runs every step, the quick ones, or one.
@@ -29,6 +29,7 @@ pub(crate) fn run(options: &[&str]) -> Outcome {
     steps.push(Step::new("e2e-node", || {
         against_demo("node", command("node", &["e2e/node/suite.mjs"]), "NODE_EXTRA_CA_CERTS")
     }));
+    steps.push(Step::new("e2e-offline", offline::suite));
     steps::run("test", &steps, only(options)?)
 }
 

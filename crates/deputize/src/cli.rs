@@ -18,11 +18,13 @@ enum Command {
     /// Runs a command against a local authority that answers for Microsoft's sign-in hosts, inside that command only
     Run(crate::run::Options),
     /// What `run` starts inside
+    #[cfg(target_os = "linux")]
     #[command(name = "run-inside", hide = true)]
-    RunInside(crate::run::inside::Options),
+    RunInside(crate::run::linux::inside::Options),
     /// What `run` starts last
+    #[cfg(target_os = "linux")]
     #[command(name = "run-start", hide = true)]
-    RunStart(crate::run::start::Options),
+    RunStart(crate::run::linux::start::Options),
     /// Runs the identity platform
     Authority(crate::authority::Options),
     /// Brings the directory to the state that an estate file declares, after showing the difference
@@ -41,8 +43,10 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
     match Cli::parse().command {
         Command::Demo(options) => crate::demo::run(options),
         Command::Run(options) => Ok(crate::run::run(options)),
-        Command::RunInside(options) => crate::run::inside::run(options),
-        Command::RunStart(options) => Ok(crate::run::start::run(options)),
+        #[cfg(target_os = "linux")]
+        Command::RunInside(options) => crate::run::linux::inside::run(options),
+        #[cfg(target_os = "linux")]
+        Command::RunStart(options) => Ok(crate::run::linux::start::run(options)),
         Command::Authority(options) => crate::authority::run(options),
         Command::Apply(options) => crate::estate::run(options),
         Command::Explain(options) => crate::explain::run(options),

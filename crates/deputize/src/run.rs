@@ -1,29 +1,22 @@
 //! `deputize run -- COMMAND`: an unmodified program, with unmodified libraries and their default authority, against a declared
 //! estate. The program is started in a private namespace in which Microsoft's sign-in hosts lead to a local authority; the
-//! system outside stays as it is.
+//! system outside stays as it is. Where there are no namespaces, the same is served for programs that are told of it.
 mod ca;
-mod ending;
 mod environment;
-mod forward;
-mod hosts;
-pub(crate) mod inside;
-mod name;
-mod namespace;
-mod netlink;
+#[cfg(target_os = "linux")]
+pub(crate) mod linux;
 mod outdoors;
-mod outside;
 mod served;
-pub(crate) mod start;
-mod wire;
 
 use crate::failure::Failure;
-use deputize_core::cloud::{self, CLOUDS};
-use ending::NOT_STARTED;
+use clap::ValueEnum;
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use wire::{Allowed, Plan};
+
+/// When the command was not started, as env(1) and timeout(1) say it.
+const NOT_STARTED: u8 = 125;
 
 /// Options of `deputize run`.
 #[derive(Debug, clap::Args)]
@@ -35,8 +28,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
     /// Which of Microsoft's clouds is stood in for
-    #[arg(long, value_name = "CLOUD", default_value = "public", value_parser = ["public", "us-government", "china"])]
-    cloud: String,
+    #[arg(long, value_name = "CLOUD", value_enum, default_value_t = Cloud::Public)]
+    cloud: Cloud,
     /// Makes a server of the command reachable from outside, on loopback; may be repeated
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     publish: Vec<u16>,
@@ -44,72 +37,69 @@ pub(crate) struct Options {
     #[arg(long, value_name = "HOST:PORT", value_parser = server)]
     allow: Vec<(String, u16)>,
     /// Gives the namespace a name, so that others can join
-    #[arg(long, value_name = "NAME", value_parser = name::parse, conflicts_with = "join")]
+    #[arg(long, value_name = "NAME", value_parser = name, conflicts_with = "join")]
     name: Option<String>,
     /// Starts the command in the namespace of that name
-    #[arg(long, value_name = "NAME", value_parser = name::parse, conflicts_with_all = ["estate", "data", "cloud", "allow"])]
+    #[arg(long, value_name = "NAME", value_parser = name, conflicts_with_all = ["estate", "data", "cloud", "allow"])]
     join: Option<String>,
+    /// Sets the authority's clock so many minutes ahead, so that what `--data` keeps has expired; in that folder time does not
+    /// go back
+    #[arg(long, value_name = "MINUTES", default_value_t = 0, conflicts_with = "join", value_parser = clap::value_parser!(u32).range(..=5_256_000))]
+    ahead: u32,
+    /// Makes no namespace and starts nothing: serves at `https://localhost:PORT` and prints the environment variables that
+    /// lead programs there
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "8443",
+        conflicts_with_all = ["join", "name", "publish", "allow", "cloud", "command"])]
+    outside: Option<u16>,
     /// Does not say what is served
     #[arg(long, short)]
     quiet: bool,
     /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, required_unless_present = "outside", value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+/// Microsoft's clouds.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Cloud {
+    Public,
+    UsGovernment,
+    China,
 }
 
 /// `deputize run`. It ends as the command ends.
 pub(crate) fn run(options: Options) -> ExitCode {
-    let ended = || {
-        crate::log::start("error")?;
-        let (plan, name) = planned(options)?;
-        // One thread: a child dies with the thread that started it.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::plain(format!("no runtime: {}", error.kind())))?;
-        let ended = runtime.block_on(outside::run(plan, name.as_deref()));
-        runtime.shutdown_background();
-        ended
-    };
-    match ended() {
-        Ok(status) => ending::like(status),
-        Err(failure) => {
-            failure.report();
-            ExitCode::from(NOT_STARTED)
+    let ended = match options.outside {
+        Some(port) => {
+            let Options { estate, data, ahead, quiet, .. } = options;
+            outdoors::run(outdoors::Outdoors { port, estate, data, ahead, quiet })
         }
-    }
+        None => started(options),
+    };
+    ended.unwrap_or_else(|failure| {
+        failure.report();
+        ExitCode::from(NOT_STARTED)
+    })
 }
 
-fn planned(options: Options) -> Result<(Plan, Option<String>), Failure> {
-    let place = ["public", "us-government", "china"].iter().position(|name| *name == options.cloud).unwrap_or_default();
-    let cloud = CLOUDS.get(place).unwrap_or(&CLOUDS[0]).host.to_owned();
-    let join = options.join.as_deref().map(outside::door_of).transpose()?;
-    let mut allow: Vec<Allowed> = Vec::new();
-    for (host, port) in options.allow {
-        let known = allow.iter().find(|allowed| allowed.host == host).map(|allowed| allowed.addresses.clone());
-        let addresses = known.map_or_else(|| addresses_inside(&host, allow.len()), Ok)?;
-        allow.push(Allowed { host, port, addresses });
-    }
-    let Options { command, estate, data, publish, quiet, name, .. } = options;
-    Ok((Plan { command, join, cloud, estate, data, publish, allow, quiet }, name))
+#[cfg(target_os = "linux")]
+fn started(options: Options) -> Result<ExitCode, Failure> {
+    linux::run(options)
 }
 
-/// Where a server outside is found inside: an address keeps its own, a name gets one of loopback.
-fn addresses_inside(host: &str, place: usize) -> Result<Vec<IpAddr>, Failure> {
-    if host.eq_ignore_ascii_case("localhost") {
-        return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+#[cfg(not(target_os = "linux"))]
+fn started(_: Options) -> Result<ExitCode, Failure> {
+    outdoors::refused("only Linux has namespaces");
+    Ok(ExitCode::from(NOT_STARTED))
+}
+
+/// Reads the name of a run: it becomes part of a path.
+fn name(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !text.is_empty() && text.len() <= 32 && text.chars().all(good) {
+        return Ok(text.to_owned());
     }
-    if let Ok(address) = host.parse::<IpAddr>() {
-        let usable = !address.is_unspecified() && !address.is_multicast() && address != hosts::METADATA;
-        let usable = usable && address != hosts::AUTHORITY;
-        let hint = "name the server, or give the address of one machine";
-        return usable.then(|| vec![address]).ok_or_else(|| Failure::new(format!("`{host}` cannot be allowed"), hint));
-    }
-    if cloud::is_microsofts(host) {
-        let error = format!("`{host}` cannot be allowed: it is answered here");
-        return Err(Failure::new(error, "run the command by itself to let it reach Microsoft"));
-    }
-    let last = u8::try_from(place + 1).ok().filter(|last| *last < 255);
-    let last = last.ok_or_else(|| Failure::new("too many servers are allowed", "allow fewer than 254"))?;
-    Ok(vec![Ipv4Addr::new(127, 64, 1, last).into()])
+    Err("write up to 32 small letters, digits and hyphens".to_owned())
 }
 
 /// Reads `HOST:PORT`, or `[ADDRESS]:PORT`.
@@ -137,13 +127,10 @@ mod tests {
     }
 
     #[test]
-    fn the_sign_in_hosts_and_the_metadata_address_cannot_be_reached_outside() {
-        for host in
-            ["login.microsoftonline.com", "westus.login.microsoft.com", "169.254.169.254", "127.64.0.1", "0.0.0.0"]
-        {
-            assert!(addresses_inside(host, 0).is_err(), "{host}");
+    fn a_name_cannot_lead_out_of_its_folder() {
+        assert_eq!(name("lab-2").as_deref(), Ok("lab-2"));
+        for bad in ["", "..", "a/b", "a.lock", "A", "a b", &"a".repeat(33)] {
+            assert!(name(bad).is_err(), "{bad}");
         }
-        assert_eq!(addresses_inside("db.example", 1).unwrap(), [IpAddr::from([127, 64, 1, 2])]);
-        assert_eq!(addresses_inside("10.0.0.5", 0).unwrap(), [IpAddr::from([10, 0, 0, 5])]);
     }
 }

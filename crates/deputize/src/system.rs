@@ -1,8 +1,16 @@
 //! The system's clock, randomness and environment: the only place that asks for them.
 use decision::{Clock, Timestamp};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 use store::Store;
+
+/// How far this process is ahead of the wall clock, in seconds.
+static AHEAD: OnceLock<i64> = OnceLock::new();
+
+/// From now on this process lives so many seconds ahead. Only the first call counts.
+pub(crate) fn live_ahead(seconds: i64) {
+    AHEAD.get_or_init(|| seconds);
+}
 
 /// The wall clock.
 pub(crate) struct SystemClock;
@@ -11,7 +19,7 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the clock that everything else takes as a parameter")]
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+        Timestamp(i64::try_from(since.as_secs()).unwrap_or(i64::MAX)).plus(AHEAD.get().copied().unwrap_or_default())
     }
 }
 

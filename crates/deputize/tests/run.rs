@@ -295,3 +295,48 @@ fn another_program_joins_by_name() {
     let (code, ..) = told(&deputize(&["run", "--join", &name, "--", "true"]).output().unwrap());
     assert_eq!(code, Some(125), "gone with the run");
 }
+
+#[test]
+fn where_the_kernel_refuses_the_command_is_not_started_and_variables_are_printed() {
+    if !allowed() {
+        return;
+    }
+    // In a user namespace that may have no others, as on systems that forbid them.
+    let text = format!(
+        "echo 0 > /proc/sys/user/max_user_namespaces || exit 77; '{}' run --estate '{ESTATE}' -- echo started",
+        env!("CARGO_BIN_EXE_deputize")
+    );
+    let output = Command::new("unshare").args(["--user", "--map-root-user", "sh", "-c", &text]).output().unwrap();
+    let (code, said, error) = told(&output);
+    assert_eq!((code, said.as_str()), (Some(125), ""), "{error}");
+    assert!(error.contains("allows no namespace") && error.contains("the command was not started"), "{error}");
+    for variable in ["AZURE_AUTHORITY_HOST='https://localhost:8443'", "REQUESTS_CA_BUNDLE=", "NODE_EXTRA_CA_CERTS="] {
+        assert!(error.contains(&format!("\nexport {variable}")), "{variable}: {error}");
+    }
+    assert!(error.contains("instance_discovery=False") && error.contains("not Microsoft's"), "{error}");
+}
+
+#[test]
+fn outside_of_namespaces_only_localhost_is_served_and_told_of() {
+    let port = free_port();
+    let mut command = deputize(&["run", "--outside", &port.to_string(), "--quiet", "--estate", ESTATE]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let lines: Vec<String> = lines.take_while(|line| line != "# served until Ctrl-C").collect();
+    let value = |name: &str| {
+        let line = lines.iter().find_map(|line| line.strip_prefix(&format!("export {name}='"))).unwrap();
+        line.split('\'').next().unwrap().to_owned()
+    };
+    assert_eq!(value("AZURE_AUTHORITY_HOST"), format!("https://localhost:{port}"));
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+    let ca = PathBuf::from(value("NODE_EXTRA_CA_CERTS"));
+    let own = fs::read_to_string(&ca).unwrap();
+    assert!(fs::read_to_string(value("REQUESTS_CA_BUNDLE")).unwrap().contains(own.trim()), "the bundle has it");
+    for entry in fs::read_dir(ca.parent().unwrap()).unwrap().flatten().filter(|entry| entry.path().is_file()) {
+        assert!(!fs::read_to_string(entry.path()).unwrap().contains("PRIVATE KEY"), "{}", entry.path().display());
+    }
+    assert!(lines.iter().all(|line| line.starts_with("export ") || line.starts_with('#')), "{lines:?}");
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+    assert!(!ca.exists(), "it cleans up");
+}

@@ -1,5 +1,5 @@
 //! The estate that a run serves: somebody's own, or the demo's.
-use super::wire::Environment;
+use super::environment::Environment;
 use crate::data::Data;
 use crate::demo;
 use crate::estate::plan;

@@ -1,9 +1,9 @@
 //! What the process outside the namespace and those inside say to each other, over a Unix socket in a folder that only their
 //! user may enter. One JSON value a line; after a connection is agreed on, its bytes belong to whom it was opened for.
 use crate::failure::Failure;
+use crate::run::environment::Environment;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
@@ -44,6 +44,8 @@ pub(super) struct Plan {
     pub(super) data: Option<PathBuf>,
     pub(super) publish: Vec<u16>,
     pub(super) allow: Vec<Allowed>,
+    /// The authority's clock, in minutes ahead.
+    pub(super) ahead: u32,
     pub(super) quiet: bool,
 }
 
@@ -55,9 +57,6 @@ pub(super) struct Allowed {
     /// Where it is found inside.
     pub(super) addresses: Vec<IpAddr>,
 }
-
-/// What programs inside need in their environment.
-pub(super) type Environment = BTreeMap<String, String>;
 
 /// What the process inside reports.
 #[derive(Debug, Serialize, Deserialize)]

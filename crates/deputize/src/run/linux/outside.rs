@@ -3,12 +3,12 @@ use super::ending::{self, Signals};
 use super::forward::{self, Lines};
 use super::name::Name;
 use super::namespace;
-use super::wire::{Allowed, Answer, Environment, Hello, INSIDE, Invitation, OUTSIDE, PRIVATE, Plan, Report, encode};
+use super::wire::{Allowed, Answer, Hello, INSIDE, Invitation, OUTSIDE, PRIVATE, Plan, Report, encode};
 use crate::data::{Data, Temporary};
 use crate::failure::{Failure, why};
 use crate::listen;
+use crate::run::environment::Environment;
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, BufReader};
@@ -110,9 +110,4 @@ impl Place {
 
 fn unusable(error: &io::Error) -> Failure {
     Failure::new(format!("the command's namespace cannot be prepared: {}", why(error)), "try again")
-}
-
-/// Where another run of this name listens.
-pub(super) fn door_of(name: &str) -> Result<PathBuf, Failure> {
-    Name::door(name)
 }

@@ -49,15 +49,6 @@ impl Drop for Name {
     }
 }
 
-/// Reads a name: it becomes part of a path.
-pub(super) fn parse(text: &str) -> Result<String, String> {
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if !text.is_empty() && text.len() <= 32 && text.chars().all(good) {
-        return Ok(text.to_owned());
-    }
-    Err("write up to 32 small letters, digits and hyphens".to_owned())
-}
-
 /// A folder that is this user's alone, also where everybody may make one of the same name first.
 fn folder() -> Result<Data, Failure> {
     let user = nix::unistd::geteuid();
@@ -76,17 +67,4 @@ fn folder() -> Result<Data, Failure> {
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(format!("`{}` cannot be written: {}", path.display(), why(error)), "give this user access to it")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse;
-
-    #[test]
-    fn a_name_cannot_lead_out_of_its_folder() {
-        assert_eq!(parse("lab-2").as_deref(), Ok("lab-2"));
-        for bad in ["", "..", "a/b", "a.lock", "A", "a b", &"a".repeat(33)] {
-            assert!(parse(bad).is_err(), "{bad}");
-        }
-    }
 }

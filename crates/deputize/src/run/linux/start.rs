@@ -1,5 +1,5 @@
 //! The last step before the command: a process that ends with the authority, and becomes the command.
-use super::ending::NOT_STARTED;
+use super::NOT_STARTED;
 use crate::failure::{Failure, why};
 use std::ffi::OsString;
 use std::io::ErrorKind;

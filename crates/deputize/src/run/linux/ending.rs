@@ -1,4 +1,5 @@
 //! Signals and endings are the command's: what this process is told it passes on, and it ends as the command ended.
+use super::NOT_STARTED;
 use crate::failure::Failure;
 use std::io::IsTerminal;
 use std::os::unix::process::ExitStatusExt;
@@ -6,9 +7,6 @@ use std::process::{ExitCode, ExitStatus};
 use std::task::Poll;
 use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// When the command was not started, as env(1) and timeout(1) say it.
-pub(super) const NOT_STARTED: u8 = 125;
 
 /// Signals that are passed on.
 pub(super) struct Signals(Vec<Signal>);

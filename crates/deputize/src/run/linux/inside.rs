@@ -1,16 +1,18 @@
 //! The process inside: it makes the namespace or enters one, lets the authority answer there, and starts the command.
-use super::ca;
-use super::ending::{self, NOT_STARTED, Signals};
-use super::environment;
+use super::NOT_STARTED;
+use super::ending::{self, Signals};
 use super::forward::{self, Lines};
 use super::hosts;
 use super::namespace::{self, Private, Refusal};
-use super::served::Served;
-use super::wire::{Environment, Hello, INSIDE, Line, OUTSIDE, Plan, Report, encode};
+use super::wire::{Hello, INSIDE, Line, OUTSIDE, Plan, Report, encode};
 use crate::authority::runtime;
 use crate::data::Data;
 use crate::failure::{Failure, why};
 use crate::listen;
+use crate::run::ca;
+use crate::run::environment::{self, Environment};
+use crate::run::outdoors;
+use crate::run::served::Served;
 use crate::serve::{self, Server};
 use deputize_core::cloud;
 use std::path::{Path, PathBuf};
@@ -39,7 +41,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Failure> {
     let status = match enter(&options.folder, &plan, &mut line) {
         Ok(status) => status,
         Err(Refusal::Kernel(step, errno)) => {
-            super::outdoors::refused(step, errno);
+            outdoors::refused(&format!("{step} ({})", errno.desc()));
             return Ok(ExitCode::from(NOT_STARTED));
         }
         Err(Refusal::Other(failure)) => {
@@ -81,6 +83,8 @@ async fn authority(
     ca: &ca::RunCa,
     line: &mut Line,
 ) -> Result<ExitStatus, Failure> {
+    // The certificate is of today: programs look at it with the system's clock.
+    crate::system::live_ahead(i64::from(plan.ahead) * 60);
     let data = Data::open(&plan.data.clone().unwrap_or_else(|| private.path("data")))?;
     let host = format!("https://{}", plan.cloud);
     let served = Served::open(&data, plan.estate.as_deref(), &host).await?;

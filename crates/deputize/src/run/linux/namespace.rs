@@ -1,10 +1,11 @@
 //! A private namespace: user, mounts and network. What is made here is seen by this process and those it starts, by nobody
 //! else; the system outside stays as it is. Everything in this file happens before there is a second thread.
-use super::ca::RunCa;
 use super::hosts;
 use super::netlink;
 use super::wire::{Answer, Hello, Invitation, Line, PRIVATE, Plan, Report};
 use crate::failure::{Failure, why};
+use crate::run::ca::RunCa;
+use crate::run::environment::{self, Environment};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -29,15 +30,6 @@ impl From<Failure> for Refusal {
     }
 }
 
-/// Where systems keep the certificates they trust, in one file (the places that Go's and other libraries look at).
-const BUNDLES: [&str; 6] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/pki/tls/cacert.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 /// Daemons that answer for names, with what they mean outside.
 const NAME_CACHES: [&str; 2] = ["/run/nscd", "/var/run/nscd"];
 
@@ -81,7 +73,7 @@ pub(super) fn make(
 }
 
 /// Goes into the namespace of another run, and answers what programs there have in their environment.
-pub(super) fn join(door: &Path) -> Result<super::wire::Environment, Refusal> {
+pub(super) fn join(door: &Path) -> Result<Environment, Refusal> {
     let mut line = Line::open(door, &Hello::Join)?;
     let Invitation { pid, environment } = line.hear()?;
     let link = |name: &str| {
@@ -157,7 +149,8 @@ fn names_inside(private: &Private, plan: &Plan, names: &[String]) -> Result<(), 
 
 /// Where nothing else can be reached, nothing else needs to be trusted.
 fn trust_inside(private: &Private, plan: &Plan, ca: &RunCa) -> Result<(), Refusal> {
-    let present: Vec<&Path> = BUNDLES.map(Path::new).into_iter().filter(|bundle| bundle.exists()).collect();
+    let present: Vec<&Path> =
+        environment::BUNDLES.map(Path::new).into_iter().filter(|bundle| bundle.exists()).collect();
     let mut bundle = ca.pem.clone();
     if !plan.allow.is_empty() {
         let before = present.first().and_then(|bundle| fs::read_to_string(bundle).ok());

@@ -1,0 +1,68 @@
+//! The suite of programs that know no authority but Microsoft's: started by `deputize run`, on a machine without it.
+
+use crate::demo::binary;
+use crate::steps::{call, command};
+use crate::{Outcome, root};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const ESTATE: &str = "e2e/python/offline.toml";
+
+/// What succeeds and what is refused, now, and two hours later, when what was issued has expired.
+pub(crate) fn suite() -> Outcome {
+    let data = root().join("target/demo/offline");
+    if data.exists() {
+        fs::remove_dir_all(&data).map_err(|error| format!("cannot empty {}: {error}", data.display()))?;
+    }
+    fs::create_dir_all(&data).map_err(|error| format!("cannot make {}: {error}", data.display()))?;
+    let tried = prepared(command(binary(), &["run", "--quiet", "--estate", ESTATE, "--", "true"]), &data);
+    if let Err(reason) = call(tried) {
+        println!("SKIPPED: this kernel allows no user namespaces, so `deputize run` was not shown ({reason});");
+        println!("SKIPPED: the environment variables that it prints instead are shown");
+        return told(&data);
+    }
+    call(inside(&data, &[], &[]))?;
+    call(inside(&data, &["--ahead", "120"], &["--later"]))?;
+    told(&data)
+}
+
+fn inside(data: &Path, options: &[&str], arguments: &[&str]) -> Command {
+    let mut run = command(binary(), &["run", "--quiet", "--estate", ESTATE, "--data"]);
+    run.arg(data)
+        .args(options)
+        .arg("--")
+        .arg(root().join(".venv/bin/python"))
+        .arg("e2e/python/offline.py")
+        .args(arguments);
+    prepared(run, data)
+}
+
+/// The same program without a namespace, with the variables that are printed for it.
+fn told(data: &Path) -> Outcome {
+    let mut serving = prepared(command(binary(), &["run", "--outside", "18439", "--quiet", "--estate", ESTATE]), data);
+    serving.arg("--data").arg(data.join("outside")).stdout(Stdio::piped());
+    let mut serving =
+        serving.spawn().map_err(|error| format!("`deputize run --outside` cannot be started: {error}"))?;
+    let mut suite = prepared(command(root().join(".venv/bin/python"), &["e2e/python/offline.py", "--outside"]), data);
+    suite.env("NO_PROXY", "localhost,127.0.0.1");
+    let said = BufReader::new(serving.stdout.take().ok_or("its output is lost")?).lines();
+    for line in said.map_while(Result::ok).take_while(|line| line != "# served until Ctrl-C") {
+        if let Some((name, value)) = line.strip_prefix("export ").and_then(|line| line.split_once("='")) {
+            suite.env(name, value.split('\'').next().unwrap_or_default());
+        }
+    }
+    let outcome = call(suite);
+    let ended = serving.kill().and_then(|()| serving.wait()).map_err(|error| format!("it could not be ended: {error}"));
+    outcome.and(ended.map(drop))
+}
+
+/// The secrets that the estate reads from the environment.
+fn prepared(mut command: Command, data: &Path) -> Command {
+    for name in ["ORDERS", "WEB", "DAEMON", "OLD_DAEMON", "RETIRED"] {
+        command.env(format!("OFFLINE_{name}"), format!("a secret of {name}, for a test"));
+    }
+    command.env("DEPUTIZE", binary()).env("DEPUTIZE_DATA", data).env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
