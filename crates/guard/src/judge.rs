@@ -32,10 +32,11 @@ pub(crate) fn judge<O: Observe>(
         Evidence::Unreadable(fault) => return established(Some(fault), &|_| String::new(), observer),
         Evidence::Unproven { claims, typ, issuer, fault } => {
             established(Some(fault), &|_| String::new(), observer)?;
-            // The observer wants all: what else is wrong with a token that nobody vouches for.
-            if fault.check != CheckId::TokenClaims {
-                let token =
-                    Presented { typ: typ.as_deref(), issuer: issuer.and_then(|at| contract.issuers.get(at)), claims };
+            // The observer wants all: what else is wrong with a token that nobody vouches for. Of a stranger's issuer, which
+            // has been told of, there are no rules to judge it by.
+            let issuer = issuer.and_then(|at| contract.issuers.get(at));
+            if issuer.is_some() && fault.check != CheckId::TokenClaims {
+                let token = Presented { typ: typ.as_deref(), issuer, claims };
                 let _ = decide_claims(&token, contract, route, now, observer);
             }
             return Err(fault.check);

@@ -114,3 +114,18 @@ fn j_15_an_object_begins_and_continues_as_one() {
         assert_eq!(fault(text.as_bytes()), Some(JsonFault::Syntax), "{text}");
     }
 }
+
+#[test]
+fn j_15_numbers_and_surrogates_are_whole() {
+    for text in ["01", "-01", "00", "-", "1.", "-.5", "1.e1", "1e", "1e+", "+1", ".5", "0x1", "1_0"] {
+        assert_eq!(fault(format!("{{\"a\":{text}}}").as_bytes()), Some(JsonFault::Syntax), "{text}");
+    }
+    for text in ["0", "-0", "0.5", "10", "1E-5", "1.25e+3"] {
+        assert_eq!(fault(format!("{{\"a\":{text}}}").as_bytes()), None, "{text}");
+    }
+    for text in [r"\ud800", r"\udc00", r"\ud800\u0041", r"\ud800\ud800", r"\ud800xudc00", r"\ud800\xdc00", r"\ud800\n"]
+    {
+        assert_eq!(fault(format!("{{\"a\":\"{text}\"}}").as_bytes()), Some(JsonFault::Surrogate), "{text}");
+    }
+    assert_eq!(fault(br#"{"a":"\ud83e\uddee"}"#), None);
+}

@@ -5,6 +5,9 @@ use crate::{Check, CheckId, Observe, Timestamp};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+#[cfg(test)]
+mod tests;
+
 /// What a token presents to the decision. That its signature is valid has been checked elsewhere.
 #[derive(Clone, Copy, Debug)]
 pub struct Presented<'a> {
@@ -92,8 +95,8 @@ pub fn decide_claims<O: Observe>(
     now: Timestamp,
     observer: &mut O,
 ) -> Result<(), CheckId> {
-    let Some(issuer) = token.issuer else { return without_issuer(observer) };
     let mut steps = Steps::new(observer);
+    let Some(issuer) = token.issuer else { return without_issuer(steps, token.claims, contract) };
     identity(&mut steps, token, issuer)?;
     times(&mut steps, token.claims, contract, issuer.profile, now)?;
     audience(&mut steps, token.claims, contract)?;
@@ -124,10 +127,13 @@ pub fn decide_claims<O: Observe>(
     steps.end()
 }
 
-fn without_issuer<O: Observe>(observer: &mut O) -> Result<(), CheckId> {
-    let mut steps = Steps::new(observer);
+fn without_issuer<O: Observe>(mut steps: Steps<'_, O>, claims: &Claims, contract: &Contract) -> Result<(), CheckId> {
+    steps.check(CheckId::TokenIssuer, false, || {
+        let known: Vec<String> = contract.issuers.iter().map(|entry| entry.issuer.clone()).collect();
+        (one_of(&known), or_nothing(claims.issuer()), None)
+    })?;
     steps.skip(CheckId::TokenType, "its rules are those of an issuer that the contract does not trust");
-    Err(CheckId::TokenIssuer)
+    steps.end()
 }
 
 fn identity<O: Observe>(

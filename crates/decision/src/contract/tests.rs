@@ -141,7 +141,9 @@ fn j_18_a_token_without_a_trusted_issuer_is_refused() {
     let (route, now) = (read.route("GET", "/x"), crate::Timestamp(1));
     let refused = Err(crate::CheckId::TokenIssuer);
     assert_eq!(decide_claims(&token, &read, route, now, &mut crate::Silent), refused);
-    assert_eq!(decide_claims(&token, &read, route, now, &mut crate::Collect::default()), refused);
+    let mut all = crate::Collect::default();
+    assert_eq!(decide_claims(&token, &read, route, now, &mut all), refused);
+    assert_eq!((all.0.allowed(), all.0.failed().map(|check| check.id)), (false, refused.err()));
     let ours: Claims = serde_json::from_value(json!({"iss": "https://id.example/t/v2.0"})).unwrap();
     assert_eq!(read.issuer_of(&ours), read.issuers.first());
 }

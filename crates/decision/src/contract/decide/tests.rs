@@ -1,0 +1,187 @@
+//! The decision's rules as tables: what is changed of a good token, and the check that fails.
+use super::{Presented, decide_claims};
+use crate::contract::{Claims, Contract};
+use crate::{Check, CheckId, Collect, Silent, Timestamp};
+use serde_json::{Value, json};
+
+const NOW: i64 = 1_800_000_000;
+const DAY: i64 = 86_400;
+
+fn contract(profile: &str) -> Contract {
+    let route = |path: &str, demands: Value| {
+        let mut route = demands;
+        (route["method"], route["path"]) = (json!("GET"), json!(path));
+        route
+    };
+    serde_json::from_value(json!({
+        "audiences": ["api://a"],
+        "issuers": [
+            {"issuer": "https://id.example/{tenantid}/v2.0", "metadata": "https://id.example/m", "tenants": "any", "profile": profile},
+            {"issuer": "https://id.example", "profile": profile},
+        ],
+        "routes": [
+            route("/any", json!({"authenticated_suffices": true, "subject": "either"})),
+            route("/all", json!({"scopes": ["A"], "scopes_all": ["B", "C"]})),
+            route("/only-all", json!({"scopes_all": ["B", "C"]})),
+            route("/either", json!({"scopes": ["A"], "app_roles": ["R"], "acrs": ["c1", "c2"]})),
+            route("/app-scopes", json!({"scopes": ["A"], "subject": "app"})),
+        ],
+    }))
+    .unwrap()
+}
+
+fn entra() -> Value {
+    json!({"iss": "https://id.example/t/v2.0", "aud": "api://a", "iat": NOW, "nbf": NOW, "exp": NOW + 3_600, "tid": "t", "sub": "s",
+        "oid": "o", "azp": "web", "scp": "A B C", "idtyp": "user", "ver": "2.0", "uti": "u"})
+}
+
+/// The least that RFC 9068 asks for.
+fn native() -> Value {
+    json!({"iss": "https://id.example", "aud": "api://a", "iat": NOW, "exp": NOW + 3_600, "sub": "s", "client_id": "web",
+        "jti": "j", "scope": "A B C"})
+}
+
+/// `null` in a change removes the claim. Both observers must find the same.
+fn decide(profile: &str, path: &str, changes: &Value) -> (Result<(), CheckId>, Vec<Check>) {
+    let (contract, mut claims) = (contract(profile), if profile == "entra" { entra() } else { native() });
+    for (name, value) in changes.as_object().unwrap() {
+        claims[name] = value.clone();
+        if value.is_null() {
+            claims.as_object_mut().unwrap().remove(name);
+        }
+    }
+    let claims: Claims = serde_json::from_value(claims).unwrap();
+    let typ = Some(if profile == "entra" { "JWT" } else { "at+jwt" });
+    let token = Presented { typ, issuer: contract.issuer_of(&claims), claims: &claims };
+    let (route, now, mut all) = (contract.route("GET", path), Timestamp(NOW), Collect::default());
+    let decided = decide_claims(&token, &contract, route, now, &mut all);
+    assert_eq!(decide_claims(&token, &contract, route, now, &mut Silent), decided);
+    assert_eq!(all.0.failed().map(|check| check.id), decided.err());
+    (decided, all.0.checks)
+}
+
+fn judge(cases: &[(&str, &str, Value, Option<CheckId>)]) {
+    for (profile, path, changes, failed) in cases {
+        assert_eq!(decide(profile, path, changes).0.err(), *failed, "{profile} {path} {changes}");
+    }
+}
+
+#[test]
+fn j_26_each_profile_wants_its_own_claims_and_no_others() {
+    let claims = Some(CheckId::TokenClaims);
+    let mut cases = vec![
+        ("entra", "/any", json!({}), None),
+        ("entra", "/any", json!({"uti": null, "jti": "j"}), None),
+        ("entra", "/any", json!({"uti": null}), claims),
+        ("entra", "/any", json!({"ver": "1.0", "azp": null, "appid": "web"}), None),
+        ("entra", "/any", json!({"ver": "1.0"}), claims),
+        ("entra", "/any", json!({"ver": "3.0"}), claims),
+        ("entra", "/any", json!({"appid": "other"}), claims),
+        ("entra", "/any", json!({"scp": null, "roles": ["R"]}), claims),
+        ("entra", "/any", json!({"idtyp": "app"}), claims),
+        ("entra", "/any", json!({"idtyp": "app", "scp": null}), claims),
+        ("entra", "/any", json!({"idtyp": "app", "scp": null, "roles": ["R"]}), None),
+        ("entra", "/any", json!({"idtyp": null}), None),
+        ("entra", "/any", json!({"idtyp": null, "scp": null}), claims),
+        ("native", "/any", json!({}), None),
+        ("native", "/any", json!({"ver": "1.0"}), None),
+        ("native", "/any", json!({"ver": "3"}), None),
+        ("native", "/any", json!({"scope": null, "roles": ["R"]}), None),
+        ("native", "/any", json!({"scope": null}), claims),
+        // An application's own, which other issuers give scopes.
+        ("native", "/any", json!({"sub": "web"}), None),
+        ("native", "/any", json!({"idtyp": "app"}), claims),
+    ];
+    for name in ["iss", "sub", "aud", "exp", "iat", "tid", "oid", "ver", "azp"] {
+        let issuer = matches!(name, "iss" | "tid").then_some(CheckId::TokenIssuer);
+        cases.push(("entra", "/any", json!({ name: null }), issuer.or(claims)));
+    }
+    for name in ["sub", "aud", "exp", "iat", "client_id", "jti"] {
+        cases.push(("native", "/any", json!({ name: null }), claims));
+    }
+    for name in ["nbf", "scp", "scope", "roles", "acrs", "idtyp", "act", "azp"] {
+        cases.push(("native", "/any", json!({ name: 1.5e300 }), claims));
+    }
+    judge(&cases);
+}
+
+#[test]
+fn j_16_times_are_judged_at_their_edges() {
+    let (lifetime, early, late) = (CheckId::TokenLifetime, CheckId::TokenNotBefore, CheckId::TokenExpired);
+    let at = |iat: i64, exp: i64| json!({"iat": NOW + iat, "nbf": null, "exp": NOW + exp});
+    judge(&[
+        ("entra", "/any", at(30, 30), Some(lifetime)),
+        ("entra", "/any", at(30, 31), None),
+        ("entra", "/any", at(60, 3_600), None),
+        ("entra", "/any", at(61, 3_600), Some(lifetime)),
+        ("native", "/any", at(0, DAY), None),
+        ("native", "/any", at(0, DAY + 1), Some(lifetime)),
+        ("entra", "/any", at(0, DAY + 1), None),
+        ("entra", "/any", at(0, 28 * 3_600), None),
+        ("entra", "/any", at(0, 28 * 3_600 + 1), Some(lifetime)),
+        ("entra", "/any", at(-600, -59), None),
+        ("entra", "/any", at(-600, -60), Some(late)),
+        ("entra", "/any", json!({"nbf": NOW + 60}), None),
+        ("entra", "/any", json!({"nbf": NOW + 61}), Some(early)),
+        ("entra", "/any", json!({"nbf": NOW + 30, "exp": NOW + 30}), Some(lifetime)),
+        ("entra", "/any", json!({"nbf": NOW + 30, "exp": NOW + 31}), None),
+    ]);
+}
+
+#[test]
+fn rights_are_those_that_the_route_names() {
+    let (scope, role, context) = (CheckId::ScopeSufficient, CheckId::RoleSufficient, CheckId::ContextSufficient);
+    let app = |roles: &[&str]| json!({"idtyp": "app", "scp": null, "roles": roles});
+    judge(&[
+        ("entra", "/all", json!({}), None),
+        ("entra", "/all", json!({"scp": "B C"}), Some(scope)),
+        ("entra", "/all", json!({"scp": "A B"}), Some(scope)),
+        ("entra", "/all", json!({"scp": "A"}), Some(scope)),
+        ("entra", "/only-all", json!({"scp": "B C"}), None),
+        ("entra", "/only-all", json!({"scp": "C"}), Some(scope)),
+        ("entra", "/either", json!({"acrs": ["c2", "c1"]}), None),
+        ("entra", "/either", json!({"acrs": ["c1"]}), Some(context)),
+        ("entra", "/either", json!({}), Some(context)),
+        ("entra", "/either", json!({"scp": "B", "acrs": ["c1", "c2"]}), Some(scope)),
+        // Roles of applications are no user's, contexts of users no application's.
+        ("entra", "/either", json!({"scp": "B", "roles": ["R"], "acrs": ["c1", "c2"]}), Some(scope)),
+        ("entra", "/either", app(&["R"]), None),
+        ("entra", "/either", app(&["Q"]), Some(role)),
+        ("native", "/app-scopes", json!({"sub": "web"}), None),
+        ("native", "/app-scopes", json!({"sub": "web", "scope": "B"}), Some(scope)),
+        ("native", "/app-scopes", json!({}), Some(CheckId::AppOnlyRequired)),
+    ]);
+}
+
+#[test]
+fn what_is_wrong_is_told_in_words() {
+    let told = |path: &str, changes: Value, id: CheckId| {
+        let (_, checks) = decide("entra", path, &changes);
+        let check = checks.into_iter().find(|check| check.id == id).unwrap();
+        (check.actual, check.fix.into_owned())
+    };
+    let (found, fix) = told("/all", json!({"scp": "C"}), CheckId::ScopeSufficient);
+    assert!(found == "C" && fix.contains("scope `api://a/A` and `api://a/B`;"), "{found}: {fix}");
+    let (found, fix) = told("/all", json!({"scp": "A C"}), CheckId::ScopeSufficient);
+    assert!(found == "A C" && fix.contains("scope `api://a/B`;"), "{found}: {fix}");
+    let (found, fix) = told("/any", json!({"oid": null, "sub": 1}), CheckId::TokenClaims);
+    assert!(found == "`sub` is malformed, `oid` is missing" && fix.ends_with(&found), "{found}: {fix}");
+    assert_eq!(told("/any", json!({}), CheckId::TokenClaims).0, "all sound");
+    let (found, fix) = told("/any", json!({"aud": []}), CheckId::TokenAudience);
+    assert!(found == "nothing" && fix == "ask for a token for `api://a`", "{found}: {fix}");
+    assert_eq!(told("/any", json!({"cnf": {}}), CheckId::TokenBinding).0, "present");
+    assert_eq!(told("/any", json!({}), CheckId::TokenBinding).0, "absent");
+    assert_eq!(told("/any", json!({}), CheckId::RoleSufficient).0, "none");
+}
+
+/// J-19: also a caller who pairs a token with the wrong entry of the contract gets nothing by it.
+#[test]
+fn j_19_a_token_is_judged_by_its_own_issuers_entry() {
+    let contract = contract("entra");
+    let mut claims = entra();
+    claims["iss"] = json!("https://evil.example/t/v2.0");
+    let claims: Claims = serde_json::from_value(claims).unwrap();
+    let token = Presented { typ: Some("JWT"), issuer: contract.issuers.first(), claims: &claims };
+    let decided = decide_claims(&token, &contract, contract.route("GET", "/any"), Timestamp(NOW), &mut Silent);
+    assert_eq!(decided, Err(CheckId::TokenTenant));
+}
