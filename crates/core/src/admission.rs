@@ -4,6 +4,7 @@
 use crate::chain::Chain;
 use crate::conditional_access::{self, Strength};
 use crate::denial::Denial;
+use crate::endpoint::EndpointVersion;
 use crate::facts::{
     Asked, ClientFacts, Facts, ProofFacts, ResourceFacts, SessionFacts, Target, TenantFacts, UserFacts,
 };
@@ -159,6 +160,10 @@ fn resource<'a>(facts: &'a Facts, client: &ClientFacts) -> Result<Option<&'a Res
     let resource = match &facts.target {
         Target::Resource(resource) => resource,
         Target::Authority => return Ok(None),
+        Target::Missing if facts.version == EndpointVersion::V1 => {
+            return Err(Denial::new(CheckId::ParameterPresent, "`resource`", "nothing")
+                .fix("add `resource` with the API's application ID URI, or ask the v2.0 endpoint for scopes"));
+        }
         Target::Missing => return Err(Denial::new(CheckId::ScopePresent, "`scope`", "nothing")),
         Target::ResourceParameter => {
             return Err(Denial::new(CheckId::ResourceParameterAllowed, "the resource in `scope`", "`resource` alone"));

@@ -2,6 +2,7 @@
 //!
 //! The same value feeds the decision, its explanation, the recorded decision and what-if.
 use crate::chain::Chain;
+use crate::endpoint::EndpointVersion;
 use crate::id::{AppId, GroupId, PrincipalId, TenantId, UserId};
 use crate::ledger::{CodeRecord, RefreshRecord, SessionRecord};
 use crate::model::{Digest, Policy, Profile, TenantSettings};
@@ -16,6 +17,8 @@ use serde::{Deserialize, Serialize};
 pub struct Facts {
     /// The authority's address.
     pub host: String,
+    /// Which version of the endpoint was asked.
+    pub version: EndpointVersion,
     /// The tenant segment of the URL, as requested.
     pub tenant_requested: String,
     /// The tenant, if there is one by that name.
@@ -161,6 +164,17 @@ pub enum ProofFacts {
     },
     /// The user's own sign-in, at the authorization endpoint.
     SignIn,
+}
+
+impl ProofFacts {
+    /// `scope` of the code or refresh token that was presented.
+    pub(crate) fn recorded(&self) -> Option<&str> {
+        match self {
+            Self::Code { record, .. } => record.as_ref().map(|record| record.scope.as_str()),
+            Self::Refresh { record, .. } => record.as_ref().map(|record| record.scope.as_str()),
+            _ => None,
+        }
+    }
 }
 
 /// What was sent as `code_verifier` (RFC 7636).

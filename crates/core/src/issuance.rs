@@ -3,8 +3,8 @@ use crate::admission::Admitted;
 use crate::audit::AuditRecord;
 use crate::chain::Chain;
 use crate::client_auth::{AuthenticatedClient, Method};
-use crate::cloud;
 use crate::denial::Denial;
+use crate::endpoint::EndpointVersion;
 use crate::facts::{Asked, ClientFacts, Facts, ProofFacts, ResourceFacts, Target, TenantFacts, TokenShape, UserFacts};
 use crate::grant::Grantable;
 use crate::id::{AppId, FamilyId};
@@ -14,7 +14,7 @@ use crate::ports::Ports;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::Timestamp;
-use oauth::{Secret, TokenResponse};
+use oauth::{Secret, TokenResponse, V1Members};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -100,9 +100,15 @@ struct IdClaims<'a> {
     iat: i64,
     nbf: i64,
     exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amr: Option<&'a [String]>,
     auth_time: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    given_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,6 +119,10 @@ struct IdClaims<'a> {
     sid: String,
     sub: String,
     tid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unique_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upn: Option<&'a str>,
     uti: &'a str,
     ver: &'static str,
 }
@@ -123,6 +133,8 @@ pub struct Prepared {
     pub writes: Vec<Write>,
     /// What is answered after the commit.
     pub response: TokenResponse,
+    /// What else a v1.0 answer says.
+    pub v1: Option<V1Members>,
 }
 
 struct Parts<'a> {
@@ -187,7 +199,12 @@ pub fn prepare(
         actors: granted.admitted.chain().map(|chain| chain.actors.clone()).unwrap_or_default(),
         ..record(facts, decision, now)
     })));
-    Ok(Prepared { writes, response })
+    let v1 = (facts.version == EndpointVersion::V1).then(|| V1Members {
+        resource: resource.map_or_else(|| facts.host.clone(), |resource| resource.name.clone()),
+        not_before: now.0,
+        expires_on: expires.0,
+    });
+    Ok(Prepared { writes, response, v1 })
 }
 
 /// The record of a refusal by an authenticated client.
@@ -260,6 +277,7 @@ impl Parts<'_> {
         let shape = self.resource().map_or(&own, |resource| &resource.shape);
         let chain = self.admitted.chain();
         let user = self.facts.user.as_ref().filter(|_| chain.is_some());
+        let version = if shape.v1 { EndpointVersion::V1 } else { EndpointVersion::V2 };
         let (v1, native) = (shape.v1, shape.profile == Profile::Native);
         let profile_claims = self.facts.oidc.contains("profile") || v1;
         let scope = chain.map(|_| self.admitted.scopes().to_string());
@@ -270,7 +288,7 @@ impl Parts<'_> {
                 Some(resource) => resource.app_id.to_string(),
                 None => host.clone(),
             },
-            iss: if v1 { cloud::issuer_v1(host, &tid) } else { cloud::issuer_v2(host, &tid) },
+            iss: version.issuer(host, &tid),
             iat: self.now.0,
             nbf: self.now.0,
             exp: expires.0,
@@ -303,7 +321,7 @@ impl Parts<'_> {
             unique_name: user.filter(|_| v1).map(|user| user.upn.as_str()),
             upn: user.filter(|_| v1).map(|user| user.upn.as_str()),
             uti,
-            ver: if v1 { "1.0" } else { "2.0" },
+            ver: version.claim(),
             xms_mirid: self.client.managed_identity.as_deref().filter(|_| chain.is_none()),
         };
         let bytes = serde_json::to_vec(&claims).map_err(|_| Unavailable)?;
@@ -312,30 +330,38 @@ impl Parts<'_> {
 
     fn id_token(&self, user: &UserFacts, chain: &Chain, uti: &str, ports: &Ports) -> Result<Secret, Unavailable> {
         let oidc = &self.facts.oidc;
-        let profile = oidc.contains("profile");
+        // The endpoint's version is the ID token's; that of an access token is the resource's choice.
+        let version = self.facts.version;
+        let v1 = version == EndpointVersion::V1;
+        let profile = oidc.contains("profile") || v1;
         let claims = IdClaims {
             aud: self.client.app_id,
-            iss: format!("{}/{}/v2.0", self.facts.host, self.tenant.id),
+            iss: version.issuer(&self.facts.host, self.tenant.id),
             iat: self.now.0,
             nbf: self.now.0,
             exp: self.now.plus(ID_TOKEN_SECONDS).min(chain.session_ends).0,
+            amr: v1.then_some(chain.amr.as_slice()),
             auth_time: chain.auth_time.0,
             email: user.mail.as_deref().filter(|_| oidc.contains("email")),
+            family_name: user.surname.as_deref().filter(|_| v1),
+            given_name: user.given_name.as_deref().filter(|_| v1),
             name: profile.then_some(user.display_name.as_str()),
             nonce: match &self.facts.proof {
                 ProofFacts::Code { record: Some(record), .. } => record.nonce.as_deref(),
                 _ => None,
             },
             oid: user.id.to_string(),
-            preferred_username: profile.then_some(user.upn.as_str()),
+            preferred_username: (profile && !v1).then_some(user.upn.as_str()),
             sid: chain.session.to_string(),
             sub: self.pairwise(user, Some(self.client.app_id), ports),
             tid: self.tenant.id.to_string(),
+            unique_name: v1.then_some(user.upn.as_str()),
+            upn: v1.then_some(user.upn.as_str()),
             uti,
-            ver: "2.0",
+            ver: version.claim(),
         };
         let bytes = serde_json::to_vec(&claims).map_err(|_| Unavailable)?;
-        ports.crypto.sign("RS256", "JWT", false, &bytes)
+        ports.crypto.sign("RS256", "JWT", v1, &bytes)
     }
 
     /// `sub` is pairwise per user, audience and tenant: it tells two APIs nothing about each other's users.
@@ -383,6 +409,9 @@ impl Parts<'_> {
     /// `scope` of the answer, as the client wrote it, so that its cache finds it again.
     fn response_scope(&self) -> Option<String> {
         self.admitted.chain()?;
+        if self.facts.version == EndpointVersion::V1 && self.resource().is_some() {
+            return Some(self.admitted.scopes().to_string());
+        }
         let Some(resource) = self.resource() else { return Some(self.facts.oidc.to_string()) };
         let spelled = |value: &str| match &resource.asked {
             Asked::Named(named) => named

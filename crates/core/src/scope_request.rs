@@ -180,6 +180,6 @@ fn shape(resource: &Registration) -> TokenShape {
 }
 
 /// What an error may show of a scope.
-fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     text.chars().take(120).map(|c| if c.is_ascii_graphic() && c != '`' { c } else { '?' }).collect()
 }

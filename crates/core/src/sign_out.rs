@@ -21,7 +21,9 @@ pub struct SignOut {
 pub fn read(ports: &Ports, request: &Form, session: Option<&SessionRecord>) -> SignOut {
     let hint: Option<Box<TokenClaims>> =
         request.value("id_token_hint").and_then(|hint| match ports.crypto.assertion(hint) {
-            AssertionFacts::Verified(claims) => Some(claims),
+            // An access token may name the session too (optional claim `sid`), and whoever serves an API holds one: it must
+            // not be able to sign the person out.
+            AssertionFacts::Verified(claims) if claims.idtyp.is_empty() => Some(claims),
             _ => None,
         });
     let genuine = hint.as_ref().zip(session).is_some_and(|(claims, session)| claims.sid == session.id.to_string());

@@ -3,16 +3,18 @@ use crate::admission;
 use crate::client_auth::{self, Basic, Presented};
 use crate::denial::{Denial, ErrorContext};
 use crate::directory::{Registration, Snapshot, TenantDirectory};
+use crate::endpoint::EndpointVersion;
 use crate::facts::{AuthenticationFacts, ClientFacts, Facts, ProofFacts, Target, TenantFacts};
 use crate::grant::{self, Gathered, Gathering, Grant};
 use crate::issuance;
 use crate::ledger::{CommitError, Unavailable};
 use crate::model::Profile;
 use crate::ports::Ports;
+use crate::resource_request;
 use crate::scope_request::{self, Parties};
 use crate::token::AssertionFacts;
 use decision::{CheckId, Timestamp};
-use oauth::{ClaimsRequest, ErrorBody, Form, Scopes, TokenResponse};
+use oauth::{ClaimsRequest, ErrorBody, Form, Scopes, TokenResponse, V1Members};
 use std::sync::Arc;
 
 /// Turns before a conflict counts as overload.
@@ -23,6 +25,8 @@ pub const FOREIGN_KINDS: [&str; 7] =
 
 /// A request of the token endpoint.
 pub struct TokenRequest<'a> {
+    /// Which version of the endpoint was asked.
+    pub version: EndpointVersion,
     /// The tenant segment of the path.
     pub tenant: &'a str,
     /// The body.
@@ -42,6 +46,8 @@ pub struct Answered {
     pub decision: String,
     /// The body.
     pub response: TokenResponse,
+    /// What else a v1.0 body says.
+    pub v1: Option<V1Members>,
 }
 
 /// An error answer, with its HTTP status.
@@ -65,7 +71,7 @@ pub async fn answer(ports: &Ports, request: TokenRequest<'_>) -> Result<Answered
     let snapshot = ports.directory.snapshot();
     let mut profile = Profile::Entra;
     let decided = decide(ports, &request, &snapshot, &decision, now, &mut profile).await;
-    decided.map(|response| Answered { decision: decision.clone(), response }).map_err(|denial| {
+    decided.map(|(response, v1)| Answered { decision: decision.clone(), response, v1 }).map_err(|denial| {
         let correlation = request.correlation.unwrap_or(&decision);
         let context = ErrorContext { host: &ports.host, decision: &decision, correlation, now };
         Refusal { status: denial.status(), check: denial.id(), body: Box::new(denial.body(profile, &context)) }
@@ -79,7 +85,7 @@ async fn decide(
     decision: &str,
     now: Timestamp,
     profile: &mut Profile,
-) -> Result<TokenResponse, Denial> {
+) -> Result<(TokenResponse, Option<V1Members>), Denial> {
     let form = request.form;
     let grant = choose(form, ports)?;
     (grant.parse)(form)?;
@@ -106,7 +112,7 @@ async fn decide(
     for _ in 0..TURNS {
         let gathering = Gathering { form, tenant: &tenant, client: &client, ports };
         let gathered = (grant.gather)(gathering).await.map_err(unavailable)?;
-        complete(&mut facts, gathered, &gathering);
+        complete(&mut facts, gathered, grant, &gathering);
         let outcome = grant::decide(&facts, now);
         let mut writes = outcome.writes;
         match outcome.verdict {
@@ -120,7 +126,7 @@ async fn decide(
                 let prepared = issuance::prepare(&facts, &granted, decision, ports, now).map_err(unavailable)?;
                 writes.extend(prepared.writes);
                 match ports.ledger.commit(writes).await {
-                    Ok(()) => return Ok(prepared.response),
+                    Ok(()) => return Ok((prepared.response, prepared.v1)),
                     Err(CommitError::Unavailable) => return Err(unavailable(Unavailable)),
                     Err(CommitError::Conflict) => {}
                 }
@@ -228,6 +234,7 @@ async fn opening(
     let stands = admission::tenant_and_client(&facts).is_ok();
     let federated = client_auth::federated::gather(&presented, client.filter(|_| stands), ports, snapshot, now).await;
     Facts {
+        version: request.version,
         authentication: federated.unwrap_or_else(|| client_auth::gather(presented, client, &*ports.crypto, now)),
         claims: request.form.value("claims").and_then(ClaimsRequest::parse).unwrap_or_default(),
         client_info: request.form.value("client_info") == Some("1"),
@@ -246,6 +253,7 @@ pub(crate) fn blank(
 ) -> Facts {
     Facts {
         host: ports.host.to_string(),
+        version: EndpointVersion::V2,
         tenant_requested: tenant_requested.to_owned(),
         tenant: tenant.map(|tenant| TenantFacts {
             id: tenant.tenant.id,
@@ -289,12 +297,15 @@ fn client_facts(client: &Registration) -> ClientFacts {
 }
 
 /// Adds what the grant gathered, and the standing at the resource that is asked for.
-fn complete(facts: &mut Facts, gathered: Gathered, from: &Gathering<'_>) {
+fn complete(facts: &mut Facts, gathered: Gathered, grant: &Grant, from: &Gathering<'_>) {
     let Gathered { proof, user, session, scope, several, claims } = gathered;
     let parties = Parties { tenant: from.tenant, client: from.client, user: user.as_deref() };
     let resources: Vec<&str> = from.form.values("resource").collect();
     let scope = scope.as_deref().or(from.form.value("scope"));
-    let (oidc, target) = scope_request::resolve(scope, &resources, parties, several);
+    let (oidc, target) = match facts.version {
+        EndpointVersion::V1 => resource_request::resolve(from.form, grant.grant_type, proof.recorded(), parties),
+        EndpointVersion::V2 => scope_request::resolve(scope, &resources, parties, several),
+    };
     facts.policies = covering(from.tenant, &target);
     facts.oidc = oidc;
     facts.target = target;

@@ -4,6 +4,7 @@
 use decision::{CheckId, Fixer, Timestamp};
 use deputize_core::chain::Chain;
 use deputize_core::denial::ErrorContext;
+use deputize_core::endpoint::EndpointVersion;
 use deputize_core::facts::{
     Asked, AuthenticationFacts, ClientFacts, Facts, ProofFacts, Published, ResourceFacts, SessionFacts, Target,
     TenantFacts, UserFacts,
@@ -31,6 +32,7 @@ fn ordinary_obo() -> Facts {
     let tenant = TenantId(Uuid::from_u128(10));
     Facts {
         host: HOST.into(),
+        version: EndpointVersion::V2,
         tenant_requested: tenant.to_string(),
         tenant: Some(TenantFacts {
             id: tenant,

@@ -12,6 +12,7 @@ mod grant_type;
 pub mod metadata;
 mod scope;
 mod secret;
+mod token_response_v1;
 
 pub use claims_request::{ClaimsRequest, RequestedClaim};
 pub use error::{ErrorBody, TokenResponse};
@@ -19,3 +20,4 @@ pub use form::{Form, FormError, MAX_FORM_BYTES};
 pub use grant_type::{CLIENT_ASSERTION_JWT_BEARER, GrantType};
 pub use scope::{OIDC_SCOPES, Scopes};
 pub use secret::Secret;
+pub use token_response_v1::{TokenResponseV1, V1Members};

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use decision::CheckId;
 use deputize_core::authorize::{self as rules, Answer, Browser, Decided, Redirect, ResponseMode};
 use deputize_core::denial::Denial;
+use deputize_core::endpoint::EndpointVersion;
 use deputize_core::sign_in::{Credentials, forged, sign_in as check_password};
 use deputize_core::ticket::{Page, Ticket};
 use oauth::Form;
@@ -26,12 +27,21 @@ pub(super) async fn authorize(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Response {
-    let visit = match Visit::from_anywhere(&authority, request).await {
+    begin(&authority, EndpointVersion::V2, &tenant, request).await
+}
+
+pub(super) async fn v1(State(authority): State<Authority>, Path(tenant): Path<String>, request: Request) -> Response {
+    begin(&authority, EndpointVersion::V1, &tenant, request).await
+}
+
+async fn begin(authority: &Authority, version: EndpointVersion, tenant: &str, request: Request) -> Response {
+    let mut visit = match Visit::from_anywhere(authority, request).await {
         Ok(visit) => visit,
         Err(response) => return *response,
     };
-    let answer = rules::authorize(&authority.ports, &tenant, &visit.form, &visit.browser).await;
-    let shown = Shown { authority: &authority, tenant: &tenant, request: &visit.form, browser: &visit.browser };
+    visit.form = version.taken(visit.form);
+    let answer = rules::authorize(&authority.ports, tenant, &visit.form, &visit.browser).await;
+    let shown = Shown { authority, tenant, request: &visit.form, browser: &visit.browser };
     let mut response = shown.answer(answer, None);
     visit.keep(&mut response);
     response

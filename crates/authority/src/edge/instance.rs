@@ -29,6 +29,9 @@ pub(super) async fn instance(State(authority): State<Authority>, request: Reques
     let own = [host, name];
     let aliases = cloud.map_or(&own[..], |cloud| cloud.aliases);
     let rest = aliases.iter().find_map(|host| endpoint.strip_prefix(&format!("https://{host}/")));
+    // The document of the version that was asked about.
+    let v1 = rest.is_some_and(|rest| rest.ends_with("/oauth2/authorize"));
+    let document = if v1 { ".well-known/openid-configuration" } else { "v2.0/.well-known/openid-configuration" };
     let Some(segment) = rest.and_then(|rest| rest.split('/').next()) else {
         return refuse(Denial::new(
             CheckId::InstanceKnown,
@@ -46,7 +49,7 @@ pub(super) async fn instance(State(authority): State<Authority>, request: Reques
     json(
         StatusCode::OK,
         &serde_json::json!({
-            "tenant_discovery_endpoint": format!("{}/{segment}/v2.0/.well-known/openid-configuration", ports.host),
+            "tenant_discovery_endpoint": format!("{}/{segment}/{document}", ports.host),
             "api-version": "1.1",
             "metadata": metadata(host, cloud),
         }),

@@ -6,6 +6,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use deputize_core::denial::Denial;
+use deputize_core::endpoint::EndpointVersion;
 use deputize_core::grant;
 use deputize_core::token_endpoint::{find_tenant, is_alias};
 use oauth::metadata::Metadata;
@@ -15,15 +16,27 @@ pub(super) async fn appended(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Response {
+    served(&authority, EndpointVersion::V2, tenant, &request)
+}
+
+/// Of the v1.0 endpoints (spec/entra.md section 2.2, "v1 document").
+pub(super) async fn v1(State(authority): State<Authority>, Path(tenant): Path<String>, request: Request) -> Response {
+    served(&authority, EndpointVersion::V1, tenant, &request)
+}
+
+fn served(authority: &Authority, version: EndpointVersion, tenant: String, request: &Request) -> Response {
     let ports = &authority.ports;
     let snapshot = ports.directory.snapshot();
     // Asked for by domain, everything comes back with the id; an alias keeps its name, and its issuer is a template.
     let (segment, issuer) = match find_tenant(&snapshot, &tenant) {
         Some(found) => (found.tenant.id.to_string(), found.tenant.id.to_string()),
         None if is_alias(&tenant) => (tenant, "{tenantid}".to_owned()),
-        None => return unknown(&authority, &tenant, &request),
+        None => return unknown(authority, &tenant, request),
     };
-    let document = document(&ports.host, &segment, &issuer);
+    let document = match version {
+        EndpointVersion::V1 => document_v1(&ports.host, &segment, &issuer),
+        EndpointVersion::V2 => document(&ports.host, &segment, &issuer),
+    };
     public_document(serde_json::to_vec(&document).unwrap_or_default())
 }
 
@@ -32,7 +45,7 @@ fn document(host: &str, segment: &str, issuer: &str) -> Metadata {
     let mut grants: Vec<&str> = grant::ALL.iter().map(|grant| grant.grant_type.as_str()).collect();
     grants.dedup();
     Metadata {
-        issuer: format!("{host}/{issuer}/v2.0"),
+        issuer: EndpointVersion::V2.issuer(host, issuer),
         authorization_endpoint: Some(format!("{host}/{segment}/oauth2/v2.0/authorize")),
         token_endpoint: Some(format!("{host}/{segment}/oauth2/v2.0/token")),
         end_session_endpoint: Some(format!("{host}/{segment}/oauth2/v2.0/logout")),
@@ -77,6 +90,25 @@ fn document(host: &str, segment: &str, issuer: &str) -> Metadata {
         http_logout_supported: None,
         tenant_region_scope: None,
         ..Metadata::default()
+    }
+}
+
+fn document_v1(host: &str, segment: &str, issuer: &str) -> Metadata {
+    let v2 = document(host, segment, issuer);
+    let claims = ["amr", "family_name", "given_name", "unique_name", "upn"].map(str::to_owned);
+    let known = v2.claims_supported.into_iter().flatten().filter(|claim| claim != "preferred_username");
+    Metadata {
+        issuer: EndpointVersion::V1.issuer(host, issuer),
+        authorization_endpoint: Some(format!("{host}/{segment}/oauth2/authorize")),
+        token_endpoint: Some(format!("{host}/{segment}/oauth2/token")),
+        end_session_endpoint: Some(format!("{host}/{segment}/oauth2/logout")),
+        jwks_uri: Some(format!("{host}/{segment}/discovery/keys")),
+        scopes_supported: Some(vec!["openid".to_owned()]),
+        claims_supported: Some(known.chain(claims).collect()),
+        // A device begins at the v2.0 endpoint.
+        device_authorization_endpoint: None,
+        microsoft_multi_refresh_token: Some(true),
+        ..v2
     }
 }
 

@@ -12,8 +12,9 @@ use base64::engine::general_purpose::STANDARD;
 use decision::CheckId;
 use deputize_core::client_auth::Basic;
 use deputize_core::denial::Denial;
+use deputize_core::endpoint::EndpointVersion;
 use deputize_core::token_endpoint::{self, TokenRequest};
-use oauth::{Form, Secret};
+use oauth::{Form, Secret, TokenResponseV1};
 
 /// Parameters that carry secrets: in a URL they end up in logs and histories.
 const NEVER_IN_URLS: [&str; 8] = [
@@ -32,12 +33,20 @@ pub(super) async fn token(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Response {
+    answer(&authority, EndpointVersion::V2, &tenant, request).await
+}
+
+pub(super) async fn v1(State(authority): State<Authority>, Path(tenant): Path<String>, request: Request) -> Response {
+    answer(&authority, EndpointVersion::V1, &tenant, request).await
+}
+
+async fn answer(authority: &Authority, version: EndpointVersion, tenant: &str, request: Request) -> Response {
     let headers = request.headers().clone();
     // Several, or one that is no text, is still an origin: left out, it would pass for a request without one.
     let origins = headers.get_all(ORIGIN).iter().map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned());
     let origin = origins.reduce(|first, next| format!("{first}, {next}"));
     if request.method() == Method::OPTIONS {
-        return preflight(&authority, origin.as_deref());
+        return preflight(authority, origin.as_deref());
     }
     let in_url = query(&request);
     let mut correlation = Correlation::of(&headers);
@@ -55,7 +64,8 @@ pub(super) async fn token(
         let basic = basic(&headers).map_err(Early::Denied)?;
         correlation = std::mem::take(&mut correlation).or(&form);
         let request = TokenRequest {
-            tenant: &tenant,
+            version,
+            tenant,
             form: &form,
             basic: basic.as_ref(),
             origin: origin.as_deref(),
@@ -68,18 +78,21 @@ pub(super) async fn token(
     .await;
     let mut response = match answered {
         Ok(answered) => {
-            let mut response = json(StatusCode::OK, &answered.response);
+            let mut response = match &answered.v1 {
+                Some(v1) => json(StatusCode::OK, &TokenResponseV1::new(&answered.response, v1)),
+                None => json(StatusCode::OK, &answered.response),
+            };
             with_id(&mut response, &answered.decision);
             response
         }
-        Err(early) => early.response(&authority, &correlation),
+        Err(early) => early.response(authority, &correlation),
     };
     correlation.echo(&mut response);
     let headers = response.headers_mut();
     headers.insert("x-ms-ests-server", HeaderValue::from_static("deputize"));
     headers.insert("x-ms-clitelem", HeaderValue::from_static("1,0,0,,"));
     if let Some(origin) =
-        origin.filter(|origin| is_spa_origin(&authority, origin)).and_then(|o| HeaderValue::from_str(&o).ok())
+        origin.filter(|origin| is_spa_origin(authority, origin)).and_then(|o| HeaderValue::from_str(&o).ok())
     {
         headers.insert("access-control-allow-origin", origin);
         headers.insert("vary", HeaderValue::from_static("origin"));

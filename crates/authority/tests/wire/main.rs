@@ -32,4 +32,6 @@ mod pages;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod v1;
+#[cfg(test)]
 mod workload;

@@ -54,6 +54,46 @@ async fn metadata_stands_in_three_places_under_every_name() {
 }
 
 #[tokio::test]
+async fn metadata_of_the_v1_endpoints_differs_where_they_do() {
+    let world = World::new().await;
+    let contoso = CONTOSO.to_string();
+    for (name, segment, issuer) in [
+        ("contoso.example", contoso.as_str(), contoso.as_str()),
+        ("common", "common", "{tenantid}"),
+        ("organizations", "organizations", "{tenantid}"),
+    ] {
+        let places = [
+            format!("/{name}/.well-known/openid-configuration"),
+            format!("/.well-known/openid-configuration/{name}"),
+            format!("/.well-known/oauth-authorization-server/{name}"),
+        ];
+        for place in places {
+            let answer = world.get(&place).await;
+            public(&answer);
+            let document = answer.ok();
+            assert_eq!(document["issuer"], format!("{HOST}/{issuer}/"), "with its slash");
+            for (endpoint, path) in [
+                ("authorization_endpoint", "oauth2/authorize"),
+                ("token_endpoint", "oauth2/token"),
+                ("end_session_endpoint", "oauth2/logout"),
+                ("userinfo_endpoint", "openid/userinfo"),
+                ("jwks_uri", "discovery/keys"),
+            ] {
+                assert_eq!(document[endpoint], format!("{HOST}/{segment}/{path}"));
+                assert_ne!(world.get(&format!("/{segment}/{path}")).await.status, 404, "{endpoint}");
+            }
+            assert_eq!(document["scopes_supported"], json!(["openid"]));
+            assert_eq!(document["response_types_supported"], json!(["code"]), "what exists");
+            assert_eq!(document["microsoft_multi_refresh_token"], true);
+            assert!(document["check_session_iframe"].is_null() && document["device_authorization_endpoint"].is_null());
+            let claims = document["claims_supported"].as_array().unwrap();
+            assert!(claims.contains(&json!("unique_name")) && !claims.contains(&json!("preferred_username")));
+        }
+    }
+    assert_eq!(world.get("/nowhere/.well-known/openid-configuration").await.refused().2, 90_002);
+}
+
+#[tokio::test]
 async fn metadata_advertises_only_what_exists() {
     let world = World::new().await;
     let document = world.get(&places("contoso.example")[0]).await.ok();
@@ -158,9 +198,12 @@ async fn instance_discovery_knows_this_host_only() {
         world.get(&format!("/common/discovery/instance?{query}")).await
     };
     for tenant in [&*CONTOSO.to_string(), "contoso.example", "common", "organizations"] {
-        for host in [HOST, "https://login.example"] {
-            let answer = ask(&format!("{host}/{tenant}/oauth2/v2.0/authorize")).await.ok();
+        let versions = [("oauth2/v2.0", "v2.0/.well-known"), ("oauth2", ".well-known")];
+        for (host, (asked, found)) in [HOST, "https://login.example"].into_iter().zip(versions) {
+            let answer = ask(&format!("{host}/{tenant}/{asked}/authorize")).await.ok();
             let document = text(&answer, "tenant_discovery_endpoint");
+            let named = if tenant.contains('.') { &*CONTOSO.to_string() } else { tenant };
+            assert_eq!(document, format!("{HOST}/{named}/{found}/openid-configuration"));
             world.get(document.strip_prefix(HOST).unwrap()).await.ok();
             assert_eq!(answer["metadata"][0]["aliases"], json!(["login.example:8443"]));
         }

@@ -13,6 +13,7 @@ use self::parameters::{Parameters, parameters};
 use crate::admission::{self, Proof};
 use crate::denial::Denial;
 use crate::directory::{Registration, TenantDirectory, UserKey, UserRecord};
+use crate::endpoint::EndpointVersion;
 use crate::facts::{Facts, ProofFacts, SessionFacts, Target};
 use crate::id::{AppId, FamilyId};
 use crate::issuance;
@@ -99,6 +100,7 @@ pub struct Proved {
     mode: ResponseMode,
     state: Option<String>,
     public: bool,
+    version: EndpointVersion,
 }
 
 /// Proves client and redirect URI.
@@ -161,6 +163,7 @@ pub fn prove(
         mode,
         state: request.value("state").map(str::to_owned),
         public,
+        version: EndpointVersion::of(request),
     })
 }
 
@@ -370,7 +373,7 @@ fn redirect(ports: &Ports, proved: &Proved, tid: &str, answer: Form) -> Redirect
         Some(state) => answer.with("state", state),
         None => answer,
     };
-    let parameters = answer.with("iss", &format!("{}/{tid}/v2.0", ports.host));
+    let parameters = answer.with("iss", &proved.version.issuer(&ports.host, tid));
     Redirect { uri: proved.redirect_uri.clone(), mode: proved.mode, parameters }
 }
 

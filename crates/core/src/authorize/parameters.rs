@@ -1,6 +1,7 @@
 //! The parameters that are answered by redirect.
 use super::{Proved, missing};
 use crate::denial::Denial;
+use crate::endpoint;
 use decision::CheckId;
 use oauth::{ClaimsRequest, Form};
 
@@ -31,6 +32,9 @@ pub(super) fn parameters(request: &Form, proved: &Proved) -> Result<Parameters, 
     }
     if request.mentions("request") || request.mentions("request_uri") {
         return Err(refuse(CheckId::RequestWellFormed, "parameters in the request itself", "a request object"));
+    }
+    if let Some(denial) = endpoint::refusal(request) {
+        return Err(Box::new(denial));
     }
     let challenge = match (request.value("code_challenge"), request.value("code_challenge_method")) {
         (None, None) if proved.public => {

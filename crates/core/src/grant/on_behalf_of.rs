@@ -3,9 +3,9 @@ use super::{Gathered, Gathering, Grant, Proved, required};
 use crate::admission::Proof;
 use crate::chain::Chain;
 use crate::client_auth::{AuthenticatedClient, Method};
-use crate::cloud;
 use crate::denial::Denial;
 use crate::directory::UserKey;
+use crate::endpoint::EndpointVersion;
 use crate::facts::{Facts, ProofFacts};
 use crate::ledger::Unavailable;
 use crate::model::Profile;
@@ -114,8 +114,8 @@ fn judge(
 
 fn issuer(facts: &Facts, claims: &TokenClaims) -> Result<(), Denial> {
     let tid = facts.tenant.as_ref().map(|tenant| tenant.id.to_string()).unwrap_or_default();
-    let named = if claims.ver == "1.0" { cloud::issuer_v1 } else { cloud::issuer_v2 };
-    let expected = named(&facts.host, &tid);
+    let version = if claims.ver == EndpointVersion::V1.claim() { EndpointVersion::V1 } else { EndpointVersion::V2 };
+    let expected = version.issuer(&facts.host, &tid);
     if claims.iss != expected || claims.tid != tid {
         return Err(Denial::new(CheckId::AssertionIssuer, format!("a token of `{expected}`"), "one of another issuer"));
     }

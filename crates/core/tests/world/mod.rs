@@ -14,6 +14,7 @@ use decision::{CheckId, Clock, Timestamp};
 use deputize_core::authorize::{self, Answer, Browser, Decided};
 use deputize_core::client_auth::Basic;
 use deputize_core::denial::Denial;
+use deputize_core::endpoint::EndpointVersion;
 use deputize_core::ledger::SessionRecord;
 use deputize_core::ports::Ports;
 use deputize_core::sign_in::{self, Credentials};
@@ -101,7 +102,8 @@ impl World {
 
     /// Asks the token endpoint of a tenant.
     pub(crate) fn token_at(&self, tenant: &str, form: &Form, basic: Option<&Basic>) -> Result<TokenResponse, Refusal> {
-        let request = TokenRequest { tenant, form, basic, origin: None, correlation: None };
+        let request =
+            TokenRequest { version: EndpointVersion::V2, tenant, form, basic, origin: None, correlation: None };
         now_or_never(token_endpoint::answer(&self.ports, request)).map(|answered| answered.response)
     }
 
@@ -109,7 +111,14 @@ impl World {
     pub(crate) fn token_from(&self, origin: &str, pairs: &[(&str, &str)]) -> Result<TokenResponse, Refusal> {
         let form = form(pairs);
         let origin = Some(origin);
-        let request = TokenRequest { tenant: "contoso.example", form: &form, basic: None, origin, correlation: None };
+        let request = TokenRequest {
+            version: EndpointVersion::V2,
+            tenant: "contoso.example",
+            form: &form,
+            basic: None,
+            origin,
+            correlation: None,
+        };
         now_or_never(token_endpoint::answer(&self.ports, request)).map(|answered| answered.response)
     }
 
