@@ -19,9 +19,9 @@ pub enum FormError {
     /// piece of a secret that was not encoded.
     #[error("parameter {0} of the request is not form-encoded UTF-8; percent-encode each name and value")]
     Encoding(usize),
-    /// A control character stands in a value.
-    #[error("the parameter `{0}` holds a control character; remove it")]
-    Control(String),
+    /// A control character stands in a value. Told by its place too.
+    #[error("parameter {0} of the request holds a control character; remove it")]
+    Control(usize),
     /// More parameters than any client sends.
     #[error("the request has more than {MAX_PARAMETERS} parameters; send those that are needed")]
     TooMany,
@@ -72,7 +72,7 @@ impl Form {
             let value = percent_decode(halves.next().unwrap_or_default()).ok_or(FormError::Encoding(place))?;
             let permitted = |c: char| !c.is_control() || (name == MULTI_LINE && matches!(c, '\t' | '\r' | '\n'));
             if !value.chars().all(permitted) {
-                return Err(FormError::Control(excerpt(name.as_bytes())));
+                return Err(FormError::Control(place));
             }
             if !REPEATABLE.contains(&name.as_str()) && pairs.iter().any(|(known, _)| *known == name) {
                 return Err(FormError::Duplicate(excerpt(name.as_bytes())));
@@ -175,8 +175,8 @@ mod tests {
         assert_eq!(refused(b"scope=a&scope=b"), FormError::Duplicate("scope".into()));
         assert_eq!(refused(b"x=1&y=2&x=1"), FormError::Duplicate("x".into()), "unknown parameters too");
         assert_eq!(refused(b"sc%6Fpe=a&scope=b"), FormError::Duplicate("scope".into()), "however they are spelled");
-        assert_eq!(refused(b"code=a%00b"), FormError::Control("code".into()));
-        assert_eq!(refused(b"code=a%0d%0aSet-Cookie:x"), FormError::Control("code".into()));
+        assert_eq!(refused(b"code=a%00b"), FormError::Control(1));
+        assert_eq!(refused(b"code=a%0d%0aSet-Cookie:x"), FormError::Control(1));
         for bad in [&b"a=%ZZ"[..], b"a=%F", b"a=%", b"a=\xff", b"a=%FF", b"a=%C0%AF", b"a=%ED%A0%80"] {
             assert!(matches!(refused(bad), FormError::Encoding(_)), "{bad:?}");
         }
