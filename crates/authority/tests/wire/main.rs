@@ -30,6 +30,8 @@ mod metadata;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]
+mod rotation;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod v1;

@@ -85,9 +85,29 @@ impl World {
     /// The same, where other issuers are reached.
     pub(crate) async fn federated(federation: Federation, edit: impl FnOnce(&mut Plan)) -> Self {
         let (folder, clock) = (Folder::new(), SetClock::at(NOON));
-        let options = Options { busy: Duration::from_millis(1), ..Options::default() };
-        let store = Store::open_with(&folder.file(), StoreKeys::new([7; 32]), Arc::new(clock.clone()), &options);
-        let store = Arc::new(store.unwrap());
+        let store = opened(&folder, &clock);
+        let world = Self::over(store, folder, clock, federation);
+        let mut plan = estate::plan(world.crypto());
+        edit(&mut plan);
+        world.apply(plan.objects().into_iter().map(Change::from).collect()).await;
+        world
+    }
+
+    /// The same after its process has ended and started again.
+    pub(crate) fn restarted(self) -> Self {
+        let Self { authority, router, store, clock, folder } = self;
+        drop((authority, router, store));
+        let store = opened(&folder, &clock);
+        Self::over(store, folder, clock, Federation::default())
+    }
+
+    /// Another process over the same file.
+    pub(crate) fn beside(&self) -> Self {
+        // A folder of its own, that never comes to be: the file goes with the first.
+        Self::over(opened(&self.folder, &self.clock), Folder::new(), self.clock.clone(), Federation::default())
+    }
+
+    fn over(store: Arc<Store>, folder: Folder, clock: SetClock, federation: Federation) -> Self {
         let random = Mutex::new(testkit::Random::seeded(0x5eed));
         let settings = Settings {
             host: HOST.to_owned(),
@@ -103,11 +123,7 @@ impl World {
             federation,
         };
         let authority = authority(settings, store.clone(), store.clone(), Arc::new(clock.clone()));
-        let mut plan = estate::plan(&*authority.ports.crypto);
-        edit(&mut plan);
-        let world = Self { router: authority.router(), authority, store, clock, folder };
-        world.apply(plan.objects().into_iter().map(Change::from).collect()).await;
-        world
+        Self { router: authority.router(), authority, store, clock, folder }
     }
 
     pub(crate) fn crypto(&self) -> &dyn Crypto {
@@ -255,6 +271,12 @@ impl World {
     pub(crate) async fn orders_token(&self) -> String {
         self.access_token("web", "ada", "api://orders/access_as_user").await
     }
+}
+
+fn opened(folder: &Folder, clock: &SetClock) -> Arc<Store> {
+    let options = Options { busy: Duration::from_millis(1), ..Options::default() };
+    let store = Store::open_with(&folder.file(), StoreKeys::new([7; 32]), Arc::new(clock.clone()), &options);
+    Arc::new(store.unwrap())
 }
 
 /// Sends a request, for tasks of their own too.

@@ -9,6 +9,16 @@ use serde_json::Value;
 /// Why a request is not looked at: the status, and a sentence that says what to change.
 pub(super) type Unfit = (StatusCode, &'static str);
 
+/// How an identity is named, and what by.
+type Naming = (&'static str, fn(String) -> Identity);
+const NAMES: [Naming; 5] = [
+    ("client_id", Identity::ClientId),
+    ("object_id", Identity::ObjectId),
+    ("principal_id", Identity::ObjectId),
+    ("mi_res_id", Identity::ResourceId),
+    ("msi_res_id", Identity::ResourceId),
+];
+
 /// Only who speaks to us directly, and means us.
 pub(super) fn direct(request: &Parts, hosts: &[String]) -> Result<(), Unfit> {
     if request.method != Method::GET {
@@ -60,18 +70,15 @@ pub(super) fn parameters(request: &Parts, version: &str, expected: &'static str)
     if form.value("api-version") != Some(version) {
         return Err(bad(expected));
     }
-    let resource = form.value("resource").filter(|resource| !resource.is_empty() && resource.len() <= 2_048);
+    let mut resources = form.values("resource");
+    let resource = resources.next().filter(|_| resources.next().is_none());
+    let resource = resource.filter(|resource| !resource.is_empty() && resource.len() <= 2_048);
     let resource = resource.filter(|resource| resource.bytes().all(|byte| byte.is_ascii_graphic()));
     let resource = resource.ok_or_else(|| bad("`resource` is missing or no application ID URI"))?.to_owned();
-    let names: [(&str, fn(String) -> Identity); 6] = [
-        ("client_id", Identity::ClientId),
-        ("object_id", Identity::ObjectId),
-        ("principal_id", Identity::ObjectId),
-        ("mi_res_id", Identity::ResourceId),
-        ("msi_res_id", Identity::ResourceId),
-        ("clientid", Identity::ClientId),
-    ];
-    let mut named = names.iter().filter_map(|(name, identity)| Some(identity(form.value(name)?.to_owned())));
+    let mut named = NAMES.iter().filter(|(name, _)| form.mentions(name)).map(|(name, identity)| {
+        // An empty name is somebody's mistake, and not the host's own identity.
+        identity(form.value(name).unwrap_or_default().to_owned())
+    });
     let identity = named.next();
     if named.next().is_some() {
         return Err(bad("name the identity once: by `client_id`, `object_id` or `mi_res_id`"));

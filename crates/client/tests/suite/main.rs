@@ -6,6 +6,8 @@ mod identity;
 #[cfg(test)]
 mod isolation;
 #[cfg(test)]
+mod managed_identity;
+#[cfg(test)]
 mod protocol;
 #[cfg(test)]
 mod support;

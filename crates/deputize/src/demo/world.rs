@@ -21,6 +21,7 @@ pub(super) struct Person {
 }
 
 /// A managed identity.
+#[expect(clippy::struct_field_names, reason = "the words of its contract")]
 pub(super) struct Identity {
     pub(super) app_id: String,
     pub(super) object_id: String,
