@@ -24,7 +24,7 @@ import warnings
 import msal
 import requests
 from azure.core.exceptions import ClientAuthenticationError
-from azure.identity import ClientSecretCredential, OnBehalfOfCredential
+from azure.identity import ClientSecretCredential, DefaultAzureCredential, ManagedIdentityCredential, OnBehalfOfCredential
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -44,6 +44,7 @@ TOKEN = f"{AUTHORITY}/oauth2/v2.0/token"
 ORDERS, BILLING = "0ff11e00-0000-4000-8000-0000000000a1", "0ff11e00-0000-4000-8000-0000000000a2"
 WEB, NATIVE = "0ff11e00-0000-4000-8000-0000000000c1", "0ff11e00-0000-4000-8000-0000000000c2"
 DAEMON, RETIRED = "0ff11e00-0000-4000-8000-0000000000c3", "0ff11e00-0000-4000-8000-0000000000c4"
+MACHINE, WORKER = "0ff11e00-0000-4000-8000-0000000000e1", "0ff11e00-0000-4000-8000-0000000000e2"
 SECRET = {
     app: os.environ[f"OFFLINE_{name}"]
     for app, name in ((ORDERS, "ORDERS"), (WEB, "WEB"), (DAEMON, "DAEMON"), (RETIRED, "RETIRED"))
@@ -152,6 +153,33 @@ def a_user_signs_in_and_the_api_acts_on_her_behalf():
     expect(token["oid"], claims(user_token())["oid"], "user")
     credential = OnBehalfOfCredential(TENANT, ORDERS, client_secret=SECRET[ORDERS], user_assertion=user_token())
     expect(claims(credential.get_token(BILLING_READ).token)["oid"], token["oid"], "user, by azure-identity")
+
+
+@test
+def the_machine_has_an_identity_of_its_own_and_another_that_is_named():
+    token = claims(ManagedIdentityCredential().get_token(EXPORT).token)
+    expect((token["azp"], token["roles"], token["idtyp"]), (MACHINE, ["Invoices.Export"], "app"), "system-assigned")
+    token = claims(ManagedIdentityCredential(client_id=WORKER).get_token(EXPORT).token)
+    expect(token["azp"], WORKER, "user-assigned, by azure-identity")
+    client = msal.ManagedIdentityClient(msal.SystemAssignedManagedIdentity(), http_client=requests.Session())
+    expect(claims(succeeded(client.acquire_token_for_client(resource="api://billing"))["access_token"])["azp"], MACHINE, "msal")
+    # Nothing is configured at all.
+    expect(claims(DefaultAzureCredential().get_token(EXPORT).token)["azp"], MACHINE, "the default credential")
+
+
+@test
+def the_metadata_service_tells_what_is_wrong_as_azures_does():
+    address = "http://169.254.169.254/metadata/identity/oauth2/token"
+    asked = {"api-version": "2018-02-01", "resource": "api://billing"}
+    bare = requests.get(address, params=asked, timeout=20)
+    expect((bare.status_code, bare.json()["error"]), (400, "bad_request_102"), "without its header")
+    headers = {"Metadata": "true"}
+    forwarded = requests.get(address, params=asked, headers={**headers, "X-Forwarded-For": "10.0.0.1"}, timeout=20)
+    expect(forwarded.status_code, 400, "through a proxy")
+    unknown = requests.get(address, params={**asked, "client_id": DAEMON}, headers=headers, timeout=20)
+    expect((unknown.status_code, unknown.json()["error"]), (400, "invalid_request"), "an identity it does not have")
+    nowhere = requests.get(address, params={**asked, "resource": "api://nothing-here"}, headers=headers, timeout=20)
+    expect((nowhere.status_code, nowhere.json()["error"]), (400, "invalid_resource"), "a resource that does not exist")
 
 
 @test
@@ -454,6 +482,11 @@ def a_user_who_is_disabled_meanwhile():
     return answer
 
 
+@test
+def an_estate_that_was_applied_meanwhile_leaves_the_machine_its_identity():
+    expect(claims(ManagedIdentityCredential(client_id=WORKER).get_token("api://legacy/.default").token)["appid"], WORKER, "appid")
+
+
 # ---- Two hours later, and outside ------------------------------------------------------------------------------------
 
 KEPT = os.path.join(os.environ["DEPUTIZE_DATA"], "ada.token")
@@ -465,6 +498,19 @@ def later():
         with open(KEPT, encoding="ascii") as file:
             return on_behalf_of(file.read())
 
+    @test
+    def managed_identity_is_asked_for_as_on_app_service():
+        assert os.environ["IDENTITY_ENDPOINT"] and os.environ["IDENTITY_HEADER"]
+        for credential, app in ((ManagedIdentityCredential(), MACHINE), (ManagedIdentityCredential(client_id=WORKER), WORKER)):
+            expect(claims(credential.get_token(EXPORT).token)["azp"], app, "azp")
+        stranger = requests.get(
+            os.environ["IDENTITY_ENDPOINT"],
+            params={"api-version": "2019-08-01", "resource": "api://billing"},
+            headers={"X-IDENTITY-HEADER": "a guess"},
+            timeout=20,
+        )
+        expect(stranger.status_code, 401, "who does not know the header's value")
+
 
 def outside():
     """With what `deputize run --outside` prints, and the one setting that no variable says."""
@@ -474,6 +520,10 @@ def outside():
         credential = ClientSecretCredential(TENANT, DAEMON, SECRET[DAEMON], disable_instance_discovery=True)
         token = claims(credential.get_token(EXPORT).token)
         expect(token["iss"], f"{os.environ['AZURE_AUTHORITY_HOST']}/{TENANT}/v2.0", "iss")
+
+    @test
+    def the_printed_variables_give_the_machine_an_identity():
+        expect(claims(ManagedIdentityCredential().get_token(EXPORT).token)["azp"], MACHINE, "azp")
 
     @test
     def the_printed_variables_let_msal_trust_it():

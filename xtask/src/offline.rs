@@ -24,7 +24,7 @@ pub(crate) fn suite() -> Outcome {
         return told(&data);
     }
     call(inside(&data, &[], &[]))?;
-    call(inside(&data, &["--ahead", "120"], &["--later"]))?;
+    call(inside(&data, &["--ahead", "120", "--app-service"], &["--later"]))?;
     told(&data)
 }
 

@@ -164,6 +164,11 @@ pub(crate) async fn estate(secrets: &Data) -> Result<Text, Failure> {
     Ok(Text { name: "contoso.toml".to_owned(), content: ESTATE.to_owned() })
 }
 
+/// A key and its self-signed certificate, in PEM, as client libraries take them.
+pub(crate) fn certificate(name: &str) -> Result<String, Failure> {
+    credentials::certificate(name)
+}
+
 /// What programs need to use the demo's estate at an authority without the demo's APIs, as `--env` writes it.
 pub(crate) fn environment(
     host: &str,

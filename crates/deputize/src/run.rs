@@ -5,6 +5,7 @@ mod ca;
 mod environment;
 #[cfg(target_os = "linux")]
 pub(crate) mod linux;
+mod machine;
 mod outdoors;
 mod served;
 
@@ -46,7 +47,10 @@ pub(crate) struct Options {
     /// go back
     #[arg(long, value_name = "MINUTES", default_value_t = 0, conflicts_with = "join", value_parser = clap::value_parser!(u32).range(..=5_256_000))]
     ahead: u32,
-    /// Makes no namespace and starts nothing: serves at `https://localhost:PORT` and prints the environment variables that
+    /// Lets managed identity be asked for as on App Service, besides as on a virtual machine
+    #[arg(long, conflicts_with = "join")]
+    app_service: bool,
+    /// Makes no namespace and starts nothing: serves at `https://localhost:PORT`, managed identities at the next port, and prints the environment variables that
     /// lead programs there
     #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "8443",
         conflicts_with_all = ["join", "name", "publish", "allow", "cloud", "command"])]

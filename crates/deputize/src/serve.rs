@@ -14,6 +14,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+/// The address of instance metadata services.
+pub(crate) const METADATA: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
 /// To shake hands, to send a request's head, and to send the first request at all.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For a whole request.
@@ -66,7 +69,9 @@ impl Server {
     ) -> Result<(), Failure> {
         for listener in bound.0 {
             let address = listener.local_addr().ok();
-            if tls.is_none() && !address.is_some_and(|address| address.ip().is_loopback()) {
+            // Where a machine's metadata service is, no machine of ours can be reached: only a namespace of its own has it.
+            let own = |ip: std::net::IpAddr| ip.is_loopback() || ip == METADATA;
+            if tls.is_none() && !address.is_some_and(|address| own(address.ip())) {
                 return Err(Failure::new("HTTP without TLS is served on loopback only", "use TLS"));
             }
             let door = Door {

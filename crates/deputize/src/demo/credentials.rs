@@ -72,7 +72,7 @@ fn unguessable<const N: usize>() -> String {
 }
 
 /// A key and its self-signed certificate, in PEM, as client libraries take them.
-fn certificate(name: &str) -> Result<String, Failure> {
+pub(super) fn certificate(name: &str) -> Result<String, Failure> {
     let now = SystemClock.now();
     let key = SigningKey::generate(Algorithm::RS256).map_err(|_| failed())?;
     let der = key.self_signed(name, now.plus(-3_600), now.plus(YEAR)).map_err(|_| failed())?;

@@ -53,26 +53,36 @@ impl Plan {
         let put = steps.iter().filter(|step| step.sign != Sign::Removed);
         let removed = removed.map(|step| Change::Delete(object(step.item.clone()).key()));
         let changes = removed.chain(put.map(|step| Change::from(object(step.item.clone())))).collect();
-        let record = AuditRecord {
-            at: now,
-            decision: system::random_id().to_string(),
-            action: "apply".to_owned(),
-            tenant: None,
-            client: None,
-            subject: None,
-            resource: None,
-            scope: String::new(),
-            roles: Vec::new(),
-            token: None,
-            from_token: None,
-            actors: Vec::new(),
-            refused: None,
-        };
-        match store.apply(changes, record).await {
+        match store.apply(changes, record(now, "apply")).await {
             Ok(_) => Ok(()),
             Err(ApplyError::NameTaken) => Err(Failure::told(ApplyError::NameTaken)),
             Err(ApplyError::Unavailable) => Err(unavailable()),
         }
+    }
+}
+
+/// Puts items as they are, in one commit.
+pub(crate) async fn put(store: &Store, items: Vec<Item>, now: Timestamp, action: &str) -> Result<(), Failure> {
+    let changes = items.into_iter().map(|item| Change::from(object(item))).collect();
+    store.apply(changes, record(now, action)).await.map(drop).map_err(|_| unavailable())
+}
+
+/// What the audit trail says of a change to the directory.
+fn record(now: Timestamp, action: &str) -> AuditRecord {
+    AuditRecord {
+        at: now,
+        decision: system::random_id().to_string(),
+        action: action.to_owned(),
+        tenant: None,
+        client: None,
+        subject: None,
+        resource: None,
+        scope: String::new(),
+        roles: Vec::new(),
+        token: None,
+        from_token: None,
+        actors: Vec::new(),
+        refused: None,
     }
 }
 

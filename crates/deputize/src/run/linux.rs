@@ -43,8 +43,8 @@ fn planned(options: Options) -> Result<(Plan, Option<String>), Failure> {
         let addresses = known.map_or_else(|| addresses_inside(&host, allow.len()), Ok)?;
         allow.push(Allowed { host, port, addresses });
     }
-    let Options { command, estate, data, publish, ahead, quiet, name, .. } = options;
-    Ok((Plan { command, join, cloud: cloud.to_owned(), estate, data, publish, allow, ahead, quiet }, name))
+    let Options { command, estate, data, publish, ahead, app_service, quiet, name, .. } = options;
+    Ok((Plan { command, join, cloud: cloud.to_owned(), estate, data, publish, allow, ahead, app_service, quiet }, name))
 }
 
 /// Where a server outside is found inside: an address keeps its own, a name gets one of loopback.

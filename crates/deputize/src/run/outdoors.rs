@@ -31,6 +31,8 @@ pub(super) fn run(options: Outdoors) -> Result<ExitCode, Failure> {
 }
 
 async fn serve(options: Outdoors) -> Result<ExitCode, Failure> {
+    let other = options.port.checked_add(1).ok_or_else(|| Failure::plain("there is no port after 65535"))?;
+    let beside = listen::bind(&listen::localhost(other), "choose another with `--outside PORT`").await?;
     let bound = listen::bind(&listen::localhost(options.port), "choose another with `--outside PORT`").await?;
     // Declared before whatever lives in it, so that it goes last.
     let temporary = Temporary::create()?;
@@ -47,13 +49,17 @@ async fn serve(options: Outdoors) -> Result<ExitCode, Failure> {
     let tls = serve::tls(&format!("{}{}", ca.chain_pem, ca.pem), &ca.key_pem, "the run's certificate")?;
     let mut server = Server::new();
     server.add(bound, Some(&tls), &served.router())?;
+    let machine = served.machine(&ca.pem).await?;
+    let names = [format!("localhost:{other}"), format!("127.0.0.1:{other}")];
+    server.add(beside, None, &machine.router(&names))?;
     if !options.quiet {
         served.announce("nothing of Microsoft's");
     }
     for line in variables(&host, &ca_file, &bundle) {
         say(line);
     }
-    for (name, value) in served.variables(&data, &ca_file, &ca.pem)? {
+    let site = machine.app_service(&format!("http://localhost:{other}"));
+    for (name, value) in site.into_iter().chain(served.variables(&data, &ca_file, &ca.pem)?) {
         say(exported(&name, &value));
     }
     say(READY);

@@ -1,5 +1,6 @@
 //! The estate that a run serves: somebody's own, or the demo's.
 use super::environment::Environment;
+use super::machine::Machine;
 use crate::data::Data;
 use crate::demo;
 use crate::estate::plan;
@@ -50,6 +51,11 @@ impl Served {
         self.instance.authority.router()
     }
 
+    /// The machine that has the estate's managed identities, once the authority is served.
+    pub(super) async fn machine(&self, ca_pem: &str) -> Result<Machine, Failure> {
+        Machine::new(&self.items, &self.host, ca_pem, &self.instance.store, &self.instance.clock).await
+    }
+
     /// Where a program finds the demo's ids and secrets.
     pub(super) fn variables(&self, data: &Data, ca_file: &Path, ca_pem: &str) -> Result<Environment, Failure> {
         if !self.is_demo {
@@ -73,6 +79,9 @@ impl Served {
             match item {
                 Item::Tenant(tenant) => {
                     say(format!("  tenant  {}  {}  {}", tenant.id, tenant.display_name, tenant.domains.join(", ")));
+                }
+                Item::Application(app) if app.managed_identity.is_some() => {
+                    say(format!("  managed identity  {}  {}", app.app_id, app.display_name));
                 }
                 Item::Application(app) => {
                     say(format!("  app     {}  {}  {}", app.app_id, app.display_name, app.identifier_uris.join(", ")));

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 /// Where the authority answers inside: a loopback address of its own, so that programs may use port 443 of the usual one.
 pub(super) const AUTHORITY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 64, 0, 1));
 /// Where a machine in Azure finds its metadata (spec/entra.md section 5.2).
-pub(super) const METADATA: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
+pub(super) use crate::serve::METADATA;
 /// Azure's regions: libraries that are told one ask `{region}.login.microsoft.com`.
 const REGIONS: &[&str] = &[
     "australiacentral",

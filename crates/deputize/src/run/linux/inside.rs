@@ -92,6 +92,10 @@ async fn authority(
     let mut server = Server::new();
     let door = listen::bind(&[(hosts::AUTHORITY, 443).into()], "start it outside of this namespace").await?;
     server.add(door, Some(&tls), &served.router())?;
+    let machine = served.machine(&ca.pem).await?;
+    let address = hosts::METADATA.to_string();
+    let metadata = listen::bind(&[(hosts::METADATA, 80).into()], "start it outside of this namespace").await?;
+    server.add(metadata, None, &machine.router(&[address.clone(), format!("{address}:80")]))?;
     for (place, allowed) in plan.allow.iter().enumerate() {
         let addresses: Vec<_> = allowed.addresses.iter().map(|address| (*address, allowed.port).into()).collect();
         let bound = listen::bind(&addresses, "allow each server once").await?;
@@ -102,6 +106,9 @@ async fn authority(
     let _forwards = publish(folder, plan)?;
     let mut environment = environment::inside(&private.path("ca.pem"), &private.path("ca-bundle.pem"));
     environment.extend(served.variables(&data, &private.path("ca.pem"), &ca.pem)?);
+    if plan.app_service {
+        environment.extend(machine.app_service(&format!("http://{address}")));
+    }
     if !plan.quiet {
         served.announce(&plan.cloud);
     }

@@ -46,6 +46,7 @@ pub(super) struct Plan {
     pub(super) allow: Vec<Allowed>,
     /// The authority's clock, in minutes ahead.
     pub(super) ahead: u32,
+    pub(super) app_service: bool,
     pub(super) quiet: bool,
 }
 
