@@ -9,4 +9,5 @@ mod decisions;
 mod keys;
 #[cfg(test)]
 mod layer;
+#[cfg(test)]
 mod mutations;
