@@ -52,13 +52,21 @@ fn a_contract_that_would_let_too_much_by_is_refused_with_what_to_write() {
         (route("app_roles = ['B']\nacrs = ['c1']"), "cannot have"),
         (route("app_roles = ['B']\nsubject = 'either'"), "cannot have"),
         (route("roles = ['B']\nsubject = 'either'"), "cannot have"),
+        (route("app_roles = ['B']\nroles = ['C']\nsubject = 'app'"), "cannot have"),
+        (route("roles = ['C']\nsubject = 'app'"), "cannot have"),
+        (route("scopes = ['A']\nacrs = ['c1']\nsubject = 'app'"), "cannot have"),
+        (route("scopes = ['A']\napp_roles = ['B']\nsubject = 'app'"), "cannot have"),
+        (route("scopes_all = ['A']\napp_roles = ['B']\nsubject = 'app'"), "cannot have"),
         (route("scopes = ['A']").replace("'GET'", "'get'"), "is not a method"),
+        (route("scopes = ['A']").replace("'GET'", "''"), "is not a method"),
     ];
     for (text, wanted) in cases {
         let refused = contract(&text).expect_err(&text);
         assert!(refused.contains(wanted), "{text}\n{refused}");
     }
-    for path in ["", "x", "/{", "/a{b}", "/*/x", "/a*", "/{}", "//", "/a/../b", "/a%2fb", "/x?y"] {
+    for path in
+        ["", "x", "/{", "/a{b}", "/*/x", "/a*", "/{}", "/a}", "/aa}", "/{a}{b}", "//", "/a/../b", "/a%2fb", "/x?y"]
+    {
         let refused = contract(&route("scopes = ['A']").replace("'/x'", &format!("'{path}'")));
         assert!(refused.as_ref().is_err_and(|e| e.contains("is not a pattern")), "{path}: {refused:?}");
     }
@@ -190,6 +198,31 @@ fn j_19_the_tenant_is_accepted_and_is_the_issuers() {
 }
 
 #[test]
+fn who_may_call_follows_from_what_is_demanded() {
+    let route = |demands: &str| {
+        let read = contract(&format!("{BASE}[[routes]]\nmethod = 'GET'\npath = '/x'\n{demands}\n"));
+        read.unwrap_or_else(|refused| panic!("{demands}: {refused}")).routes[0].subject()
+    };
+    let cases = [
+        ("scopes = ['A']", Subject::User),
+        ("scopes_all = ['A']", Subject::User),
+        ("roles = ['A']", Subject::User),
+        ("app_roles = ['A']", Subject::App),
+        ("scopes = ['A']\napp_roles = ['B']", Subject::Either),
+        ("roles = ['A']\napp_roles = ['B']", Subject::Either),
+        ("authenticated_suffices = true", Subject::Either),
+        ("authenticated_suffices = true\nroles = ['A']\nsubject = 'either'", Subject::Either),
+        ("scopes = ['A']\nsubject = 'either'", Subject::Either),
+        ("scopes_all = ['A']\nsubject = 'either'", Subject::Either),
+        ("scopes = ['A']\nsubject = 'app'", Subject::App),
+        ("scopes = ['A']\nroles = ['B']\nacrs = ['c1']", Subject::User),
+    ];
+    for (demands, subject) in cases {
+        assert_eq!(route(demands), subject, "{demands}");
+    }
+}
+
+#[test]
 fn the_place_of_an_error_is_told() {
     let refused = contract(&format!("{BASE}\n[[routes]]\nmethod = 'GET'\npath = '/x'\n")).unwrap_err();
     assert!(refused.contains("line 5"), "{refused}");
@@ -221,6 +254,8 @@ fn the_most_exact_route_is_meant() {
         ("/a%5Cb", None),
         ("/a\\b", None),
         ("/a%00", None),
+        ("/a/\u{7f}", None),
+        ("/a/b\n", None),
         ("a", None),
         ("", None),
         ("/...", Some("/*")),
@@ -232,6 +267,10 @@ fn the_most_exact_route_is_meant() {
     assert_eq!(found("HEAD", "/a/b"), Some("/a/b"));
     assert_eq!(found("POST", "/a/b"), None);
     assert_eq!(found("DELETE", "/f/x"), Some("/f/*"));
+    let post = json!({"audiences": ["a"], "issuers": [{"issuer": "https://h"}],
+        "routes": [{"method": "POST", "path": "/a", "authenticated_suffices": true}]});
+    let post: Contract = serde_json::from_value(post).unwrap();
+    assert!(post.route("POST", "/a").is_some() && post.route("HEAD", "/a").is_none());
 }
 
 #[test]
