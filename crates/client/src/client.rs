@@ -1,6 +1,6 @@
 //! One application at one authority.
 use crate::credential::Credential;
-use crate::{CertificateError, Endpoints, Random, TokenCache, Transport};
+use crate::{AssertionSource, CertificateError, Endpoints, Random, TokenCache, Transport};
 use decision::Clock;
 use fetch::IssuerKeys;
 use oauth::Secret;
@@ -81,6 +81,12 @@ impl ClientBuilder {
     pub fn certificate(mut self, key: jose::SigningKey, certificate_pem: &str) -> Result<Self, CertificateError> {
         self.credential = Credential::certificate(key, certificate_pem)?;
         Ok(self)
+    }
+
+    /// Authenticates with assertions that somebody else issues: workload identity federation.
+    pub fn assertion(mut self, source: Arc<dyn AssertionSource>) -> Self {
+        self.credential = Credential::Assertion(source);
+        self
     }
 
     /// Verifies ID tokens with these keys; without keys, an ID token that arrives is refused.

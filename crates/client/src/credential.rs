@@ -1,6 +1,6 @@
 //! How a client proves who it is (spec: RFC 6749 section 2.3, RFC 7523 section 2.2).
-use crate::Error;
 use crate::client::Inner;
+use crate::{AssertionSource, Error};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::Timestamp;
@@ -16,6 +16,8 @@ pub(crate) enum Credential {
         key: Box<jose::SigningKey>,
         certificate: Arc<Certificate>,
     },
+    /// Somebody else's word.
+    Assertion(Arc<dyn AssertionSource>),
 }
 
 /// The certificate cannot be used.
@@ -48,14 +50,21 @@ impl Credential {
         match self {
             Self::None => "none".to_owned(),
             Self::Secret(secret) => format!("secret:{}", URL_SAFE_NO_PAD.encode(crate::key::digest(secret))),
+            Self::Assertion(source) => format!("assertion:{}", source.name()),
             Self::Certificate { certificate, .. } => format!("certificate:{}", certificate.x5t_s256()),
         }
     }
 
-    pub(crate) fn authenticate(&self, form: Form, client: &Inner, now: Timestamp) -> Result<Form, Error> {
+    pub(crate) async fn authenticate(&self, form: Form, client: &Inner, now: Timestamp) -> Result<Form, Error> {
         match self {
             Self::None => Ok(form),
             Self::Secret(secret) => Ok(form.with("client_secret", secret.expose())),
+            Self::Assertion(source) => {
+                let assertion = source.assertion().await?;
+                Ok(form
+                    .with("client_assertion_type", CLIENT_ASSERTION_JWT_BEARER)
+                    .with("client_assertion", assertion.expose()))
+            }
             Self::Certificate { key, certificate } => {
                 let jti = unguessable::<16>(client);
                 let assertion =

@@ -107,7 +107,7 @@ impl Request {
 impl Inner {
     /// Posts a form to the token endpoint, with this client's authentication, and reads the answer.
     pub(crate) async fn request_token(&self, form: Form, now: Timestamp) -> Result<Token, Error> {
-        let form = self.credential.authenticate(form.with("client_id", &self.client_id), self, now)?;
+        let form = self.credential.authenticate(form.with("client_id", &self.client_id), self, now).await?;
         let request = http::Request::post(&self.endpoints.token)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")

@@ -30,6 +30,7 @@
 //! ```
 #![warn(missing_docs)]
 
+mod assertion;
 mod authorization;
 mod cache;
 mod client;
@@ -44,6 +45,7 @@ pub mod managed_identity;
 mod ports;
 mod token;
 
+pub use assertion::{AssertionFile, AssertionOfIdentity, AssertionSource};
 pub use authorization::{AuthorizationRequest, PendingAuthorization, SignIn};
 pub use cache::TokenCache;
 pub use client::{Client, ClientBuilder};

@@ -1,4 +1,6 @@
-//! Managed identity, served: the two local endpoints from which unmodified programs on Azure get tokens for themselves, with no
+//! Managed identity, used and served. [`ManagedIdentity`] asks the host that a program runs on.
+//!
+//! Served, it is the two local endpoints from which unmodified programs on Azure get tokens for themselves, with no
 //! credential of their own, over any [`TokenSource`].
 //!
 //! [`AppService`] answers as App Service, Functions and Container Apps do (`IDENTITY_ENDPOINT` and `IDENTITY_HEADER`), and
@@ -32,10 +34,12 @@ mod app_service;
 mod hosted;
 mod imds;
 mod request;
+mod used;
 
 pub use app_service::AppService;
 pub use hosted::{Hosted, HostedIdentities};
 pub use imds::Imds;
+pub use used::ManagedIdentity;
 
 use crate::Pending;
 use decision::Timestamp;

@@ -38,9 +38,10 @@ impl Token {
             return Err(Error::Answer("the access token is empty"));
         }
         let stated = answer.expires_in.map(|Seconds(seconds)| asked_at.plus(seconds));
+        let stated = stated.into_iter().chain(answer.expires_on.map(|Seconds(moment)| Timestamp(moment)));
         let inside = expiry(&answer.access_token);
         // Neither stated nor readable: good for this once, never kept.
-        let expires_at = stated.into_iter().chain(inside).min().unwrap_or(asked_at);
+        let expires_at = stated.chain(inside).min().unwrap_or(asked_at);
         Ok(Self {
             scopes: answer.scope.as_deref().and_then(Scopes::parse),
             access_token: answer.access_token,
@@ -85,6 +86,8 @@ struct Answer {
     token_type: String,
     access_token: Secret,
     expires_in: Option<Seconds>,
+    /// A moment: managed identities on a site say only this.
+    expires_on: Option<Seconds>,
     refresh_token: Option<Secret>,
     id_token: Option<Secret>,
     scope: Option<String>,

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// The ranges beyond the public internet that may be reached. Link-local addresses, where clouds keep their instance
-/// metadata, are never among them.
+/// metadata, are never among them, but for that one address where it is all that is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allow {
     /// This machine.
@@ -16,18 +16,27 @@ pub struct Allow {
     pub private: bool,
     /// `http:` to this machine.
     pub plain_loopback: bool,
+    /// `http:` to the instance metadata service, 169.254.169.254: for a client that asks for the machine's own identity, and
+    /// never for one that fetches what others name.
+    pub instance_metadata: bool,
 }
 
+const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+
 impl Allow {
+    /// The instance metadata service, and nothing besides the public internet.
+    pub const INSTANCE_METADATA: Self =
+        Self { loopback: false, private: false, plain_loopback: false, instance_metadata: true };
+
     /// This machine and private networks: for estates that live inside one.
-    pub const INSIDE: Self = Self { loopback: true, private: true, plain_loopback: false };
+    pub const INSIDE: Self = Self { loopback: true, private: true, plain_loopback: false, instance_metadata: false };
 
     /// Whether this address may be connected to.
     pub(crate) fn admits(self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(v4) => self.admits_v4(v4),
             IpAddr::V6(v6) => match embedded_v4(v6) {
-                Some(v4) => self.admits_v4(v4),
+                Some(v4) => v4 != METADATA && self.admits_v4(v4),
                 None => self.admits_v6(v6),
             },
         }
@@ -37,6 +46,9 @@ impl Allow {
         let [a, b, c, _] = ip.octets();
         if ip.is_loopback() {
             return self.loopback;
+        }
+        if ip == METADATA {
+            return self.instance_metadata;
         }
         if ip.is_private() || (a == 100 && (64..128).contains(&b)) {
             return self.private;
@@ -144,6 +156,10 @@ mod tests {
         }
         for ip in never {
             assert!(!admits(Allow::INSIDE, ip), "{ip}");
+        }
+        assert!(admits(Allow::INSTANCE_METADATA, "169.254.169.254"));
+        for ip in inside.into_iter().chain(never).filter(|ip| *ip != "169.254.169.254") {
+            assert!(!admits(Allow::INSTANCE_METADATA, ip), "{ip}");
         }
         for ip in public {
             assert!(admits(Allow::default(), ip), "{ip}");

@@ -134,7 +134,8 @@ impl Fetch {
         };
         let host = url.host_str().unwrap_or_default().to_owned();
         let on_loopback = literal.map_or(host == "localhost", |ip| ip.is_loopback());
-        let plain = url.scheme() == "http" && self.allow.plain_loopback && on_loopback;
+        let metadata = self.allow.instance_metadata && host == "169.254.169.254";
+        let plain = url.scheme() == "http" && (metadata || self.allow.plain_loopback && on_loopback);
         if !(url.scheme() == "https" || plain) || !url.username().is_empty() || url.password().is_some() {
             return Err(shown());
         }

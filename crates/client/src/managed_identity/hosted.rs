@@ -70,7 +70,7 @@ impl TokenSource for HostedIdentities {
     }
 }
 
-fn sorted(error: Error) -> SourceError {
+pub(super) fn sorted(error: Error) -> SourceError {
     match &error {
         Error::Refused { body, .. } if body.error == "invalid_resource" || body.error == "invalid_scope" => {
             SourceError::UnknownResource(body.error_description.clone())

@@ -8,6 +8,8 @@ mod isolation;
 #[cfg(test)]
 mod managed_identity;
 #[cfg(test)]
+mod managed_identity_used;
+#[cfg(test)]
 mod protocol;
 #[cfg(test)]
 mod support;

@@ -8,7 +8,7 @@ use oauth::Secret;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-const HEADER: &str = "canary-header";
+pub(crate) const HEADER: &str = "canary-header";
 
 /// A host with an identity of its own and one that is assigned; each token says whose it is.
 fn identities(authority: &Arc<Authority>) -> Arc<HostedIdentities> {
@@ -24,7 +24,7 @@ fn identities(authority: &Arc<Authority>) -> Arc<HostedIdentities> {
     Arc::new(HostedIdentities::new(Some(hosted("site"))).assign(hosted("worker")))
 }
 
-fn telling() -> Arc<Authority> {
+pub(crate) fn telling() -> Arc<Authority> {
     Authority::new(|_, form| match (form.value("client_id"), form.value("scope")) {
         (Some(client), Some("api://billing/.default")) => issued(&format!("for-{client}"), 3_600),
         (_, Some("api://down/.default")) => (0, Value::Null),
@@ -34,11 +34,11 @@ fn telling() -> Arc<Authority> {
     })
 }
 
-fn site(authority: &Arc<Authority>) -> AppService {
+pub(crate) fn site(authority: &Arc<Authority>) -> AppService {
     AppService::new(identities(authority), Secret::new(HEADER), ["127.0.0.1:4000", "localhost:4000"])
 }
 
-fn machine(authority: &Arc<Authority>) -> Imds {
+pub(crate) fn machine(authority: &Arc<Authority>) -> Imds {
     Imds::new(identities(authority), ["169.254.169.254"])
 }
 

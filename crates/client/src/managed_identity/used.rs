@@ -1,0 +1,198 @@
+//! Managed identity, used: the host is asked for a token of what runs on it.
+use super::{Identity, ManagedToken, SourceError, TokenSource};
+use crate::{Error, KeyFields, Pending, Token, TokenCache, Transport, TransportError};
+use decision::{Clock, Timestamp};
+use http::header::ACCEPT;
+use oauth::{ErrorBody, Form, Secret};
+use serde::Deserialize;
+use std::sync::Arc;
+
+const CACHE_BYTES: u64 = 1024 * 1024;
+/// Where every Azure machine has its metadata service.
+const METADATA: &str = "http://169.254.169.254";
+
+/// Where the host is asked.
+#[derive(Clone, Debug)]
+enum Host {
+    Site { endpoint: String, header: Secret },
+    Machine { base: String },
+}
+
+/// The identity of what runs here. Cheap to clone; clones share their tokens.
+///
+/// ```
+/// # use client::managed_identity::*;
+/// # struct Network;
+/// # impl client::Transport for Network {
+/// #     fn send(&self, request: http::Request<Vec<u8>>) -> client::Sending<'_> {
+/// #         assert_eq!(request.headers()["x-identity-header"], "known here only");
+/// #         let body = br#"{"token_type":"Bearer","expires_on":"1700003600","access_token":"for-billing"}"#.to_vec();
+/// #         Box::pin(async { http::Response::builder().body(body).map_err(|e| client::TransportError(e.to_string())) })
+/// #     }
+/// # }
+/// # struct Noon;
+/// # impl decision::Clock for Noon { fn now(&self) -> decision::Timestamp { decision::Timestamp(1_700_000_000) } }
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// # let (transport, clock) = (std::sync::Arc::new(Network), std::sync::Arc::new(Noon));
+/// let variable = |name: &str| match name {
+///     "IDENTITY_ENDPOINT" => Some("http://127.0.0.1:4000/msi/token".to_owned()),
+///     "IDENTITY_HEADER" => Some("known here only".to_owned()),
+///     _ => None,
+/// };
+/// let me = ManagedIdentity::of_this_host(variable, transport, clock);
+/// let token = me.acquire(&Identity::Default, "api://billing").await?;
+/// assert_eq!(token.access_token.expose(), "for-billing");
+/// # Ok::<(), client::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct ManagedIdentity {
+    host: Host,
+    cache: Arc<TokenCache>,
+    transport: Arc<dyn Transport>,
+    clock: Arc<dyn Clock>,
+}
+
+impl ManagedIdentity {
+    /// As the environment says: a site where `IDENTITY_ENDPOINT` and `IDENTITY_HEADER` are set; else a machine, at
+    /// `AZURE_POD_IDENTITY_AUTHORITY_HOST` or at Azure's own address.
+    pub fn of_this_host(
+        variable: impl Fn(&str) -> Option<String>,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        if let (Some(endpoint), Some(header)) = (variable("IDENTITY_ENDPOINT"), variable("IDENTITY_HEADER")) {
+            return Self::site(endpoint, Secret::new(header), transport, clock);
+        }
+        let base = variable("AZURE_POD_IDENTITY_AUTHORITY_HOST").unwrap_or_else(|| METADATA.to_owned());
+        Self::machine(base, transport, clock)
+    }
+
+    /// Asks as App Service's contract says.
+    pub fn site(
+        endpoint: impl Into<String>,
+        header: Secret,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self::at(Host::Site { endpoint: endpoint.into(), header }, transport, clock)
+    }
+
+    /// Asks the instance metadata service below this address.
+    pub fn machine(base: impl Into<String>, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
+        Self::at(Host::Machine { base: base.into() }, transport, clock)
+    }
+
+    fn at(host: Host, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
+        Self { host, cache: TokenCache::new(CACHE_BYTES), transport, clock }
+    }
+
+    /// A token of this identity for this resource: an application ID URI, without `/.default`.
+    pub async fn acquire(&self, identity: &Identity, resource: &str) -> Result<Arc<Token>, Error> {
+        let now = self.clock.now();
+        let (how, whose) = match identity {
+            Identity::Default => (None, ""),
+            Identity::ClientId(id) => (Some("client_id"), id.as_str()),
+            Identity::ObjectId(id) => (Some("object_id"), id.as_str()),
+            Identity::ResourceId(id) => (Some(self.host.resource_id()), id.as_str()),
+        };
+        let issuer = match &self.host {
+            Host::Site { endpoint, .. } => endpoint,
+            Host::Machine { base } => base,
+        };
+        let key = KeyFields {
+            issuer,
+            client: whose,
+            credential: how.unwrap_or_default(),
+            grant: "managed_identity",
+            target: Some(resource),
+            ..KeyFields::default()
+        };
+        let form = Form::default().with("api-version", self.host.version()).with("resource", resource);
+        let form = how.map_or_else(|| form.clone(), |how| form.clone().with(how, whose));
+        let (host, transport) = (self.host.clone(), Arc::clone(&self.transport));
+        let asking = async move { ask(&host, &*transport, &form, now).await };
+        self.cache.get_or_acquire(key.key(), None, now, asking).await
+    }
+}
+
+impl Host {
+    const fn version(&self) -> &'static str {
+        match self {
+            Self::Site { .. } => "2019-08-01",
+            Self::Machine { .. } => "2018-02-01",
+        }
+    }
+
+    const fn resource_id(&self) -> &'static str {
+        match self {
+            Self::Site { .. } => "mi_res_id",
+            Self::Machine { .. } => "msi_res_id",
+        }
+    }
+}
+
+async fn ask(host: &Host, transport: &dyn Transport, form: &Form, now: Timestamp) -> Result<Token, Error> {
+    let request = match host {
+        Host::Site { endpoint, header } => {
+            http::Request::get(format!("{endpoint}?{}", form.encode())).header("x-identity-header", header.expose())
+        }
+        Host::Machine { base } => {
+            let base = base.trim_end_matches('/');
+            http::Request::get(format!("{base}/metadata/identity/oauth2/token?{}", form.encode()))
+                .header("metadata", "true")
+        }
+    };
+    let unusable = |_| Error::Request("the host's address for identities is not a URL; correct the environment");
+    let reply = transport.send(request.header(ACCEPT, "application/json").body(Vec::new()).map_err(unusable)?).await?;
+    let status = reply.status();
+    if status == http::StatusCode::OK {
+        return Token::read(reply.body(), now);
+    }
+    if status.is_server_error() || matches!(status.as_u16(), 404 | 410 | 429) {
+        // The contract's words for "not yet": a machine that just started has no identity for a while.
+        return Err(TransportError(format!("the host answers with status {}; try again", status.as_u16())).into());
+    }
+    let refusal: Refusal = serde_json::from_slice(reply.body())
+        .map_err(|_| Error::Answer("the host's refusal is in no form that its contract knows"))?;
+    let body = ErrorBody {
+        error: refusal.error.unwrap_or_else(|| "invalid_request".to_owned()),
+        error_description: refusal.error_description.or(refusal.message).unwrap_or_default(),
+        ..ErrorBody::default()
+    };
+    Err(Error::Refused { status: status.as_u16(), body: Box::new(body) })
+}
+
+/// A machine says why in OAuth's words, a site in its own.
+#[derive(Deserialize)]
+struct Refusal {
+    error: Option<String>,
+    error_description: Option<String>,
+    message: Option<String>,
+}
+
+/// A host's identity can be passed on: to a container that must not reach the host itself.
+impl TokenSource for ManagedIdentity {
+    fn token<'a>(
+        &'a self,
+        identity: &'a Identity,
+        resource: &'a str,
+    ) -> Pending<'a, Result<ManagedToken, SourceError>> {
+        Box::pin(async move {
+            let not_before = self.clock.now();
+            let token = self.acquire(identity, resource).await.map_err(super::hosted::sorted)?;
+            let client_id = match identity {
+                Identity::ClientId(id) => id.clone(),
+                _ => String::new(),
+            };
+            let (access_token, expires_at) = (token.access_token.clone(), token.expires_at);
+            Ok(ManagedToken { access_token, not_before, expires_at, client_id })
+        })
+    }
+}
+
+impl std::fmt::Debug for ManagedIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ManagedIdentity").field("host", &self.host).finish_non_exhaustive()
+    }
+}
