@@ -2,6 +2,7 @@
 // as a person would put it there: no certificate error is ignored.
 
 import { execFileSync } from 'node:child_process';
+import { createHmac } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -45,6 +46,27 @@ const callback = once(
     }),
 );
 
+/** An authenticator app (RFC 6238). A code works once, so the next one is shown where the present one was used. */
+export class Device {
+  #secret;
+  #step = 0;
+
+  scan(uri) {
+    const text = new URL(uri).searchParams.get('secret');
+    const bits = [...text].map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0')).join('');
+    this.#secret = Buffer.from(bits.match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
+  }
+
+  code() {
+    this.#step = Math.max(Math.floor(Date.now() / 30_000), this.#step + 1);
+    const factor = Buffer.alloc(8);
+    factor.writeBigUInt64BE(BigInt(this.#step));
+    const tag = createHmac('sha1', this.#secret).update(factor).digest();
+    const number = tag.readUInt32BE(tag[19] & 15) & 0x7fffffff;
+    return String(number % 1_000_000).padStart(6, '0');
+  }
+}
+
 let used = false;
 
 /** A fresh browser profile: no cookies, no sessions. */
@@ -58,14 +80,16 @@ export async function profile(options = {}) {
  * Signs a user in from the authorize URL on and returns the URL at which the browser came back to the client. `see` is
  * told the name of every page on the way and shown it before anything is pressed.
  */
-export async function signIn(url, user, { context, see = () => {}, answer = 'accept' } = {}) {
+export async function signIn(url, user, { context, see = () => {}, answer = 'accept', device, mistakes = 0 } = {}) {
   const own = context ?? (await profile());
   const page = await own.newPage();
   try {
     await page.goto(url.toString());
-    for (let step = 0; step < 6; step += 1) {
+    for (let step = 0; step < 8; step += 1) {
       if (page.url().startsWith(REDIRECT)) return new URL(page.url());
       const password = page.locator('input[name=password]');
+      const code = page.locator('input[name=code]');
+      const recovery = page.locator('input[name=step][value=continue]');
       const button = page.locator(`[name=action][value=${answer}]`);
       const moved = (act) => Promise.all([page.waitForNavigation(), act()]);
       if (await password.count()) {
@@ -73,6 +97,18 @@ export async function signIn(url, user, { context, see = () => {}, answer = 'acc
         await password.fill(user.password);
         await see('sign-in', page);
         await moved(() => password.press('Enter'));
+      } else if (await recovery.count()) {
+        await see('recovery-codes', page);
+        await moved(() => page.locator('button[type=submit]').click());
+      } else if (await code.count()) {
+        const link = page.locator('a[href^="otpauth:"]');
+        const name = (await link.count()) ? 'enrol' : 'code';
+        const again = (await page.locator('[role=alert]').count()) > 0;
+        if (name === 'enrol') device.scan(await link.getAttribute('href'));
+        await see(again ? `${name}-wrong` : name, page);
+        if (again && mistakes === 0) throw new Error(`the code was not taken: ${await page.innerText('body')}`);
+        await code.fill(again || mistakes === 0 ? device.code() : '000000');
+        await moved(() => code.press('Enter'));
       } else if (await button.count()) {
         await see('consent', page);
         await moved(() => button.click());

@@ -14,10 +14,10 @@ import {
 
 const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 
-const discovered = (app, auth, issuer = ISSUER, options) =>
+export const discovered = (app, auth, issuer = ISSUER, options) =>
   client.discovery(new URL(issuer), app.app_id, undefined, auth ?? client.ClientSecretPost(app.client_secret), options);
 
-async function codeFlow(config, scope, more = {}) {
+export async function codeFlow(config, scope, more = {}, how = {}) {
   const verifier = client.randomPKCECodeVerifier();
   const [state, nonce] = [client.randomState(), client.randomNonce()];
   const url = client.buildAuthorizationUrl(config, {
@@ -29,7 +29,7 @@ async function codeFlow(config, scope, more = {}) {
     code_challenge_method: 'S256',
     ...more,
   });
-  const back = await signIn(url, ada);
+  const back = await signIn(url, ada, how);
   return client.authorizationCodeGrant(config, back, {
     pkceCodeVerifier: verifier,
     expectedState: state,

@@ -137,5 +137,5 @@ def a_policy_of_the_downstream_comes_back_with_claims():
         raise Skip("the demo declares no `step_up`")
     app = confidential(ENV["apis"][step_up["client"]])
     answer = app.acquire_token_on_behalf_of(token_for_orders(), [step_up["scope"]])
-    refused(answer, "interaction_required", 50076, suberror="basic_action")
+    refused(answer, "interaction_required", 50079, suberror="basic_action")
     assert "access_token" in json.loads(answer["claims"]), answer["claims"]

@@ -1,5 +1,10 @@
 """A browser without JavaScript: it follows redirects, keeps cookies, and fills in the forms it is shown."""
 
+import base64
+import hmac
+import re
+import struct
+import time
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import parse_qsl, urljoin, urlsplit
@@ -56,12 +61,29 @@ class _Reader(HTMLParser):
             self.text.append(data.strip())
 
 
+class Device:
+    """An authenticator app (RFC 6238). A code works once, so the next one is shown where the present one was used."""
+
+    def __init__(self):
+        self._secret, self._step = None, 0
+
+    def scan(self, html):
+        self._secret = base64.b32decode(re.search(r"[?]secret=([A-Z2-7]+)&", html).group(1))
+
+    def code(self):
+        self._step = max(int(time.time() // 30), self._step + 1)
+        tag = hmac.digest(self._secret, struct.pack(">Q", self._step), "sha1")
+        at = tag[-1] & 15
+        return f"{(struct.unpack('>I', tag[at : at + 4])[0] & 0x7FFFFFFF) % 1_000_000:06}"
+
+
 class Pages:
     """One browser: its cookies live as long as it does, so that a second sign-in finds the session."""
 
-    def __init__(self):
+    def __init__(self, device=None):
         self.session = requests.Session()
         self.seen = []
+        self.device = device
 
     def sign_in(self, url, redirect_uri, user, consent="accept"):
         """Walks from the authorize URL to the client's redirect URI and returns the parameters that arrive there."""
@@ -78,6 +100,7 @@ class Pages:
                 continue
             page = _Reader()
             page.feed(response.text)
+            page.html = response.text
             form = next((it for it in page.forms if it.names), None)
             if response.status_code != 200 or form is None:
                 raise Refused(response.status_code, " ".join(page.text))
@@ -93,6 +116,14 @@ class Pages:
             assert "sign-in" not in self.seen, f"the password was not taken: {' '.join(page.text)}"
             self.seen.append("sign-in")
             fields |= {"username": user["upn"], "password": user["password"]}
+        elif fields.get("step") == "continue":
+            self.seen.append("recovery codes")
+        elif "step" in fields:
+            self.seen.append(fields["step"])
+            assert self.seen.count(fields["step"]) < 3, f"the code was not taken: {' '.join(page.text)}"
+            if fields["step"] == "enrol":
+                self.device.scan(page.html)
+            fields["code"] = self.device.code()
         elif ("action", consent) in form.buttons:
             self.seen.append("consent")
             fields["action"] = consent

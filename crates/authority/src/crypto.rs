@@ -182,6 +182,10 @@ impl Crypto for Keys {
         self.sealer.open(b"", sealed)
     }
 
+    fn one_time_code(&self, secret: &[u8], step: u64) -> u32 {
+        jose::one_time_code(secret, step)
+    }
+
     fn random(&self, buffer: &mut [u8]) {
         (self.random)(buffer);
     }

@@ -18,6 +18,17 @@ use std::sync::Arc;
 /// Where unpredictable bytes come from.
 pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 
+/// Where a request comes from: whoever serves the router says so, as an extension of the request. Conditional access asks
+/// for it; a request without it comes from nowhere that a policy trusts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(pub std::net::IpAddr);
+
+impl ClientAddress {
+    fn of<B>(request: &http::Request<B>) -> Option<std::net::IpAddr> {
+        request.extensions().get::<Self>().map(|address| address.0)
+    }
+}
+
 /// What an authority is made with.
 pub struct Settings {
     /// `https://HOST[:port]`, as clients will call it: the start of every issuer.

@@ -2,7 +2,7 @@
 //! consent, user, session, assignment, chain limits and conditional access, in the order of spec/entra.md section 6.3.
 //! No grant has rules of its own about these: that is where vulnerabilities of this field live.
 use crate::chain::Chain;
-use crate::conditional_access::{self, Strength};
+use crate::conditional_access;
 use crate::denial::Denial;
 use crate::endpoint::EndpointVersion;
 use crate::facts::{
@@ -100,6 +100,18 @@ pub fn admit(facts: &Facts, proof: Result<Proof, Denial>, now: Timestamp) -> Res
     }
 }
 
+/// What conditional access says of a sign-in, before anything else is asked of the person: consent is for those to give who
+/// have proved who they are.
+///
+/// # Errors
+/// As [`admit`] would refuse; what does not concern conditional access is for it to say.
+pub fn reaches(facts: &Facts, now: Timestamp) -> Result<(), Denial> {
+    let Ok((user, session)) = signed_in(facts.user.as_ref(), facts.session.as_ref(), now) else { return Ok(()) };
+    let client = facts.client.iter().map(|client| client.app_id);
+    let chain = Chain { actors: client.collect(), ..session.chain.clone() };
+    conditional_access::evaluate(facts, user, &chain, now).map(drop)
+}
+
 fn admit_app(facts: &Facts, client: &ClientFacts, now: Timestamp) -> Result<Admitted, Denial> {
     let resource = resource(facts, client)?.ok_or_else(|| {
         let example = "`{application ID URI}/.default`";
@@ -110,8 +122,7 @@ fn admit_app(facts: &Facts, client: &ClientFacts, now: Timestamp) -> Result<Admi
             format!("`{}/.default`, since application permissions cannot be asked for one by one", resource.name);
         return Err(Denial::new(CheckId::ScopeValid, expected, "named scopes"));
     }
-    // An application proves itself at this moment, and has no authentication context.
-    conditional_access::essential(&facts.claims, Strength { amr: &[], acrs: &[] }, now, now)?;
+    conditional_access::evaluate_app(facts, now)?;
     let Some(roles) = &resource.client_roles else {
         if resource.assignment_required {
             let expected = format!("an app role of `{}` for the application `{}`", resource.name, client.app_id);
@@ -147,10 +158,9 @@ fn admit_user(
     if let Some(resource) = resource {
         assigned(resource, user)?;
     }
-    let chain = extend(tenant, client, resource, session, actors)?;
-    let strength = Strength { amr: &chain.amr, acrs: &chain.acrs };
-    conditional_access::evaluate(&facts.policies, user, strength)?;
-    conditional_access::essential(&facts.claims, strength, chain.auth_time, now)?;
+    let mut chain = extend(tenant, client, resource, session, actors)?;
+    let allowed = conditional_access::evaluate(facts, user, &chain, now)?;
+    (chain.acrs, chain.session_ends) = (allowed.acrs, allowed.ends);
     let roles = resource.and_then(|resource| resource.user_roles.clone()).unwrap_or_default();
     Ok(Admitted { scopes, roles, chain: Some(chain) })
 }

@@ -2,11 +2,12 @@
 //!
 //! It travels in every user token as one opaque claim, so that limits and audit hold in either profile.
 use crate::id::{AppId, SessionId};
+use crate::ledger::Proven;
 use decision::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Authentication methods (RFC 8176) that a chain can tell of, by bit.
 const METHODS: [&str; 5] = ["pwd", "mfa", "otp", "swk", "fed"];
 
@@ -21,6 +22,8 @@ pub struct Chain {
     pub auth_time: Timestamp,
     /// How (RFC 8176).
     pub amr: Vec<String>,
+    /// When they last showed a second factor.
+    pub mfa_time: Option<Timestamp>,
     /// Authentication contexts satisfied, `c1` ... `c99`.
     pub acrs: Vec<String>,
     /// Who acted, nearest first; the last is the client that the user signed in to.
@@ -28,6 +31,11 @@ pub struct Chain {
 }
 
 impl Chain {
+    /// What the user had proven when it was sealed.
+    pub fn proven(&self) -> Proven {
+        Proven { amr: self.amr.clone(), mfa_time: self.mfa_time }
+    }
+
     /// On-Behalf-Of hops so far.
     pub fn hops(&self) -> usize {
         self.actors.len().saturating_sub(1)
@@ -39,6 +47,7 @@ impl Chain {
         bytes.extend(self.session.0.as_bytes());
         bytes.extend(self.session_ends.0.to_be_bytes());
         bytes.extend(self.auth_time.0.to_be_bytes());
+        bytes.extend(self.mfa_time.map_or(i64::MIN, |at| at.0).to_be_bytes());
         let known = |method: &&str| self.amr.iter().any(|amr| amr == *method);
         bytes.push(METHODS.iter().enumerate().filter(|(_, m)| known(m)).fold(0, |bits, (n, _)| bits | 1 << n));
         let contexts: Vec<u8> = self.acrs.iter().filter_map(|c| c.strip_prefix('c')?.parse().ok()).collect();
@@ -54,6 +63,8 @@ impl Chain {
         let (session, rest) = rest.split_first_chunk::<16>()?;
         let (ends, rest) = rest.split_first_chunk::<8>()?;
         let (auth_time, rest) = rest.split_first_chunk::<8>()?;
+        let (mfa_time, rest) = rest.split_first_chunk::<8>()?;
+        let mfa_time = i64::from_be_bytes(*mfa_time);
         let (methods, rest) = rest.split_first()?;
         let (contexts, rest) = rest.split_first()?;
         let (contexts, rest) = rest.split_at_checked(usize::from(*contexts))?;
@@ -67,6 +78,7 @@ impl Chain {
                 .filter(|(n, _)| methods >> n & 1 == 1)
                 .map(|(_, m)| (*m).to_owned())
                 .collect(),
+            mfa_time: (mfa_time != i64::MIN).then_some(Timestamp(mfa_time)),
             acrs: contexts.iter().map(|context| format!("c{context}")).collect(),
             actors: rest.chunks_exact(16).filter_map(|id| Uuid::from_slice(id).ok()).map(AppId).collect(),
         })
@@ -87,6 +99,7 @@ mod tests {
             session_ends: Timestamp(2_000_000_000),
             auth_time: Timestamp(1_900_000_000),
             amr: vec!["pwd".into(), "mfa".into()],
+            mfa_time: Some(Timestamp(1_900_000_030)),
             acrs: vec!["c1".into(), "c99".into()],
             actors: vec![AppId(Uuid::from_u128(1)), AppId(Uuid::from_u128(2))],
         };

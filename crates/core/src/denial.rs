@@ -15,12 +15,24 @@ pub struct Denial {
     /// Permissions that were not consented to, in short words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<oauth::Scopes>,
+    /// What the person could do about it at once, at the authorization endpoint.
+    #[serde(skip)]
+    pub remedy: Option<Remedy>,
+}
+
+/// What a person can do about a refusal, at the authorization endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Sign in again.
+    SignIn,
+    /// Show a second factor, or set one up.
+    SecondFactor,
 }
 
 impl Denial {
     /// A refusal with the catalogue's advice.
     pub fn new(id: CheckId, expected: impl Into<String>, actual: impl Into<String>) -> Self {
-        Self { check: Check::fail(id, expected, actual), claims: None, missing: None }
+        Self { check: Check::fail(id, expected, actual), claims: None, missing: None, remedy: None }
     }
 
     /// With advice more exact than the catalogue's.
@@ -34,6 +46,13 @@ impl Denial {
     #[must_use]
     pub fn challenge(mut self, claims: String) -> Self {
         self.claims = Some(claims);
+        self
+    }
+
+    /// With what the person could do about it.
+    #[must_use]
+    pub fn remedy(mut self, remedy: Remedy) -> Self {
+        self.remedy = Some(remedy);
         self
     }
 

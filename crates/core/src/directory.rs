@@ -25,7 +25,7 @@ pub struct Snapshot {
 pub struct TenantDirectory {
     /// The tenant.
     pub tenant: Tenant,
-    /// Its conditional-access policies that are enabled.
+    /// Its conditional-access policies that are enabled, or report only.
     pub policies: Vec<Policy>,
     by_app: HashMap<AppId, Arc<Registration>>,
     by_principal: HashMap<PrincipalId, AppId>,
@@ -96,7 +96,7 @@ impl Snapshot {
                 tenant.assignments.entry((principal, assignment.resource_id)).or_default().push(assignment.app_role_id);
             }
         }
-        for policy in objects.policies.into_iter().filter(|p| p.state == crate::model::PolicyState::Enabled) {
+        for policy in objects.policies.into_iter().filter(|p| p.state != crate::model::PolicyState::Disabled) {
             if let Some(tenant) = tenants.get_mut(&policy.tenant) {
                 tenant.policies.push(policy);
             }
@@ -269,6 +269,8 @@ pub struct UserRecord {
     pub withdrawn: HashMap<PrincipalId, Timestamp>,
     /// App roles they have, themselves or through a group, by resource. An entry without roles means assigned.
     pub roles: HashMap<PrincipalId, Vec<RoleId>>,
+    /// Whether they have set up a second factor.
+    pub second_factor: bool,
 }
 
 /// How a user is looked up.
@@ -292,6 +294,7 @@ impl UserRecord {
             consented: HashMap::new(),
             withdrawn: HashMap::new(),
             roles: HashMap::new(),
+            second_factor: false,
         }
     }
 

@@ -3,14 +3,15 @@
 //! The same value feeds the decision, its explanation, the recorded decision and what-if.
 use crate::chain::Chain;
 use crate::endpoint::EndpointVersion;
-use crate::id::{AppId, GroupId, PrincipalId, TenantId, UserId};
-use crate::ledger::{CodeRecord, RefreshRecord, SessionRecord};
-use crate::model::{Digest, Policy, Profile, TenantSettings};
+use crate::id::{AppId, GroupId, ObjectId, PrincipalId, TenantId, UserId};
+use crate::ledger::{CodeRecord, Proven, RefreshRecord, SessionRecord};
+use crate::model::{ClientAppType, Digest, DirectoryRole, Policy, Profile, TenantSettings};
 use crate::token::{AssertionFacts, ClientAssertionFacts, FederatedFacts};
 use crate::workload::FederatedIdentityCredential;
 use decision::Timestamp;
 use oauth::{ClaimsRequest, Scopes};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// All that one request's decision reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,8 +40,11 @@ pub struct Facts {
     pub user: Option<UserFacts>,
     /// The chain, with the session's state now; `None` for app-only requests and where the session is unknown.
     pub session: Option<SessionFacts>,
-    /// Enabled conditional-access policies of the tenant that cover the resource.
+    /// Conditional-access policies of the tenant that could bind: those that cover the resource or are named by `claims`,
+    /// and those that define authentication contexts.
     pub policies: Vec<Policy>,
+    /// Where the request comes from, and by what kind of client.
+    pub access: AccessFacts,
     /// `claims`.
     pub claims: ClaimsRequest,
     /// `client_info=1`.
@@ -55,6 +59,20 @@ impl Facts {
         let resource = matches!(&self.target, Target::Resource(resource) if resource.shape.profile == Profile::Native);
         resource || self.client.as_ref().is_some_and(|client| client.profile == Profile::Native)
     }
+}
+
+/// Where a request comes from, as conditional access asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AccessFacts {
+    /// The kinds of the client that the chain began with.
+    pub client_app_types: Vec<ClientAppType>,
+    /// The user's address, if it is known.
+    pub address: Option<IpAddr>,
+    /// Named locations that hold the address.
+    pub locations: Vec<ObjectId>,
+    /// Whether one of them is trusted.
+    pub trusted: bool,
 }
 
 /// The tenant.
@@ -325,6 +343,10 @@ pub struct UserFacts {
     pub mail: Option<String>,
     /// Direct memberships.
     pub groups: Vec<GroupId>,
+    /// Directory roles.
+    pub directory_roles: Vec<DirectoryRole>,
+    /// Whether they have set up a second factor.
+    pub second_factor: bool,
 }
 
 /// The root session of the chain, as it stands now.
@@ -334,6 +356,8 @@ pub struct SessionFacts {
     pub chain: Chain,
     /// Whether the session has been ended, or is not known to the ledger.
     pub ended: bool,
+    /// Where the user's browser was last seen.
+    pub address: Option<IpAddr>,
 }
 
 impl SessionFacts {
@@ -344,9 +368,18 @@ impl SessionFacts {
             session_ends: record.expires,
             auth_time: record.auth_time,
             amr: record.amr.clone(),
-            acrs: record.acrs.clone(),
+            mfa_time: record.mfa_time,
+            // What they are is for the policies of this moment to say.
+            acrs: Vec::new(),
             actors,
         };
-        Self { chain, ended: record.revoked }
+        Self { chain, ended: record.revoked, address: record.address }
+    }
+
+    /// The same for a token of before: a session that was strengthened since does not strengthen it.
+    pub(crate) fn when_proven(mut self, proven: &Proven) -> Self {
+        self.chain.amr.retain(|method| proven.amr.contains(method));
+        self.chain.mfa_time = self.chain.mfa_time.and(proven.mfa_time);
+        self
     }
 }

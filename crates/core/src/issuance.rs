@@ -3,6 +3,7 @@ use crate::admission::Admitted;
 use crate::audit::AuditRecord;
 use crate::chain::Chain;
 use crate::client_auth::{AuthenticatedClient, Method};
+use crate::conditional_access;
 use crate::denial::Denial;
 use crate::endpoint::EndpointVersion;
 use crate::facts::{Asked, ClientFacts, Facts, ProofFacts, ResourceFacts, Target, TenantFacts, TokenShape, UserFacts};
@@ -33,7 +34,7 @@ struct AccessClaims<'a> {
     nbf: i64,
     exp: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    acr: Option<&'static str>,
+    acr: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     acrs: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -199,12 +200,29 @@ pub fn prepare(
         actors: granted.admitted.chain().map(|chain| chain.actors.clone()).unwrap_or_default(),
         ..record(facts, decision, now)
     })));
+    writes.extend(reported(&parts, decision));
     let v1 = (facts.version == EndpointVersion::V1).then(|| V1Members {
         resource: resource.map_or_else(|| facts.host.clone(), |resource| resource.name.clone()),
         not_before: now.0,
         expires_on: expires.0,
     });
     Ok(Prepared { writes, response, v1 })
+}
+
+/// What policies in report-only state would have refused: a record each, with the decision's id.
+fn reported<'a>(parts: &Parts<'a>, decision: &'a str) -> impl Iterator<Item = Write> + 'a {
+    let Parts { facts, now, .. } = *parts;
+    let resource = parts.resource().map(|resource| resource.app_id);
+    let user = parts.admitted.chain().zip(facts.user.as_ref());
+    let refusing = user.map(|(chain, user)| conditional_access::reported(facts, user, chain, now)).unwrap_or_default();
+    refusing.into_iter().map(move |(policy, check)| {
+        Write::Audit(Box::new(AuditRecord {
+            action: format!("report only: policy {}", policy.id),
+            resource,
+            refused: Some(check),
+            ..record(facts, decision, now)
+        }))
+    })
 }
 
 /// The record of a refusal by an authenticated client.
@@ -292,7 +310,12 @@ impl Parts<'_> {
             iat: self.now.0,
             nbf: self.now.0,
             exp: expires.0,
-            acr: (v1 && chain.is_some()).then_some("1"),
+            // RFC 9470 section 6.1; in Entra's tokens `acrs` says it.
+            acr: match chain {
+                Some(chain) if native => chain.acrs.first().map(String::as_str),
+                Some(_) if v1 => Some("1"),
+                _ => None,
+            },
             acrs: chain.map(|chain| chain.acrs.as_slice()).filter(|acrs| !acrs.is_empty()),
             act: chain.filter(|_| shape.act).and_then(actor),
             aio: chain.map(|chain| ports.crypto.seal(&chain.encode())),
@@ -385,6 +408,7 @@ impl Parts<'_> {
             family,
             scope: self.refresh_scope(),
             actors: chain.actors.iter().skip(1).copied().collect(),
+            proven: Some(chain.proven()),
             public,
             issued: self.now,
             expires: self.now.plus(self.tenant.settings.refresh_token_seconds).min(chain.session_ends),

@@ -2,8 +2,10 @@
 use crate::audit::AuditRecord;
 use crate::id::{AppId, FamilyId, SessionId, TenantId, UserId};
 use crate::model::{Digest, PermissionGrant};
+use crate::second_factor::SecondFactor;
 use decision::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use thiserror::Error;
 
 /// How and when a user proved who they are: the root of every chain.
@@ -21,12 +23,54 @@ pub struct SessionRecord {
     pub auth_time: Timestamp,
     /// How (RFC 8176): `pwd`, `mfa`, ...
     pub amr: Vec<String>,
-    /// Authentication contexts satisfied.
-    pub acrs: Vec<String>,
+    /// When they last showed a second factor.
+    #[serde(default)]
+    pub mfa_time: Option<Timestamp>,
+    /// Where their browser was last seen.
+    #[serde(default)]
+    pub address: Option<IpAddr>,
     /// Nothing got with this session outlives this moment.
     pub expires: Timestamp,
     /// Whether it was ended.
     pub revoked: bool,
+}
+
+/// What the user had proven when something was issued to a client. What they prove later is not for holders of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proven {
+    /// How (RFC 8176).
+    pub amr: Vec<String>,
+    /// When they last showed a second factor.
+    pub mfa_time: Option<Timestamp>,
+}
+
+/// A change of a living session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Amendment {
+    /// A new cookie: what was known of the old one is worth nothing after the user has proved more.
+    pub cookie: Option<Digest>,
+    /// When a second factor was shown, and the methods of the sign-in with it.
+    pub second_factor: Option<(Timestamp, Vec<String>)>,
+    /// Where the browser is now.
+    pub address: Option<IpAddr>,
+}
+
+impl SessionRecord {
+    /// The session as amended.
+    #[must_use]
+    pub fn amended(mut self, amendment: Amendment) -> Self {
+        self.cookie = amendment.cookie.unwrap_or(self.cookie);
+        if let Some((at, amr)) = amendment.second_factor {
+            (self.mfa_time, self.amr) = (Some(at), amr);
+        }
+        self.address = amendment.address.or(self.address);
+        self
+    }
+
+    /// What it proves now.
+    pub fn proven(&self) -> Proven {
+        Proven { amr: self.amr.clone(), mfa_time: self.mfa_time }
+    }
 }
 
 /// An authorization code, found by the digest of its text.
@@ -50,8 +94,11 @@ pub struct CodeRecord {
     pub scope: String,
     /// `nonce` of the request.
     pub nonce: Option<String>,
-    /// `claims` of the request.
+    /// `claims` of the request, with its `acr_values`.
     pub claims: Option<String>,
+    /// What the user had proven.
+    #[serde(default)]
+    pub proven: Option<Proven>,
     /// Until when it works.
     pub expires: Timestamp,
     /// Redeemed, or killed by a wrong redemption.
@@ -78,6 +125,9 @@ pub struct RefreshRecord {
     pub scope: String,
     /// The actors that stood before this client in the chain, nearest first (for tokens from On-Behalf-Of).
     pub actors: Vec<AppId>,
+    /// What the user had proven.
+    #[serde(default)]
+    pub proven: Option<Proven>,
     /// Whether the client had no credential when it got this token, and so needs none to use it.
     #[serde(default)]
     pub public: bool,
@@ -108,8 +158,12 @@ pub enum Write {
     RevokeFamily(FamilyId),
     /// A new or changed session.
     PutSession(SessionRecord),
+    /// Condition: the session lives. Changes it.
+    AmendSession(SessionId, Amendment),
     /// Ends a session.
     RevokeSession(SessionId),
+    /// Condition: the version before it is the newest. A user's second factor: set up, used, or guessed at.
+    PutSecondFactor(SecondFactor),
     /// Condition: this value was never consumed for this purpose. Forgotten after its expiry.
     ConsumeOnce {
         /// What kind of value.

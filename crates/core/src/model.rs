@@ -5,6 +5,12 @@ use decision::Timestamp;
 use oauth::Scopes;
 use serde::{Deserialize, Serialize};
 
+pub use crate::policy::{
+    Applications, AuthenticationType, BuiltInControl, ClientAppType, Conditions, DirectoryRole, FrequencyInterval,
+    GrantControls, IpRange, Locations, NamedLocation, Operator, Period, Place, Policy, PolicyState, SessionControls,
+    SignInFrequency, Unit, Users,
+};
+
 /// A tenant: the boundary of users, service principals, consent and policies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,6 +25,9 @@ pub struct Tenant {
     pub enabled: bool,
     /// What its administrators decided.
     pub settings: TenantSettings,
+    /// Networks that conditional-access policies name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named_locations: Vec<NamedLocation>,
 }
 
 /// Tenant-wide settings.
@@ -453,64 +462,6 @@ pub struct RoleAssignment {
     pub resource_id: PrincipalId,
     /// The role; all zero is the default access without a role.
     pub app_role_id: RoleId,
-}
-
-/// A conditional-access policy: data, evaluated by [`crate::admission`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Policy {
-    /// Its id (`polids` in challenges).
-    pub id: ObjectId,
-    /// The tenant.
-    pub tenant: TenantId,
-    /// Shown to people.
-    pub display_name: String,
-    /// Whether it binds.
-    pub state: PolicyState,
-    /// When it applies.
-    pub conditions: Conditions,
-    /// What it demands.
-    pub grant_controls: GrantControls,
-}
-
-/// Whether a policy binds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum PolicyState {
-    /// It binds.
-    Enabled,
-    /// It does not.
-    Disabled,
-}
-
-/// When a policy applies: the resource and the user must both match.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct Conditions {
-    /// Resources it covers; empty means all.
-    pub include_applications: Vec<AppId>,
-    /// Resources it spares.
-    pub exclude_applications: Vec<AppId>,
-    /// Users it covers; empty together with no groups means all.
-    pub include_users: Vec<UserId>,
-    /// Users it spares.
-    pub exclude_users: Vec<UserId>,
-    /// Groups whose members it covers.
-    pub include_groups: Vec<GroupId>,
-    /// Groups whose members it spares.
-    pub exclude_groups: Vec<GroupId>,
-}
-
-/// What a policy demands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct GrantControls {
-    /// Nothing gets through.
-    pub block: bool,
-    /// The user must have passed multi-factor authentication.
-    pub mfa: bool,
-    /// The token must carry this authentication context (`c1` ... `c99`).
-    pub authentication_context: Option<String>,
 }
 
 /// A SHA-256 digest or MAC, in hexadecimal on paper.

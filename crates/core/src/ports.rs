@@ -1,8 +1,9 @@
 //! What the authority's rules need of the world. Each port is implemented in another room.
 use crate::directory::{Snapshot, UserKey, UserRecord};
-use crate::id::{SessionId, TenantId};
+use crate::id::{SessionId, TenantId, UserId};
 use crate::ledger::{CodeRecord, CommitError, RefreshRecord, SessionRecord, Unavailable, Write};
 use crate::model::{Application, Digest};
+use crate::second_factor::SecondFactor;
 use crate::token::{AssertionFacts, ClientAssertionFacts, FederatedFacts};
 use decision::{Clock, Timestamp};
 use std::future::Future;
@@ -30,6 +31,8 @@ pub trait Ledger: Send + Sync {
     fn session(&self, id: SessionId) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>>;
     /// A session by the digest of the browser's cookie.
     fn session_by_cookie(&self, cookie: Digest) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>>;
+    /// A user's second factor.
+    fn second_factor(&self, tenant: TenantId, user: UserId) -> Pending<'_, Result<Option<SecondFactor>, Unavailable>>;
     /// All of one request's writes or none, durable before it returns.
     fn commit(&self, writes: Vec<Write>) -> Pending<'_, Result<(), CommitError>>;
     /// Whether the latest commit failed for no reason of the store's, such as a full disk.
@@ -57,6 +60,8 @@ pub trait Crypto: Send + Sync {
     fn seal(&self, plain: &[u8]) -> String;
     /// Opens a sealed text; `None` if it is not ours.
     fn open(&self, sealed: &str) -> Option<Vec<u8>>;
+    /// The time-based one-time password of a secret at a step (RFC 6238: HMAC-SHA-1, six digits).
+    fn one_time_code(&self, secret: &[u8], step: u64) -> u32;
     /// Fills a buffer with unpredictable bytes.
     fn random(&self, buffer: &mut [u8]);
     /// Whether a password matches an argon2id hash; for `None` the same time is taken and the answer is no. Nothing is

@@ -28,6 +28,8 @@ pub struct Credentials<'a> {
     pub username: &'a str,
     /// Password.
     pub password: &'a str,
+    /// Where they are.
+    pub address: Option<std::net::IpAddr>,
 }
 
 /// Signs a user in. Unknown users and wrong passwords get one answer, and take one time.
@@ -92,7 +94,8 @@ pub async fn sign_in(
         user: record.user.id,
         auth_time: now,
         amr: vec!["pwd".to_owned()],
-        acrs: Vec::new(),
+        mfa_time: None,
+        address: typed.address,
         expires: now.plus(home.tenant.settings.session_seconds),
         revoked: false,
     };

@@ -5,7 +5,7 @@ use crate::ledger::{OncePurpose, Write};
 use crate::model::Digest;
 use crate::ports::Ports;
 use decision::Timestamp;
-use oauth::{Form, Scopes};
+use oauth::{Form, Scopes, Secret};
 use serde::{Deserialize, Serialize};
 
 /// How long a page may be left open, in seconds.
@@ -20,6 +20,12 @@ pub enum Page {
     Consent,
     /// The sign-out page.
     SignOut,
+    /// The page that asks for a second factor.
+    SecondFactor,
+    /// The page that sets one up.
+    Enrolment,
+    /// The page that shows recovery codes.
+    RecoveryCodes,
 }
 
 /// What the page was shown for.
@@ -36,6 +42,8 @@ pub struct Ticket {
     expires: Timestamp,
     /// The permissions that were shown, by resource.
     pub(crate) shown: Vec<(PrincipalId, Scopes)>,
+    /// The secret of a second factor that is being set up, in base64url.
+    secret: Option<Secret>,
 }
 
 impl Ticket {
@@ -56,6 +64,7 @@ impl Ticket {
             nonce: issuance::random_uuid(ports).to_string(),
             expires: now.plus(LIFE),
             shown: Vec::new(),
+            secret: None,
         }
     }
 
@@ -64,6 +73,18 @@ impl Ticket {
     pub(crate) fn showing(mut self, shown: Vec<(PrincipalId, Scopes)>) -> Self {
         self.shown = shown;
         self
+    }
+
+    /// With the secret that the page shows.
+    #[must_use]
+    pub(crate) fn enrolling(mut self, secret: String) -> Self {
+        self.secret = Some(Secret::new(secret));
+        self
+    }
+
+    /// The secret that the page showed.
+    pub(crate) fn secret(&self) -> Option<&str> {
+        self.secret.as_ref().map(Secret::expose)
     }
 
     /// The hidden field.

@@ -4,11 +4,11 @@ use crate::client_auth::{self, Basic, Presented};
 use crate::denial::{Denial, ErrorContext};
 use crate::directory::{Registration, Snapshot, TenantDirectory};
 use crate::endpoint::EndpointVersion;
-use crate::facts::{AuthenticationFacts, ClientFacts, Facts, ProofFacts, Target, TenantFacts};
+use crate::facts::{AccessFacts, AuthenticationFacts, ClientFacts, Facts, ProofFacts, Target, TenantFacts};
 use crate::grant::{self, Gathered, Gathering, Grant};
 use crate::issuance;
 use crate::ledger::{CommitError, Unavailable};
-use crate::model::Profile;
+use crate::model::{DirectoryRole, Profile};
 use crate::ports::Ports;
 use crate::resource_request;
 use crate::scope_request::{self, Parties};
@@ -37,6 +37,8 @@ pub struct TokenRequest<'a> {
     pub origin: Option<&'a str>,
     /// `client-request-id`, for correlation.
     pub correlation: Option<&'a str>,
+    /// Where it comes from.
+    pub address: Option<std::net::IpAddr>,
 }
 
 /// A success answer.
@@ -112,7 +114,7 @@ async fn decide(
     for _ in 0..TURNS {
         let gathering = Gathering { form, tenant: &tenant, client: &client, ports };
         let gathered = (grant.gather)(gathering).await.map_err(unavailable)?;
-        complete(&mut facts, gathered, grant, &gathering);
+        complete(&mut facts, gathered, grant, &gathering, request.address);
         let outcome = grant::decide(&facts, now);
         let mut writes = outcome.writes;
         match outcome.verdict {
@@ -270,6 +272,7 @@ pub(crate) fn blank(
         user: None,
         session: None,
         policies: Vec::new(),
+        access: AccessFacts::default(),
         claims: ClaimsRequest::default(),
         client_info: false,
         jitter: 0,
@@ -297,7 +300,13 @@ fn client_facts(client: &Registration) -> ClientFacts {
 }
 
 /// Adds what the grant gathered, and the standing at the resource that is asked for.
-fn complete(facts: &mut Facts, gathered: Gathered, grant: &Grant, from: &Gathering<'_>) {
+fn complete(
+    facts: &mut Facts,
+    gathered: Gathered,
+    grant: &Grant,
+    from: &Gathering<'_>,
+    address: Option<std::net::IpAddr>,
+) {
     let Gathered { proof, user, session, scope, several, claims } = gathered;
     let parties = Parties { tenant: from.tenant, client: from.client, user: user.as_deref() };
     let resources: Vec<&str> = from.form.values("resource").collect();
@@ -306,7 +315,6 @@ fn complete(facts: &mut Facts, gathered: Gathered, grant: &Grant, from: &Gatheri
         EndpointVersion::V1 => resource_request::resolve(from.form, grant.grant_type, proof.recorded(), parties),
         EndpointVersion::V2 => scope_request::resolve(scope, &resources, parties, several),
     };
-    facts.policies = covering(from.tenant, &target);
     facts.oidc = oidc;
     facts.target = target;
     facts.user = user.map(|user| user_facts(&user));
@@ -315,15 +323,7 @@ fn complete(facts: &mut Facts, gathered: Gathered, grant: &Grant, from: &Gatheri
     if let Some(claims) = claims.filter(|_| from.form.value("claims").is_none()) {
         facts.claims = ClaimsRequest::parse(&claims).unwrap_or_default();
     }
-}
-
-/// The policies that cover what is asked for.
-pub(crate) fn covering(tenant: &TenantDirectory, target: &Target) -> Vec<crate::model::Policy> {
-    let app = match target {
-        Target::Resource(resource) => resource.app_id,
-        _ => crate::id::AppId::default(),
-    };
-    tenant.policies.iter().filter(|policy| crate::conditional_access::covers(policy, app)).cloned().collect()
+    crate::conditional_access::gather(from.tenant, facts, address);
 }
 
 /// What decisions read of a user.
@@ -339,6 +339,8 @@ pub(crate) fn user_facts(record: &crate::directory::UserRecord) -> crate::facts:
         surname: user.surname.clone(),
         mail: user.mail.clone(),
         groups: record.groups.clone(),
+        directory_roles: user.is_tenant_admin.then_some(DirectoryRole::GlobalAdministrator).into_iter().collect(),
+        second_factor: record.second_factor,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::facts::{Facts, Target};
 use crate::id::{AppId, UserId};
 use crate::ports::Ports;
 use crate::token::AssertionFacts;
-use crate::token_endpoint::{blank, covering, unavailable, user_facts};
+use crate::token_endpoint::{blank, unavailable, user_facts};
 use crate::{chain::Chain, grant};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -59,17 +59,19 @@ pub async fn userinfo(ports: &Ports, token: &str) -> Result<Map<String, Value>, 
     let user = ports.directory.user(tenant.tenant.id, UserKey::Id(oid)).await.map_err(unavailable)?;
     let chain = ports.crypto.open(&claims.aio).and_then(|bytes| Chain::decode(&bytes));
     let session = match chain {
-        Some(chain) => grant::session(ports, chain.session, Vec::new()).await.map_err(unavailable)?,
+        Some(chain) => grant::session_behind(ports, chain).await.map_err(unavailable)?,
         None => None,
     };
-    let facts = Facts {
+    let mut facts = Facts {
         oidc: scopes.clone(),
         target: Target::Authority,
-        policies: covering(tenant, &Target::Authority),
         user: user.as_deref().map(user_facts),
         session,
         ..blank(ports, &claims.tid, Some(tenant), &claims.azp, registration.map(AsRef::as_ref))
     };
+    // Whoever bears the token may be anywhere; the user is where their browser was last seen.
+    let seen = facts.session.as_ref().and_then(|session| session.address);
+    crate::conditional_access::gather(tenant, &mut facts, seen);
     admission::admit(&facts, Ok(Proof::User { actors: Vec::new(), ceiling: None }), now)?;
     let Some(user) = facts.user else { return Err(refuse(CheckId::UserKnown, "a user", "none")) };
     // The same pairwise `sub` as in the client's ID token (section 5.3.2).

@@ -6,12 +6,12 @@ use deputize_core::chain::Chain;
 use deputize_core::denial::ErrorContext;
 use deputize_core::endpoint::EndpointVersion;
 use deputize_core::facts::{
-    Asked, AuthenticationFacts, ClientFacts, Facts, ProofFacts, Published, ResourceFacts, SessionFacts, Target,
-    TenantFacts, UserFacts,
+    AccessFacts, Asked, AuthenticationFacts, ClientFacts, Facts, ProofFacts, Published, ResourceFacts, SessionFacts,
+    Target, TenantFacts, UserFacts,
 };
 use deputize_core::grant;
 use deputize_core::id::{AppId, ObjectId, PrincipalId, SessionId, TenantId, UserId};
-use deputize_core::model::{Conditions, GrantControls, Policy, PolicyState, Profile, TenantSettings};
+use deputize_core::model::{Conditions, GrantControls, Policy, PolicyState, Profile, SessionControls, TenantSettings};
 use deputize_core::token::{AssertionFacts, ClientAssertionClaims, ClientAssertionFacts, TokenClaims};
 use oauth::{ClaimsRequest, Scopes};
 use proptest::prelude::*;
@@ -110,12 +110,15 @@ fn ordinary_obo() -> Facts {
                 session_ends: NOW.plus(86_400),
                 auth_time: NOW.plus(-700),
                 amr: vec!["pwd".into()],
+                mfa_time: None,
                 acrs: Vec::new(),
                 actors: vec![WEB],
             },
             ended: false,
+            address: None,
         }),
         policies: Vec::new(),
+        access: AccessFacts::default(),
         claims: ClaimsRequest::default(),
         client_info: false,
         jitter: 0,
@@ -177,6 +180,7 @@ fn policy(facts: &mut Facts, grant_controls: GrantControls) {
         state: PolicyState::Enabled,
         conditions: Conditions::default(),
         grant_controls,
+        session_controls: SessionControls::default(),
     });
 }
 
@@ -290,9 +294,10 @@ fn failures() -> Vec<Failure> {
         "5d" "an unassigned user": |f| if let Some(r) = resource(f) { r.assignment_required = true; r.user_roles = None } => UserAssigned 50105 "invalid_grant" 400 None, TenantAdmin;
         "5e" "a deep chain": |f| if let Some(s) = &mut f.session { s.chain.actors = (100..200).map(|n| AppId(Uuid::from_u128(n))).collect() } => ChainDepth 90023 "invalid_request" 400 None, Operator;
         "5e" "a loop": |f| if let Some(s) = &mut f.session { s.chain.actors.push(BILLING) } => ChainLoop 90023 "invalid_request" 400 None, CallerAdmin;
-        "6" "a block": |f| policy(f, GrantControls { block: true, ..GrantControls::default() }) => AccessNotBlocked 53003 "interaction_required" 400 Some("message_only"), TenantAdmin;
-        "6" "multi-factor authentication": |f| policy(f, GrantControls { mfa: true, ..GrantControls::default() }) => MfaSatisfied 50076 "interaction_required" 400 ACT, Caller;
-        "6" "an authentication context": |f| policy(f, GrantControls { authentication_context: Some("c1".into()), ..GrantControls::default() }) => ContextSatisfied 50076 "interaction_required" 400 ACT, Caller;
+        "6" "a block": |f| policy(f, GrantControls::block()) => AccessNotBlocked 53003 "interaction_required" 400 Some("message_only"), TenantAdmin;
+        "6" "a second factor, and none is set up": |f| policy(f, GrantControls::mfa()) => MfaEnrolled 50079 "interaction_required" 400 ACT, Caller;
+        "6" "multi-factor authentication": |f| { policy(f, GrantControls::mfa()); f.user.as_mut().unwrap().second_factor = true; } => MfaSatisfied 50076 "interaction_required" 400 ACT, Caller;
+        "6" "an authentication context": |f| policy(f, GrantControls::context("c1")) => ContextSatisfied 50076 "interaction_required" 400 ACT, Caller;
         "6" "an essential context": |f| f.claims = asked(r#"{"access_token":{"acrs":{"essential":true,"value":"c2"}}}"#) => ContextSatisfied 50076 "interaction_required" 400 ACT, Caller;
         "6" "any context, essentially": |f| f.claims = asked(r#"{"access_token":{"acrs":{"essential":true}}}"#) => ContextSatisfied 50076 "interaction_required" 400 ACT, Caller;
         "6" "an essential moment in words": |f| f.claims = asked(r#"{"access_token":{"nbf":{"essential":true,"value":"soon"}}}"#) => RequestWellFormed 90023 "invalid_request" 400 None, Caller;
@@ -348,7 +353,10 @@ fn each_failure_has_its_documented_error_code_and_fixer() {
         assert_eq!(hint["check"], check.entry().id, "{step} {what}");
         assert!(hint["fix"].as_str().is_some_and(|fix| !fix.is_empty()), "{step} {what}");
         assert!(!denial.check.expected.is_empty() && !denial.check.actual.is_empty(), "{step} {what}");
-        let challenge = matches!(check, CheckId::MfaSatisfied | CheckId::ContextSatisfied | CheckId::EssentialClaim);
+        let challenge = matches!(
+            check,
+            CheckId::MfaSatisfied | CheckId::MfaEnrolled | CheckId::ContextSatisfied | CheckId::EssentialClaim
+        );
         assert_eq!(body.claims.is_some(), challenge, "{step} {what}");
         if let Some(claims) = &body.claims {
             assert!(ClaimsRequest::parse(claims).is_some(), "{claims}");

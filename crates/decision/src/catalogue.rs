@@ -244,6 +244,24 @@ catalogue! {
     MfaSatisfied: "access.mfa", Some(50076), "interaction_required", Some("basic_action"), 400, Caller, None,
         "conditional access: multi-factor authentication",
         "sign in again with the claims of this error";
+    MfaEnrolled: "access.mfa_enrolled", Some(50079), "interaction_required", Some("basic_action"), 400, Caller, None,
+        "conditional access: a second factor is set up",
+        "sign in again with the claims of this error, and set up a second factor";
+    MfaCurrent: "access.mfa_current", Some(50078), "interaction_required", Some("basic_action"), 400, Caller, None,
+        "conditional access: the second factor was shown recently",
+        "sign in again with the claims of this error";
+    SignInRecent: "access.sign_in_frequency", Some(70043), "invalid_grant", Some("bad_token"), 400, Caller, None,
+        "conditional access: the sign-in is recent",
+        "sign in again";
+    SecondFactorShown: "second_factor.shown", Some(50074), "interaction_required", Some("basic_action"), 400, Caller, None,
+        "the user shows a second factor where it is asked for",
+        "let the user sign in on the pages, and type the newest code";
+    SecondFactorSetUp: "second_factor.set_up", Some(50072), "interaction_required", Some("basic_action"), 400, Caller, None,
+        "the user sets up a second factor where it is asked for",
+        "let the user sign in on the pages";
+    SecondFactorPace: "second_factor.pace", Some(50053), "temporarily_unavailable", None, 429, Caller, None,
+        "not too many wrong codes came one after another",
+        "wait as long as the page says, and type the newest code";
     ContextSatisfied: "access.context", Some(50076), "interaction_required", Some("basic_action"), 400, Caller, None,
         "conditional access: the authentication context",
         "sign in again with the claims of this error";

@@ -58,6 +58,8 @@ pub(crate) struct Config {
     master_key: Option<PathBuf>,
     /// Other issuers whose tokens may prove applications, where they need more than the public internet.
     issuers: Vec<Issuer>,
+    /// Networks of proxies whose `X-Forwarded-For` is believed; by default nobody's is.
+    trusted_proxies: Vec<Spanned<String>>,
     /// What is logged.
     log: Option<String>,
 }
@@ -143,6 +145,12 @@ async fn serve(options: Options, config: Config, text: Option<Text>) -> Result<E
         }
         (None, None) => format!("https://localhost:{port}"),
     };
+    let mut proxies = Vec::new();
+    for network in &config.trusted_proxies {
+        let hint = "write a network such as `10.0.0.0/8`";
+        let wrong = |_| misplaced(Some(network), "this trusted proxy is no network", hint);
+        proxies.push(network.get_ref().parse().map_err(wrong)?);
+    }
     let folder = options.data.or_else(|| config.data.map(|folder| base.join(folder)));
     let federation = issuers::federation(&config.issuers, base)?;
     let data = Data::open(&folder.unwrap_or_else(|| PathBuf::from(DATA)))?;
@@ -152,6 +160,7 @@ async fn serve(options: Options, config: Config, text: Option<Text>) -> Result<E
     tokio::spawn(store.watch());
     let router = first_start::router(Arc::clone(&store), master, &host, federation).await?;
 
+    let router = crate::peer::behind(router, proxies);
     let mut server = Server::new();
     server.add(bound, Some(&tls), &router)?;
     if let Some(port) = options.plain_port {

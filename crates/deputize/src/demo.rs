@@ -3,6 +3,7 @@ mod browser;
 mod credentials;
 mod environment;
 mod identities;
+mod step_up;
 mod story;
 mod world;
 
@@ -43,6 +44,9 @@ pub(crate) struct Options {
     /// Writes what another program needs to join in: addresses, ids and, in clear, passwords and secrets
     #[arg(long, value_name = "FILE")]
     env: Option<PathBuf>,
+    /// Tells another story: an API wants more of the user, and what comes of it
+    #[arg(long)]
+    step_up: bool,
     /// Ends after the story instead of serving on
     #[arg(long)]
     once: bool,
@@ -108,7 +112,7 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
         data::replace(file, &environment::json(&world, &secrets, &more))?;
     }
     let told = tokio::select! {
-        told = story::tell(&world, clock) => told,
+        told = tell(&world, clock, &secrets, options.step_up) => told,
         ended = serve::asked_to_end() => ended.map(|()| story::Told::Interrupted),
     };
     match told {
@@ -126,6 +130,10 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
     drop(instance);
     drop(temporary);
     Ok(ExitCode::SUCCESS)
+}
+
+async fn tell(world: &World, clock: &Arc<dyn Clock>, folder: &Data, step_up: bool) -> Result<story::Told, Failure> {
+    if step_up { step_up::tell(world, clock, folder).await } else { story::tell(world, clock).await }
 }
 
 struct Ports {

@@ -17,6 +17,7 @@ mod listen;
 mod log;
 mod managed_identity;
 mod output;
+mod peer;
 mod run;
 mod serve;
 mod system;

@@ -1,6 +1,7 @@
 //! The accept loop: TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2, with bounds on time and number, and an orderly end.
 use crate::failure::Failure;
 use crate::listen::Bound;
+use authority::ClientAddress;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
@@ -156,7 +157,7 @@ impl Door {
             };
             let Ok(permit) = permit else { return };
             match accepted {
-                Ok((stream, _)) => self.open(stream, permit),
+                Ok((stream, peer)) => self.open(stream, ClientAddress(peer.ip()), permit),
                 // Out of descriptors, mostly: those in use must be closed first.
                 Err(error) => {
                     tracing::warn!(reason = %error.kind(), "a connection could not be accepted");
@@ -166,13 +167,13 @@ impl Door {
         }
     }
 
-    fn open(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    fn open(&self, stream: TcpStream, peer: ClientAddress, permit: OwnedSemaphorePermit) {
         let _ = stream.set_nodelay(true);
         let (acceptor, router, watcher) = (self.acceptor.clone(), self.router.clone(), self.graceful.watcher());
         tokio::spawn(async move {
             let _permit = permit;
             let Some(acceptor) = acceptor else {
-                return speak(stream, router, Builder::new(TokioExecutor::new()).http1_only(), watcher).await;
+                return speak(stream, peer, router, Builder::new(TokioExecutor::new()).http1_only(), watcher).await;
             };
             // Who does not finish a handshake is nobody we know: not worth a line in the log.
             let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(stream)).await else { return };
@@ -180,13 +181,14 @@ impl Door {
             let http = Builder::new(TokioExecutor::new());
             let http =
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") { http.http2_only() } else { http.http1_only() };
-            speak(stream, router, http, watcher).await;
+            speak(stream, peer, router, http, watcher).await;
         });
     }
 }
 
 async fn speak<S>(
     stream: S,
+    peer: ClientAddress,
     router: Router,
     mut http: Builder<TokioExecutor>,
     watcher: hyper_util::server::graceful::Watcher,
@@ -202,7 +204,8 @@ async fn speak<S>(
         .max_header_list_size(64 << 10);
     let (begun, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (beginning, ending) = (Arc::clone(&begun), Arc::clone(&ended));
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         beginning.fetch_add(1, Ordering::Relaxed);
         let (router, ending) = (router.clone(), Arc::clone(&ending));
         async move {
@@ -311,7 +314,8 @@ mod tests {
             let (mut client, server) = tokio::io::duplex(4_096);
             let http = Builder::new(TokioExecutor::new()).http1_only();
             let graceful = GracefulShutdown::new();
-            tokio::spawn(speak(server, router.clone(), http, graceful.watcher()));
+            let peer = ClientAddress(std::net::IpAddr::from([127, 0, 0, 1]));
+            tokio::spawn(speak(server, peer, router.clone(), http, graceful.watcher()));
             client.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
             let mut answered = String::new();
             client.read_to_string(&mut answered).await.unwrap();

@@ -40,6 +40,35 @@ impl ClaimsRequest {
         Some(Self { access_token: wanted.iter().map(|(name, value)| (name.clone(), read(value))).collect() })
     }
 
+    /// The parameter with the authentication contexts of `acr_values` (RFC 9470 section 4) as an essential claim: one of them
+    /// must be satisfied. Contexts that `claims` asks for itself say more, and stay; words that are none are ignored.
+    ///
+    /// ```
+    /// let asked = deputize_oauth::ClaimsRequest::with_acr_values(None, Some("c1 phr"));
+    /// assert_eq!(asked.as_deref(), Some(r#"{"access_token":{"acrs":{"essential":true,"values":["c1"]}}}"#));
+    /// ```
+    pub fn with_acr_values(claims: Option<&str>, acr_values: Option<&str>) -> Option<String> {
+        let contexts: Vec<&str> = acr_values.unwrap_or_default().split(' ').filter(|word| is_context(word)).collect();
+        if contexts.is_empty() {
+            return claims.map(str::to_owned);
+        }
+        let mut all: Map<String, Value> = match claims.map(serde_json::from_str) {
+            None => Map::new(),
+            Some(Ok(all)) => all,
+            Some(Err(_)) => return claims.map(str::to_owned),
+        };
+        let wanted = all.entry("access_token").or_insert_with(|| Value::Object(Map::new()));
+        match wanted {
+            Value::Object(wanted) if wanted.contains_key("acrs") => {}
+            Value::Object(wanted) => {
+                wanted.insert("acrs".to_owned(), serde_json::json!({"essential": true, "values": contexts}));
+            }
+            // What is no object asks for nothing.
+            other => *other = serde_json::json!({"acrs": {"essential": true, "values": contexts}}),
+        }
+        Some(Value::Object(all).to_string())
+    }
+
     /// What was asked of this claim of the access token.
     pub fn access_token(&self, name: &str) -> Option<&RequestedClaim> {
         self.access_token.iter().find(|(known, _)| known == name).map(|(_, asked)| asked)
@@ -50,6 +79,12 @@ impl ClaimsRequest {
         self.access_token("xms_cc")
             .is_some_and(|asked| asked.values.iter().any(|value| value.eq_ignore_ascii_case("cp1")))
     }
+}
+
+/// `c1` to `c99`.
+fn is_context(word: &str) -> bool {
+    let number = word.strip_prefix('c').and_then(|digits| digits.parse::<u8>().ok());
+    number.is_some_and(|number| (1..=99).contains(&number) && word == format!("c{number}"))
 }
 
 fn text_of(value: &Value) -> Option<String> {
@@ -63,6 +98,23 @@ fn text_of(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::ClaimsRequest;
+
+    #[test]
+    fn acr_values_become_an_essential_claim_and_change_no_other() {
+        let with = ClaimsRequest::with_acr_values;
+        assert_eq!(with(Some("{}"), Some("urn:x c0 c100 c01")), Some("{}".to_owned()));
+        assert_eq!(with(None, None), None);
+        let own = r#"{"access_token":{"acrs":{"essential":true,"value":"c2"}}}"#;
+        assert_eq!(with(Some(own), Some("c1")).as_deref(), Some(own));
+        let merged =
+            with(Some(r#"{"access_token":{"xms_cc":{"values":["cp1"]}},"id_token":{}}"#), Some("c1 c2")).unwrap();
+        let read = ClaimsRequest::parse(&merged).unwrap();
+        assert!(read.handles_challenges());
+        assert_eq!(read.access_token("acrs").unwrap().values, ["c1", "c2"]);
+        let empty = ClaimsRequest::parse(&with(Some(r#"{"access_token":null}"#), Some("c1")).unwrap()).unwrap();
+        assert!(empty.access_token("acrs").unwrap().essential);
+        assert_eq!(with(Some("["), Some("c1")).as_deref(), Some("["), "still refused");
+    }
 
     #[test]
     fn what_real_clients_send_is_understood_or_ignored() {

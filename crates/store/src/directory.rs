@@ -142,7 +142,10 @@ fn user(connection: &Connection, tenant: TenantId, id: UserId) -> rusqlite::Resu
             }
         }
     }
-    let mut record = UserRecord { groups, roles, ..UserRecord::of(user) };
+    let second_factor = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM second_factors WHERE tenant = ?1 AND user_id = ?2)")?
+        .query_row(params![tenant.0, id.0], |row| row.get(0))?;
+    let mut record = UserRecord { groups, roles, second_factor, ..UserRecord::of(user) };
     for grant in grants {
         record.add_grant(grant);
     }

@@ -5,10 +5,13 @@ use crate::directory;
 use crate::object::Columns;
 use crate::writing::Writing;
 use decision::Timestamp;
-use deputize_core::id::{FamilyId, SessionId};
-use deputize_core::ledger::{CodeRecord, CommitError, OncePurpose, RefreshRecord, SessionRecord, Unavailable, Write};
+use deputize_core::id::{FamilyId, SessionId, TenantId, UserId};
+use deputize_core::ledger::{
+    Amendment, CodeRecord, CommitError, OncePurpose, RefreshRecord, SessionRecord, Unavailable, Write,
+};
 use deputize_core::model::Digest;
 use deputize_core::ports::{Ledger, Pending};
+use deputize_core::second_factor::SecondFactor;
 use sql::Abort;
 use sql::rusqlite::{self, Connection, OptionalExtension, Params, params};
 use std::sync::Arc;
@@ -46,6 +49,16 @@ impl Ledger for Store {
         Box::pin(async move {
             let sql = "SELECT body, revoked FROM sessions WHERE cookie = ?1";
             Ok(self.read(|connection| session(connection, sql, cookie.0))?.map(|(_, record)| record))
+        })
+    }
+
+    fn second_factor(&self, tenant: TenantId, user: UserId) -> Pending<'_, Result<Option<SecondFactor>, Unavailable>> {
+        let sql = "SELECT body FROM second_factors WHERE tenant = ?1 AND user_id = ?2";
+        Box::pin(async move {
+            self.read(|connection| {
+                let found = |row: &rusqlite::Row<'_>| crate::json(row.get_ref(0)?.as_str()?);
+                connection.prepare_cached(sql)?.query_row(params![tenant.0, user.0], found).optional()
+            })
         })
     }
 
@@ -117,11 +130,13 @@ impl Step {
             Write::InsertCode(_, code) => serde_json::to_string(code)?,
             Write::InsertRefresh(_, token) => serde_json::to_string(token)?,
             Write::PutSession(session) => serde_json::to_string(session)?,
+            Write::PutSecondFactor(factor) => serde_json::to_string(factor)?,
             Write::Audit(record) => serde_json::to_string(record)?,
             Write::ConsumeCode(_)
             | Write::KillCode(_)
             | Write::RotateRefresh(..)
             | Write::RevokeFamily(_)
+            | Write::AmendSession(..)
             | Write::RevokeSession(_)
             | Write::ConsumeOnce { .. }
             | Write::AddGrant(_) => String::new(),
@@ -157,7 +172,9 @@ impl Step {
             ),
             Write::RevokeFamily(family) => revoke_family(connection, batch, family),
             Write::PutSession(session) => put_session(connection, batch, &session, &body),
+            Write::AmendSession(id, amendment) => amend_session(connection, batch, id, amendment),
             Write::RevokeSession(id) => revoke_session(connection, batch, id),
+            Write::PutSecondFactor(factor) => put_second_factor(connection, batch, &factor, &body),
             Write::ConsumeOnce { purpose, value, expires } => provided(
                 connection,
                 "INSERT INTO once_values (purpose, value, expires) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
@@ -213,6 +230,42 @@ fn put_session(connection: &Connection, batch: &mut Writing, session: &SessionRe
     let sql =
         "INSERT INTO sessions (id, cookie, expires, revoked, body) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
     provided(connection, sql, row)
+}
+
+fn amend_session(
+    connection: &Connection,
+    batch: &mut Writing,
+    id: SessionId,
+    amendment: Amendment,
+) -> Result<(), Abort> {
+    let sql = "SELECT body, revoked FROM sessions WHERE id = ?1 AND revoked = 0";
+    let (_, session) = session(connection, sql, id.0)?.ok_or(Abort::Conflict)?;
+    let session = Arc::unwrap_or_clone(session).amended(amendment);
+    let body = serde_json::to_string(&session).map_err(|error| Abort::Engine(crate::unreadable(error)))?;
+    put_session(connection, batch, &session, &body)
+}
+
+fn put_second_factor(
+    connection: &Connection,
+    batch: &mut Writing,
+    factor: &SecondFactor,
+    body: &str,
+) -> Result<(), Abort> {
+    let version = i64::try_from(factor.version).map_err(|_| Abort::Conflict)?;
+    let row = params![factor.tenant.0, factor.user.0, version, body];
+    if version > 1 {
+        let sql = "UPDATE second_factors SET version = ?3, body = ?4 \
+                   WHERE tenant = ?1 AND user_id = ?2 AND version = ?3 - 1";
+        return provided(connection, sql, row);
+    }
+    let sql =
+        "INSERT INTO second_factors (tenant, user_id, version, body) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+    provided(connection, sql, row)?;
+    // Whoever holds the user's record must learn that they have one now.
+    let id = factor.user.0.as_bytes().to_vec();
+    changes::note(connection, &Columns { kind: "user", tenant: factor.tenant.0, id, owner: None }, batch.now)?;
+    batch.changed = true;
+    Ok(())
 }
 
 fn revoke_session(connection: &Connection, batch: &mut Writing, id: SessionId) -> Result<(), Abort> {

@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 /// Any object of the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "most objects in hand are applications")]
 pub enum Object {
     /// A tenant.
     Tenant(Tenant),

@@ -18,8 +18,10 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::MissedTickBehavior;
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { name: "ledger and directory", sql: include_str!("0001_ledger_and_directory.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { name: "ledger and directory", sql: include_str!("0001_ledger_and_directory.sql") },
+    Migration { name: "second factors", sql: include_str!("0002_second_factors.sql") },
+];
 
 /// How often other processes' changes are looked for.
 const POLL: Duration = Duration::from_millis(200);

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `GET /invoices` | an application with the scope `Invoices.Read`, for a user with the app role `Invoices.Reader` |
 //! | `POST /invoices/{id}/approve` | an application with the scope `Invoices.Approve`, for a user: their own invoices |
+//! | `POST /invoices/{id}/pay` | an application with the scope `Invoices.Pay`, for a user who satisfied the authentication context `c1` |
 //! | `GET /export` | a program that acts as itself, with the application role `Invoices.Export` |
 //!
 //! These rules are in `contract.toml`, and only there.
@@ -75,6 +76,7 @@ pub fn routes(guard: &Guard) -> Router {
     Router::new()
         .route("/invoices", get(invoices))
         .route("/invoices/{id}/approve", post(approve))
+        .route("/invoices/{id}/pay", post(pay))
         .route("/export", get(export))
         .layer(guard.layer())
         .with_state(Arc::new(Books::default()))
@@ -95,6 +97,14 @@ async fn approve(State(books): State<Arc<Books>>, principal: Principal, Path(id)
     let Some(owner) = owner(&principal) else { return nobody() };
     match books.approve(owner, &id) {
         Some(invoice) => Json(json!({"claims": claims(&principal), "invoice": invoice})).into_response(),
+        None => problem(StatusCode::NOT_FOUND, "no such invoice", "list your invoices with GET /invoices"),
+    }
+}
+
+async fn pay(State(books): State<Arc<Books>>, principal: Principal, Path(id): Path<String>) -> Response {
+    let Some(owner) = owner(&principal) else { return nobody() };
+    match books.of(owner).into_iter().find(|invoice| invoice.id == id) {
+        Some(invoice) => Json(json!({"claims": claims(&principal), "paid": invoice})).into_response(),
         None => problem(StatusCode::NOT_FOUND, "no such invoice", "list your invoices with GET /invoices"),
     }
 }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `GET /orders` | the user's orders, and their invoices from Billing's `GET /invoices` |
 //! | `POST /orders/{id}/approve` | Billing's `POST /invoices/{id}/approve` |
+//! | `POST /orders/{id}/pay` | Billing's `POST /invoices/{id}/pay`, which takes more of the user: if it lacks, our caller is asked for it |
 mod billing;
 mod refusal;
 
@@ -100,6 +101,7 @@ pub fn routes(
     Router::new()
         .route("/orders", get(orders))
         .route("/orders/{id}/approve", post(approve))
+        .route("/orders/{id}/pay", post(pay))
         .layer(layer)
         .with_state(Arc::new(billing))
 }
@@ -112,13 +114,22 @@ async fn orders(State(billing): State<Arc<Billing>>, user: Principal) -> Respons
 }
 
 async fn approve(State(billing): State<Arc<Billing>>, user: Principal, Path(id): Path<String>) -> Response {
+    invoice(&billing, &user, &id, "approve", "Invoices.Approve").await
+}
+
+async fn pay(State(billing): State<Arc<Billing>>, user: Principal, Path(id): Path<String>) -> Response {
+    invoice(&billing, &user, &id, "pay", "Invoices.Pay").await
+}
+
+/// Has Billing do something with an invoice.
+async fn invoice(billing: &Billing, user: &Principal, id: &str, what: &str, scope: &str) -> Response {
     // The id becomes a part of Billing's URL: `../export` must not become another request with the user's rights.
     if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         return refusal::problem(StatusCode::NOT_FOUND, "no such invoice", json!({}));
     }
-    let path = format!("/invoices/{id}/approve");
-    match billing.call(user.token(), Method::POST, &path, "Invoices.Approve").await {
-        Ok(approved) => Json(approved).into_response(),
+    let path = format!("/invoices/{id}/{what}");
+    match billing.call(user.token(), Method::POST, &path, scope).await {
+        Ok(done) => Json(done).into_response(),
         Err(refusal) => refusal.answer(&billing.guard),
     }
 }

@@ -80,7 +80,14 @@ fn estate(authority: &Authority, hash: &str) -> Vec<Change> {
     };
     let domains = vec!["contoso.example".to_owned()];
     let settings = TenantSettings::default();
-    let tenant = Tenant { id: TENANT, display_name: "Contoso".to_owned(), domains, enabled: true, settings };
+    let tenant = Tenant {
+        id: TENANT,
+        display_name: "Contoso".to_owned(),
+        domains,
+        enabled: true,
+        settings,
+        named_locations: Vec::new(),
+    };
     let principal = PrincipalId(Uuid::from_u128(4));
     let principal = ServicePrincipal {
         id: principal,

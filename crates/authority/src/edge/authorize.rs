@@ -71,6 +71,7 @@ pub(super) async fn sign_in(
     let typed = Credentials {
         username: form.value("username").unwrap_or_default().trim(),
         password: form.value("password").unwrap_or_default(),
+        address: browser.address,
     };
     let client = proved.client.application.app_id;
     match check_password(ports, proved.tenant.as_deref(), client, typed, &ticket, now).await {
@@ -123,6 +124,36 @@ pub(super) async fn consent(
     Shown { authority: &authority, tenant: &tenant, request: &original, browser: &browser }.answer(answer, None)
 }
 
+/// The pages about the second factor post here.
+pub(super) async fn second_factor(
+    State(authority): State<Authority>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Response {
+    let visit = match Visit::from_our_page(&authority, request).await {
+        Ok(visit) => visit,
+        Err(response) => return *response,
+    };
+    let original = visit.original();
+    let Visit { form, browser, .. } = visit;
+    let posted = rules::SecondFactorShown {
+        page: match form.value("step") {
+            Some("enrol") => Page::Enrolment,
+            Some("continue") => Page::RecoveryCodes,
+            _ => Page::SecondFactor,
+        },
+        code: form.value("code").unwrap_or_default(),
+        ticket: form.value("ticket").unwrap_or_default(),
+    };
+    let stepped = rules::second_factor(&authority.ports, &tenant, &original, browser.clone(), posted).await;
+    let shown = Shown { authority: &authority, tenant: &tenant, request: &original, browser: &browser };
+    let mut response = shown.answer(stepped.answer, None);
+    if let Some(cookie) = &stepped.cookie {
+        browser::sign_in(&mut response, cookie);
+    }
+    response
+}
+
 impl Shown<'_> {
     fn answer(&self, answer: Answer, error: Option<&str>) -> Response {
         let ports = &self.authority.ports;
@@ -137,6 +168,10 @@ impl Shown<'_> {
             Answer::Consent(request) => {
                 let hidden = page::Hidden { request: &self.request.encode(), ticket: &request.ticket };
                 page::consent(&request, &format!("/{}/consent", self.tenant), hidden, self.form_action())
+            }
+            Answer::SecondFactor(request) => {
+                let hidden = page::Hidden { request: &self.request.encode(), ticket: &request.ticket };
+                page::second_factor(&request, &format!("/{}/second-factor", self.tenant), hidden, self.form_action())
             }
             Answer::Page(denial, back) => {
                 let href = back.as_ref().map(target);

@@ -1,7 +1,7 @@
 //! What the browser brings: its cookies, and whether a posted page is its own.
 use super::form::{BodyError, posted, query};
 use super::method_not_allowed;
-use crate::{Authority, page};
+use crate::{Authority, ClientAddress, page};
 use axum::extract::Request;
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, Method, StatusCode};
@@ -15,6 +15,7 @@ use deputize_core::sign_in::forged;
 use deputize_core::token_endpoint::unavailable;
 use oauth::{Form, Secret};
 use pages::{Cookie, CookieError};
+use std::net::IpAddr;
 
 const SESSION: Cookie = Cookie::named("__Host-deputize-session");
 /// Binds pages to the browser they were shown to, before anyone has signed in.
@@ -33,27 +34,28 @@ pub(super) struct Visit {
 impl Visit {
     /// A request that anyone may have led the browser to make: in the query, or posted from another site.
     pub(super) async fn from_anywhere(authority: &Authority, request: Request) -> Result<Self, Box<Response>> {
-        let headers = request.headers().clone();
+        let (headers, address) = (request.headers().clone(), ClientAddress::of(&request));
         let form = match *request.method() {
             Method::GET | Method::HEAD => query(&request).map_err(BodyError::Form),
             _ => posted(request).await,
         };
-        Self::of(authority, form, &headers, "GET, POST").await
+        Self::of(authority, form, &headers, address, "GET, POST").await
     }
 
     /// A form that a page of our own posted.
     pub(super) async fn from_our_page(authority: &Authority, request: Request) -> Result<Self, Box<Response>> {
-        let headers = request.headers().clone();
+        let (headers, address) = (request.headers().clone(), ClientAddress::of(&request));
         if request.method() == Method::POST && !pages::posted_from(&headers, &authority.ports.host) {
             return Err(Box::new(page::error(403, &forged(), None, None)));
         }
-        Self::of(authority, posted(request).await, &headers, "POST").await
+        Self::of(authority, posted(request).await, &headers, address, "POST").await
     }
 
     async fn of(
         authority: &Authority,
         form: Result<Form, BodyError>,
         headers: &HeaderMap,
+        address: Option<IpAddr>,
         allowed: &'static str,
     ) -> Result<Self, Box<Response>> {
         let form = form.map_err(|error| {
@@ -64,7 +66,7 @@ impl Visit {
         let (browser, new) = browser(authority, headers)
             .await
             .map_err(|denial| Box::new(page::error(denial.status(), &denial, None, None)))?;
-        Ok(Self { form, browser, new })
+        Ok(Self { form, browser: Browser { address, ..browser }, new })
     }
 
     /// The request that the page was shown for.
@@ -96,7 +98,7 @@ async fn browser(authority: &Authority, headers: &HeaderMap) -> Result<(Browser,
         ports.crypto.random(&mut bytes);
         URL_SAFE_NO_PAD.encode(bytes)
     });
-    Ok((Browser { session, cookie, fresh: false, agreed: false }, new))
+    Ok((Browser { session, cookie, ..Browser::default() }, new))
 }
 
 /// Sends a fresh session's cookie.

@@ -5,6 +5,7 @@ use crate::Authority;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use deputize_core::conditional_access;
 use deputize_core::denial::Denial;
 use deputize_core::endpoint::EndpointVersion;
 use deputize_core::grant;
@@ -27,6 +28,7 @@ pub(super) async fn v1(State(authority): State<Authority>, Path(tenant): Path<St
 fn served(authority: &Authority, version: EndpointVersion, tenant: String, request: &Request) -> Response {
     let ports = &authority.ports;
     let snapshot = ports.directory.snapshot();
+    let contexts = find_tenant(&snapshot, &tenant).map(|found| conditional_access::contexts(found));
     // Asked for by domain, everything comes back with the id; an alias keeps its name, and its issuer is a template.
     let (segment, issuer) = match find_tenant(&snapshot, &tenant) {
         Some(found) => (found.tenant.id.to_string(), found.tenant.id.to_string()),
@@ -35,7 +37,10 @@ fn served(authority: &Authority, version: EndpointVersion, tenant: String, reque
     };
     let document = match version {
         EndpointVersion::V1 => document_v1(&ports.host, &segment, &issuer),
-        EndpointVersion::V2 => document(&ports.host, &segment, &issuer),
+        EndpointVersion::V2 => Metadata {
+            acr_values_supported: contexts.filter(|contexts| !contexts.is_empty()),
+            ..document(&ports.host, &segment, &issuer)
+        },
     };
     public_document(serde_json::to_vec(&document).unwrap_or_default())
 }

@@ -49,6 +49,7 @@ pub(crate) fn router(authority: Authority) -> Router {
         .route("/{tenant}/oauth2/logout", any(logout::logout))
         .route("/{tenant}/sign-in", any(authorize::sign_in))
         .route("/{tenant}/consent", any(authorize::consent))
+        .route("/{tenant}/second-factor", any(authorize::second_factor))
         .route("/{tenant}/sign-out", any(logout::sign_out))
         .route("/{tenant}/openid/userinfo", any(userinfo::userinfo))
         .route("/error", get(error_page))

@@ -2,7 +2,7 @@
 use super::form::{BodyError, posted, query};
 use super::refusal::{Correlation, refusal, with_id};
 use super::{json, method_not_allowed};
-use crate::Authority;
+use crate::{Authority, ClientAddress};
 use axum::extract::{Path, Request, State};
 use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode};
@@ -48,7 +48,7 @@ async fn answer(authority: &Authority, version: EndpointVersion, tenant: &str, r
     if request.method() == Method::OPTIONS {
         return preflight(authority, origin.as_deref());
     }
-    let in_url = query(&request);
+    let (in_url, address) = (query(&request), ClientAddress::of(&request));
     let mut correlation = Correlation::of(&headers);
     let answered = async {
         let in_url = in_url.map_err(BodyError::Form).map_err(Early::Body)?;
@@ -70,6 +70,7 @@ async fn answer(authority: &Authority, version: EndpointVersion, tenant: &str, r
             basic: basic.as_ref(),
             origin: origin.as_deref(),
             correlation: correlation.plain(),
+            address,
         };
         token_endpoint::answer(&authority.ports, request)
             .await

@@ -1,7 +1,7 @@
 //! Every page, with friendly and with hostile names.
 use super::*;
 use decision::CheckId;
-use deputize_core::authorize::ResponseMode;
+use deputize_core::authorize::{CodeProblem, ResponseMode, SecondFactorRequest, Step};
 use http::HeaderMap;
 
 const CALLBACK: &str = "https://app.example/callback";
@@ -36,6 +36,17 @@ fn asks_consent(name: &str, may_grant_for_all: bool) -> ConsentRequest {
     }
 }
 
+fn asks_code(name: &str, step: Step, problem: Option<CodeProblem>) -> SecondFactorRequest {
+    SecondFactorRequest {
+        client_name: name.to_owned(),
+        tenant_name: name.to_owned(),
+        upn: name.to_owned(),
+        step,
+        problem,
+        ticket: name.to_owned(),
+    }
+}
+
 fn refusal(name: &str) -> Denial {
     Denial::new(CheckId::ConsentAdmin, format!("`{name}`"), name).fix(format!("ask for `{name}`"))
 }
@@ -46,8 +57,13 @@ fn answer(uri: &str, name: &str) -> Redirect {
 }
 
 /// Every page, filled with a name.
-fn every(name: &str) -> [Response; 6] {
+fn every(name: &str) -> [Response; 9] {
+    let hidden = Hidden { request: name, ticket: name };
+    let code = |step, problem| second_factor(&asks_code(name, step, problem), "/t/second-factor", hidden, CALLBACK);
     [
+        code(Step::Verify, Some(CodeProblem::Wrong)),
+        code(Step::Enrol(vec![7; 20]), None),
+        code(Step::RecoveryCodes(vec![oauth::Secret::new("ABCDE-23456")]), None),
         sign_in(&asks_sign_in(name), "/t/login", Hidden { request: name, ticket: name }, Some(name), CALLBACK),
         consent(&asks_consent(name, true), "/t/consent", Hidden { request: name, ticket: name }, CALLBACK),
         error(403, &refusal(name), Some(name), Some(("/t/back", name))),
@@ -176,4 +192,25 @@ async fn a_posted_answer_works_with_and_without_scripts() {
     assert!(body.contains(r#"name="code" value="a&#34;b""#), "{body}");
     assert!(body.contains(r#"<button class="button">Continue</button>"#), "{body}");
     assert!(body.contains(pages::SCRIPT_PATH), "{body}");
+}
+
+#[tokio::test]
+async fn the_pages_about_the_second_factor_work_without_scripts_and_say_what_to_do() {
+    let page =
+        |step, problem| parts(second_factor(&asks_code("Contoso", step, problem), "/t/second-factor", HIDDEN, ""));
+    let (status, _, body) = page(Step::Enrol(b"12345678901234567890".to_vec()), None).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body.contains("<svg") && body.contains("<code>GEZD</code> <code>GNBV</code>"), "{body}");
+    assert!(
+        body.contains("otpauth://totp/Contoso:Contoso?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&#38;issuer="),
+        "{body}"
+    );
+    assert!(body.contains(r#"name="step" value="enrol""#) && body.contains("one-time-code"), "{body}");
+    let (status, headers, body) = page(Step::Verify, Some(CodeProblem::TooSoon(90))).await;
+    assert_eq!((status, &headers["retry-after"]), (StatusCode::TOO_MANY_REQUESTS, &http::HeaderValue::from(90)));
+    assert!(body.contains("Wait 90 seconds") && body.contains(r#"name="step" value="verify""#), "{body}");
+    let (_, _, body) = page(Step::Verify, Some(CodeProblem::TooSoon(3_600))).await;
+    assert!(body.contains("Wait 60 minutes"), "{body}");
+    let (_, _, body) = page(Step::RecoveryCodes(vec![oauth::Secret::new("ABCDE-23456")]), None).await;
+    assert!(body.contains("<li><code>ABCDE-23456</code></li>") && body.contains(r#"value="continue""#), "{body}");
 }

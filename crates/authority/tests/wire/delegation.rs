@@ -364,7 +364,7 @@ async fn x_01_a_change_binds_every_grant_at_once() {
         ("downstream deleted", ["", "", "resource.known", ""]),
         ("consent withdrawn", ["", "", "consent.granted", ""]),
         ("scope removed", ["", "", "scope.valid", ""]),
-        ("mfa demanded downstream", ["", "", "access.mfa", ""]),
+        ("mfa demanded downstream", ["", "", "access.mfa_enrolled", ""]),
     ];
     for (change, expected) in CHANGES {
         let world = World::new().await;
@@ -387,7 +387,7 @@ async fn x_01_a_change_binds_every_grant_at_once() {
             "consent withdrawn" => world.delete(Object::Grant(grant("orders", "billing", "")).key()).await,
             "scope removed" => world.edit_app("billing", |app| app.api.oauth2_permission_scopes.clear()).await,
             "mfa demanded downstream" => {
-                let mfa = GrantControls { mfa: true, ..GrantControls::default() };
+                let mfa = GrantControls::mfa();
                 world.put(Object::Policy(policy(&["billing"], mfa))).await;
             }
             _ => {}
@@ -437,11 +437,11 @@ async fn x_01_assignments_and_policies_bind_at_once() {
     refused(&exchange(&world, &token).await, "invalid_grant", 50_105, "user.assigned");
     world.put(Object::Assignment(assignment(Assignee::User(user("ada")), "billing", "Invoices.Reader"))).await;
     assert_eq!(roles(&world).await, json!(["Invoices.Reader"]));
-    let block = policy(&["billing"], GrantControls { block: true, ..GrantControls::default() });
+    let block = policy(&["billing"], GrantControls::block());
     world.put(Object::Policy(block.clone())).await;
     refused(&exchange(&world, &token).await, "interaction_required", 53_003, "access.not_blocked");
     world.delete(Object::Policy(block).key()).await;
-    let context = GrantControls { authentication_context: Some("c1".to_owned()), ..GrantControls::default() };
+    let context = GrantControls::context("c1");
     world.put(Object::Policy(policy(&["billing"], context))).await;
     let answer = exchange(&world, &token).await;
     refused(&answer, "interaction_required", 50_076, "access.context");

@@ -32,6 +32,8 @@ mod pages;
 #[cfg(test)]
 mod rotation;
 #[cfg(test)]
+mod second_factor;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod v1;

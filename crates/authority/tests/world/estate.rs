@@ -4,9 +4,10 @@ use decision::Timestamp;
 use deputize_authority::password_hash;
 use deputize_core::id::{AppId, ObjectId, PermissionId, PrincipalId, RoleId, TenantId, UserId};
 use deputize_core::model::{
-    AccessType, AppRole, Application, Assignee, Conditions, ConsentType, GrantControls, KeyCredential, MemberType,
-    PasswordCredential, PermissionGrant, PermissionScope, Policy, PolicyState, Profile, RequiredResourceAccess,
-    ResourceAccess, RoleAssignment, ServicePrincipal, SignInAudience, Tenant, TenantSettings, User,
+    AccessType, AppRole, Application, Applications, Assignee, Conditions, ConsentType, GrantControls, KeyCredential,
+    MemberType, PasswordCredential, PermissionGrant, PermissionScope, Policy, PolicyState, Profile,
+    RequiredResourceAccess, ResourceAccess, RoleAssignment, ServicePrincipal, SessionControls, SignInAudience, Tenant,
+    TenantSettings, User,
 };
 use deputize_core::ports::Crypto;
 use oauth::Scopes;
@@ -210,17 +211,32 @@ pub(crate) fn assignment(assignee: Assignee, resource: &str, value: &str) -> Rol
     RoleAssignment { tenant: CONTOSO, assignee, resource_id: principal(resource), app_role_id: role(value) }
 }
 
+/// Of these resources; of none means of all.
+pub(crate) fn on(resources: &[&str]) -> Conditions {
+    let include_applications = resources.iter().map(|name| app(name)).collect();
+    Conditions {
+        applications: Applications { include_applications, ..Applications::default() },
+        ..Conditions::default()
+    }
+}
+
+/// A policy that says what an authentication context takes.
+pub(crate) fn defining(context: &str, controls: GrantControls) -> Policy {
+    let mut policy = policy(&[], controls);
+    policy.id = ObjectId(Uuid::from_u128(0xacc));
+    policy.conditions.applications.include_authentication_context_class_references.push(context.to_owned());
+    policy
+}
+
 pub(crate) fn policy(resources: &[&str], grant_controls: GrantControls) -> Policy {
     Policy {
         id: ObjectId(Uuid::from_u128(0x9)),
         tenant: CONTOSO,
         display_name: "a policy".into(),
         state: PolicyState::Enabled,
-        conditions: Conditions {
-            include_applications: resources.iter().map(|name| app(name)).collect(),
-            ..Conditions::default()
-        },
+        conditions: on(resources),
         grant_controls,
+        session_controls: SessionControls::default(),
     }
 }
 
@@ -307,6 +323,7 @@ pub(crate) fn plan(crypto: &dyn Crypto) -> Plan {
         domains: vec![domain.to_owned()],
         enabled: true,
         settings: TenantSettings { access_token_seconds: Some(3_600), ..TenantSettings::default() },
+        named_locations: Vec::new(),
     };
     Plan {
         tenants: vec![tenant(CONTOSO, "contoso.example"), tenant(FABRIKAM, "fabrikam.example")],

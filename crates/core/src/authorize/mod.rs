@@ -4,32 +4,37 @@
 mod consent;
 mod parameters;
 mod redirect_uri;
+mod second_factor;
 
 pub use consent::{ConsentRequest, Decided, decided};
 pub use redirect_uri::registered;
+pub use second_factor::{CodeProblem, SecondFactorRequest, Shown as SecondFactorShown, Step, Stepped, second_factor};
 
 use self::consent::{Shown, consent_page, consentable, everything};
 use self::parameters::{Parameters, parameters};
 use crate::admission::{self, Proof};
-use crate::denial::Denial;
+use crate::denial::{Denial, Remedy};
 use crate::directory::{Registration, TenantDirectory, UserKey, UserRecord};
 use crate::endpoint::EndpointVersion;
 use crate::facts::{Facts, ProofFacts, SessionFacts, Target};
 use crate::id::{AppId, FamilyId};
 use crate::issuance;
-use crate::ledger::{CodeRecord, SessionRecord, Write};
+use crate::ledger::{Amendment, CodeRecord, SessionRecord, Write};
 use crate::model::Profile;
 use crate::ports::Ports;
 use crate::scope_request::{self, Parties, Several};
-use crate::token_endpoint::{blank, covering, find_tenant, is_alias, unavailable, user_facts};
+use crate::token_endpoint::{blank, find_tenant, is_alias, unavailable, user_facts};
 use decision::{CheckId, Timestamp};
 use oauth::{ClaimsRequest, Form, OIDC_SCOPES};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Life of a code, in seconds.
 const CODE_SECONDS: i64 = 600;
 /// How long a browser's session signs in to further applications without asking, in seconds.
 const SSO_SECONDS: i64 = 86_400;
+/// How recently someone must have signed in to set up a second factor, in seconds: a stolen cookie is not enough.
+const ENROL_SECONDS: i64 = 900;
 
 /// How the answer reaches the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +76,8 @@ pub enum Answer {
     SignIn(SignInRequest),
     /// The browser shows the consent page.
     Consent(Box<ConsentRequest>),
+    /// The browser shows a page about the second factor.
+    SecondFactor(Box<SecondFactorRequest>),
     /// The browser goes to the client.
     Redirect(Redirect),
     /// A page of our own says why nothing happens; optionally with a way back to the client.
@@ -88,6 +95,8 @@ pub struct Browser {
     pub fresh: bool,
     /// Whether this very request made the person agree.
     pub agreed: bool,
+    /// Where it is.
+    pub address: Option<IpAddr>,
 }
 
 /// A request whose client and redirect URI are proved.
@@ -101,6 +110,7 @@ pub struct Proved {
     state: Option<String>,
     public: bool,
     version: EndpointVersion,
+    acr_values: bool,
 }
 
 /// Proves client and redirect URI.
@@ -164,6 +174,7 @@ pub fn prove(
         state: request.value("state").map(str::to_owned),
         public,
         version: EndpointVersion::of(request),
+        acr_values: request.mentions("acr_values"),
     })
 }
 
@@ -209,14 +220,31 @@ async fn proceed(
         return ask();
     };
     let scope = request.value("scope");
-    let groups = by_resource(scope, request, &tenant, proved);
+    let claims = asked.claims.as_deref();
+    let gather = |scope: Option<String>| {
+        facts(ports, segment, request, scope.as_deref(), claims, proved, &tenant, &user, &session, browser)
+    };
+    let all: Vec<Facts> = by_resource(scope, request, &tenant, proved).into_iter().map(gather).collect();
+    // Who they are comes before what they agree to: a consent lasts, and must not be had for a stolen password.
+    for facts in &all {
+        let Err(denial) = admission::reaches(facts, now) else { continue };
+        let recent = browser.fresh || now.since(session.auth_time) <= ENROL_SECONDS;
+        return match denial.remedy {
+            Some(Remedy::SecondFactor) if asked.prompt_none => Err(Box::new(silent(denial, &user))),
+            Some(Remedy::SecondFactor) if user.second_factor || recent => {
+                let person = second_factor::Person { proved, tenant: &tenant, user: &user, session: &session };
+                Ok(person.asked(ports, request, browser, now))
+            }
+            Some(_) if !browser.fresh && !asked.prompt_none => ask(),
+            _ => Err(Box::new(denial)),
+        };
+    }
     let mut missing: Vec<Shown> = Vec::new();
-    for scope in &groups {
-        let facts = facts(ports, segment, request, scope.as_deref(), proved, &tenant, &user, &session);
-        match admission::admit(&facts, Ok(Proof::User { actors: Vec::new(), ceiling: None }), now) {
-            Ok(_) if asked.prompt_consent && !browser.agreed => missing.extend(everything(&facts)),
+    for facts in &all {
+        match admission::admit(facts, Ok(Proof::User { actors: Vec::new(), ceiling: None }), now) {
+            Ok(_) if asked.prompt_consent && !browser.agreed => missing.extend(everything(facts)),
             Ok(_) => {}
-            Err(denial) => missing.push(consentable(&facts, denial, &user, &tenant)?),
+            Err(denial) => missing.push(consentable(facts, denial, &user, &tenant)?),
         }
     }
     if !missing.is_empty() {
@@ -225,7 +253,14 @@ async fn proceed(
         }
         return Ok(consent_page(ports, request, browser, proved, &tenant, &user, &session, missing, now));
     }
-    issue(ports, request, proved, &tenant, &session, &asked, now).await
+    issue(ports, request, browser, proved, &tenant, &session, &asked, now).await
+}
+
+/// `prompt=none` finds out that the person would have to do something.
+fn silent(denial: Denial, user: &UserRecord) -> Denial {
+    let check = if user.second_factor { CheckId::SecondFactorShown } else { CheckId::SecondFactorSetUp };
+    let found = Denial::new(check, denial.check.expected.clone(), denial.check.actual.clone());
+    denial.claims.into_iter().fold(found, Denial::challenge)
 }
 
 type SignedIn = (Arc<SessionRecord>, Arc<TenantDirectory>, Arc<UserRecord>);
@@ -292,30 +327,35 @@ fn facts(
     segment: &str,
     request: &Form,
     scope: Option<&str>,
+    claims: Option<&str>,
     proved: &Proved,
     tenant: &TenantDirectory,
     user: &UserRecord,
     session: &SessionRecord,
+    browser: &Browser,
 ) -> Facts {
     let client = tenant.app(proved.client.application.app_id).unwrap_or(&proved.client);
     let parties = Parties { tenant, client, user: Some(user) };
     let resources: Vec<&str> = request.values("resource").collect();
     let (oidc, target) = scope_request::resolve(scope, &resources, parties, Several::Refuse);
-    Facts {
+    let mut facts = Facts {
         oidc,
-        policies: covering(tenant, &target),
         target,
         user: Some(user_facts(user)),
         session: Some(SessionFacts::of(session, Vec::new())),
-        claims: request.value("claims").and_then(ClaimsRequest::parse).unwrap_or_default(),
+        claims: claims.and_then(ClaimsRequest::parse).unwrap_or_default(),
         proof: ProofFacts::SignIn,
         ..blank(ports, segment, Some(tenant), &client.application.app_id.to_string(), Some(client))
-    }
+    };
+    crate::conditional_access::gather(tenant, &mut facts, browser.address);
+    facts
 }
 
+#[expect(clippy::too_many_arguments, reason = "a code stands for all of these")]
 async fn issue(
     ports: &Ports,
     request: &Form,
+    browser: &Browser,
     proved: &Proved,
     tenant: &TenantDirectory,
     session: &SessionRecord,
@@ -334,7 +374,8 @@ async fn issue(
         challenge: asked.challenge.clone(),
         scope: request.value("scope").unwrap_or_default().to_owned(),
         nonce: request.value("nonce").map(str::to_owned),
-        claims: request.value("claims").map(str::to_owned),
+        claims: asked.claims.clone(),
+        proven: Some(session.proven()),
         expires: now.plus(CODE_SECONDS),
         consumed: false,
         revoked: false,
@@ -356,7 +397,11 @@ async fn issue(
         refused: None,
     };
     let digest = ports.crypto.keyed_digest(code.expose());
-    let writes = vec![Write::InsertCode(digest, record), Write::Audit(Box::new(audit))];
+    let mut writes = vec![Write::InsertCode(digest, record), Write::Audit(Box::new(audit))];
+    // Servers act for the user from elsewhere: for them, the user is where this browser is.
+    if browser.address.is_some() && browser.address != session.address {
+        writes.push(Write::AmendSession(session.id, Amendment { address: browser.address, ..Amendment::default() }));
+    }
     ports.ledger.commit(writes).await.map_err(|_| Box::new(unavailable(crate::ledger::Unavailable)))?;
     let mut answer = Form::default().with("code", code.expose());
     if request.value("client_info") == Some("1") {
@@ -389,6 +434,10 @@ fn refuse(ports: &Ports, proved: &Proved, denial: Denial, silent: bool) -> Answe
         // OpenID Connect Core section 3.1.2.6: what `prompt=none` could not settle in silence.
         CheckId::ConsentAdmin if silent => "consent_required",
         CheckId::ConsentAdmin | CheckId::UserAssigned | CheckId::UserEnabled => "access_denied",
+        // RFC 9470 section 5: what was asked for by `acr_values` and cannot be had.
+        CheckId::ContextSatisfied if denial.remedy.is_none() && proved.acr_values => {
+            "unmet_authentication_requirements"
+        }
         CheckId::ResourceDeclared if profile == Profile::Entra => "invalid_client",
         _ => match denial.error(profile) {
             "invalid_grant" => "interaction_required",

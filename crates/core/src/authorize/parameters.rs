@@ -11,6 +11,8 @@ pub(super) struct Parameters {
     pub(super) prompt_login: bool,
     pub(super) prompt_consent: bool,
     pub(super) max_age: Option<i64>,
+    /// `claims`, with what `acr_values` asks for.
+    pub(super) claims: Option<String>,
 }
 
 /// Judges the parameters that are answered by redirect.
@@ -81,6 +83,7 @@ pub(super) fn parameters(request: &Form, proved: &Proved) -> Result<Parameters, 
         prompt_login: prompts.contains(&"login") || prompts.contains(&"select_account"),
         prompt_consent: prompts.contains(&"consent"),
         max_age,
+        claims: ClaimsRequest::with_acr_values(request.value("claims"), request.value("acr_values")),
     })
 }
 

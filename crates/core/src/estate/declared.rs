@@ -1,7 +1,6 @@
 //! What a file declares, as written: every text knows its place.
-use crate::model::{
-    AccessType, ConsentType, Extensions, GrantControls, MemberType, PolicyState, SignInAudience, TenantSettings,
-};
+use super::access::{LocationDeclared, PolicyDeclared};
+use crate::model::{AccessType, ConsentType, Extensions, MemberType, SignInAudience, TenantSettings};
 use crate::workload::ManagedIdentityKind;
 use decision::Timestamp;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
@@ -53,6 +52,9 @@ pub struct TenantDeclared {
     /// App roles given to users, groups and applications.
     #[serde(default)]
     pub app_role_assignments: Vec<Spanned<AssignmentDeclared>>,
+    /// Networks that policies name.
+    #[serde(default)]
+    pub named_locations: Vec<Spanned<LocationDeclared>>,
     /// Policies.
     #[serde(default)]
     pub conditional_access_policies: Vec<Spanned<PolicyDeclared>>,
@@ -428,37 +430,6 @@ pub struct AssignmentDeclared {
     pub app_role_id: Option<Spanned<String>>,
 }
 
-/// A conditional-access policy.
-#[derive(Debug, serde::Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PolicyDeclared {
-    /// By default derived from the name.
-    pub id: Option<Spanned<String>>,
-    /// Shown to people.
-    pub display_name: Spanned<String>,
-    /// Whether it binds.
-    #[serde(default = "enabled")]
-    pub state: PolicyState,
-    /// When it applies.
-    #[serde(default)]
-    pub conditions: ConditionsDeclared,
-    /// What it demands.
-    pub grant_controls: Spanned<GrantControls>,
-}
-
-/// When a policy applies: applications, users and groups by name or id.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-#[expect(missing_docs, reason = "as in `model::Conditions`")]
-pub struct ConditionsDeclared {
-    pub include_applications: Vec<Spanned<String>>,
-    pub exclude_applications: Vec<Spanned<String>>,
-    pub include_users: Vec<Spanned<String>>,
-    pub exclude_users: Vec<Spanned<String>>,
-    pub include_groups: Vec<Spanned<String>>,
-    pub exclude_groups: Vec<Spanned<String>>,
-}
-
 /// A moment: `2030-01-31T12:00:00Z`, in quotes or bare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment(pub Timestamp);
@@ -492,8 +463,4 @@ impl<'de> Deserialize<'de> for Moment {
 
 const fn yes() -> bool {
     true
-}
-
-const fn enabled() -> PolicyState {
-    PolicyState::Enabled
 }

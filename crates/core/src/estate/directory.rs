@@ -1,11 +1,9 @@
-//! Users and groups, and the edges between objects: consents, assignments, policies.
-use super::declared::{
-    AssignmentDeclared, ConditionsDeclared, For, GrantDeclared, PolicyDeclared, TenantDeclared, UserDeclared,
-};
+//! Users and groups, and the edges between objects: consents and assignments.
+use super::declared::{AssignmentDeclared, For, GrantDeclared, TenantDeclared, UserDeclared};
 use super::resolve::{Work, derive};
 use super::{Item, rules};
-use crate::id::{AppId, GroupId, ObjectId, PrincipalId, RoleId, TenantId, UserId};
-use crate::model::{Assignee, Conditions, Group, MemberType, PermissionGrant, Policy, RoleAssignment, User};
+use crate::id::{GroupId, PrincipalId, RoleId, TenantId, UserId};
+use crate::model::{Assignee, Group, MemberType, PermissionGrant, RoleAssignment, User};
 use oauth::Scopes;
 use serde_spanned::Spanned;
 
@@ -169,63 +167,6 @@ impl Work<'_> {
         self.push(assignment.principal_id.span(), item);
     }
 
-    fn policy(&mut self, tenant: TenantId, policy: &PolicyDeclared) {
-        self.check("name", &policy.display_name, rules::shown);
-        let display_name = policy.display_name.get_ref().clone();
-        let id = ObjectId(self.id(policy.id.as_ref(), || derive(tenant.0, "policy", &display_name)));
-        let controls = policy.grant_controls.get_ref();
-        if !controls.block && !controls.mfa && controls.authentication_context.is_none() {
-            let hint = "write `mfa = true`, `block = true` or `authenticationContext = \"c1\"`";
-            self.fault(policy.grant_controls.span(), format!("the policy `{display_name}` demands nothing"), hint);
-        }
-        if let Some(context) = &controls.authentication_context
-            && let Err(hint) = rules::context(context)
-        {
-            self.fault(policy.grant_controls.span(), format!("`{context}` is no authentication context"), hint);
-        }
-        let conditions = self.conditions(tenant, &policy.conditions);
-        let item =
-            Policy { id, tenant, display_name, state: policy.state, conditions, grant_controls: controls.clone() };
-        self.push(policy.display_name.span(), Item::Policy(item));
-    }
-
-    fn conditions(&mut self, tenant: TenantId, declared: &ConditionsDeclared) -> Conditions {
-        let apps = |work: &mut Self, names: &[Spanned<String>]| -> Vec<AppId> {
-            let mut ids = Vec::new();
-            for name in names {
-                ids.extend(work.app(tenant, name, false).and_then(|at| work.apps.get(at)).map(|app| app.app_id));
-            }
-            ids
-        };
-        let users = |work: &mut Self, names: &[Spanned<String>]| -> Vec<UserId> {
-            let mut ids = Vec::new();
-            for name in names {
-                ids.extend(work.user_named(tenant, name));
-            }
-            ids
-        };
-        let groups = |work: &mut Self, names: &[Spanned<String>]| -> Vec<GroupId> {
-            let mut ids = Vec::new();
-            for name in names {
-                match work.group_named(tenant, name.get_ref()) {
-                    Some(id) => ids.push(id),
-                    None => {
-                        work.fault(name.span(), format!("there is no group `{}`", name.get_ref()), "declare it first");
-                    }
-                }
-            }
-            ids
-        };
-        Conditions {
-            include_applications: apps(self, &declared.include_applications),
-            exclude_applications: apps(self, &declared.exclude_applications),
-            include_users: users(self, &declared.include_users),
-            exclude_users: users(self, &declared.exclude_users),
-            include_groups: groups(self, &declared.include_groups),
-            exclude_groups: groups(self, &declared.exclude_groups),
-        }
-    }
-
     fn principal(&self, tenant: TenantId, app: usize) -> Option<PrincipalId> {
         let app = self.apps.get(app)?;
         self.principals.get(&(tenant, app.app_id)).copied()
@@ -243,7 +184,7 @@ impl Work<'_> {
         self.users(tenant).find(is).map(|user| user.id)
     }
 
-    fn group_named(&self, tenant: TenantId, name: &str) -> Option<GroupId> {
+    pub(super) fn group_named(&self, tenant: TenantId, name: &str) -> Option<GroupId> {
         self.done.items.iter().find_map(|item| match item {
             Item::Group(group) if group.tenant == tenant => {
                 (group.display_name == name || group.id.to_string() == name).then_some(group.id)

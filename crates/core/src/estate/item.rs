@@ -9,7 +9,6 @@ use uuid::Uuid;
 /// Any object of the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of the model")]
-#[expect(clippy::large_enum_variant, reason = "most items of an estate are applications")]
 pub enum Item {
     Tenant(Tenant),
     Application(Application),

@@ -17,6 +17,7 @@
 //! assert_eq!(steps[0].to_string(), "~ group Everybody: displayName");
 //! assert!(difference(&[staff("Staff")], &[staff("Staff")], true).steps.is_empty());
 //! ```
+mod access;
 mod declared;
 mod difference;
 mod directory;
@@ -28,11 +29,15 @@ mod resolve;
 mod rules;
 mod workload;
 
+pub use access::{
+    ApplicationsDeclared, ConditionsDeclared, LocationDeclared, LocationsDeclared, PolicyDeclared, RangeDeclared,
+    UsersDeclared,
+};
 pub use declared::{
-    Access, ApiDeclared, ApplicationDeclared, AssignmentDeclared, CertificateDeclared, ConditionsDeclared, Declared,
-    FederatedDeclared, GrantDeclared, GroupDeclared, IdentityDeclared, ManagedIdentityDeclared, Moment, PolicyDeclared,
-    PreAuthorized, PrincipalDeclared, Redirects, Required, RoleDeclared, ScopeDeclared, SecretDeclared, Source,
-    TenantDeclared, TrustedSubjectDeclared, UserDeclared,
+    Access, ApiDeclared, ApplicationDeclared, AssignmentDeclared, CertificateDeclared, Declared, FederatedDeclared,
+    GrantDeclared, GroupDeclared, IdentityDeclared, ManagedIdentityDeclared, Moment, PreAuthorized, PrincipalDeclared,
+    Redirects, Required, RoleDeclared, ScopeDeclared, SecretDeclared, Source, TenantDeclared, TrustedSubjectDeclared,
+    UserDeclared,
 };
 pub use difference::{Difference, Sign, Step, difference};
 pub use item::{Item, ItemKey};

@@ -198,9 +198,10 @@ impl Work<'_> {
         }
         let domains = tenant.domains.iter().map(|domain| domain.get_ref().clone()).collect();
         let display_name = tenant.display_name.get_ref().clone();
+        let named_locations = self.named_locations(id, &tenant.named_locations);
         self.push(
             tenant.display_name.span(),
-            Item::Tenant(Tenant { id, display_name, domains, enabled: tenant.enabled, settings }),
+            Item::Tenant(Tenant { id, display_name, domains, enabled: tenant.enabled, settings, named_locations }),
         );
         id
     }

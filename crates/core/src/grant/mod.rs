@@ -143,11 +143,25 @@ pub(crate) fn required<'a>(form: &'a Form, name: &str) -> Result<&'a str, Denial
     })
 }
 
-/// The session's state now. One that the ledger does not know counts as ended.
+/// The session's state now, for what was issued when this was proven. One that the ledger does not know counts as ended.
 pub(crate) async fn session(
     ports: &Ports,
     id: crate::id::SessionId,
     actors: Vec<crate::id::AppId>,
+    proven: Option<&crate::ledger::Proven>,
 ) -> Result<Option<crate::facts::SessionFacts>, Unavailable> {
-    Ok(ports.ledger.session(id).await?.map(|record| crate::facts::SessionFacts::of(&record, actors)))
+    let record = ports.ledger.session(id).await?;
+    Ok(record.map(|record| {
+        let facts = crate::facts::SessionFacts::of(&record, actors);
+        proven.into_iter().fold(facts, crate::facts::SessionFacts::when_proven)
+    }))
+}
+
+/// The session behind a token, and who acted since.
+pub(crate) async fn session_behind(
+    ports: &Ports,
+    chain: crate::chain::Chain,
+) -> Result<Option<crate::facts::SessionFacts>, Unavailable> {
+    let proven = chain.proven();
+    session(ports, chain.session, chain.actors, Some(&proven)).await
 }

@@ -30,7 +30,7 @@ fn gather(from: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
         let (mut user, mut session, mut scope) = (None, None, None);
         if let Some(record) = &record {
             user = from.ports.directory.user(record.tenant, UserKey::Id(record.user)).await?;
-            session = super::session(from.ports, record.session, record.actors.clone()).await?;
+            session = super::session(from.ports, record.session, record.actors.clone(), record.proven.as_ref()).await?;
             scope = from.form.value("scope").is_none().then(|| record.scope.clone());
         }
         let proof = ProofFacts::Refresh { digest, record };

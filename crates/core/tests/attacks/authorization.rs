@@ -19,7 +19,7 @@ fn page(answer: &Answer) -> CheckId {
 fn a_06_every_answer_to_the_client_has_iss_and_state() {
     let world = World::new();
     let (ada, nobody) = (world.sign_in("ada"), Browser::default());
-    let blocked = GrantControls { block: true, ..GrantControls::default() };
+    let blocked = GrantControls::block();
     world.estate.edit(|estate| estate.objects.policies.push(policy(&["legacy"], blocked)));
     let asking = request("web", SCOPE);
     let answers = [

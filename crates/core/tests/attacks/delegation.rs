@@ -1,6 +1,6 @@
 //! On-Behalf-Of: which assertions speak for a user, and for whom (X-02 to X-07, X-15, X-16, X-19).
 use crate::world::estate::{CONTOSO, FABRIKAM, secret};
-use crate::world::{FakeCrypto, HOST, NOON, World, app, claims, form, obo, principal, refused, request, user};
+use crate::world::{FakeCrypto, HOST, NOON, World, app, claims, form, obo, principal, refused, user};
 use decision::CheckId;
 use deputize_core::model::Profile;
 use oauth::Secret;
@@ -167,35 +167,6 @@ fn x_15_the_downstream_sees_the_users_rights_only() {
     world.estate.edit(|estate| estate.principal("billing").app_role_assignment_required = true);
     assert!(world.obo("orders", &token, DOWN).is_ok());
     assert_eq!(refused(world.obo("orders", &bob, DOWN)), CheckId::UserAssigned);
-}
-
-#[test]
-fn x_16_what_conditional_access_wants_comes_as_claims_that_mend_it() {
-    use crate::world::estate::policy;
-    use deputize_core::ledger::Write;
-    use deputize_core::model::GrantControls;
-    let world = World::new();
-    let browser = world.sign_in("ada");
-    let token = world.redeem("web", &world.code(&browser, "web", SCOPE)).unwrap().access_token;
-    let context = GrantControls { authentication_context: Some("c1".into()), ..GrantControls::default() };
-    world.estate.edit(|estate| estate.objects.policies.push(policy(&["billing"], context)));
-    let refusal = world.obo("orders", &token, DOWN).unwrap_err();
-    assert_eq!((refusal.body.error.as_str(), refusal.check), ("interaction_required", CheckId::ContextSatisfied));
-    assert_eq!(refusal.body.claims.as_deref(), Some(r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#));
-    // At the client the same claims ask for the same strength, and the stronger session mends it.
-    let asking = crate::world::altered(&request("web", SCOPE), &[("claims", refusal.body.claims.as_deref().unwrap())]);
-    assert_eq!(
-        crate::world::parameter(&world.authorize(&asking, &browser), "error").as_deref(),
-        Some("interaction_required")
-    );
-    let mut session = world.session(&browser);
-    session.acrs.push("c1".into());
-    world.ledger.write(vec![Write::PutSession(session.clone())]).unwrap();
-    let stronger = deputize_core::authorize::Browser { session: Some(session.into()), ..browser };
-    let code = crate::world::parameter(&world.authorize(&asking, &stronger), "code").unwrap();
-    let token = world.redeem("web", &code).unwrap().access_token;
-    let down = claims(&world.obo("orders", &token, DOWN).unwrap().access_token);
-    assert_eq!(down["acrs"], json!(["c1"]));
 }
 
 #[test]

@@ -5,12 +5,14 @@ mod authorization;
 mod chains;
 mod clients;
 mod codes;
+mod conditional_access;
 mod consent;
 mod delegation;
 mod matrix;
 mod random;
 mod refresh;
 mod scopes;
+mod second_factor;
 mod secrets;
 mod tokens;
 #[path = "../world/mod.rs"]

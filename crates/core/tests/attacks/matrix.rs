@@ -3,7 +3,7 @@ use crate::world::estate::{State, policy, role};
 use crate::world::{World, app, claims, principal, refused, user};
 use decision::CheckId;
 use deputize_core::ledger::Write;
-use deputize_core::model::GrantControls;
+use deputize_core::model::{GrantControls, Locations, Place};
 use serde_json::{Map, Value};
 
 /// What became of a request.
@@ -138,18 +138,36 @@ fn changes() -> Vec<(&'static str, Change, [Cell; 5])> {
         (
             "conditional access now needs MFA at this resource",
             estate(|e| {
-                e.objects.policies.push(policy(&["billing"], GrantControls { mfa: true, ..GrantControls::default() }));
+                e.objects.policies.push(policy(&["billing"], GrantControls::mfa()));
             }),
-            delegated(C::MfaSatisfied),
+            delegated(C::MfaEnrolled),
         ),
         (
             "conditional access now needs MFA everywhere",
-            estate(|e| e.objects.policies.push(policy(&[], GrantControls { mfa: true, ..GrantControls::default() }))),
+            estate(|e| {
+                e.second_factors.push(user("ada"));
+                e.objects.policies.push(policy(&[], GrantControls::mfa()));
+            }),
             user_cells(C::MfaSatisfied),
         ),
         (
+            "conditional access now needs an authentication context",
+            estate(|e| e.objects.policies.push(policy(&[], GrantControls::context("c1")))),
+            user_cells(C::ContextSatisfied),
+        ),
+        (
+            "conditional access now blocks other networks",
+            estate(|e| {
+                let mut policy = policy(&[], GrantControls::block());
+                policy.conditions.locations =
+                    Some(Locations { exclude_locations: vec![Place::AllTrusted], ..Locations::default() });
+                e.objects.policies.push(policy);
+            }),
+            user_cells(C::AccessNotBlocked),
+        ),
+        (
             "conditional access now blocks",
-            estate(|e| e.objects.policies.push(policy(&[], GrantControls { block: true, ..GrantControls::default() }))),
+            estate(|e| e.objects.policies.push(policy(&[], GrantControls::block()))),
             user_cells(C::AccessNotBlocked),
         ),
     ]

@@ -225,6 +225,10 @@ proptest! {
                     prop_assert!(!signed_in || asking.mentions("prompt") || asking.mentions("max_age"));
                     continue;
                 }
+                Answer::SecondFactor(_) => {
+                    prop_assert!(false, "no policy demands it");
+                    continue;
+                }
                 Answer::Consent(page) => {
                     prop_assert!(signed_in && !page.permissions.is_empty());
                     continue;

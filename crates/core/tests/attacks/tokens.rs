@@ -373,34 +373,55 @@ fn a_role_is_issued_while_it_is_enabled_and_to_the_kind_of_member_it_is_for() {
 #[test]
 fn a_policy_binds_whom_and_what_it_names_and_spares_whom_and_what_it_excludes() {
     use crate::world::estate::policy;
-    use deputize_core::model::{Conditions, GrantControls, PolicyState};
-    let block = GrantControls { block: true, ..GrantControls::default() };
+    use deputize_core::model::{Applications, Conditions, GrantControls, PolicyState, Users};
+    let block = GrantControls::block();
     let auditors = |world: &World| {
         let mut group = None;
         world.estate.edit(|estate| group = Some(estate.groups[0].id));
         group.into_iter().collect::<Vec<_>>()
     };
     let all = Conditions::default;
+    let who = |users: Users| Conditions { users, ..all() };
+    let what = |applications: Applications| Conditions { applications, ..all() };
     let group = auditors(&World::new());
     let (ada, billing) = (vec![user("ada")], vec![app("billing")]);
-    for (what, conditions, for_ada, for_bob) in [
+    for (name, conditions, for_ada, for_bob) in [
         ("everyone", all(), true, true),
-        ("this user", Conditions { include_users: ada.clone(), ..all() }, true, false),
-        ("this group", Conditions { include_groups: group.clone(), ..all() }, true, false),
-        ("all but this user", Conditions { exclude_users: ada.clone(), ..all() }, false, true),
-        ("all but this group", Conditions { exclude_groups: group.clone(), ..all() }, false, true),
+        ("this user", who(Users { include_users: ada.clone(), ..Users::default() }), true, false),
+        ("this group", who(Users { include_groups: group.clone(), ..Users::default() }), true, false),
+        ("all but this user", who(Users { exclude_users: ada.clone(), ..Users::default() }), false, true),
+        ("all but this group", who(Users { exclude_groups: group.clone(), ..Users::default() }), false, true),
         (
             "this user, but not of this group",
-            Conditions { include_users: ada, exclude_groups: group, ..all() },
+            who(Users { include_users: ada, exclude_groups: group, ..Users::default() }),
             false,
             false,
         ),
-        ("this resource", Conditions { include_applications: billing.clone(), ..all() }, true, true),
-        ("another resource", Conditions { include_applications: vec![app("orders")], ..all() }, false, false),
-        ("all but this resource", Conditions { exclude_applications: billing.clone(), ..all() }, false, false),
+        (
+            "this resource",
+            what(Applications { include_applications: billing.clone(), ..Applications::default() }),
+            true,
+            true,
+        ),
+        (
+            "another resource",
+            what(Applications { include_applications: vec![app("orders")], ..Applications::default() }),
+            false,
+            false,
+        ),
+        (
+            "all but this resource",
+            what(Applications { exclude_applications: billing.clone(), ..Applications::default() }),
+            false,
+            false,
+        ),
         (
             "this resource and not",
-            Conditions { include_applications: billing.clone(), exclude_applications: billing, ..all() },
+            what(Applications {
+                include_applications: billing.clone(),
+                exclude_applications: billing,
+                ..Applications::default()
+            }),
             false,
             false,
         ),
@@ -415,7 +436,7 @@ fn a_policy_binds_whom_and_what_it_names_and_spares_whom_and_what_it_excludes() 
             });
             let answer = world.authorize(&request("web", "api://billing/Invoices.Read"), &world.sign_in(person));
             let refused = crate::world::parameter(&answer, "error").as_deref() == Some("interaction_required");
-            assert_eq!(refused, bound, "{what}: {person}");
+            assert_eq!(refused, bound, "{name}: {person}");
         }
     }
     let world = World::new();

@@ -154,6 +154,11 @@ impl Crypto for FakeCrypto {
         URL_SAFE_NO_PAD.decode(sealed.split_once('.')?.0).ok()
     }
 
+    fn one_time_code(&self, secret: &[u8], step: u64) -> u32 {
+        let mac = mac("one-time", &format!("{}.{step}", URL_SAFE_NO_PAD.encode(secret)));
+        u32::from_be_bytes([mac[0], mac[1], mac[2], mac[3]]) % 1_000_000
+    }
+
     fn random(&self, buffer: &mut [u8]) {
         for chunk in buffer.chunks_mut(32) {
             let block = Sha256::digest(self.drawn.fetch_add(1, Ordering::SeqCst).to_be_bytes());

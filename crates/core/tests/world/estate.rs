@@ -5,10 +5,10 @@ use deputize_core::directory::{Objects, Snapshot, UserKey, UserRecord};
 use deputize_core::id::{AppId, GroupId, ObjectId, PermissionId, PrincipalId, RoleId, TenantId, UserId};
 use deputize_core::ledger::Unavailable;
 use deputize_core::model::{
-    AccessType, AppRole, Application, Assignee, Conditions, ConsentType, Extensions, GrantControls, Group,
-    KeyCredential, MemberType, PasswordCredential, PermissionGrant, PermissionScope, Policy, PolicyState, Profile,
-    RequiredResourceAccess, ResourceAccess, RoleAssignment, ServicePrincipal, SignInAudience, Tenant, TenantSettings,
-    User,
+    AccessType, AppRole, Application, Applications, Assignee, Conditions, ConsentType, Extensions, GrantControls,
+    Group, KeyCredential, MemberType, PasswordCredential, PermissionGrant, PermissionScope, Policy, PolicyState,
+    Profile, RequiredResourceAccess, ResourceAccess, RoleAssignment, ServicePrincipal, SessionControls, SignInAudience,
+    Tenant, TenantSettings, User,
 };
 use deputize_core::ports::{Crypto as _, Directory, Pending};
 use oauth::Scopes;
@@ -70,6 +70,7 @@ pub(crate) struct State {
     pub(crate) objects: Objects,
     pub(crate) users: Vec<User>,
     pub(crate) groups: Vec<Group>,
+    pub(crate) second_factors: Vec<UserId>,
 }
 
 pub(crate) struct Estate(Mutex<State>);
@@ -81,6 +82,7 @@ fn tenant(id: TenantId, domain: &str) -> Tenant {
         domains: vec![domain.to_owned()],
         enabled: true,
         settings: TenantSettings::default(),
+        named_locations: Vec::new(),
     }
 }
 
@@ -184,17 +186,32 @@ pub(crate) fn grant(client: &str, resource: &str, scope: &str) -> PermissionGran
     }
 }
 
+/// Of these resources; of none means of all.
+pub(crate) fn on(resources: &[&str]) -> Conditions {
+    let include_applications = resources.iter().map(|name| app(name)).collect();
+    Conditions {
+        applications: Applications { include_applications, ..Applications::default() },
+        ..Conditions::default()
+    }
+}
+
+/// A policy that says what an authentication context takes.
+pub(crate) fn defining(context: &str, controls: GrantControls) -> Policy {
+    let mut policy = policy(&[], controls);
+    policy.id = ObjectId(Uuid::from_u128(0xacc));
+    policy.conditions.applications.include_authentication_context_class_references.push(context.to_owned());
+    policy
+}
+
 pub(crate) fn policy(resources: &[&str], controls: GrantControls) -> Policy {
     Policy {
         id: ObjectId(Uuid::from_u128(0x9)),
         tenant: CONTOSO,
         display_name: "a policy".into(),
         state: PolicyState::Enabled,
-        conditions: Conditions {
-            include_applications: resources.iter().map(|name| app(name)).collect(),
-            ..Conditions::default()
-        },
+        conditions: on(resources),
         grant_controls: controls,
+        session_controls: SessionControls::default(),
     }
 }
 
@@ -287,6 +304,7 @@ impl Estate {
             app_role_id: role(value),
         };
         Self(Mutex::new(State {
+            second_factors: Vec::new(),
             objects: Objects {
                 tenants: vec![tenant(CONTOSO, "contoso.example"), tenant(FABRIKAM, "fabrikam.example")],
                 applications,
@@ -352,7 +370,7 @@ impl State {
                 roles.entry(assignment.resource_id).or_default().push(assignment.app_role_id);
             }
         }
-        UserRecord { roles, ..record }
+        UserRecord { roles, second_factor: self.second_factors.contains(&user.id), ..record }
     }
 }
 

@@ -2,10 +2,11 @@
 use super::Estate;
 use decision::Timestamp;
 use deputize_core::audit::AuditRecord;
-use deputize_core::id::{FamilyId, SessionId};
+use deputize_core::id::{FamilyId, SessionId, TenantId, UserId};
 use deputize_core::ledger::{CodeRecord, CommitError, OncePurpose, RefreshRecord, SessionRecord, Unavailable, Write};
 use deputize_core::model::{Digest, PermissionGrant};
 use deputize_core::ports::{Ledger, Pending};
+use deputize_core::second_factor::SecondFactor;
 use std::collections::{HashMap, HashSet};
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ pub(crate) struct State {
     pub(crate) codes: HashMap<Digest, CodeRecord>,
     pub(crate) refresh: HashMap<Digest, RefreshRecord>,
     pub(crate) sessions: HashMap<SessionId, SessionRecord>,
+    pub(crate) factors: HashMap<UserId, SecondFactor>,
     pub(crate) audit: Vec<AuditRecord>,
     revoked: HashSet<FamilyId>,
     once: HashMap<(OncePurpose, Digest), Timestamp>,
@@ -48,7 +50,11 @@ impl FakeLedger {
             next.apply(write, &mut grants).ok_or(CommitError::Conflict)?;
         }
         *state = next;
-        self.estate.edit(|estate| estate.objects.grants.extend(grants));
+        let owners = state.factors.keys().copied().collect();
+        self.estate.edit(|estate| {
+            estate.second_factors = owners;
+            estate.objects.grants.extend(grants);
+        });
         Ok(())
     }
 }
@@ -85,6 +91,17 @@ impl State {
                 self.revoked.insert(family);
             }
             Write::PutSession(session) => drop(self.sessions.insert(session.id, session)),
+            Write::AmendSession(id, amendment) => {
+                let session = self.sessions.get_mut(&id).filter(|session| !session.revoked)?;
+                *session = session.clone().amended(amendment);
+            }
+            Write::PutSecondFactor(factor) => {
+                let known = self.factors.get(&factor.user).map_or(0, |known| known.version);
+                if known + 1 != factor.version {
+                    return None;
+                }
+                self.factors.insert(factor.user, factor);
+            }
             Write::RevokeSession(id) => {
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.revoked = true;
@@ -125,6 +142,10 @@ impl Ledger for FakeLedger {
         Box::pin(ready(Ok(
             self.read(|state| state.sessions.values().find(|session| session.cookie == cookie).cloned().map(Arc::new))
         )))
+    }
+
+    fn second_factor(&self, _: TenantId, user: UserId) -> Pending<'_, Result<Option<SecondFactor>, Unavailable>> {
+        Box::pin(ready(Ok(self.read(|state| state.factors.get(&user).cloned()))))
     }
 
     fn commit(&self, writes: Vec<Write>) -> Pending<'_, Result<(), CommitError>> {

@@ -11,7 +11,7 @@ pub(crate) use ledger::FakeLedger;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::{CheckId, Clock, Timestamp};
-use deputize_core::authorize::{self, Answer, Browser, Decided};
+use deputize_core::authorize::{self, Answer, Browser, Decided, SecondFactorRequest, SecondFactorShown, Step};
 use deputize_core::client_auth::Basic;
 use deputize_core::denial::Denial;
 use deputize_core::endpoint::EndpointVersion;
@@ -102,8 +102,15 @@ impl World {
 
     /// Asks the token endpoint of a tenant.
     pub(crate) fn token_at(&self, tenant: &str, form: &Form, basic: Option<&Basic>) -> Result<TokenResponse, Refusal> {
-        let request =
-            TokenRequest { version: EndpointVersion::V2, tenant, form, basic, origin: None, correlation: None };
+        let request = TokenRequest {
+            version: EndpointVersion::V2,
+            tenant,
+            form,
+            basic,
+            origin: None,
+            correlation: None,
+            address: None,
+        };
         now_or_never(token_endpoint::answer(&self.ports, request)).map(|answered| answered.response)
     }
 
@@ -118,6 +125,7 @@ impl World {
             basic: None,
             origin,
             correlation: None,
+            address: None,
         };
         now_or_never(token_endpoint::answer(&self.ports, request)).map(|answered| answered.response)
     }
@@ -141,7 +149,7 @@ impl World {
     /// Signs a person in, through the sign-in rules.
     pub(crate) fn try_sign_in(&self, upn: &str, password: &str) -> Result<Browser, Denial> {
         let ticket = Ticket::new(&self.ports, Page::SignIn, "cookie", None, &Form::default(), self.now());
-        let typed = Credentials { username: upn, password };
+        let typed = Credentials { username: upn, password, address: None };
         now_or_never(sign_in::sign_in(&self.ports, None, app("web"), typed, &ticket, self.now())).map(|signed_in| {
             Browser {
                 session: Some(signed_in.session),
@@ -166,6 +174,62 @@ impl World {
     pub(crate) fn decide(&self, request: &Form, browser: &Browser, ticket: &str, agree: (bool, bool)) -> Answer {
         let decided = Decided { accepted: agree.0, for_all: agree.1, ticket };
         now_or_never(authorize::decided(&self.ports, "contoso.example", request, browser.clone(), decided))
+    }
+
+    /// Asks the token endpoint from an address.
+    pub(crate) fn token_seen_at(&self, address: &str, form: &Form) -> Result<TokenResponse, Refusal> {
+        let address = Some(address.parse().unwrap());
+        let request = TokenRequest {
+            version: EndpointVersion::V2,
+            tenant: "contoso.example",
+            form,
+            basic: None,
+            origin: None,
+            correlation: None,
+            address,
+        };
+        now_or_never(token_endpoint::answer(&self.ports, request)).map(|answered| answered.response)
+    }
+
+    /// Posts a page about the second factor; answers with what comes next, and the browser as it is then.
+    pub(crate) fn show(
+        &self,
+        request: &Form,
+        browser: &Browser,
+        page: &SecondFactorRequest,
+        code: &str,
+    ) -> (Answer, Browser) {
+        let shown = SecondFactorShown { page: page.step.page(), code, ticket: &page.ticket };
+        let stepped =
+            now_or_never(authorize::second_factor(&self.ports, "contoso.example", request, browser.clone(), shown));
+        let session =
+            browser.session.as_ref().map(|session| Arc::new(self.ledger.read(|s| s.sessions[&session.id].clone())));
+        (stepped.answer, Browser { session, ..browser.clone() })
+    }
+
+    /// The code that the person's device shows now, or some steps later.
+    pub(crate) fn device(&self, secret: &[u8], later: i64) -> String {
+        use deputize_core::ports::Crypto as _;
+        let step = u64::try_from(self.now().0 / 30 + later).unwrap();
+        format!("{:06}", self.crypto.one_time_code(secret, step))
+    }
+
+    /// Walks through the pages for a second factor with a device that holds this secret, or will hold the one that is shown.
+    pub(crate) fn step_up(&self, request: &Form, browser: &Browser, secret: &mut Option<Vec<u8>>) -> (Answer, Browser) {
+        let (mut answer, mut browser) = (self.authorize(request, browser), browser.clone());
+        while let Answer::SecondFactor(page) = &answer {
+            let code = match &page.step {
+                Step::Enrol(new) => {
+                    *secret = Some(new.clone());
+                    self.device(new, 0)
+                }
+                Step::Verify => self.device(secret.as_ref().unwrap(), 0),
+                Step::RecoveryCodes(_) => String::new(),
+            };
+            assert_eq!(page.problem, None);
+            (answer, browser) = self.show(request, &browser, page, &code);
+        }
+        (answer, browser)
     }
 
     /// A code for an application, with PKCE.

@@ -1,7 +1,10 @@
 //! A browser as small as can be: it follows redirects, keeps cookies, and fills in the forms it is shown.
 use super::world::Person;
 use crate::failure::Failure;
+use crate::system::SystemClock;
 use bytes::Bytes;
+use data_encoding::BASE32_NOPAD;
+use decision::Clock;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::HttpsConnector;
@@ -35,6 +38,37 @@ pub(super) struct Answer {
 pub(super) struct Arrived {
     pub(super) query: String,
     pub(super) pages: Vec<&'static str>,
+}
+
+/// A person's authenticator app.
+#[derive(Default)]
+pub(super) struct Device {
+    /// The secret, in base32 as people type it.
+    pub(super) secret: Option<String>,
+    /// The last step it was asked for: a code works once.
+    step: u64,
+}
+
+impl Device {
+    /// An app that knows a secret already.
+    pub(super) fn holding(secret: Option<String>) -> Self {
+        Self { secret, step: 0 }
+    }
+
+    /// Scans what a page shows, and answers with the first code.
+    fn scan(&mut self, page: &str) -> Option<String> {
+        let secret = unescaped(page).split("?secret=").nth(1)?.split('&').next()?.to_owned();
+        self.secret = Some(secret);
+        self.code()
+    }
+
+    fn code(&mut self) -> Option<String> {
+        let secret = BASE32_NOPAD.decode(self.secret.as_ref()?.as_bytes()).ok()?;
+        let now = u64::try_from(SystemClock.now().0 / 30).ok()?;
+        // The authority takes the next one too.
+        self.step = now.max(self.step.saturating_add(1));
+        Some(format!("{:06}", jose::one_time_code(&secret, self.step)))
+    }
 }
 
 impl Browser {
@@ -72,6 +106,17 @@ impl Browser {
 
     /// Walks from an authorization URL to the redirect URI, through the pages for people.
     pub(super) async fn sign_in(&mut self, url: &str, back: &str, person: &Person) -> Result<Arrived, Failure> {
+        self.sign_in_with(url, back, person, &mut Device::default()).await
+    }
+
+    /// The same, with a device for the second factor.
+    pub(super) async fn sign_in_with(
+        &mut self,
+        url: &str,
+        back: &str,
+        person: &Person,
+        device: &mut Device,
+    ) -> Result<Arrived, Failure> {
         let unreadable = |_| Failure::plain("the authority sent the browser to an unreadable address");
         let mut url = Url::parse(url).map_err(unreadable)?;
         let mut posted: Option<String> = None;
@@ -96,6 +141,18 @@ impl Browser {
             if asks("password") && !pages.contains(&"password") {
                 pages.push("password");
                 filled = filled.with("username", &person.upn).with("password", person.password.expose());
+            } else if asks("step") {
+                let step = form.hidden.iter().find(|(name, _)| name == "step").map(|(_, value)| value.as_str());
+                let (told, code) = match step {
+                    Some("enrol") => ("a second factor set up", device.scan(&page)),
+                    Some("verify") => ("second factor", device.code()),
+                    _ => ("recovery codes", Some(String::new())),
+                };
+                let Some(code) = code.filter(|_| pages.iter().filter(|page| **page == told).count() < 2) else {
+                    return Err(Failure::plain(format!("the second factor was not taken: {}", text_of(&page))));
+                };
+                pages.push(told);
+                filled = filled.with("code", &code);
             } else if asks("action") && !pages.contains(&"consent") {
                 pages.push("consent");
                 filled = filled.with("action", "accept");

@@ -36,7 +36,7 @@ pub(super) fn json(world: &World, secrets: &Data, more: &More<'_>) -> Vec<u8> {
             "orders": confidential(&world.orders, orders),
             "billing": {
                 "url": world.billing_url(), "app_id": world.billing.app_id, "identifier_uri": "api://billing",
-                "scopes": ["Invoices.Read", "Invoices.Approve"], "app_roles": ["Invoices.Reader"],
+                "scopes": ["Invoices.Read", "Invoices.Approve", "Invoices.Pay"], "app_roles": ["Invoices.Reader"],
             },
         },
         "unconsented": {"client": "orders", "scope": "api://billing/Invoices.Approve"},

@@ -58,10 +58,10 @@ pub(super) fn how_to_join(world: &World, environment: Option<&Path>) {
     ));
 }
 
-struct Teller<'a> {
-    world: &'a World,
-    paint: Paint,
-    web: Client,
+pub(super) struct Teller<'a> {
+    pub(super) world: &'a World,
+    pub(super) paint: Paint,
+    pub(super) web: Client,
     orders: Client,
     daemon: Client,
 }
@@ -76,7 +76,7 @@ struct Refusal {
 }
 
 impl<'a> Teller<'a> {
-    fn new(world: &'a World, clock: &Arc<dyn Clock>) -> Result<Self, Failure> {
+    pub(super) fn new(world: &'a World, clock: &Arc<dyn Clock>) -> Result<Self, Failure> {
         let failed = |error: fetch::FetchError| Failure::plain(error.to_string());
         let fetch = Fetch::builder().ca_pem(world.ca_pem.as_bytes()).map_err(failed)?;
         let fetch = Arc::new(fetch.allow(Allow::INSIDE).build().map_err(failed)?);
@@ -214,16 +214,16 @@ impl<'a> Teller<'a> {
         Ok((sign_in.token.access_token, arrived.pages.join(", ")))
     }
 
-    fn step(&self, number: usize, text: impl std::fmt::Display) {
+    pub(super) fn step(&self, number: usize, text: impl std::fmt::Display) {
         say(format_args!("  {} {text}", self.paint.cyan(number)));
     }
 
-    fn note(&self, text: &str) {
+    pub(super) fn note(&self, text: &str) {
         say(self.paint.dim(format_args!("      {text}")));
     }
 
     /// Claims on one line or two, ids with what they are called.
-    fn claims(&self, what: &str, claims: &Value, names: &[&str]) {
+    pub(super) fn claims(&self, what: &str, claims: &Value, names: &[&str]) {
         say(self.paint.dim(format_args!("      {what}:")));
         for name in names {
             let value = match claims.get(name) {
@@ -252,7 +252,7 @@ impl<'a> Teller<'a> {
     }
 }
 
-fn payload(token: &Secret) -> Result<Value, Failure> {
+pub(super) fn payload(token: &Secret) -> Result<Value, Failure> {
     let part = token.expose().split('.').nth(1).unwrap_or_default();
     let bytes = URL_SAFE_NO_PAD.decode(part).unwrap_or_default();
     serde_json::from_slice(&bytes).map_err(|_| Failure::plain("the access token is not a JWT"))
@@ -271,7 +271,7 @@ fn tampered(token: &Secret) -> Result<String, Failure> {
     Ok(parts.join("."))
 }
 
-fn expect(answer: &Answer, status: StatusCode, who: &str) -> Result<Value, Failure> {
+pub(super) fn expect(answer: &Answer, status: StatusCode, who: &str) -> Result<Value, Failure> {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     if answer.status == status {
         return Ok(body);

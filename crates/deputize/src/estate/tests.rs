@@ -76,6 +76,7 @@ fn what_is_wrong_is_said_with_file_line_and_what_is_expected() {
     let grant = "[[tenants.oauth2PermissionGrants]]\nclientId = \"Web\"\nresourceId = \"Orders\"\n";
     let role = "[[tenants.appRoleAssignments]]\n";
     let policy = "[[tenants.conditionalAccessPolicies]]\ndisplayName = \"P\"\n";
+    let mfa = "grantControls.builtInControls = [\"mfa\"]\n";
     let cases: &[(&[&str], &str, &str)] = &[
         // The language of the file.
         (&[app, "displyName = \"x\""], "line 6: there is no property `displyName` here", "did you mean `displayName`?"),
@@ -277,7 +278,41 @@ fn what_is_wrong_is_said_with_file_line_and_what_is_expected() {
             "line 7: the password of `ada@contoso.example` cannot be used",
             "set the environment variable `DEPUTIZE_NOT_SET`",
         ),
-        (&[policy, "grantControls = {}"], "line 6: the policy `P` demands nothing", "`mfa = true`"),
+        (&[policy, "grantControls = {}"], "line 5: the policy `P` demands nothing", "[\"mfa\"]"),
+        (&[policy, "grantControls.builtInControls = [\"compliantDevice\"]"], "`compliantDevice`", "`mfa`"),
+        (
+            &[policy, mfa, "conditions.users.includeUsers = [\"All\", \"ada@contoso.example\"]"],
+            "`All` stands beside names",
+            "keep `All`",
+        ),
+        (&[policy, mfa, "conditions.users.includeRoles = [\"Reader\"]"], "no directory role `Reader`", "isTenantAdmin"),
+        (&[policy, mfa, "conditions.clientAppTypes = [\"phone\"]"], "`phone` is no kind of client", "`browser`"),
+        (&[policy, mfa, "conditions.clientAppTypes = [\"other\"]"], "only people can do", "only be blocked"),
+        (&[policy, mfa, "conditions.locations.includeLocations = [\"Ofice\"]"], "no named location `Ofice`", ""),
+        (
+            &[policy, mfa, "conditions.applications.includeAuthenticationContextClassReferences = [\"x\"]"],
+            "`x` is no authentication context",
+            "`c1` to `c99`",
+        ),
+        (
+            &[
+                policy,
+                "conditions.applications.includeAuthenticationContextClassReferences = [\"c1\"]\n",
+                "grantControls.authenticationContext = \"c2\"",
+            ],
+            "defines a context by a context",
+            "[\"mfa\"]",
+        ),
+        (
+            &[policy, "sessionControls.signInFrequency = { type = \"hours\" }"],
+            "a time of the policy `P` is out of range",
+            "value = 4",
+        ),
+        (
+            &["[[tenants.namedLocations]]\ndisplayName = \"L\"\nipRanges = [{ cidrAddress = \"10.0.0.0/33\" }]"],
+            "`10.0.0.0/33` is no network",
+            "203.0.113.0/24",
+        ),
         (
             &[policy, "grantControls.authenticationContext = \"c100\""],
             "`c100` is no authentication context",
@@ -457,4 +492,58 @@ fn digests_of_secrets_are_those_of_the_authority() {
 
 fn first_record(store: &Store) -> deputize_core::audit::AuditRecord {
     store.audit(0, 1).unwrap().remove(0).1
+}
+
+#[test]
+fn conditional_access_is_declared_with_graphs_names_and_its_changes_are_told() {
+    let whole = |network: &str, state: &str| {
+        format!(
+            r#"{TENANT}
+[[tenants.applications]]
+displayName = "Payroll"
+[[tenants.users]]
+userPrincipalName = "ada@contoso.example"
+displayName = "Ada"
+[[tenants.groups]]
+displayName = "Staff"
+[[tenants.namedLocations]]
+displayName = "Office"
+isTrusted = true
+ipRanges = [{{ cidrAddress = "{network}" }}]
+[[tenants.conditionalAccessPolicies]]
+displayName = "Payroll away from the office"
+state = "{state}"
+conditions.applications.includeApplications = ["Payroll"]
+conditions.users.includeUsers = ["All"]
+conditions.users.excludeUsers = ["ada@contoso.example"]
+conditions.users.excludeGroups = ["Staff"]
+conditions.users.includeRoles = ["Global Administrator"]
+conditions.clientAppTypes = ["browser", "mobileAppsAndDesktopClients"]
+conditions.locations = {{ includeLocations = ["All"], excludeLocations = ["AllTrusted", "Office"] }}
+grantControls = {{ operator = "OR", builtInControls = ["mfa"], authenticationContext = "c2" }}
+sessionControls.signInFrequency = {{ value = 4, type = "hours", authenticationType = "secondaryAuthentication" }}
+sessionControls.sessionLifetime = {{ value = 1, type = "days" }}
+[[tenants.conditionalAccessPolicies]]
+displayName = "c2"
+conditions.applications.includeAuthenticationContextClassReferences = ["c2"]
+grantControls.builtInControls = ["mfa"]
+"#
+        )
+    };
+    let master = MasterKey::passing();
+    let plan = |content: String, held: &[Item]| read(&content, held, &master, false).unwrap();
+    let steps = |plan: &Plan| plan.difference.steps.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let first = plan(whole("198.51.100.77/24", "enabled"), &[]);
+    let again = plan(whole("198.51.100.0/24", "enabled"), &first.items);
+    assert_eq!(steps(&again), [""; 0], "applied twice, nothing changes");
+    let other = plan(whole("203.0.113.0/24", "enabledForReportingButNotEnforced"), &first.items);
+    assert_eq!(
+        steps(&other),
+        ["~ tenant contoso.example: namedLocations", "~ policy Payroll away from the office: state"]
+    );
+    let Some(Item::Policy(policy)) = first.items.iter().find(|item| item.kind() == "policy") else { panic!() };
+    let json = serde_json::to_value(policy).unwrap();
+    assert_eq!(json["conditions"]["locations"]["includeLocations"][0], "All");
+    assert_eq!(json["conditions"]["users"]["includeRoles"][0], "62e90394-69f5-4237-9190-012177145e10");
+    assert_eq!(json["sessionControls"]["signInFrequency"]["authenticationType"], "secondaryAuthentication");
 }

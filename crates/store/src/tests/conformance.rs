@@ -6,9 +6,10 @@ use super::world::{
 use crate::{ApplyError, Change, KeyState, Object, SigningKey, Store};
 use deputize_core::directory::{UserKey, UserRecord};
 use deputize_core::id::{FamilyId, RoleId, SessionId, TenantId, UserId};
-use deputize_core::ledger::{CommitError, OncePurpose, Write};
+use deputize_core::ledger::{Amendment, CommitError, OncePurpose, Write};
 use deputize_core::model::{Assignee, PermissionGrant};
 use deputize_core::ports::{Directory, Ledger};
+use deputize_core::second_factor::SecondFactor;
 use std::sync::Arc;
 
 async fn apply(store: &Store, objects: Vec<Object>) -> Result<usize, ApplyError> {
@@ -299,6 +300,66 @@ pub(super) async fn time_never_goes_back(world: World) {
     assert_eq!(world.another().time_floor(), NOON.plus(3_600), "after a restart too");
 }
 
+/// of guesses that come at once, one counts; and a second factor is set up once.
+pub(super) async fn a_second_factor_changes_from_its_newest_version_only(world: World) {
+    let store = &world.store;
+    apply(store, estate()).await.unwrap();
+    let factor = |version| SecondFactor {
+        tenant: TENANT,
+        user: ADA,
+        version,
+        secret: "sealed".to_owned(),
+        last_step: version,
+        recovery: vec![digest(b'r', version)],
+        failures: 0,
+        last_failure: NOON,
+    };
+    let put = async |version| store.commit(vec![Write::PutSecondFactor(factor(version)), audit("one")]).await;
+    assert!(!ada(store).await.second_factor);
+    assert_eq!(put(2).await, Err(CommitError::Conflict), "none to change");
+    assert_eq!(put(1).await, Ok(()));
+    assert!(ada(store).await.second_factor, "seen at once");
+    assert_eq!(put(1).await, Err(CommitError::Conflict), "set up once");
+    let at_once = (0..16).map(|_| put(2)).collect::<Vec<_>>();
+    let mut won = 0;
+    for result in at_once {
+        won += usize::from(result.await.is_ok());
+    }
+    assert_eq!(won, 1);
+    assert_eq!(put(4).await, Err(CommitError::Conflict));
+    assert_eq!(store.second_factor(TENANT, ADA).await.unwrap(), Some(factor(2)));
+    assert_eq!(store.second_factor(TenantId(uuid(77)), ADA).await.unwrap(), None);
+    assert_eq!(store.audit(0, 100).unwrap().iter().filter(|(_, record)| record.decision == "one").count(), 2);
+}
+
+/// A session that is strengthened keeps its id and loses its cookie; one that has ended is not changed any more.
+pub(super) async fn a_session_is_amended_while_it_lives(world: World) {
+    let store = &world.store;
+    let id = SessionId(uuid(40));
+    let amendment = || Amendment {
+        cookie: Some(digest(b's', 99)),
+        second_factor: Some((NOON.plus(9), vec!["pwd".to_owned(), "mfa".to_owned()])),
+        address: Some([198, 51, 100, 7].into()),
+    };
+    let amend = async |amendment| store.commit(vec![Write::AmendSession(id, amendment)]).await;
+    assert_eq!(amend(amendment()).await, Err(CommitError::Conflict), "there is none");
+    store.commit(vec![Write::PutSession(session(40))]).await.unwrap();
+    assert_eq!(*store.session(id).await.unwrap().unwrap(), session(40));
+    amend(amendment()).await.unwrap();
+    let stronger = session(40).amended(amendment());
+    assert_eq!((stronger.mfa_time, stronger.amr.len()), (Some(NOON.plus(9)), 2));
+    assert_eq!(*store.session(id).await.unwrap().unwrap(), stronger);
+    assert_eq!(store.session_by_cookie(session(40).cookie).await.unwrap(), None);
+    assert_eq!(*store.session_by_cookie(digest(b's', 99)).await.unwrap().unwrap(), stronger);
+    // Seeing it elsewhere weakens nothing.
+    let elsewhere = Amendment { address: Some([203, 0, 113, 9].into()), ..Amendment::default() };
+    amend(elsewhere.clone()).await.unwrap();
+    assert_eq!(*store.session(id).await.unwrap().unwrap(), stronger.clone().amended(elsewhere));
+    store.commit(vec![Write::RevokeSession(id)]).await.unwrap();
+    assert_eq!(amend(amendment()).await, Err(CommitError::Conflict));
+    assert!(store.session(id).await.unwrap().unwrap().revoked);
+}
+
 macro_rules! conformance {
     ($engine:ident: $($promise:ident)*) => {
         mod $engine {
@@ -315,6 +376,8 @@ macro_rules! conformance {
             a_refresh_token_rotates_once
             a_revoked_family_has_no_tokens_now_or_later
             a_session_that_was_ended_is_never_read_or_made_live
+            a_session_is_amended_while_it_lives
+            a_second_factor_changes_from_its_newest_version_only
             a_value_is_consumed_once_for_each_purpose
             purging_forgets_the_expired_and_nothing_else
             the_directory_is_read_as_it_was_applied

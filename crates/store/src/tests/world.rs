@@ -118,6 +118,7 @@ pub(super) fn code(family: u128) -> CodeRecord {
         scope: "openid api://orders/access_as_user".to_owned(),
         nonce: None,
         claims: None,
+        proven: None,
         expires: NOON.plus(600),
         consumed: false,
         revoked: false,
@@ -133,6 +134,7 @@ pub(super) fn token(family: u128) -> RefreshRecord {
         family: FamilyId(uuid(family)),
         scope: "openid".to_owned(),
         actors: Vec::new(),
+        proven: None,
         public: false,
         issued: NOON,
         expires: NOON.plus(86_400),
@@ -149,7 +151,8 @@ pub(super) fn session(n: u128) -> SessionRecord {
         user: ADA,
         auth_time: NOON,
         amr: vec!["pwd".to_owned()],
-        acrs: Vec::new(),
+        mfa_time: None,
+        address: None,
         expires: NOON.plus(86_400),
         revoked: false,
     }
@@ -225,6 +228,7 @@ pub(super) fn estate() -> Vec<Object> {
             domains: vec!["contoso.example".to_owned()],
             enabled: true,
             settings: TenantSettings::default(),
+            named_locations: Vec::new(),
         }),
         Object::Application(Application { app_id, home_tenant: TENANT, ..Application::default() }),
         Object::ServicePrincipal(ServicePrincipal {
