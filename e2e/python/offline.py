@@ -147,6 +147,18 @@ def msal_gets_an_app_only_token_and_a_version_1_issuer_is_microsofts_own():
 
 
 @test
+def the_version_1_endpoints_have_microsofts_issuer_too():
+    document = requests.get(f"{AUTHORITY}/.well-known/openid-configuration", timeout=20).json()
+    expect(document["issuer"], f"https://sts.windows.net/{TENANT}/", "issuer of the metadata")
+    answer = post(
+        f"{AUTHORITY}/oauth2/token", client_id=DAEMON, client_secret=SECRET[DAEMON], grant_type="client_credentials",
+        resource="api://legacy",
+    )
+    token = claims(succeeded(answer)["access_token"])
+    expect((token["iss"], token["appid"]), (f"https://sts.windows.net/{TENANT}/", DAEMON), "token")
+
+
+@test
 def a_user_signs_in_and_the_api_acts_on_her_behalf():
     token = claims(succeeded(on_behalf_of(user_token()))["access_token"])
     expect((token["azp"], token["aud"], token["scp"]), (ORDERS, BILLING, "Invoices.Read"), "token of msal")

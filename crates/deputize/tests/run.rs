@@ -107,6 +107,23 @@ fn sign_in_hosts_lead_to_the_authority_inside_and_nothing_else_is_reached() {
 }
 
 #[test]
+fn a_program_without_an_environment_trusts_the_authority_too() {
+    if !allowed() {
+        return;
+    }
+    let places = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+    let place = places.into_iter().find(|place| fs::exists(place).unwrap());
+    let Some(place) = place else { return };
+    let (_, said, error) =
+        told(&shell(&["-q"], &format!("grep -c BEGIN {place}; cmp {place} $SSL_CERT_FILE && echo same")));
+    assert_eq!(said, "1\nsame\n", "{error}");
+    // Proxies are outside; whoever still asked them would get no answer.
+    let mut command = deputize(&["run", "-q", "--estate", ESTATE, "--", "env"]);
+    let (_, said, _) = told(&command.env("HTTPS_PROXY", "http://proxy.example:3128").output().unwrap());
+    assert!(!said.contains("proxy.example"), "{said}");
+}
+
+#[test]
 fn nothing_of_it_is_seen_outside() {
     if !allowed() {
         return;
