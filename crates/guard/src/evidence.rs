@@ -1,7 +1,7 @@
 //! From a token's text to what is established about it. Nothing is decided here but what cryptography decides.
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use decision::contract::{Claims, Contract, TENANT_TEMPLATE, issuer_matches, shown};
+use decision::contract::{Claims, Contract, issuer_matches, shown};
 use decision::{CheckId, Timestamp};
 use fetch::{IssuerKeys, Lookup};
 use jose::Token;
@@ -134,7 +134,7 @@ fn verify(
 /// both versions are one; the key names the v2 issuer also where the token is v1 (spec/entra.md section 2.3).
 fn key_serves(of: &str, iss: &str, tid: Option<&str>) -> bool {
     let v1 = of.strip_suffix("v2.0").is_some_and(|of| issuer_matches(of, iss, tid));
-    v1 || (of.contains(TENANT_TEMPLATE) || of == iss) && issuer_matches(of, iss, tid)
+    v1 || issuer_matches(of, iss, tid)
 }
 
 fn claims_of(text: &str) -> Option<Claims> {

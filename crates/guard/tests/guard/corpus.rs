@@ -14,7 +14,7 @@ const NOON: Timestamp = Timestamp(1_800_000_000);
 pub(crate) struct Entry {
     profile: &'static str,
     pub(crate) guard: Guard,
-    tokens: Vec<Hostile>,
+    pub(crate) tokens: Vec<Hostile>,
 }
 
 /// A guard for each profile, with the tokens that are minted for it.
@@ -48,6 +48,8 @@ fn judge(entry: &Entry, token: &str) -> Result<(), String> {
     let decided = entry.guard.try_check(Some(&format!("Bearer {token}")), "GET", "/orders");
     decided.expect("keys are at hand").map(drop).map_err(|refused| {
         assert_eq!(refused.status(), 401, "{:?} {}", refused.check(), refused.problem());
+        // What is told of the refusal is the refusal: an explanation without it would read as allowed.
+        assert_eq!(refused.verdict().failed().map(|check| check.id), Some(refused.check()), "{token}");
         let told = refused.problem().to_string();
         assert!(!told.contains(token) || token.len() < 20, "the answer repeats the token");
         refused.check().to_string()

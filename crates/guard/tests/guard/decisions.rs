@@ -226,6 +226,14 @@ async fn an_explanation_shows_every_check() {
     let verdict = world.guard.explain(&forged, "GET", "/invoices").await;
     assert_eq!(verdict.failed().map(|c| c.id), Some(CheckId::TokenKey));
     assert!(verdict.checks.iter().any(|c| c.id == CheckId::ScopeSufficient && c.outcome == Outcome::Fail));
+    let told_of = |id| verdict.checks.iter().filter(|c| c.id == id).map(|c| c.outcome).collect::<Vec<_>>();
+    assert_eq!(told_of(CheckId::TokenIssuer), [Outcome::Pass]);
+    assert_eq!(told_of(CheckId::TokenSignature), [Outcome::Skipped]);
+
+    let stranger = world.token(json!({"iss": "https://login.example/stranger/v2.0"}));
+    let verdict = world.guard.explain(&stranger, "GET", "/invoices").await;
+    let failed: Vec<_> = verdict.checks.iter().filter(|c| c.outcome == Outcome::Fail).map(|c| c.id).collect();
+    assert_eq!(failed, [CheckId::TokenIssuer]);
     assert_eq!(world.guard.explain("nonsense", "GET", "/").await.failed().map(|c| c.id), Some(CheckId::TokenForm));
 }
 
@@ -280,4 +288,30 @@ fn j_23_the_contracts_own_cap_on_size_holds() {
     let at = |cap: usize| World::with(contract_with("max_token_bytes", json!(cap))).try_get("/invoices", json!({}));
     assert!(at(length).is_ok());
     assert_eq!(at(length - 1).unwrap_err().check(), CheckId::TokenSize);
+}
+
+/// J-15: signed, and yet not what every reader reads alike.
+#[tokio::test]
+async fn j_15_claims_that_are_not_strict_are_told_of_and_not_judged() {
+    let duplicates = |issuer: &jose::corpus::Issuer| jose::corpus::row(issuer, "J-15");
+    let entry = crate::corpus::entry("entra", jose::corpus::Profile::ENTRA, duplicates);
+    let mut seen = 0;
+    for hostile in entry.tokens.iter().filter(|hostile| hostile.layer == jose::corpus::Layer::Jose) {
+        let verdict = entry.guard.explain(&hostile.token, "GET", "/orders").await;
+        if verdict.failed().expect("it is refused").id == CheckId::TokenClaims {
+            let last = verdict.checks.last().map(|check| (check.id, check.outcome));
+            assert_eq!(last, Some((CheckId::TokenClaims, Outcome::Fail)), "{}: {}", hostile.id, hostile.reason);
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "{seen}");
+}
+
+#[test]
+fn nothing_after_bearer_is_no_token() {
+    let world = World::new();
+    for authorization in [None, Some(""), Some("Bearer"), Some("Bearer "), Some("Basic YTpi")] {
+        let refused = world.guard.try_check(authorization, "GET", "/invoices").unwrap().unwrap_err();
+        assert_eq!(refused.check(), CheckId::TokenPresent, "{authorization:?}");
+    }
 }

@@ -276,3 +276,65 @@ async fn v1_tokens_are_read_with_the_v1_issuer() {
     without.remove("appid");
     assert_eq!(world.call_with(&sign(&good, &without)).await, Err(CheckId::TokenClaims));
 }
+
+/// R8: known keys serve on through an outage, and nobody's requests become the issuer's flood.
+#[tokio::test]
+async fn r8_an_outage_is_asked_about_once_in_thirty_seconds_however_many_call() {
+    let world = World::new(contract());
+    let good = key("good");
+    world.issuer.publish(&[&good]);
+    assert_eq!(world.call(&good).await, Ok(()));
+    *world.issuer.down.lock().unwrap() = true;
+    world.clock.advance(51);
+    let fetches = || world.guard.issuers()[0].status().fetches;
+    let before = fetches();
+    for _ in 0..90 {
+        for _ in 0..10 {
+            assert_eq!(world.call(&good).await, Ok(()));
+            // What was begun comes to its end.
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+            }
+        }
+        world.clock.advance(1);
+    }
+    assert_eq!(fetches() - before, 3);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_does_not_keep_new_keys_out() {
+    let world = World::new(contract());
+    let (old, new) = (key("old"), key("new"));
+    world.issuer.publish(&[&old]);
+    assert_eq!(world.call(&old).await, Ok(()));
+    world.issuer.publish(&[&old, &new]);
+    // Within the pause a new name is not asked about, an hour before it began it is.
+    assert_eq!(world.call(&new).await, Err(CheckId::TokenKey));
+    world.clock.advance(-3_600);
+    assert_eq!(world.call(&new).await, Ok(()));
+}
+
+/// J-05: what a key that states no algorithm is bound to, the contract says, or Entra's custom.
+#[tokio::test]
+async fn j_05_a_key_without_an_algorithm_is_bound_by_the_contract_or_not_used() {
+    let rsa = SigningKey::generate(Algorithm::RS256).unwrap().named("rsa");
+    let mut unbound = serde_json::to_value(rsa.public_jwk()).unwrap();
+    unbound.as_object_mut().unwrap().remove("alg");
+    let beside = serde_json::to_value(key("beside").public_jwk()).unwrap();
+    let native = json!({"client_id": "orders", "azp": null});
+    let table = [
+        (json!({}), "JWT", json!({}), Ok(())),
+        (json!({"algorithm": "PS256"}), "JWT", json!({}), Err(CheckId::TokenAlgorithm)),
+        (json!({"profile": "native"}), "at+jwt", native.clone(), Err(CheckId::TokenKey)),
+        (json!({"profile": "native", "algorithm": "RS256"}), "at+jwt", native, Ok(())),
+    ];
+    for (says, typ, changes, expected) in table {
+        let mut issuer = json!({"issuer": ISS, "tenants": [TID], "jwks_uri": "https://login.example/keys"});
+        issuer.as_object_mut().unwrap().extend(says.as_object().unwrap().clone());
+        let world = World::new(contract_with("issuers", json!([issuer])));
+        world.issuer.document("https://login.example/keys", json!({"keys": [unbound, beside]}));
+        let claims = serde_json::to_vec(&claims_with(changes)).unwrap();
+        let token = rsa.sign(&jose::Header::typ(typ), &claims).unwrap();
+        assert_eq!(world.call_with(&token).await, expected, "{issuer}");
+    }
+}

@@ -215,3 +215,10 @@ fn the_cache_of_verified_tokens_keeps_its_bytes() {
     }
     assert!((50_000..=200_000).contains(&guard.cached_bytes()), "{}", guard.cached_bytes());
 }
+
+#[test]
+fn where_to_sign_in_is_as_the_contract_says() {
+    let world = World::with(contract_with("authorization_uri", json!("https://login.example/here")));
+    let refused = world.try_get("/invoices", json!({"scp": "openid"})).unwrap_err();
+    assert_eq!(refused.challenges()[0].param("authorization_uri"), Some("https://login.example/here"));
+}

@@ -169,6 +169,8 @@ fn what_is_wrong_is_told_in_words() {
     assert_eq!(told("/any", json!({}), CheckId::TokenClaims).0, "all sound");
     let (found, fix) = told("/any", json!({"aud": []}), CheckId::TokenAudience);
     assert!(found == "nothing" && fix == "ask for a token for `api://a`", "{found}: {fix}");
+    let (found, fix) = told("/any", json!({"aud": ["api://b", "c"]}), CheckId::TokenAudience);
+    assert!(found == "api://b c" && fix.contains("issued to application `web` for `api://b c`"), "{found}: {fix}");
     assert_eq!(told("/any", json!({"cnf": {}}), CheckId::TokenBinding).0, "present");
     assert_eq!(told("/any", json!({}), CheckId::TokenBinding).0, "absent");
     assert_eq!(told("/any", json!({}), CheckId::RoleSufficient).0, "none");
