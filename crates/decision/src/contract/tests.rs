@@ -268,6 +268,14 @@ fn the_most_exact_route_is_meant() {
     assert_eq!(found("HEAD", "/a/b"), Some("/a/b"));
     assert_eq!(found("POST", "/a/b"), None);
     assert_eq!(found("DELETE", "/f/x"), Some("/f/*"));
+    // A method of its own is more exact than any, wherever it stands.
+    for methods in [["GET", "*"], ["*", "GET"]] {
+        let routes = methods.map(|method| json!({"method": method, "path": "/a", "authenticated_suffices": true}));
+        let both = json!({"audiences": ["a"], "issuers": [{"issuer": "https://h"}], "routes": routes});
+        let both: Contract = serde_json::from_value(both).unwrap();
+        let meant = |method: &str| both.route(method, "/a").map(|r| r.method.as_str());
+        assert_eq!((meant("GET"), meant("PUT")), (Some("GET"), Some("*")), "{methods:?}");
+    }
     let post = json!({"audiences": ["a"], "issuers": [{"issuer": "https://h"}],
         "routes": [{"method": "POST", "path": "/a", "authenticated_suffices": true}]});
     let post: Contract = serde_json::from_value(post).unwrap();

@@ -338,3 +338,28 @@ async fn j_05_a_key_without_an_algorithm_is_bound_by_the_contract_or_not_used() 
         assert_eq!(world.call_with(&token).await, expected, "{issuer}");
     }
 }
+
+/// J-25: metadata speaks for its own issuer, and names keys on its own host or the issuer's.
+#[tokio::test]
+async fn j_25_keys_lie_where_the_metadata_or_the_issuer_does() {
+    let good = key("good");
+    let jwk = serde_json::to_value(good.public_jwk()).unwrap();
+    let metadata = "https://meta.example/openid-configuration";
+    let table = [
+        ("https://meta.example/keys", false, ISS, Ok(())),
+        ("https://login.example/keys", false, ISS, Ok(())),
+        ("https://keys.example/keys", false, ISS, Err(CheckId::KeysAvailable)),
+        ("https://login.example.evil/keys", false, ISS, Err(CheckId::KeysAvailable)),
+        ("https://login.example:444/keys", false, ISS, Err(CheckId::KeysAvailable)),
+        ("https://keys.example/keys", true, ISS, Ok(())),
+        ("https://keys.example/keys", true, "https://login.example/other/v2.0", Err(CheckId::KeysAvailable)),
+        ("https://meta.example/keys", false, "https://meta.example", Err(CheckId::KeysAvailable)),
+    ];
+    for (keys, foreign, says, expected) in table {
+        let issuer = json!({"issuer": ISS, "tenants": [TID], "metadata": metadata, "foreign_keys_host": foreign});
+        let world = World::new(contract_with("issuers", json!([issuer])));
+        world.issuer.document(metadata, json!({"issuer": says, "jwks_uri": keys}));
+        world.issuer.document(keys, json!({ "keys": [jwk] }));
+        assert_eq!(world.call(&good).await, expected, "{keys} {foreign} {says}");
+    }
+}
