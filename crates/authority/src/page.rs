@@ -1,5 +1,6 @@
 //! The pages that people see: sign-in, consent, sign-out, errors, and the answer that a browser posts. None needs scripts.
 //! What others named is shown through [`Plain`] and escaped by the template; where a form may lead is in the page's policy.
+pub(crate) mod consent;
 mod second_factor;
 
 pub(crate) use second_factor::second_factor;
@@ -7,9 +8,8 @@ pub(crate) use second_factor::second_factor;
 use askama::Template;
 use axum::body::Body;
 use axum::response::Response;
-use deputize_core::authorize::{ConsentRequest, Redirect, SignInRequest};
+use deputize_core::authorize::{Redirect, SignInRequest};
 use deputize_core::denial::Denial;
-use deputize_core::facts::Published;
 use http::StatusCode;
 use oauth::Form;
 use pages::{Page, Plain, form_source};
@@ -42,25 +42,6 @@ pub(crate) fn sign_in(
     };
     let title = if error.is_some() { "Try again: sign in" } else { "Sign in" };
     send(Page::new(title, content).form_action(&[form_action]))
-}
-
-/// Says who wants to act for the user, and what it may do then. `form_action` is the redirect URI.
-pub(crate) fn consent(request: &ConsentRequest, action: &str, hidden: Hidden<'_>, form_action: &str) -> Response {
-    let content = Consent {
-        tenant: Plain(&request.tenant_name),
-        client: Plain(&request.client_name),
-        user: Plain(&request.user_name),
-        upn: Plain(&request.upn),
-        permissions: request
-            .permissions
-            .iter()
-            .map(|(resource, published)| (Plain(resource), published.iter().map(Permission::from).collect()))
-            .collect(),
-        may_grant_for_all: request.may_grant_for_all,
-        action,
-        hidden,
-    };
-    send(Page::new("Permissions requested", content).form_action(&[form_action]))
 }
 
 /// Says what was refused, who can mend it and how. `back` is an address and what to call it.
@@ -136,36 +117,6 @@ struct SignIn<'a> {
     action: &'a str,
     hidden: Hidden<'a>,
     error: Option<Plain<'a>>,
-}
-
-#[derive(Template)]
-#[template(path = "consent.html")]
-struct Consent<'a> {
-    tenant: Plain<'a>,
-    client: Plain<'a>,
-    user: Plain<'a>,
-    upn: Plain<'a>,
-    permissions: Vec<(Plain<'a>, Vec<Permission<'a>>)>,
-    may_grant_for_all: bool,
-    action: &'a str,
-    hidden: Hidden<'a>,
-}
-
-struct Permission<'a> {
-    name: Plain<'a>,
-    description: Option<Plain<'a>>,
-    admin_only: bool,
-}
-
-impl<'a> From<&'a Published> for Permission<'a> {
-    fn from(published: &'a Published) -> Self {
-        let Published { value, admin_only, display_name, description } = published;
-        Self {
-            name: Plain(if display_name.is_empty() { value } else { display_name }),
-            description: (!description.is_empty() && description != display_name).then_some(Plain(description)),
-            admin_only: *admin_only,
-        }
-    }
 }
 
 #[derive(Template)]

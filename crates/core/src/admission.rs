@@ -147,6 +147,7 @@ fn admit_user(
     now: Timestamp,
 ) -> Result<Admitted, Denial> {
     let resource = resource(facts, client)?;
+    not_withdrawn(facts, client)?;
     let scopes = match resource {
         Some(resource) => scopes(facts, client, resource, ceiling)?,
         None => facts.oidc.clone(),
@@ -325,6 +326,10 @@ pub(crate) fn user(user: Option<&UserFacts>) -> Result<&UserFacts, Denial> {
     if !user.enabled {
         return Err(Denial::new(CheckId::UserEnabled, "an enabled user", format!("`{}`, who is disabled", user.id)));
     }
+    if let Some(home) = user.home.filter(|home| !home.enabled) {
+        let expected = format!("a guest whose account at home, `{}`, is enabled", home.account.tenant);
+        return Err(Denial::new(CheckId::UserEnabled, expected, format!("`{}`, whose is not", user.id)));
+    }
     Ok(user)
 }
 
@@ -339,14 +344,28 @@ pub(crate) fn signed_in<'a>(
         return Err(Denial::new(CheckId::SessionAlive, "a sign-in session behind the token", "none"));
     };
     // Moments are whole seconds: a sign-in in the second of the revocation may have been before it.
-    if session.chain.auth_time <= user.valid_from {
-        let expected = format!("a sign-in after {}", user.valid_from);
+    let valid_from = user.home.map_or(user.valid_from, |home| home.valid_from.max(user.valid_from));
+    if session.chain.auth_time <= valid_from {
+        let expected = format!("a sign-in after {valid_from}");
         return Err(Denial::new(CheckId::UserNotRevoked, expected, format!("one at {}", session.chain.auth_time)));
     }
     if session.ended || session.chain.session_ends <= now {
         return Err(Denial::new(CheckId::SessionAlive, "a living sign-in session", "one that has ended"));
     }
     Ok((user, session))
+}
+
+/// Step 5a: a consent that was taken back ends every refresh token that stems from it, those of other resources too.
+fn not_withdrawn(facts: &Facts, client: &ClientFacts) -> Result<(), Denial> {
+    let withdrawn = facts.user.as_ref().and_then(|user| user.consent_withdrawn);
+    match (&facts.proof, withdrawn) {
+        (ProofFacts::Refresh { record: Some(record), .. }, Some(withdrawn)) if record.issued <= withdrawn => {
+            let expected = format!("a consent of the user to {} that was not taken back", client.display_name);
+            let denial = Denial::new(CheckId::ConsentGranted, expected, format!("one that ended at {withdrawn}"));
+            Err(denial.fix("have the user sign in and consent again"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Step 5d.

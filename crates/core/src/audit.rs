@@ -43,3 +43,24 @@ pub struct AuditRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<CheckId>,
 }
+
+impl AuditRecord {
+    /// A record of which nothing more is known yet.
+    pub fn new(at: Timestamp, decision: String, action: &str) -> Self {
+        Self {
+            at,
+            decision,
+            action: action.to_owned(),
+            tenant: None,
+            client: None,
+            subject: None,
+            resource: None,
+            scope: String::new(),
+            roles: Vec::new(),
+            token: None,
+            from_token: None,
+            actors: Vec::new(),
+            refused: None,
+        }
+    }
+}

@@ -1,4 +1,5 @@
 //! A refusal: the failed check, what was expected and found, and how it looks on the wire.
+use crate::consent::ConsentUrls;
 use crate::model::Profile;
 use decision::{Check, CheckId, Timestamp};
 use oauth::ErrorBody;
@@ -15,6 +16,9 @@ pub struct Denial {
     /// Permissions that were not consented to, in short words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<oauth::Scopes>,
+    /// Where a missing consent is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub urls: Option<Box<ConsentUrls>>,
     /// What the person could do about it at once, at the authorization endpoint.
     #[serde(skip)]
     pub remedy: Option<Remedy>,
@@ -32,7 +36,7 @@ pub enum Remedy {
 impl Denial {
     /// A refusal with the catalogue's advice.
     pub fn new(id: CheckId, expected: impl Into<String>, actual: impl Into<String>) -> Self {
-        Self { check: Check::fail(id, expected, actual), claims: None, missing: None, remedy: None }
+        Self { check: Check::fail(id, expected, actual), claims: None, missing: None, urls: None, remedy: None }
     }
 
     /// With advice more exact than the catalogue's.
@@ -102,10 +106,14 @@ impl Denial {
     pub fn body(&self, profile: Profile, context: &ErrorContext<'_>) -> ErrorBody {
         let entry = self.check.id.entry();
         let description = self.description(profile);
-        let hint = serde_json::json!({
+        let mut hint = serde_json::json!({
             "check": entry.id, "expected": self.check.expected, "actual": self.check.actual,
             "fixer": self.check.fixer, "fix": self.check.fix,
         });
+        if let (Some(urls), Some(hint)) = (&self.urls, hint.as_object_mut()) {
+            hint.insert("adminConsentUrl".into(), urls.admin_consent_url.clone().into());
+            hint.extend(urls.consent_url.clone().map(|url| ("consentUrl".to_owned(), url.into())));
+        }
         let body = ErrorBody {
             error: self.error(profile).to_owned(),
             claims: self.claims.clone(),

@@ -188,6 +188,14 @@ impl TenantDirectory {
         self.add(Registration { application, principal });
     }
 
+    /// A copy with further applications in it.
+    #[must_use]
+    pub fn with(&self, added: impl IntoIterator<Item = Registration>) -> Self {
+        let mut tenant = self.clone();
+        added.into_iter().for_each(|registration| tenant.add(registration));
+        tenant
+    }
+
     /// An application by its client id.
     pub fn app(&self, id: AppId) -> Option<&Arc<Registration>> {
         self.by_app.get(&id)
@@ -217,6 +225,11 @@ impl TenantDirectory {
         self.grants.get(&(client, resource))
     }
 
+    /// Everything that was consented to for all users, by (client, resource).
+    pub fn grants(&self) -> impl Iterator<Item = (&(PrincipalId, PrincipalId), &Scopes)> {
+        self.grants.iter()
+    }
+
     /// The app roles that a service principal has at a resource; an empty slice means assigned without a role.
     pub fn assignment(&self, principal: PrincipalId, resource: PrincipalId) -> Option<&[RoleId]> {
         self.assignments.get(&(principal, resource)).map(Vec::as_slice)
@@ -228,16 +241,19 @@ impl TenantDirectory {
     }
 }
 
-impl Registration {
+impl Application {
     /// A published, enabled delegated permission, by its word. Entra compares without regard to case.
     pub fn permission(&self, value: &str) -> Option<&PermissionScope> {
-        let entra = self.application.deputize.resource_profile == Profile::Entra;
-        self.application
-            .api
-            .oauth2_permission_scopes
-            .iter()
-            .filter(|scope| scope.is_enabled)
-            .find(|scope| scope.value == value || (entra && scope.value.eq_ignore_ascii_case(value)))
+        let entra = self.deputize.resource_profile == Profile::Entra;
+        let mut enabled = self.api.oauth2_permission_scopes.iter().filter(|scope| scope.is_enabled);
+        enabled.find(|scope| scope.value == value || (entra && scope.value.eq_ignore_ascii_case(value)))
+    }
+}
+
+impl Registration {
+    /// A published, enabled delegated permission, by its word.
+    pub fn permission(&self, value: &str) -> Option<&PermissionScope> {
+        self.application.permission(value)
     }
 
     /// The words of those of these roles that are enabled and meant for such members.

@@ -5,7 +5,7 @@ use crate::chain::Chain;
 use crate::endpoint::EndpointVersion;
 use crate::id::{AppId, GroupId, ObjectId, PrincipalId, TenantId, UserId};
 use crate::ledger::{CodeRecord, Proven, RefreshRecord, SessionRecord};
-use crate::model::{ClientAppType, Digest, DirectoryRole, Policy, Profile, TenantSettings};
+use crate::model::{ClientAppType, Digest, DirectoryRole, HomeAccount, Policy, Profile, TenantSettings};
 use crate::token::{AssertionFacts, ClientAssertionFacts, FederatedFacts};
 use crate::workload::FederatedIdentityCredential;
 use decision::Timestamp;
@@ -347,6 +347,23 @@ pub struct UserFacts {
     pub directory_roles: Vec<DirectoryRole>,
     /// Whether they have set up a second factor.
     pub second_factor: bool,
+    /// Of a guest: how their account at home stands.
+    #[serde(default)]
+    pub home: Option<HomeFacts>,
+    /// When they last took back their consent to this client.
+    #[serde(default)]
+    pub consent_withdrawn: Option<Timestamp>,
+}
+
+/// A guest's account at home, where they sign in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HomeFacts {
+    /// Which.
+    pub account: HomeAccount,
+    /// Whether it exists and is enabled, and its tenant too.
+    pub enabled: bool,
+    /// Sign-ins until this moment are void.
+    pub valid_from: Timestamp,
 }
 
 /// The root session of the chain, as it stands now.

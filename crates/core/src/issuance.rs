@@ -34,6 +34,8 @@ struct AccessClaims<'a> {
     nbf: i64,
     exp: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    acct: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     acr: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     acrs: Option<&'a [String]>,
@@ -59,6 +61,8 @@ struct AccessClaims<'a> {
     family_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     given_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idp: Option<String>,
     idtyp: &'static str,
     jti: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,6 +107,8 @@ struct IdClaims<'a> {
     exp: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     amr: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acct: Option<u8>,
     auth_time: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<&'a str>,
@@ -110,6 +116,8 @@ struct IdClaims<'a> {
     family_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     given_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idp: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,7 +196,9 @@ pub fn prepare(
             writes.push(write);
         }
         if facts.client_info {
-            let info = serde_json::json!({"uid": user.id, "utid": tenant.id});
+            // Clients know a person by who they are at home, in every tenant.
+            let (uid, utid) = user.home.map_or((user.id, tenant.id), |home| (home.account.user, home.account.tenant));
+            let info = serde_json::json!({"uid": uid, "utid": utid});
             response.client_info = Some(URL_SAFE_NO_PAD.encode(info.to_string()));
         }
     }
@@ -310,6 +320,7 @@ impl Parts<'_> {
             iat: self.now.0,
             nbf: self.now.0,
             exp: expires.0,
+            acct: user.and_then(guest),
             // RFC 9470 section 6.1; in Entra's tokens `acrs` says it.
             acr: match chain {
                 Some(chain) if native => chain.acrs.first().map(String::as_str),
@@ -328,6 +339,7 @@ impl Parts<'_> {
             client_id: native.then_some(app),
             family_name: user.filter(|_| v1).and_then(|user| user.surname.as_deref()),
             given_name: user.filter(|_| v1).and_then(|user| user.given_name.as_deref()),
+            idp: user.and_then(|user| self.identity_provider(user)),
             idtyp: if user.is_some() { "user" } else { "app" },
             jti: uti,
             name: user.filter(|_| profile_claims || !native).map(|user| user.display_name.as_str()),
@@ -363,11 +375,13 @@ impl Parts<'_> {
             iat: self.now.0,
             nbf: self.now.0,
             exp: self.now.plus(ID_TOKEN_SECONDS).min(chain.session_ends).0,
+            acct: guest(user),
             amr: v1.then_some(chain.amr.as_slice()),
             auth_time: chain.auth_time.0,
             email: user.mail.as_deref().filter(|_| oidc.contains("email")),
             family_name: user.surname.as_deref().filter(|_| v1),
             given_name: user.given_name.as_deref().filter(|_| v1),
+            idp: self.identity_provider(user),
             name: profile.then_some(user.display_name.as_str()),
             nonce: match &self.facts.proof {
                 ProofFacts::Code { record: Some(record), .. } => record.nonce.as_deref(),
@@ -385,6 +399,11 @@ impl Parts<'_> {
         };
         let bytes = serde_json::to_vec(&claims).map_err(|_| Unavailable)?;
         ports.crypto.sign("RS256", "JWT", v1, &bytes)
+    }
+
+    /// Who vouches for a guest: their own tenant.
+    fn identity_provider(&self, user: &UserFacts) -> Option<String> {
+        user.home.map(|home| format!("{}/{}/v2.0", self.facts.host, home.account.tenant))
     }
 
     /// `sub` is pairwise per user, audience and tenant: it tells two APIs nothing about each other's users.
@@ -451,6 +470,11 @@ impl Parts<'_> {
         words.extend(self.facts.oidc.iter().map(str::to_owned));
         Some(words.join(" "))
     }
+}
+
+/// `acct`: 1 for guests; members have none.
+fn guest(user: &UserFacts) -> Option<u8> {
+    user.home.map(|_| 1)
 }
 
 fn actor(chain: &Chain) -> Option<Actor> {

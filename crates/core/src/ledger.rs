@@ -1,7 +1,8 @@
 //! What grants write: records of codes, refresh tokens and sessions, and the conditional writes over them.
 use crate::audit::AuditRecord;
-use crate::id::{AppId, FamilyId, SessionId, TenantId, UserId};
-use crate::model::{Digest, PermissionGrant};
+use crate::consent::ApprovalRequest;
+use crate::id::{AppId, FamilyId, ObjectId, PrincipalId, SessionId, TenantId, UserId};
+use crate::model::{Digest, PermissionGrant, RoleAssignment, ServicePrincipal};
 use crate::second_factor::SecondFactor;
 use decision::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -175,6 +176,25 @@ pub enum Write {
     },
     /// A user's consent, added to what they consented to before.
     AddGrant(PermissionGrant),
+    /// A service principal, if there is none of its id: an existing one stays as it is, disabled if it is disabled.
+    Provision(ServicePrincipal),
+    /// An app role for someone.
+    Assign(RoleAssignment),
+    /// A user takes back every consent of theirs to a client.
+    Withdraw {
+        /// Where.
+        tenant: TenantId,
+        /// From whom.
+        client: PrincipalId,
+        /// Who.
+        user: UserId,
+        /// When: refresh tokens from until then are dead.
+        at: Timestamp,
+    },
+    /// A user asks for an administrator's consent, again or for the first time.
+    RequestApproval(Box<ApprovalRequest>),
+    /// Condition: this request is still open. Closes it.
+    CloseRequest(TenantId, ObjectId),
     /// The record of what was decided. In the same commit as what it records.
     Audit(Box<AuditRecord>),
 }

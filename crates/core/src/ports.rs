@@ -1,4 +1,5 @@
 //! What the authority's rules need of the world. Each port is implemented in another room.
+use crate::consent::ApprovalRequest;
 use crate::directory::{Snapshot, UserKey, UserRecord};
 use crate::id::{SessionId, TenantId, UserId};
 use crate::ledger::{CodeRecord, CommitError, RefreshRecord, SessionRecord, Unavailable, Write};
@@ -33,6 +34,8 @@ pub trait Ledger: Send + Sync {
     fn session_by_cookie(&self, cookie: Digest) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>>;
     /// A user's second factor.
     fn second_factor(&self, tenant: TenantId, user: UserId) -> Pending<'_, Result<Option<SecondFactor>, Unavailable>>;
+    /// Open requests of a tenant's users for an administrator's consent, the oldest first, at most a hundred.
+    fn approval_requests(&self, tenant: TenantId) -> Pending<'_, Result<Vec<ApprovalRequest>, Unavailable>>;
     /// All of one request's writes or none, durable before it returns.
     fn commit(&self, writes: Vec<Write>) -> Pending<'_, Result<(), CommitError>>;
     /// Whether the latest commit failed for no reason of the store's, such as a full disk.

@@ -154,7 +154,7 @@ pub fn standing(resource: &Registration, name: &str, asked: Asked, parties: Part
     }
 }
 
-fn published(permission: &crate::model::PermissionScope) -> Published {
+pub(crate) fn published(permission: &crate::model::PermissionScope) -> Published {
     let or = |first: &str, second: &str| if first.is_empty() { second.to_owned() } else { first.to_owned() };
     Published {
         value: permission.value.clone(),

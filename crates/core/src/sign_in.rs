@@ -39,15 +39,17 @@ pub struct Credentials<'a> {
 pub async fn sign_in(
     ports: &Ports,
     tenant: Option<&TenantDirectory>,
-    client: AppId,
+    client: impl Into<Option<AppId>>,
     typed: Credentials<'_>,
     ticket: &Ticket,
     now: Timestamp,
 ) -> Result<SignedIn, Denial> {
+    let client = client.into();
     let snapshot = ports.directory.snapshot();
     let of_domain =
         typed.username.rsplit_once('@').and_then(|(_, domain)| snapshot.by_domain(domain)).map(AsRef::as_ref);
-    let home = tenant.or(of_domain).filter(|tenant| tenant.tenant.enabled);
+    // Who comes from another tenant signs in there, and is a guest here or nobody.
+    let home = of_domain.or(tenant).filter(|tenant| tenant.tenant.enabled);
     let record = match home {
         Some(home) => {
             let key = UserKey::PrincipalName(typed.username.to_lowercase());
@@ -55,7 +57,8 @@ pub async fn sign_in(
         }
         None => None,
     };
-    let hash = record.as_ref().and_then(|record| record.user.password_hash.as_deref());
+    let hash = record.as_ref().filter(|record| record.user.home.is_none());
+    let hash = hash.and_then(|record| record.user.password_hash.as_deref());
     let Some(matches) = ports.crypto.password_matches(typed.password, hash).await else {
         return Err(Denial::new(CheckId::SignInCapacity, "room for one more sign-in", "none"));
     };
@@ -66,7 +69,7 @@ pub async fn sign_in(
             decision: decision.clone(),
             action: "sign_in".to_owned(),
             tenant: home.map(|home| home.tenant.id),
-            client: Some(client),
+            client,
             subject: record.map(|record| record.user.id.to_string()),
             resource: None,
             scope: String::new(),

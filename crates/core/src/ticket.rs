@@ -1,11 +1,12 @@
 //! Tickets: what a posted page must bring back, sealed, so that only the browser it was shown to can post it, once.
-use crate::id::{PrincipalId, SessionId};
+use crate::consent::Offer;
+use crate::id::SessionId;
 use crate::issuance;
 use crate::ledger::{OncePurpose, Write};
 use crate::model::Digest;
 use crate::ports::Ports;
 use decision::Timestamp;
-use oauth::{Form, Scopes, Secret};
+use oauth::{Form, Secret};
 use serde::{Deserialize, Serialize};
 
 /// How long a page may be left open, in seconds.
@@ -18,6 +19,14 @@ pub enum Page {
     SignIn,
     /// The consent page.
     Consent,
+    /// The page on which an administrator is asked to consent.
+    AskAdmin,
+    /// The page on which an administrator consents for everyone.
+    AdminConsent,
+    /// A request that waits for an administrator.
+    Approval,
+    /// An application that a user allowed to act for them.
+    Given,
     /// The sign-out page.
     SignOut,
     /// The page that asks for a second factor.
@@ -40,8 +49,9 @@ pub struct Ticket {
     request: Digest,
     nonce: String,
     expires: Timestamp,
-    /// The permissions that were shown, by resource.
-    pub(crate) shown: Vec<(PrincipalId, Scopes)>,
+    /// What was shown to agree to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) offer: Option<Offer>,
     /// The secret of a second factor that is being set up, in base64url.
     secret: Option<Secret>,
 }
@@ -63,15 +73,15 @@ impl Ticket {
             request: request_digest(request),
             nonce: issuance::random_uuid(ports).to_string(),
             expires: now.plus(LIFE),
-            shown: Vec::new(),
+            offer: None,
             secret: None,
         }
     }
 
-    /// With the permissions that the page shows.
+    /// With what the page shows.
     #[must_use]
-    pub(crate) fn showing(mut self, shown: Vec<(PrincipalId, Scopes)>) -> Self {
-        self.shown = shown;
+    pub(crate) fn offering(mut self, offer: Offer) -> Self {
+        self.offer = Some(offer);
         self
     }
 

@@ -114,7 +114,8 @@ async fn decide(
     for _ in 0..TURNS {
         let gathering = Gathering { form, tenant: &tenant, client: &client, ports };
         let gathered = (grant.gather)(gathering).await.map_err(unavailable)?;
-        complete(&mut facts, gathered, grant, &gathering, request.address);
+        let address = request.address;
+        complete(&mut facts, gathered, grant, &gathering, address).await.map_err(unavailable)?;
         let outcome = grant::decide(&facts, now);
         let mut writes = outcome.writes;
         match outcome.verdict {
@@ -122,7 +123,7 @@ async fn decide(
                 writes.push(issuance::refused(&facts, &denial, decision, now));
                 // What a refusal writes has no condition; if it cannot be written now, the store is what fails.
                 ports.ledger.commit(writes).await.map_err(|_| unavailable(Unavailable))?;
-                return Err(denial);
+                return Err(crate::consent::attach(denial, &facts, ports, &tenant, &client));
             }
             Ok(granted) => {
                 let prepared = issuance::prepare(&facts, &granted, decision, ports, now).map_err(unavailable)?;
@@ -300,13 +301,13 @@ fn client_facts(client: &Registration) -> ClientFacts {
 }
 
 /// Adds what the grant gathered, and the standing at the resource that is asked for.
-fn complete(
+async fn complete(
     facts: &mut Facts,
     gathered: Gathered,
     grant: &Grant,
     from: &Gathering<'_>,
     address: Option<std::net::IpAddr>,
-) {
+) -> Result<(), Unavailable> {
     let Gathered { proof, user, session, scope, several, claims } = gathered;
     let parties = Parties { tenant: from.tenant, client: from.client, user: user.as_deref() };
     let resources: Vec<&str> = from.form.values("resource").collect();
@@ -317,13 +318,20 @@ fn complete(
     };
     facts.oidc = oidc;
     facts.target = target;
-    facts.user = user.map(|user| user_facts(&user));
+    facts.user = match user {
+        Some(user) => Some(crate::facts::UserFacts {
+            consent_withdrawn: user.withdrawn.get(&from.client.principal.id).copied(),
+            ..person(from.ports, &user).await?
+        }),
+        None => None,
+    };
     facts.session = session;
     facts.proof = proof;
     if let Some(claims) = claims.filter(|_| from.form.value("claims").is_none()) {
         facts.claims = ClaimsRequest::parse(&claims).unwrap_or_default();
     }
     crate::conditional_access::gather(from.tenant, facts, address);
+    Ok(())
 }
 
 /// What decisions read of a user.
@@ -341,7 +349,28 @@ pub(crate) fn user_facts(record: &crate::directory::UserRecord) -> crate::facts:
         groups: record.groups.clone(),
         directory_roles: user.is_tenant_admin.then_some(DirectoryRole::GlobalAdministrator).into_iter().collect(),
         second_factor: record.second_factor,
+        home: None,
+        consent_withdrawn: None,
     }
+}
+
+/// The same, with how a guest stands at home.
+pub(crate) async fn person(
+    ports: &Ports,
+    record: &crate::directory::UserRecord,
+) -> Result<crate::facts::UserFacts, Unavailable> {
+    let Some(account) = record.user.home else { return Ok(user_facts(record)) };
+    let at_home = ports.directory.user(account.tenant, crate::directory::UserKey::Id(account.user)).await?;
+    let snapshot = ports.directory.snapshot();
+    let open = snapshot.tenant(account.tenant).is_some_and(|tenant| tenant.tenant.enabled);
+    let home = crate::facts::HomeFacts {
+        account,
+        enabled: open && at_home.as_ref().is_some_and(|home| home.user.account_enabled && home.user.home.is_none()),
+        valid_from: at_home.as_ref().map(|home| home.user.sign_in_sessions_valid_from).unwrap_or_default(),
+    };
+    // Guests show the second factor that they have at home.
+    let second_factor = at_home.is_some_and(|home| home.second_factor);
+    Ok(crate::facts::UserFacts { home: Some(home), second_factor, ..user_facts(record) })
 }
 
 /// The refusal while the store does not answer.

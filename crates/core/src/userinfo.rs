@@ -6,7 +6,7 @@ use crate::facts::{Facts, Target};
 use crate::id::{AppId, UserId};
 use crate::ports::Ports;
 use crate::token::AssertionFacts;
-use crate::token_endpoint::{blank, unavailable, user_facts};
+use crate::token_endpoint::{blank, person, unavailable};
 use crate::{chain::Chain, grant};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -62,10 +62,14 @@ pub async fn userinfo(ports: &Ports, token: &str) -> Result<Map<String, Value>, 
         Some(chain) => grant::session_behind(ports, chain).await.map_err(unavailable)?,
         None => None,
     };
+    let person_behind = match user.as_deref() {
+        Some(user) => Some(person(ports, user).await.map_err(unavailable)?),
+        None => None,
+    };
     let mut facts = Facts {
         oidc: scopes.clone(),
         target: Target::Authority,
-        user: user.as_deref().map(user_facts),
+        user: person_behind,
         session,
         ..blank(ports, &claims.tid, Some(tenant), &claims.azp, registration.map(AsRef::as_ref))
     };

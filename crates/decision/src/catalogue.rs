@@ -82,6 +82,9 @@ catalogue! {
     ClientEnabled: "client.enabled", Some(7000112), "unauthorized_client", None, 400, TenantAdmin, None,
         "the application is enabled",
         "set `accountEnabled = true` on its service principal";
+    ClientAudience: "client.audience", Some(50194), "invalid_request", None, 400, CallerAdmin, None,
+        "an application that is used under an alias is one of many tenants",
+        "use the tenant's id or domain in the URL, or set `signInAudience` to `AzureADMultipleOrgs`";
     ClientCredentialPresent: "client.credential_present", Some(7000218), "invalid_client", None, 401, CallerAdmin, None,
         "a confidential client proves who it is",
         "send `client_secret` or a `client_assertion`";
@@ -181,6 +184,15 @@ catalogue! {
     ResourceKnown: "resource.known", Some(500011), "invalid_resource", None, 400, TenantAdmin, None,
         "the resource has a service principal in this tenant",
         "register the API in this tenant, or correct its application ID URI";
+    ResourceProvisioned: "resource.provisioned", Some(650052), "invalid_resource", None, 400, TenantAdmin, None,
+        "the APIs that the application needs have service principals in this tenant",
+        "add the API to this tenant: an administrator consents to it, or it is declared among `servicePrincipals`";
+    RequiredAccessSound: "client.required_access", Some(65005), "invalid_resource", None, 400, CallerAdmin, None,
+        "the application's `requiredResourceAccess` names what exists",
+        "correct `requiredResourceAccess` of the application";
+    RequiredAccessPresent: "client.required_access_present", Some(650056), "invalid_resource", None, 400, CallerAdmin, None,
+        "the application's registration asks for permissions",
+        "add the permissions that the application needs to `requiredResourceAccess`";
     ResourceEnabled: "resource.enabled", Some(50001), "invalid_resource", None, 400, TenantAdmin, None,
         "the resource is enabled",
         "set `accountEnabled = true` on its service principal";
@@ -211,12 +223,21 @@ catalogue! {
     ConsentAdmin: "consent.admin", Some(90094), "invalid_grant", Some("consent_required"), 400, TenantAdmin, None,
         "an administrator has consented to an administrators' permission",
         "ask an administrator to consent";
+    ConsentRequested: "consent.requested", Some(90095), "invalid_grant", Some("consent_required"), 400, TenantAdmin, None,
+        "an administrator has approved the user's request",
+        "approve the request, or wait until an administrator does";
+    TenantNamed: "tenant.named", Some(50059), "invalid_request", None, 400, Caller, None,
+        "the tenant is named where an alias says nothing",
+        "use the tenant's id or domain in the URL";
     ConsentDeclined: "consent.declined", Some(65004), "access_denied", None, 400, Caller, None,
         "the user accepted",
         "sign in again and accept";
     UserKnown: "user.known", Some(50034), "invalid_grant", None, 400, TenantAdmin, None,
         "the user exists in the tenant",
         "sign in as a user of this tenant";
+    UserGuest: "user.guest", Some(50020), "invalid_grant", None, 400, TenantAdmin, None,
+        "a user of another tenant is a guest of this one",
+        "invite the person as a guest, or sign in with an account of this organization";
     UserEnabled: "user.enabled", Some(50057), "invalid_grant", None, 400, TenantAdmin, None,
         "the user is enabled",
         "set `accountEnabled = true` on the user";

@@ -4,10 +4,11 @@ use crate::changes;
 use crate::object::{Change, Columns, Key, Object, folded};
 use decision::Timestamp;
 use deputize_core::directory::{Objects, Snapshot, UserKey, UserRecord};
-use deputize_core::id::{GroupId, RoleId, TenantId, UserId};
+use deputize_core::id::{GroupId, PrincipalId, RoleId, TenantId, UserId};
 use deputize_core::ledger::Unavailable;
-use deputize_core::model::{Assignee, HomeAccount, PermissionGrant, RoleAssignment, User};
+use deputize_core::model::{Assignee, HomeAccount, PermissionGrant, RoleAssignment, ServicePrincipal, User};
 use deputize_core::ports::{Directory, Pending};
+use oauth::Scopes;
 use serde::de::DeserializeOwned;
 use sql::Abort;
 use sql::rusqlite::{self, Connection, OptionalExtension, params};
@@ -201,6 +202,36 @@ fn rewrite_members(connection: &Connection, tenant: TenantId, group: GroupId, ch
         }
     }
     Ok(())
+}
+
+/// A service principal, where there is none of its id. What an administrator did to an existing one stays.
+pub(crate) fn provision(connection: &Connection, principal: ServicePrincipal, at: Timestamp) -> Result<bool, Abort> {
+    let object = Object::ServicePrincipal(principal);
+    let Columns { kind, tenant, id, .. } = object.key().columns();
+    let sql = "SELECT 1 FROM objects WHERE kind = ?1 AND tenant = ?2 AND id = ?3";
+    let known = connection.prepare_cached(sql)?.exists(params![kind, tenant, id])?;
+    if known { Ok(false) } else { write(connection, &object.into(), at) }
+}
+
+/// Takes back what a user consented to for a client, at every resource. That they did is remembered with each consent, so
+/// that refresh tokens from before stay dead whatever is consented to later.
+pub(crate) fn withdraw(
+    connection: &Connection,
+    (tenant, client, user): (TenantId, PrincipalId, UserId),
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<bool, Abort> {
+    let sql = "SELECT body FROM objects WHERE kind = 'grant' AND tenant = ?1 AND owner = ?2 ORDER BY id";
+    let held = connection
+        .prepare_cached(sql)?
+        .query_map(params![tenant.0, user.0], |row| crate::json::<PermissionGrant>(row.get_ref(0)?.as_str()?))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut changed = false;
+    for grant in held.into_iter().filter(|grant| grant.client_id == client) {
+        let grant = PermissionGrant { scope: Scopes::default(), withdrawn: Some(at), start_time: None, ..grant };
+        changed |= write(connection, &Object::Grant(grant).into(), now)?;
+    }
+    Ok(changed)
 }
 
 /// Adds what a user, or an administrator for all, consents to now to what was consented to before.

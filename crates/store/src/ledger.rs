@@ -1,10 +1,12 @@
 //! The ledger: codes, refresh tokens, sessions and values that work once, written under conditions.
 use crate::Store;
+use crate::approval;
 use crate::changes;
 use crate::directory;
-use crate::object::Columns;
+use crate::object::{Columns, Object};
 use crate::writing::Writing;
 use decision::Timestamp;
+use deputize_core::consent::ApprovalRequest;
 use deputize_core::id::{FamilyId, SessionId, TenantId, UserId};
 use deputize_core::ledger::{
     Amendment, CodeRecord, CommitError, OncePurpose, RefreshRecord, SessionRecord, Unavailable, Write,
@@ -60,6 +62,10 @@ impl Ledger for Store {
                 connection.prepare_cached(sql)?.query_row(params![tenant.0, user.0], found).optional()
             })
         })
+    }
+
+    fn approval_requests(&self, tenant: TenantId) -> Pending<'_, Result<Vec<ApprovalRequest>, Unavailable>> {
+        Box::pin(async move { self.read(|connection| approval::of_tenant(connection, tenant)) })
     }
 
     fn commit(&self, writes: Vec<Write>) -> Pending<'_, Result<(), CommitError>> {
@@ -132,6 +138,7 @@ impl Step {
             Write::PutSession(session) => serde_json::to_string(session)?,
             Write::PutSecondFactor(factor) => serde_json::to_string(factor)?,
             Write::Audit(record) => serde_json::to_string(record)?,
+            Write::RequestApproval(request) => serde_json::to_string(request)?,
             Write::ConsumeCode(_)
             | Write::KillCode(_)
             | Write::RotateRefresh(..)
@@ -139,7 +146,11 @@ impl Step {
             | Write::AmendSession(..)
             | Write::RevokeSession(_)
             | Write::ConsumeOnce { .. }
-            | Write::AddGrant(_) => String::new(),
+            | Write::AddGrant(_)
+            | Write::Provision(_)
+            | Write::Withdraw { .. }
+            | Write::CloseRequest(..)
+            | Write::Assign(_) => String::new(),
         };
         Ok(Self { write, body })
     }
@@ -184,6 +195,24 @@ impl Step {
                 batch.changed |= directory::add_grant(connection, grant, batch.now)?;
                 Ok(())
             }
+            Write::Provision(principal) => {
+                batch.changed |= directory::provision(connection, principal, batch.now)?;
+                Ok(())
+            }
+            Write::Assign(assignment) => {
+                batch.changed |= directory::write(connection, &Object::Assignment(assignment).into(), batch.now)?;
+                Ok(())
+            }
+            Write::Withdraw { tenant, client, user, at } => {
+                batch.changed |= directory::withdraw(connection, (tenant, client, user), at, batch.now)?;
+                Ok(())
+            }
+            Write::RequestApproval(request) => approval::open(connection, &request, &body),
+            Write::CloseRequest(tenant, id) => provided(
+                connection,
+                "DELETE FROM approval_requests WHERE tenant = ?1 AND id = ?2",
+                params![tenant.0, id.0],
+            ),
             Write::Audit(_) => batch.chain.append(connection, &body),
         }
     }

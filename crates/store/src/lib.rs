@@ -32,6 +32,7 @@
 //! ```
 #![warn(missing_docs)]
 
+mod approval;
 mod audit;
 mod cache;
 mod changes;

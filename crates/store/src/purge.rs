@@ -13,7 +13,7 @@ const GRACE: i64 = 3_600;
 const CHANGES: i64 = 7 * 86_400;
 
 /// Each takes a moment and a number of rows.
-const TURNS: [(&str, i64); 6] = [
+const TURNS: [(&str, i64); 7] = [
     (
         "DELETE FROM codes WHERE digest IN (SELECT digest FROM codes WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
         GRACE,
@@ -30,6 +30,11 @@ const TURNS: [(&str, i64); 6] = [
     ),
     (
         "DELETE FROM revoked_families WHERE family IN (SELECT family FROM revoked_families WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
+        GRACE,
+    ),
+    (
+        "DELETE FROM approval_requests WHERE (tenant, user_id, client) IN \
+         (SELECT tenant, user_id, client FROM approval_requests WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
         GRACE,
     ),
     // The last one stays: its number is where the log goes on.

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
 use axum::response::{IntoResponse, Response};
 use decision::CheckId;
-use deputize_core::authorize::{self as rules, Answer, Browser, Decided, Redirect, ResponseMode};
+use deputize_core::authorize::{self as rules, Answer, Asking, Browser, Decided, Redirect, ResponseMode};
 use deputize_core::denial::Denial;
 use deputize_core::endpoint::EndpointVersion;
 use deputize_core::sign_in::{Credentials, forged, sign_in as check_password};
@@ -154,6 +154,26 @@ pub(super) async fn second_factor(
     response
 }
 
+pub(super) async fn ask_admin(
+    State(authority): State<Authority>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Response {
+    let visit = match Visit::from_our_page(&authority, request).await {
+        Ok(visit) => visit,
+        Err(response) => return *response,
+    };
+    let original = visit.original();
+    let Visit { form, browser, .. } = visit;
+    let asking = Asking {
+        asks: form.value("action") == Some("ask"),
+        reason: form.value("reason").unwrap_or_default(),
+        ticket: form.value("ticket").unwrap_or_default(),
+    };
+    let answer = rules::asked(&authority.ports, &tenant, &original, &browser, asking).await;
+    Shown { authority: &authority, tenant: &tenant, request: &original, browser: &browser }.answer(answer, None)
+}
+
 impl Shown<'_> {
     fn answer(&self, answer: Answer, error: Option<&str>) -> Response {
         let ports = &self.authority.ports;
@@ -167,12 +187,17 @@ impl Shown<'_> {
             }
             Answer::Consent(request) => {
                 let hidden = page::Hidden { request: &self.request.encode(), ticket: &request.ticket };
-                page::consent(&request, &format!("/{}/consent", self.tenant), hidden, self.form_action())
+                page::consent::consent(&request, &format!("/{}/consent", self.tenant), hidden, self.form_action())
             }
             Answer::SecondFactor(request) => {
                 let hidden = page::Hidden { request: &self.request.encode(), ticket: &request.ticket };
                 page::second_factor(&request, &format!("/{}/second-factor", self.tenant), hidden, self.form_action())
             }
+            Answer::AskAdmin(request) => {
+                let hidden = page::Hidden { request: &self.request.encode(), ticket: &request.ticket };
+                page::consent::ask_admin(&request, &format!("/{}/ask-admin", self.tenant), hidden, self.form_action())
+            }
+            Answer::Asked(back) => page::consent::asked(&target(&back)),
             Answer::Page(denial, back) => {
                 let href = back.as_ref().map(target);
                 page::error(

@@ -1,5 +1,6 @@
 //! Paths, headers and cookies. One file an endpoint; what is decided is decided in core.
 
+mod account;
 mod authorize;
 mod browser;
 mod form;
@@ -50,6 +51,14 @@ pub(crate) fn router(authority: Authority) -> Router {
         .route("/{tenant}/sign-in", any(authorize::sign_in))
         .route("/{tenant}/consent", any(authorize::consent))
         .route("/{tenant}/second-factor", any(authorize::second_factor))
+        .route("/{tenant}/ask-admin", any(authorize::ask_admin))
+        .route("/{tenant}/adminconsent", any(account::admin_consent_v1))
+        .route("/{tenant}/adminconsent/decide", any(account::admin_decided_v1))
+        .route("/{tenant}/v2.0/adminconsent", any(account::admin_consent_v2))
+        .route("/{tenant}/v2.0/adminconsent/decide", any(account::admin_decided_v2))
+        .route("/{tenant}/consents", any(account::given))
+        .route("/{tenant}/consent-requests", any(account::approvals))
+        .route("/{tenant}/sign-in/{place}", any(account::sign_in))
         .route("/{tenant}/sign-out", any(logout::sign_out))
         .route("/{tenant}/openid/userinfo", any(userinfo::userinfo))
         .route("/error", get(error_page))

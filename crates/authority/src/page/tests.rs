@@ -1,7 +1,11 @@
 //! Every page, with friendly and with hostile names.
+use super::consent::{admin, approvals, ask_admin, asked, consent, done, given};
 use super::*;
 use decision::CheckId;
-use deputize_core::authorize::{CodeProblem, ResponseMode, SecondFactorRequest, Step};
+use deputize_core::authorize::{CodeProblem, ConsentRequest, ResponseMode, SecondFactorRequest, Step};
+use deputize_core::consent::approvals::{Approval, ApprovalsPage};
+use deputize_core::consent::given::{Given, GivenPage};
+use deputize_core::facts::Published;
 use http::HeaderMap;
 
 const CALLBACK: &str = "https://app.example/callback";
@@ -30,7 +34,14 @@ fn asks_consent(name: &str, may_grant_for_all: bool) -> ConsentRequest {
         user_name: name.to_owned(),
         upn: name.to_owned(),
         tenant_name: name.to_owned(),
-        permissions: vec![(name.to_owned(), vec![published(false), published(true)])],
+        publisher: deputize_core::consent::Publisher { name: name.to_owned(), domain: name.to_owned(), foreign: true },
+        sections: vec![deputize_core::consent::Section {
+            client: format!("{name}, another"),
+            resource: name.to_owned(),
+            permissions: vec![published(false), published(true)],
+            roles: vec![published(true)],
+        }],
+        adds: vec![name.to_owned()],
         may_grant_for_all,
         ticket: String::new(),
     }
@@ -47,6 +58,47 @@ fn asks_code(name: &str, step: Step, problem: Option<CodeProblem>) -> SecondFact
     }
 }
 
+fn allowed(name: &str) -> GivenPage {
+    let ConsentRequest { publisher, sections, .. } = asks_consent(name, false);
+    let given = Given {
+        client_name: name.to_owned(),
+        publisher,
+        own: sections.clone(),
+        for_all: sections,
+        since: Some(decision::Timestamp(0)),
+        hidden: Some((name.to_owned(), name.to_owned())),
+    };
+    GivenPage {
+        user_name: name.to_owned(),
+        upn: name.to_owned(),
+        tenant_name: name.to_owned(),
+        tenant: "t".to_owned(),
+        applications: vec![given],
+    }
+}
+
+fn waiting(name: &str) -> ApprovalsPage {
+    let ConsentRequest { publisher, sections, adds, .. } = asks_consent(name, false);
+    let request = Approval {
+        user_name: name.to_owned(),
+        upn: name.to_owned(),
+        reason: name.to_owned(),
+        created: decision::Timestamp(0),
+        client_name: name.to_owned(),
+        publisher,
+        sections,
+        adds,
+        hidden: (name.to_owned(), name.to_owned()),
+    };
+    ApprovalsPage {
+        user_name: name.to_owned(),
+        upn: name.to_owned(),
+        tenant_name: name.to_owned(),
+        tenant: "t".to_owned(),
+        requests: vec![request],
+    }
+}
+
 fn refusal(name: &str) -> Denial {
     Denial::new(CheckId::ConsentAdmin, format!("`{name}`"), name).fix(format!("ask for `{name}`"))
 }
@@ -57,13 +109,19 @@ fn answer(uri: &str, name: &str) -> Redirect {
 }
 
 /// Every page, filled with a name.
-fn every(name: &str) -> [Response; 9] {
+fn every(name: &str) -> [Response; 15] {
     let hidden = Hidden { request: name, ticket: name };
     let code = |step, problem| second_factor(&asks_code(name, step, problem), "/t/second-factor", hidden, CALLBACK);
     [
         code(Step::Verify, Some(CodeProblem::Wrong)),
         code(Step::Enrol(vec![7; 20]), None),
         code(Step::RecoveryCodes(vec![oauth::Secret::new("ABCDE-23456")]), None),
+        ask_admin(&asks_consent(name, false), "/t/ask-admin", hidden, CALLBACK),
+        asked(CALLBACK),
+        admin(&asks_consent(name, true), "/t/adminconsent/decide", hidden, CALLBACK),
+        done(name),
+        given(&allowed(name)),
+        approvals(&waiting(name)),
         sign_in(&asks_sign_in(name), "/t/login", Hidden { request: name, ticket: name }, Some(name), CALLBACK),
         consent(&asks_consent(name, true), "/t/consent", Hidden { request: name, ticket: name }, CALLBACK),
         error(403, &refusal(name), Some(name), Some(("/t/back", name))),
@@ -135,15 +193,17 @@ async fn the_sign_in_page_asks_and_brings_back_what_it_was_shown_for() {
 async fn the_consent_page_names_who_what_and_for_whom() {
     let mut asked = asks_consent("x", false);
     asked.client_name = "Orders".to_owned();
-    asked.permissions = vec![(
-        "Billing".to_owned(),
-        vec![Published {
+    asked.sections = vec![deputize_core::consent::Section {
+        client: "Orders".to_owned(),
+        resource: "Billing".to_owned(),
+        permissions: vec![Published {
             value: "Invoices.Read".to_owned(),
             admin_only: false,
             display_name: String::new(),
             description: "Read what you were billed".to_owned(),
         }],
-    )];
+        roles: Vec::new(),
+    }];
     let (_, _, body) = parts(consent(&asked, "/t/consent", HIDDEN, CALLBACK)).await;
     for word in ["Orders", "Billing", "Invoices.Read", "Read what you were billed"] {
         assert!(body.contains(word), "{word}: {body}");

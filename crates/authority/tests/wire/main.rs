@@ -11,6 +11,7 @@ mod authorize;
 mod clients;
 #[cfg(test)]
 mod codes;
+mod consent;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]

@@ -1,29 +1,35 @@
 //! The authorization endpoint's rules (RFC 6749 section 4.1.1, OpenID Connect Core section 3.1.2, RFC 7636, RFC 9207).
 //!
 //! Before client and redirect URI are proved nothing is redirected anywhere: an error is a page of our own.
+mod ask;
 mod consent;
 mod parameters;
 mod redirect_uri;
 mod second_factor;
+mod standing;
 
+pub use ask::{Asking, asked};
 pub use consent::{ConsentRequest, Decided, decided};
 pub use redirect_uri::registered;
 pub use second_factor::{CodeProblem, SecondFactorRequest, Shown as SecondFactorShown, Step, Stepped, second_factor};
 
-use self::consent::{Shown, consent_page, consentable, everything};
+use self::consent::{Dialog, ask_page, consent_page, gather};
 use self::parameters::{Parameters, parameters};
+use self::standing::standing;
+pub(crate) use self::standing::{Standing, combined, future, with};
 use crate::admission::{self, Proof};
 use crate::denial::{Denial, Remedy};
-use crate::directory::{Registration, TenantDirectory, UserKey, UserRecord};
+use crate::directory::{Registration, TenantDirectory};
 use crate::endpoint::EndpointVersion;
 use crate::facts::{Facts, ProofFacts, SessionFacts, Target};
-use crate::id::{AppId, FamilyId};
+use crate::id::{AppId, FamilyId, TenantId};
 use crate::issuance;
 use crate::ledger::{Amendment, CodeRecord, SessionRecord, Write};
 use crate::model::Profile;
 use crate::ports::Ports;
+use crate::presence::{Present, SSO_SECONDS, account, present};
 use crate::scope_request::{self, Parties, Several};
-use crate::token_endpoint::{blank, find_tenant, is_alias, unavailable, user_facts};
+use crate::token_endpoint::{blank, find_tenant, is_alias, unavailable};
 use decision::{CheckId, Timestamp};
 use oauth::{ClaimsRequest, Form, OIDC_SCOPES};
 use std::net::IpAddr;
@@ -31,8 +37,6 @@ use std::sync::Arc;
 
 /// Life of a code, in seconds.
 const CODE_SECONDS: i64 = 600;
-/// How long a browser's session signs in to further applications without asking, in seconds.
-const SSO_SECONDS: i64 = 86_400;
 /// How recently someone must have signed in to set up a second factor, in seconds: a stolen cookie is not enough.
 const ENROL_SECONDS: i64 = 900;
 
@@ -78,6 +82,10 @@ pub enum Answer {
     Consent(Box<ConsentRequest>),
     /// The browser shows a page about the second factor.
     SecondFactor(Box<SecondFactorRequest>),
+    /// The browser shows the page on which the person may ask an administrator to agree.
+    AskAdmin(Box<ConsentRequest>),
+    /// The browser shows that an administrator was asked, and the way back to the client.
+    Asked(Redirect),
     /// The browser goes to the client.
     Redirect(Redirect),
     /// A page of our own says why nothing happens; optionally with a way back to the client.
@@ -126,27 +134,33 @@ pub fn prove(
     let snapshot = ports.directory.snapshot();
     let client_id = request.value("client_id").ok_or_else(|| missing("client_id"))?;
     let app: Option<AppId> = client_id.parse().ok();
-    let (tenant, client) = if is_alias(segment) {
-        let candidates: Vec<_> = snapshot.tenants().filter_map(|tenant| Some((tenant, tenant.app(app?)?))).collect();
-        let of_session = session.and_then(|session| snapshot.tenant(session.tenant));
-        let chosen = of_session.and_then(|tenant| Some((tenant, tenant.app(app?)?)));
-        let decided = chosen.or(if let [only] = candidates.as_slice() { Some(*only) } else { None });
-        // With several tenants and no session, the domain of the name that the person types decides; until then any tenant
-        // where the client works speaks for it.
-        let works = |(tenant, client): &(&Arc<TenantDirectory>, &Arc<Registration>)| {
-            tenant.tenant.enabled && client.principal.account_enabled
-        };
-        let client = decided.or_else(|| candidates.into_iter().find(works)).map(|(_, client)| client);
-        (decided.map(|(tenant, _)| tenant), client)
+    let application = app.and_then(|app| snapshot.application(app));
+    let alias = is_alias(segment);
+    // Under an alias the person's own tenant decides, and is known once they have signed in.
+    let tenant = if alias {
+        session.and_then(|session| snapshot.tenant(session.tenant))
     } else {
-        let tenant = find_tenant(&snapshot, segment);
-        (tenant, tenant.and_then(|tenant| tenant.app(app?)))
+        find_tenant(&snapshot, segment)
     };
-    let facts = blank(ports, segment, tenant.map(AsRef::as_ref), client_id, client.map(AsRef::as_ref));
-    if tenant.is_some() || !is_alias(segment) {
+    // Where it does not stand yet, an application of many tenants may come to stand.
+    let client = match (tenant, application) {
+        (Some(tenant), Some(application)) => tenant.app(application.app_id).cloned().or_else(|| {
+            application.may_stand_in(tenant.tenant.id).then(|| Arc::new(future(tenant.tenant.id, application)))
+        }),
+        (None, Some(application)) if alias => Some(Arc::new(future(application.home_tenant, application))),
+        _ => None,
+    };
+    if alias
+        && let Some(application) = application.filter(|application| !application.sign_in_audience.foreign_tenants())
+    {
+        let expected = "an application with `signInAudience` of `AzureADMultipleOrgs`, or its tenant in the URL";
+        return Err(Box::new(Denial::new(CheckId::ClientAudience, expected, format!("`{}`", application.app_id))));
+    }
+    let facts = blank(ports, segment, tenant.map(AsRef::as_ref), client_id, client.as_deref());
+    if tenant.is_some() || !alias {
         admission::tenant_and_client(&facts).map_err(Box::new)?;
     }
-    let Some(client) = client.filter(|client| client.principal.account_enabled) else {
+    let Some(client) = client else {
         return Err(Box::new(Denial::new(
             CheckId::ClientKnown,
             "an application of this authority",
@@ -168,7 +182,7 @@ pub fn prove(
     };
     Ok(Proved {
         tenant: tenant.cloned(),
-        client: client.clone(),
+        client,
         redirect_uri: redirect_uri.to_owned(),
         mode,
         state: request.value("state").map(str::to_owned),
@@ -176,6 +190,13 @@ pub fn prove(
         version: EndpointVersion::of(request),
         acr_values: request.mentions("acr_values"),
     })
+}
+
+impl Proved {
+    /// Whether a page that was shown for this tenant fits the request.
+    fn may_be_in(&self, tenant: TenantId) -> bool {
+        self.tenant.as_ref().is_none_or(|own| own.tenant.id == tenant)
+    }
 }
 
 fn missing(name: &str) -> Box<Denial> {
@@ -213,7 +234,7 @@ async fn proceed(
             hint: request.value("login_hint").map(str::to_owned),
         }))
     };
-    let Some((session, tenant, user)) = signed_in(ports, browser, proved, &asked, now).await? else {
+    let Some(signed_in) = signed_in(ports, browser, proved, Some(&asked), now).await? else {
         if asked.prompt_none {
             return Err(Box::new(Denial::new(CheckId::SignInNeeded, "a sign-in session", "none")));
         }
@@ -221,76 +242,81 @@ async fn proceed(
     };
     let scope = request.value("scope");
     let claims = asked.claims.as_deref();
-    let gather = |scope: Option<String>| {
-        facts(ports, segment, request, scope.as_deref(), claims, proved, &tenant, &user, &session, browser)
+    let snapshot = ports.directory.snapshot();
+    let place = standing(&snapshot, &signed_in.tenant, proved, scope);
+    let client = place.tenant.app(proved.client.application.app_id).cloned().unwrap_or_else(|| proved.client.clone());
+    let groups = by_resource(scope, request, &place.tenant, proved);
+    let of = |scope: Option<String>| {
+        facts(ports, segment, request, scope.as_deref(), claims, (&place.tenant, &client), &signed_in, browser)
     };
-    let all: Vec<Facts> = by_resource(scope, request, &tenant, proved).into_iter().map(gather).collect();
+    let all: Vec<Facts> = groups.into_iter().map(of).collect();
     // Who they are comes before what they agree to: a consent lasts, and must not be had for a stolen password.
     for facts in &all {
         let Err(denial) = admission::reaches(facts, now) else { continue };
-        let recent = browser.fresh || now.since(session.auth_time) <= ENROL_SECONDS;
+        let recent = browser.fresh || now.since(signed_in.session.auth_time) <= ENROL_SECONDS;
+        let has = signed_in.person.second_factor;
         return match denial.remedy {
-            Some(Remedy::SecondFactor) if asked.prompt_none => Err(Box::new(silent(denial, &user))),
-            Some(Remedy::SecondFactor) if user.second_factor || recent => {
-                let person = second_factor::Person { proved, tenant: &tenant, user: &user, session: &session };
+            Some(Remedy::SecondFactor) if asked.prompt_none => Err(Box::new(silent(denial, has))),
+            Some(Remedy::SecondFactor) if has || recent => {
+                // Guests have their second factor at home, where they signed in.
+                let (tenant, user) = account(ports, &signed_in).await?;
+                let session = &signed_in.session;
+                let person = second_factor::Person { proved, tenant: &tenant, user: &user, session };
                 Ok(person.asked(ports, request, browser, now))
             }
             Some(_) if !browser.fresh && !asked.prompt_none => ask(),
             _ => Err(Box::new(denial)),
         };
     }
-    let mut missing: Vec<Shown> = Vec::new();
+    let mut dialog = Dialog::default();
     for facts in &all {
-        match admission::admit(facts, Ok(Proof::User { actors: Vec::new(), ceiling: None }), now) {
-            Ok(_) if asked.prompt_consent && !browser.agreed => missing.extend(everything(facts)),
-            Ok(_) => {}
-            Err(denial) => missing.push(consentable(facts, denial, &user, &tenant)?),
-        }
+        let verdict = admission::admit(facts, Ok(Proof::User { actors: Vec::new(), ceiling: None }), now).map(drop);
+        gather(&mut dialog, facts, verdict, &place, &snapshot, &asked, browser, (&client, &signed_in))?;
     }
-    if !missing.is_empty() {
+    dialog.add(&place, &client, &signed_in);
+    if let Some(denial) = dialog.needs_admin.take() {
+        if signed_in.tenant.tenant.settings.admin_consent_requests && !asked.prompt_none {
+            return Ok(ask_page(ports, request, browser, proved, &signed_in, dialog, now));
+        }
+        return Err(denial);
+    }
+    if !dialog.is_empty() {
         if asked.prompt_none {
             return Err(Box::new(Denial::new(CheckId::ConsentGranted, "consent", "none")));
         }
-        return Ok(consent_page(ports, request, browser, proved, &tenant, &user, &session, missing, now));
+        return Ok(consent_page(ports, request, browser, proved, &signed_in, dialog, now));
     }
-    issue(ports, request, browser, proved, &tenant, &session, &asked, now).await
+    issue(ports, request, browser, proved, &signed_in, &asked, now).await
 }
 
 /// `prompt=none` finds out that the person would have to do something.
-fn silent(denial: Denial, user: &UserRecord) -> Denial {
-    let check = if user.second_factor { CheckId::SecondFactorShown } else { CheckId::SecondFactorSetUp };
+fn silent(denial: Denial, second_factor: bool) -> Denial {
+    let check = if second_factor { CheckId::SecondFactorShown } else { CheckId::SecondFactorSetUp };
     let found = Denial::new(check, denial.check.expected.clone(), denial.check.actual.clone());
     denial.claims.into_iter().fold(found, Denial::challenge)
 }
-
-type SignedIn = (Arc<SessionRecord>, Arc<TenantDirectory>, Arc<UserRecord>);
 
 /// The session, if it may answer this request without asking the person again.
 async fn signed_in(
     ports: &Ports,
     browser: &Browser,
     proved: &Proved,
-    asked: &Parameters,
+    asked: Option<&Parameters>,
     now: Timestamp,
-) -> Result<Option<SignedIn>, Box<Denial>> {
+) -> Result<Option<Present>, Box<Denial>> {
     let Some(session) = browser.session.clone() else { return Ok(None) };
     let snapshot = ports.directory.snapshot();
-    let Some(tenant) = snapshot.tenant(session.tenant).cloned() else { return Ok(None) };
-    let elsewhere = proved.tenant.as_ref().is_some_and(|asked| asked.tenant.id != tenant.tenant.id)
-        || tenant.app(proved.client.application.app_id).is_none();
+    let Some(tenant) = proved.tenant.clone().or_else(|| snapshot.tenant(session.tenant).cloned()) else {
+        return Ok(None);
+    };
     let age = now.since(session.auth_time);
-    let stale = age > SSO_SECONDS || asked.max_age.is_some_and(|max_age| age > max_age) || asked.prompt_login;
-    if elsewhere || (stale && !browser.fresh) {
+    let longest = asked.and_then(|asked| asked.max_age);
+    let again = asked.is_some_and(|asked| asked.prompt_login);
+    let stale = age > SSO_SECONDS || longest.is_some_and(|max_age| age > max_age) || again;
+    if stale && !browser.fresh {
         return Ok(None);
     }
-    let user =
-        ports.directory.user(session.tenant, UserKey::Id(session.user)).await.map_err(|e| Box::new(unavailable(e)))?;
-    Ok(user.filter(|record| stands(&session, record, now)).map(|user| (session, tenant, user)))
-}
-
-/// Whether a session and its user are still good for anything: if not, the person signs in again instead of being refused.
-fn stands(session: &SessionRecord, record: &UserRecord, now: Timestamp) -> bool {
-    admission::signed_in(Some(&user_facts(record)), Some(&SessionFacts::of(session, Vec::new())), now).is_ok()
+    present(ports, &tenant, &session, browser.fresh, now).await
 }
 
 /// Splits `scope` by resource: several may be asked for at once here, for consent.
@@ -328,21 +354,18 @@ fn facts(
     request: &Form,
     scope: Option<&str>,
     claims: Option<&str>,
-    proved: &Proved,
-    tenant: &TenantDirectory,
-    user: &UserRecord,
-    session: &SessionRecord,
+    (tenant, client): (&TenantDirectory, &Registration),
+    signed_in: &Present,
     browser: &Browser,
 ) -> Facts {
-    let client = tenant.app(proved.client.application.app_id).unwrap_or(&proved.client);
-    let parties = Parties { tenant, client, user: Some(user) };
+    let parties = Parties { tenant, client, user: Some(&signed_in.user) };
     let resources: Vec<&str> = request.values("resource").collect();
     let (oidc, target) = scope_request::resolve(scope, &resources, parties, Several::Refuse);
     let mut facts = Facts {
         oidc,
         target,
-        user: Some(user_facts(user)),
-        session: Some(SessionFacts::of(session, Vec::new())),
+        user: Some(signed_in.person.clone()),
+        session: Some(SessionFacts::of(&signed_in.session, Vec::new())),
         claims: claims.and_then(ClaimsRequest::parse).unwrap_or_default(),
         proof: ProofFacts::SignIn,
         ..blank(ports, segment, Some(tenant), &client.application.app_id.to_string(), Some(client))
@@ -351,23 +374,22 @@ fn facts(
     facts
 }
 
-#[expect(clippy::too_many_arguments, reason = "a code stands for all of these")]
 async fn issue(
     ports: &Ports,
     request: &Form,
     browser: &Browser,
     proved: &Proved,
-    tenant: &TenantDirectory,
-    session: &SessionRecord,
+    signed_in: &Present,
     asked: &Parameters,
     now: Timestamp,
 ) -> Result<Answer, Box<Denial>> {
+    let Present { session, tenant, person, .. } = signed_in;
     let code = issuance::secret_text(ports);
     let client = proved.client.application.app_id;
     let record = CodeRecord {
         tenant: tenant.tenant.id,
         client,
-        user: session.user,
+        user: person.id,
         session: session.id,
         family: FamilyId(issuance::random_uuid(ports)),
         redirect_uri: proved.redirect_uri.clone(),
@@ -387,7 +409,7 @@ async fn issue(
         action: if record.challenge.is_some() { "authorize" } else { "authorize without pkce" }.to_owned(),
         tenant: Some(tenant.tenant.id),
         client: Some(client),
-        subject: Some(session.user.to_string()),
+        subject: Some(person.id.to_string()),
         resource: None,
         scope: record.scope.clone(),
         roles: Vec::new(),
@@ -406,7 +428,8 @@ async fn issue(
     let mut answer = Form::default().with("code", code.expose());
     if request.value("client_info") == Some("1") {
         use base64::Engine as _;
-        let info = serde_json::json!({"uid": session.user, "utid": tenant.tenant.id}).to_string();
+        // Clients know a person by who they are at home, in every tenant.
+        let info = serde_json::json!({"uid": session.user, "utid": session.tenant}).to_string();
         answer = answer.with("client_info", &base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(info));
     }
     let answer = answer.with("session_state", &session.id.to_string());
@@ -433,12 +456,20 @@ fn refuse(ports: &Ports, proved: &Proved, denial: Denial, silent: bool) -> Answe
         CheckId::ConsentGranted => "consent_required",
         // OpenID Connect Core section 3.1.2.6: what `prompt=none` could not settle in silence.
         CheckId::ConsentAdmin if silent => "consent_required",
-        CheckId::ConsentAdmin | CheckId::UserAssigned | CheckId::UserEnabled => "access_denied",
+        CheckId::ConsentAdmin
+        | CheckId::ConsentRequested
+        | CheckId::UserAssigned
+        | CheckId::UserEnabled
+        | CheckId::UserGuest => "access_denied",
         // RFC 9470 section 5: what was asked for by `acr_values` and cannot be had.
         CheckId::ContextSatisfied if denial.remedy.is_none() && proved.acr_values => {
             "unmet_authentication_requirements"
         }
-        CheckId::ResourceDeclared if profile == Profile::Entra => "invalid_client",
+        CheckId::ResourceDeclared | CheckId::ResourceProvisioned | CheckId::RequiredAccessSound
+            if profile == Profile::Entra =>
+        {
+            "invalid_client"
+        }
         _ => match denial.error(profile) {
             "invalid_grant" => "interaction_required",
             error => error,
@@ -449,9 +480,12 @@ fn refuse(ports: &Ports, proved: &Proved, denial: Denial, silent: bool) -> Answe
         answer = answer.with("claims", claims);
     }
     let back = redirect(ports, proved, &tid.to_string(), answer);
+    if denial.id() == CheckId::ConsentRequested {
+        return Answer::Asked(back);
+    }
     // A person who can only ask an administrator is told so before being sent back.
     match denial.id() {
-        CheckId::ConsentAdmin if !silent => Answer::Page(Box::new(denial), Some(back)),
+        CheckId::ConsentAdmin | CheckId::UserGuest if !silent => Answer::Page(Box::new(denial), Some(back)),
         _ => Answer::Redirect(back),
     }
 }

@@ -1,11 +1,12 @@
 //! The second factor at sign-in: asking for a code, setting one up where a policy demands it and there is none, and the
 //! recovery codes that are shown once. The session that asked for it is strengthened: its id stays, its cookie does not.
-use super::{Answer, Browser, Proved, authorize, prove, refuse, stands};
+use super::{Answer, Browser, Proved, authorize, prove, refuse};
 use crate::denial::Denial;
-use crate::directory::{TenantDirectory, UserKey, UserRecord};
+use crate::directory::{TenantDirectory, UserRecord};
 use crate::issuance;
 use crate::ledger::{Amendment, CommitError, SessionRecord, Unavailable, Write};
 use crate::ports::Ports;
+use crate::presence::present;
 use crate::second_factor::{SECRET_BYTES, SecondFactor, Tried};
 use crate::sign_in::forged;
 use crate::ticket::{Page, Ticket};
@@ -183,19 +184,19 @@ pub async fn second_factor(
     });
     let forgery = || Stepped::from(Answer::Page(Box::new(forged()), None));
     let (Some(session), Some(ticket)) = (session, ticket) else { return forgery() };
-    if proved.tenant.as_ref().is_some_and(|tenant| tenant.tenant.id != session.tenant) {
-        return forgery();
-    }
-    let user = match ports.directory.user(session.tenant, UserKey::Id(session.user)).await {
-        Ok(user) => user.filter(|record| stands(&session, record, now)),
-        Err(failure) => return refuse(ports, &proved, unavailable(failure), false).into(),
-    };
+    // The account that signed in, which for a guest is the one at home: the second factor is there.
     let snapshot = ports.directory.snapshot();
-    // Who is not signed in any more shows nothing: they begin again.
-    let (Some(user), Some(tenant)) = (user, snapshot.tenant(session.tenant)) else {
-        return authorize(ports, segment, request, &browser).await.into();
+    let account = match snapshot.tenant(session.tenant) {
+        Some(tenant) => present(ports, tenant, &session, true, now).await,
+        None => Ok(None),
     };
-    let person = Person { proved: &proved, tenant, user: &user, session: &session };
+    let (tenant, user) = match account {
+        Ok(Some(account)) => (account.tenant, account.user),
+        // Who is not signed in any more shows nothing: they begin again.
+        Ok(None) => return authorize(ports, segment, request, &browser).await.into(),
+        Err(denial) => return refuse(ports, &proved, *denial, false).into(),
+    };
+    let person = Person { proved: &proved, tenant: &tenant, user: &user, session: &session };
     let stepping = Stepping { ports, request, browser: &browser, person: &person, ticket: &ticket, now };
     let stepped = match shown.page {
         Page::Enrolment if !user.second_factor => stepping.enrol(shown.code).await,

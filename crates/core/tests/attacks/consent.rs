@@ -17,7 +17,7 @@ fn consent(answer: Answer) -> ConsentRequest {
 }
 
 fn shown(page: &ConsentRequest) -> Vec<&str> {
-    page.permissions.iter().flat_map(|(_, all)| all).map(|permission| permission.value.as_str()).collect()
+    page.sections.iter().flat_map(|section| &section.permissions).map(|permission| permission.value.as_str()).collect()
 }
 
 fn forged(answer: &Answer) -> bool {
@@ -315,7 +315,7 @@ fn one_page_asks_for_several_resources() {
     let (ada, asking) =
         (world.sign_in("ada"), request("rival", "api://orders/Orders.Write api://legacy/Legacy.Read openid"));
     let page = consent(world.authorize(&asking, &ada));
-    assert_eq!(page.permissions.len(), 2);
+    assert_eq!(page.sections.len(), 2);
     assert!(parameter(&world.decide(&asking, &ada, &page.ticket, (true, false)), "code").is_some());
 }
 

@@ -5,6 +5,7 @@ mod authorization;
 mod chains;
 mod clients;
 mod codes;
+mod combined;
 mod conditional_access;
 mod consent;
 mod delegation;
@@ -14,6 +15,7 @@ mod refresh;
 mod scopes;
 mod second_factor;
 mod secrets;
+mod tenants;
 mod tokens;
 #[path = "../world/mod.rs"]
 mod world;

@@ -170,7 +170,7 @@ proptest! {
         let before = world.ledger.read(|ledger| ledger.audit.len());
         let answer = world.authorize(&asking, &browser);
         if let Answer::Consent(page) = &answer {
-            let shown: Scopes = page.permissions.iter().flat_map(|(_, all)| all).map(|p| p.value.as_str()).collect();
+            let shown: Scopes = page.sections.iter().flat_map(|section| &section.permissions).map(|p| p.value.as_str()).collect();
             prop_assert!(!page.may_grant_for_all && !shown.is_empty());
             let reachable: Scopes = words(graph.published & graph.enabled).into_iter().collect();
             prop_assert!(reachable.covers(&shown));

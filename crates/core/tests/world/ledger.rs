@@ -2,9 +2,10 @@
 use super::Estate;
 use decision::Timestamp;
 use deputize_core::audit::AuditRecord;
+use deputize_core::consent::ApprovalRequest;
 use deputize_core::id::{FamilyId, SessionId, TenantId, UserId};
 use deputize_core::ledger::{CodeRecord, CommitError, OncePurpose, RefreshRecord, SessionRecord, Unavailable, Write};
-use deputize_core::model::{Digest, PermissionGrant};
+use deputize_core::model::Digest;
 use deputize_core::ports::{Ledger, Pending};
 use deputize_core::second_factor::SecondFactor;
 use std::collections::{HashMap, HashSet};
@@ -19,6 +20,7 @@ pub(crate) struct State {
     pub(crate) sessions: HashMap<SessionId, SessionRecord>,
     pub(crate) factors: HashMap<UserId, SecondFactor>,
     pub(crate) audit: Vec<AuditRecord>,
+    pub(crate) requests: Vec<ApprovalRequest>,
     revoked: HashSet<FamilyId>,
     once: HashMap<(OncePurpose, Digest), Timestamp>,
 }
@@ -45,15 +47,34 @@ impl FakeLedger {
         }
         let mut state = self.state.lock().unwrap();
         // On a copy: all of the writes, or none.
-        let (mut next, mut grants) = (state.clone(), Vec::new());
+        let (mut next, mut changes) = (state.clone(), Vec::new());
         for write in writes {
-            next.apply(write, &mut grants).ok_or(CommitError::Conflict)?;
+            next.apply(write, &mut changes).ok_or(CommitError::Conflict)?;
         }
         *state = next;
         let owners = state.factors.keys().copied().collect();
         self.estate.edit(|estate| {
             estate.second_factors = owners;
-            estate.objects.grants.extend(grants);
+            for change in changes {
+                match change {
+                    Write::AddGrant(grant) => estate.objects.grants.push(grant),
+                    Write::Provision(new) => {
+                        if estate.objects.principals.iter().all(|known| known.id != new.id) {
+                            estate.objects.principals.push(new);
+                        }
+                    }
+                    Write::Withdraw { tenant, client, user, at } => {
+                        for grant in estate.objects.grants.iter_mut().filter(|grant| {
+                            (grant.tenant, grant.client_id, grant.principal_id) == (tenant, client, Some(user))
+                        }) {
+                            grant.scope = oauth::Scopes::default();
+                            (grant.withdrawn, grant.start_time) = (Some(at), None);
+                        }
+                    }
+                    Write::Assign(assignment) => estate.objects.assignments.push(assignment),
+                    other => panic!("no change of the directory: {other:?}"),
+                }
+            }
         });
         Ok(())
     }
@@ -61,7 +82,7 @@ impl FakeLedger {
 
 impl State {
     /// `None` if the write's condition does not hold.
-    fn apply(&mut self, write: Write, grants: &mut Vec<PermissionGrant>) -> Option<()> {
+    fn apply(&mut self, write: Write, changes: &mut Vec<Write>) -> Option<()> {
         match write {
             Write::InsertCode(digest, record) => drop(self.codes.insert(digest, record)),
             Write::ConsumeCode(digest) => {
@@ -112,7 +133,20 @@ impl State {
                     return None;
                 }
             }
-            Write::AddGrant(grant) => grants.push(grant),
+            Write::RequestApproval(new) => {
+                let same = |known: &ApprovalRequest| {
+                    (known.tenant, known.user, known.client) == (new.tenant, new.user, new.client)
+                };
+                self.requests.retain(|known| !same(known));
+                self.requests.push(*new);
+            }
+            Write::CloseRequest(tenant, id) => {
+                let at = self.requests.iter().position(|known| (known.tenant, known.id) == (tenant, id))?;
+                self.requests.remove(at);
+            }
+            write @ (Write::AddGrant(_) | Write::Withdraw { .. } | Write::Provision(_) | Write::Assign(_)) => {
+                changes.push(write);
+            }
             Write::Audit(record) => self.audit.push(*record),
         }
         Some(())
@@ -146,6 +180,12 @@ impl Ledger for FakeLedger {
 
     fn second_factor(&self, _: TenantId, user: UserId) -> Pending<'_, Result<Option<SecondFactor>, Unavailable>> {
         Box::pin(ready(Ok(self.read(|state| state.factors.get(&user).cloned()))))
+    }
+
+    fn approval_requests(&self, tenant: TenantId) -> Pending<'_, Result<Vec<ApprovalRequest>, Unavailable>> {
+        let open =
+            self.read(|state| state.requests.iter().filter(|request| request.tenant == tenant).cloned().collect());
+        Box::pin(ready(Ok(open)))
     }
 
     fn commit(&self, writes: Vec<Write>) -> Pending<'_, Result<(), CommitError>> {

@@ -1,0 +1,283 @@
+//! Pages of people who are signed in to this authority itself: admin consent, what they allowed, and what waits for them.
+use super::browser::{self, Visit};
+use crate::{Authority, page};
+use axum::extract::{Path, Request, State};
+use axum::http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use decision::CheckId;
+use deputize_core::authorize::{Browser, SignInRequest};
+use deputize_core::consent::admin::{self, AdminAnswer, Version};
+use deputize_core::consent::approvals::{self, ApprovalsAnswer};
+use deputize_core::consent::given::{self, GivenAnswer};
+use deputize_core::sign_in::{Credentials, forged, sign_in as check_password};
+use deputize_core::ticket::{Page, Ticket};
+use deputize_core::token_endpoint::find_tenant;
+use oauth::Form;
+use std::sync::Arc;
+
+/// One of these pages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    AdminConsent(Version),
+    Given,
+    Approvals,
+}
+
+impl Place {
+    /// What follows the tenant in its path.
+    const fn path(self) -> &'static str {
+        match self {
+            Self::AdminConsent(Version::V1) => "adminconsent",
+            Self::AdminConsent(Version::V2) => "v2.0/adminconsent",
+            Self::Given => "consents",
+            Self::Approvals => "consent-requests",
+        }
+    }
+
+    /// What stands for it where people sign in to it.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::AdminConsent(Version::V1) => "adminconsent-v1",
+            Self::AdminConsent(Version::V2) => "adminconsent",
+            Self::Given => "consents",
+            Self::Approvals => "consent-requests",
+        }
+    }
+
+    fn named(word: &str) -> Option<Self> {
+        let all = [Self::AdminConsent(Version::V1), Self::AdminConsent(Version::V2), Self::Given, Self::Approvals];
+        all.into_iter().find(|place| place.word() == word)
+    }
+}
+
+/// What every page is made from.
+struct At<'a> {
+    authority: &'a Authority,
+    /// As in the URL.
+    tenant: &'a str,
+    place: Place,
+    form: &'a Form,
+    browser: &'a Browser,
+}
+
+pub(super) async fn admin_consent_v1(authority: State<Authority>, tenant: Path<String>, request: Request) -> Response {
+    open(authority, tenant, request, Place::AdminConsent(Version::V1)).await
+}
+
+pub(super) async fn admin_consent_v2(authority: State<Authority>, tenant: Path<String>, request: Request) -> Response {
+    open(authority, tenant, request, Place::AdminConsent(Version::V2)).await
+}
+
+pub(super) async fn admin_decided_v1(authority: State<Authority>, tenant: Path<String>, request: Request) -> Response {
+    admin_decided(authority, tenant, request, Version::V1).await
+}
+
+pub(super) async fn admin_decided_v2(authority: State<Authority>, tenant: Path<String>, request: Request) -> Response {
+    admin_decided(authority, tenant, request, Version::V2).await
+}
+
+/// `/{tenant}/consents`: who acts for me; a posted form takes it back.
+pub(super) async fn given(
+    State(authority): State<Authority>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Response {
+    if request.method() != Method::POST {
+        return open(State(authority), Path(tenant), request, Place::Given).await;
+    }
+    let visit = match Visit::from_our_page(&authority, request).await {
+        Ok(visit) => visit,
+        Err(response) => return *response,
+    };
+    let (original, ticket) = (visit.original(), visit.form.value("ticket").unwrap_or_default());
+    let answer = given::withdraw(&authority.ports, &tenant, &original, &visit.browser, ticket).await;
+    let form = Form::default();
+    let at = At { authority: &authority, tenant: &tenant, place: Place::Given, form: &form, browser: &visit.browser };
+    at.given(answer)
+}
+
+/// `/{tenant}/consent-requests`: what waits for an administrator; a posted form decides one.
+pub(super) async fn approvals(
+    State(authority): State<Authority>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Response {
+    if request.method() != Method::POST {
+        return open(State(authority), Path(tenant), request, Place::Approvals).await;
+    }
+    let visit = match Visit::from_our_page(&authority, request).await {
+        Ok(visit) => visit,
+        Err(response) => return *response,
+    };
+    let (original, ticket) = (visit.original(), visit.form.value("ticket").unwrap_or_default());
+    let approved = match visit.form.value("action") {
+        Some("approve") => true,
+        Some("deny") => false,
+        _ => return page::error(403, &forged(), None, None),
+    };
+    let reviewed = approvals::reviewed(&authority.ports, &tenant, &original, &visit.browser, approved, ticket);
+    let answer = reviewed.await;
+    let form = Form::default();
+    let at =
+        At { authority: &authority, tenant: &tenant, place: Place::Approvals, form: &form, browser: &visit.browser };
+    at.approvals(answer)
+}
+
+async fn open(
+    State(authority): State<Authority>,
+    Path(tenant): Path<String>,
+    request: Request,
+    place: Place,
+) -> Response {
+    let visit = match Visit::from_anywhere(&authority, request).await {
+        Ok(visit) => visit,
+        Err(response) => return *response,
+    };
+    let at = At { authority: &authority, tenant: &tenant, place, form: &visit.form, browser: &visit.browser };
+    let mut response = at.show().await;
+    visit.keep(&mut response);
+    response
+}
+
+async fn admin_decided(
+    State(authority): State<Authority>,
+    Path(tenant): Path<String>,
+    request: Request,
+    version: Version,
+) -> Response {
+    let visit = match Visit::from_our_page(&authority, request).await {
+        Ok(visit) => visit,
+        Err(response) => return *response,
+    };
+    let original = visit.original();
+    let Visit { form, browser, .. } = visit;
+    let accepted = form.value("action") == Some("accept");
+    let ticket = form.value("ticket").unwrap_or_default();
+    let answer = admin::decided(&authority.ports, &tenant, version, &original, &browser, accepted, ticket).await;
+    let place = Place::AdminConsent(version);
+    At { authority: &authority, tenant: &tenant, place, form: &original, browser: &browser }.admin(answer)
+}
+
+/// Signs in to one of these pages.
+pub(super) async fn sign_in(
+    State(authority): State<Authority>,
+    Path((tenant, word)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    let visit = match Visit::from_our_page(&authority, request).await {
+        Ok(visit) => visit,
+        Err(response) => return *response,
+    };
+    let original = visit.original();
+    let Visit { form, browser, .. } = visit;
+    let (ports, now) = (&authority.ports, authority.ports.now());
+    let text = form.value("ticket").unwrap_or_default();
+    let ticket = Ticket::open(ports, text, Page::SignIn, &browser.cookie, None, &original, now);
+    let snapshot = ports.directory.snapshot();
+    let (Some(place), Some(ticket), Some(directory)) = (Place::named(&word), ticket, find_tenant(&snapshot, &tenant))
+    else {
+        return page::error(403, &forged(), None, None);
+    };
+    let typed = Credentials {
+        username: form.value("username").unwrap_or_default().trim(),
+        password: form.value("password").unwrap_or_default(),
+        address: browser.address,
+    };
+    match check_password(ports, Some(directory), None, typed, &ticket, now).await {
+        Ok(signed_in) => {
+            let browser = Browser { session: Some(Arc::clone(&signed_in.session)), fresh: true, ..browser };
+            let at = At { authority: &authority, tenant: &tenant, place, form: &original, browser: &browser };
+            let mut response = at.show().await;
+            browser::sign_in(&mut response, &signed_in.cookie);
+            response
+        }
+        Err(denial) if matches!(denial.id(), CheckId::UserPassword | CheckId::UserEnabled) => {
+            let text = match denial.id() {
+                CheckId::UserEnabled => {
+                    "This account is disabled. Ask an administrator of your organization to enable it."
+                }
+                _ => "The user name or the password is wrong.",
+            };
+            let request = SignInRequest {
+                client_name: "your account".to_owned(),
+                tenant_name: Some(directory.tenant.display_name.clone()),
+                hint: Some(typed.username.to_owned()),
+            };
+            let at = At { authority: &authority, tenant: &tenant, place, form: &original, browser: &browser };
+            at.sign_in(&request, Some(text))
+        }
+        Err(denial) => page::error(denial.status(), &denial, None, None),
+    }
+}
+
+impl At<'_> {
+    async fn show(&self) -> Response {
+        let ports = &self.authority.ports;
+        match self.place {
+            Place::AdminConsent(version) => {
+                self.admin(admin::asked(ports, self.tenant, version, self.form, self.browser).await)
+            }
+            Place::Given => self.given(given::given(ports, self.tenant, self.browser).await),
+            Place::Approvals => self.approvals(approvals::approvals(ports, self.tenant, self.browser).await),
+        }
+    }
+
+    fn sign_in(&self, request: &SignInRequest, error: Option<&str>) -> Response {
+        let ports = &self.authority.ports;
+        let ticket = Ticket::new(ports, Page::SignIn, &self.browser.cookie, None, self.form, ports.now()).seal(ports);
+        let hidden = page::Hidden { request: &self.form.encode(), ticket: &ticket };
+        let action = format!("{}/sign-in/{}", self.tenant_path(), self.place.word());
+        page::sign_in(request, &action, hidden, error, self.form.value("redirect_uri").unwrap_or_default())
+    }
+
+    /// The tenant by its id: the path that was called says nothing of where to post, `//elsewhere` would be another host.
+    fn tenant_path(&self) -> String {
+        let snapshot = self.authority.ports.directory.snapshot();
+        find_tenant(&snapshot, self.tenant).map(|tenant| format!("/{}", tenant.tenant.id)).unwrap_or_default()
+    }
+
+    fn admin(&self, answer: AdminAnswer) -> Response {
+        match answer {
+            AdminAnswer::SignIn(request) => self.sign_in(&request, None),
+            AdminAnswer::Consent(request) => {
+                let hidden = page::Hidden { request: &self.form.encode(), ticket: &request.ticket };
+                let action = format!("{}/{}/decide", self.tenant_path(), self.place.path());
+                let back = self.form.value("redirect_uri").unwrap_or_default();
+                page::consent::admin(&request, &action, hidden, back)
+            }
+            AdminAnswer::Redirect(to) => redirect(&to),
+            AdminAnswer::Done(client) => page::consent::done(&client),
+            AdminAnswer::Page(denial, back) => {
+                let back = back.as_deref().map(|href| (href, "Return to the application"));
+                page::error(denial.status(), &denial, None, back)
+            }
+        }
+    }
+
+    fn given(&self, answer: GivenAnswer) -> Response {
+        match answer {
+            GivenAnswer::SignIn(request) => self.sign_in(&request, None),
+            GivenAnswer::Show(given) => page::consent::given(&given),
+            GivenAnswer::Page(denial) => page::error(denial.status(), &denial, None, None),
+        }
+    }
+
+    fn approvals(&self, answer: ApprovalsAnswer) -> Response {
+        match answer {
+            ApprovalsAnswer::SignIn(request) => self.sign_in(&request, None),
+            ApprovalsAnswer::Show(shown) => page::consent::approvals(&shown),
+            ApprovalsAnswer::Page(denial) => page::error(denial.status(), &denial, None, None),
+        }
+    }
+}
+
+fn redirect(to: &str) -> Response {
+    let Ok(location) = HeaderValue::from_str(to) else { return page::error(403, &forged(), None, None) };
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, location);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
+    response
+}
