@@ -32,7 +32,7 @@ const foreign = once(async () => {
   });
   const { privateKey } = await generateKeyPair('RS256', { extractable: true });
   const provider = new Provider(issuer.url, {
-    jwks: { keys: [{ ...(await exportJWK(privateKey)), alg: 'RS256', kid: 'one', use: 'sig' }] },
+    jwks: { keys: [{ ...(await exportJWK(privateKey)), alg: 'RS256', kid: 'of-oidc-provider', use: 'sig' }] },
     clients: [client(issuer.subject), client('another')],
     scopes: ['run'],
     features: {

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::routing::get;
 use deputize_authority::{Federation, discovery};
 use deputize_core::id::ObjectId;
-use deputize_core::workload::{FederatedIdentityCredential, TOKEN_EXCHANGE};
+use deputize_core::workload::{FederatedIdentityCredential, ManagedIdentity, ManagedIdentityKind, TOKEN_EXCHANGE};
 use fetch::{Allow, Fetch, IssuerKeys, KeySource, Lifetimes, Location};
 use jose::{Algorithm, SigningKey};
 use serde_json::{Value, json};
@@ -212,6 +212,24 @@ async fn a_15_no_other_token_of_any_issuer_proves_anything() {
         refused(&world.token(with_assertion(name, &token)).await, 401, "invalid_client", name);
     }
     refused(&world.token(with_assertion("native", &token)).await, 401, "invalid_client", "a public client");
+}
+
+#[tokio::test]
+async fn a_user_assigned_identity_may_be_proved_so_too() {
+    let cluster = Cluster::start().await;
+    let resource = "/subscriptions/1/providers/Microsoft.ManagedIdentity/userAssignedIdentities/worker";
+    let world = cluster.world().await;
+    let identity = ManagedIdentity { kind: ManagedIdentityKind::UserAssigned, resource_id: resource.to_owned() };
+    world.edit_app("daemon", |app| app.managed_identity = Some(identity.clone())).await;
+    let answer = send(&world, &signed(&head(), &body(&cluster.issuer()))).await.ok();
+    assert_eq!(claims(&text(&answer, "access_token"))["xms_mirid"], resource);
+    // And it may be trusted in its turn: for the exchange, as Azure's own identities are.
+    let form = but(with_assertion("daemon", &signed(&head(), &body(&cluster.issuer()))), "scope", None);
+    let form = [form, vec![("scope", format!("{TOKEN_EXCHANGE}/.default"))]].concat();
+    let token = text(&world.token(form).await.ok(), "access_token");
+    let trusted = federated(&format!("{HOST}/{CONTOSO}/v2.0"), &principal("daemon").to_string());
+    world.edit_app("rival", |app| app.federated_identity_credentials.push(trusted.clone())).await;
+    world.token(with_assertion("rival", &token)).await.ok();
 }
 
 #[tokio::test]

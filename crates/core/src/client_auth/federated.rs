@@ -99,7 +99,21 @@ pub(super) fn decide(
                 CheckId::FederatedKeys => "the keys of the assertion's issuer".to_owned(),
                 _ => format!("an assertion of an issuer that `{app}` trusts"),
             };
-            return Err(Denial::new(*check, expected, reason.as_str()));
+            let denial = Denial::new(*check, expected, reason.as_str());
+            // The catalogue's advice is for clients that sign for themselves.
+            return Err(match check {
+                CheckId::ClientAssertionSignature => denial.fix("send the token exactly as its issuer signed it"),
+                CheckId::ClientAssertionKey => denial.fix(
+                    "send a token whose `kid` is in its issuer's key set; if that is new, try again in half a minute",
+                ),
+                CheckId::ClientAssertionAlgorithm => {
+                    denial.fix("have the issuer sign with the algorithm that its key is for")
+                }
+                CheckId::ClientAssertionClaims => {
+                    denial.fix("send a token of the issuer with `iss`, `sub`, `aud` and `exp`, for this workload")
+                }
+                _ => denial,
+            });
         }
     };
     if let Some(own) = claims.own {

@@ -9,6 +9,7 @@ mod combined;
 mod conditional_access;
 mod consent;
 mod delegation;
+mod federation;
 mod matrix;
 mod random;
 mod refresh;
