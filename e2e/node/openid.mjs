@@ -29,7 +29,7 @@ export async function codeFlow(config, scope, more = {}, how = {}) {
     code_challenge_method: 'S256',
     ...more,
   });
-  const back = await signIn(url, ada, how);
+  const back = await signIn(url, how.user ?? ada, how);
   return client.authorizationCodeGrant(config, back, {
     pkceCodeVerifier: verifier,
     expectedState: state,

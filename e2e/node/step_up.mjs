@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from './runner.mjs';
 import { Device, profile, screenshots } from './browser.mjs';
 import { codeFlow, discovered } from './openid.mjs';
-import { orders, ORDERS_SCOPE, web } from './world.mjs';
+import { bob, orders, ORDERS_SCOPE, web } from './world.mjs';
 
 const device = new Device();
 const SCOPE = `openid ${ORDERS_SCOPE}`;
@@ -70,6 +70,6 @@ test('the pages about the second factor fit a small screen, in the dark too', as
     const [wide, wanted] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
     assert.ok(wide <= wanted, `${name} is ${wide} wide on a screen of ${wanted}`);
   };
-  await codeFlow(await discovered(web), SCOPE, { acr_values: 'c1' }, { context, device, see });
+  await codeFlow(await discovered(web), SCOPE, { acr_values: 'c1' }, { context, device: new Device(), user: bob, see });
   await context.close();
 });

@@ -28,7 +28,8 @@ def the_claims_of_a_refused_exchange_lead_through_a_second_factor_to_a_token():
     expect(pages.seen, ["sign-in", "enrol", "recovery codes"], "the pages: the password once")
     token = succeeded(orders.acquire_token_on_behalf_of(strong["access_token"], [_PAYSLIPS]))
     expect(claims(token["access_token"])["oid"], BOB["oid"], "user")
-    again = orders.acquire_token_on_behalf_of(weak, [_PAYSLIPS])
+    # Another application object: msal keeps a refusal for a minute.
+    again = confidential(ORDERS).acquire_token_on_behalf_of(weak, [_PAYSLIPS])
     refused(again, "interaction_required", 50076, suberror="basic_action")
     # What was proved stays with the refresh token too.
     silent = web.acquire_token_silent_with_error([ORDERS_SCOPE], web.get_accounts()[0], force_refresh=True)

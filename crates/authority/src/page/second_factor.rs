@@ -39,7 +39,7 @@ pub(crate) fn second_factor(
         }
         Step::RecoveryCodes(codes) => {
             let codes = codes.iter().map(oauth::Secret::expose).collect();
-            let content = RecoveryCodes { client: Plain(&request.client_name), codes, context };
+            let content = RecoveryCodes { codes, context };
             send(Page::new("Keep your recovery codes", content).form_action(&form_action))
         }
     };
@@ -135,7 +135,6 @@ struct Enrol<'a> {
 #[derive(Template)]
 #[template(path = "recovery_codes.html")]
 struct RecoveryCodes<'a> {
-    client: Plain<'a>,
     codes: Vec<&'a str>,
     context: Context<'a>,
 }
