@@ -278,8 +278,8 @@ fn what_is_wrong_is_said_with_file_line_and_what_is_expected() {
             "line 7: the password of `ada@contoso.example` cannot be used",
             "set the environment variable `DEPUTIZE_NOT_SET`",
         ),
-        (&[policy, "grantControls = {}"], "line 5: the policy `P` demands nothing", "[\"mfa\"]"),
-        (&[policy, "grantControls.builtInControls = [\"compliantDevice\"]"], "`compliantDevice`", "`mfa`"),
+        (&[policy, "grantControls = {}"], "line 6: the policy `P` demands nothing", "[\"mfa\"]"),
+        (&[policy, "grantControls.builtInControls = [\"compliantDevice\"]"], "`compliantDevice`", "block, mfa"),
         (
             &[policy, mfa, "conditions.users.includeUsers = [\"All\", \"ada@contoso.example\"]"],
             "`All` stands beside names",
