@@ -44,3 +44,16 @@ fn j_14_and_j_22_wrong_numbers_of_segments_and_empty_ones_are_told_as_such() {
     }
     assert_eq!(refused(&format!("{text}.{signed}")), Some(Refusal::Encrypted));
 }
+
+/// J-20: a token within a token is refused by its own word for it; other content is the reader's to judge.
+#[test]
+fn j_20_only_a_token_within_a_token_is_refused_by_its_content_type() {
+    let key = SigningKey::generate(Algorithm::ES256).unwrap();
+    let of = |cty: &str| key.sign_octets(format!("{{\"alg\":\"ES256\",\"cty\":\"{cty}\"}}").as_bytes(), b"{}").unwrap();
+    for cty in ["JWT", "jwt", "application/jwt", "Application/JWT"] {
+        assert_eq!(refused(&of(cty)), Some(Refusal::Nested), "{cty}");
+    }
+    for cty in ["json", "application/json", "JWTs"] {
+        assert!(Token::parse(&of(cty)).unwrap().verify(&key.verifying_key()).is_ok(), "{cty}");
+    }
+}
