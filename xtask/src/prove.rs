@@ -37,6 +37,12 @@ const PROOFS: &[Proof] = &[
     },
     Proof { name: "kills-process", package: "deputize", tests: "kill_minus_nine", variable: ("DEPUTIZE_KILLS", "50") },
     Proof {
+        name: "events",
+        package: "deputize-authority",
+        tests: "cut_offs_reach_every_guard",
+        variable: ("DEPUTIZE_CUT_OFFS", "100"),
+    },
+    Proof {
         name: "single-use-process",
         package: "deputize",
         tests: "one_success_per",

@@ -18,7 +18,8 @@ use jose::{Header, KeySet, SigningKey, Token};
 use oauth::Secret;
 use quick_cache::sync::Cache;
 use sha2::Sha256;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Parsed client certificates kept at once.
 const CERTIFICATES: usize = 10_000;
@@ -26,6 +27,8 @@ const CERTIFICATES: usize = 10_000;
 pub(crate) struct Keys {
     signing: Vec<SigningKey>,
     verifying: KeySet,
+    /// Keys that sign nothing any more, and whose signatures are void.
+    withdrawn: RwLock<HashSet<String>>,
     certificates: Cache<String, Arc<Certificate>>,
     subjects: Cache<[u8; 32], Arc<TrustedSubject>>,
     federation: Federation,
@@ -50,6 +53,7 @@ impl Keys {
         Self {
             signing,
             verifying,
+            withdrawn: RwLock::default(),
             certificates: Cache::new(CERTIFICATES),
             subjects: Cache::new(CERTIFICATES),
             federation,
@@ -58,6 +62,20 @@ impl Keys {
             passwords: Passwords::new(salt, cost),
             random,
         }
+    }
+
+    /// Takes a key out of use, for good.
+    pub(crate) fn withdraw(&self, kid: &str) {
+        self.withdrawn.write().unwrap_or_else(PoisonError::into_inner).insert(kid.to_owned());
+    }
+
+    fn is_withdrawn(&self, kid: &str) -> bool {
+        self.withdrawn.read().unwrap_or_else(PoisonError::into_inner).contains(kid)
+    }
+
+    /// The keys that are in use.
+    pub(crate) fn in_use(&self) -> impl Iterator<Item = &SigningKey> {
+        self.signing.iter().filter(|key| !self.is_withdrawn(key.kid()))
     }
 
     fn certificate(&self, credential: &KeyCredential) -> Option<Arc<Certificate>> {
@@ -95,7 +113,7 @@ fn keyed(pepper: &[u8; 32]) -> Hmac<Sha256> {
 
 impl Crypto for Keys {
     fn sign(&self, algorithm: &str, typ: &str, v1: bool, claims: &[u8]) -> Result<Secret, Unavailable> {
-        let key = self.signing.iter().find(|key| key.algorithm().as_str() == algorithm).ok_or(Unavailable)?;
+        let key = self.in_use().find(|key| key.algorithm().as_str() == algorithm).ok_or(Unavailable)?;
         let x5t = key.certificate().filter(|_| v1).map(|_| key.kid().to_owned());
         key.sign(&Header { x5t, ..Header::typ(typ) }, claims).map(Secret::new).map_err(|error| {
             tracing::error!(algorithm, %error, "a token could not be signed");
@@ -117,6 +135,9 @@ impl Crypto for Keys {
             };
         }
         let verified = self.verifying.key_for(&token).and_then(|key| token.verify(key));
+        if token.header().kid.as_deref().is_some_and(|kid| self.is_withdrawn(kid)) {
+            return AssertionFacts::Unverified { reason: "the key that signed it was withdrawn".into() };
+        }
         match verified {
             Err(refusal) => AssertionFacts::Unverified { reason: refusal.to_string() },
             Ok(verified) => match verified.claims::<Issued>().and_then(|issued| Ok((issued, verified.claims()?))) {

@@ -12,6 +12,8 @@ mod password;
 pub use federation::{Federation, discovery};
 pub use password::{PasswordCost, password_hash};
 
+use deputize_core::cut_off::CutOff;
+use deputize_core::id::TenantId;
 use deputize_core::ports::{Directory, Ledger, Ports};
 use std::sync::Arc;
 
@@ -50,8 +52,8 @@ pub struct Settings {
 pub struct Authority {
     /// What its rules work with.
     pub ports: Ports,
-    keys: Arc<str>,
-    keys_v1: Arc<str>,
+    signing: Arc<crypto::Keys>,
+    streams: Arc<edge::events::Streams>,
 }
 
 /// Puts an authority together.
@@ -74,21 +76,44 @@ pub fn authority_with(
     clock: Arc<dyn decision::Clock>,
 ) -> Authority {
     let host = settings.host.trim_end_matches('/').to_owned();
-    let keys = edge::keys::document(&settings.signing_keys, Some(&host));
-    let keys_v1 = edge::keys::document(&settings.signing_keys, None);
-    let crypto = crypto::Keys::new(
+    let signing = Arc::new(crypto::Keys::new(
         settings.signing_keys,
         &settings.pepper,
         &settings.seal_key,
         settings.random,
         cost,
         settings.federation,
-    );
-    let ports = Ports { host: host.into(), directory, ledger, crypto: Arc::new(crypto), clock };
-    Authority { ports, keys: keys.into(), keys_v1: keys_v1.into() }
+    ));
+    let ports = Ports { host: host.into(), directory, ledger, crypto: signing.clone(), clock };
+    Authority { ports, signing, streams: edge::events::Streams::new() }
 }
 
 impl Authority {
+    /// Takes keys out of use that were withdrawn, by whichever process: within a second of it. Spawn it once.
+    pub fn watch(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (ledger, signing) = (Arc::clone(&self.ports.ledger), Arc::clone(&self.signing));
+        async move {
+            let mut after = 0;
+            loop {
+                // Keys stand above tenants.
+                let Ok(logged) = ledger.cut_offs(TenantId::default(), after, 256).await else {
+                    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                    continue;
+                };
+                for cut_off in logged.entries.iter().flat_map(|entry| &entry.cut_offs) {
+                    if let CutOff::Key { kid } = cut_off {
+                        tracing::warn!(%kid, "a signing key was withdrawn: what it signed is void");
+                        signing.withdraw(kid);
+                    }
+                }
+                after = logged.entries.last().filter(|_| logged.more).map_or(logged.newest, |last| last.sequence);
+                if !logged.more {
+                    ledger.changed(after).await;
+                }
+            }
+        }
+    }
+
     /// Every endpoint and page.
     pub fn router(&self) -> axum::Router {
         edge::router(self.clone())

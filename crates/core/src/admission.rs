@@ -349,6 +349,10 @@ pub(crate) fn signed_in<'a>(
         let expected = format!("a sign-in after {valid_from}");
         return Err(Denial::new(CheckId::UserNotRevoked, expected, format!("one at {}", session.chain.auth_time)));
     }
+    if session.grant_revoked {
+        let found = "one that rests on an authorization which was revoked";
+        return Err(Denial::new(CheckId::UserNotRevoked, "a token that has not been revoked", found));
+    }
     if session.ended || session.chain.session_ends <= now {
         return Err(Denial::new(CheckId::SessionAlive, "a living sign-in session", "one that has ended"));
     }

@@ -1,7 +1,7 @@
 //! The chain behind a user's token: its root session, how strongly the user authenticated, and who acted since.
 //!
 //! It travels in every user token as one opaque claim, so that limits and audit hold in either profile.
-use crate::id::{AppId, SessionId};
+use crate::id::{AppId, FamilyId, SessionId};
 use crate::ledger::Proven;
 use decision::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,9 @@ use uuid::Uuid;
 const VERSION: u8 = 2;
 /// Authentication methods (RFC 8176) that a chain can tell of, by bit.
 const METHODS: [&str; 5] = ["pwd", "mfa", "otp", "swk", "fed"];
+
+/// A chain has at most nine links, and each adds at most one authorization.
+const MAX_GRANTS: usize = 9;
 
 /// The state of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +29,8 @@ pub struct Chain {
     pub mfa_time: Option<Timestamp>,
     /// Authentication contexts satisfied, `c1` ... `c99`.
     pub acrs: Vec<String>,
+    /// The authorizations it rests on, nearest first: each is a family of refresh tokens, and revoking one ends all of this.
+    pub grants: Vec<FamilyId>,
     /// Who acted, nearest first; the last is the client that the user signed in to.
     pub actors: Vec<AppId>,
 }
@@ -53,6 +58,9 @@ impl Chain {
         let contexts: Vec<u8> = self.acrs.iter().filter_map(|c| c.strip_prefix('c')?.parse().ok()).collect();
         bytes.push(u8::try_from(contexts.len()).unwrap_or(0));
         bytes.extend(contexts);
+        let grants = self.grants.get(..MAX_GRANTS).unwrap_or(&self.grants);
+        bytes.push(u8::try_from(grants.len()).unwrap_or(0));
+        bytes.extend(grants.iter().flat_map(|grant| *grant.0.as_bytes()));
         bytes.extend(self.actors.iter().flat_map(|actor| *actor.0.as_bytes()));
         bytes
     }
@@ -68,6 +76,10 @@ impl Chain {
         let (methods, rest) = rest.split_first()?;
         let (contexts, rest) = rest.split_first()?;
         let (contexts, rest) = rest.split_at_checked(usize::from(*contexts))?;
+        let (grants, rest) = rest.split_first()?;
+        let (grants, rest) = rest.split_at_checked(usize::from(*grants) * 16)?;
+        let ids =
+            |bytes: &[u8]| -> Vec<Uuid> { bytes.chunks_exact(16).filter_map(|id| Uuid::from_slice(id).ok()).collect() };
         (*version == VERSION && rest.len().is_multiple_of(16)).then(|| Self {
             session: SessionId(Uuid::from_bytes(*session)),
             session_ends: Timestamp(i64::from_be_bytes(*ends)),
@@ -80,7 +92,8 @@ impl Chain {
                 .collect(),
             mfa_time: (mfa_time != i64::MIN).then_some(Timestamp(mfa_time)),
             acrs: contexts.iter().map(|context| format!("c{context}")).collect(),
-            actors: rest.chunks_exact(16).filter_map(|id| Uuid::from_slice(id).ok()).map(AppId).collect(),
+            grants: ids(grants).into_iter().map(FamilyId).collect(),
+            actors: ids(rest).into_iter().map(AppId).collect(),
         })
     }
 }
@@ -88,7 +101,7 @@ impl Chain {
 #[cfg(test)]
 mod tests {
     use super::Chain;
-    use crate::id::{AppId, SessionId};
+    use crate::id::{AppId, FamilyId, SessionId};
     use decision::Timestamp;
     use uuid::Uuid;
 
@@ -101,6 +114,7 @@ mod tests {
             amr: vec!["pwd".into(), "mfa".into()],
             mfa_time: Some(Timestamp(1_900_000_030)),
             acrs: vec!["c1".into(), "c99".into()],
+            grants: vec![FamilyId(Uuid::from_u128(8)), FamilyId(Uuid::from_u128(9))],
             actors: vec![AppId(Uuid::from_u128(1)), AppId(Uuid::from_u128(2))],
         };
         let bytes = chain.encode();

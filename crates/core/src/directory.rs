@@ -82,6 +82,8 @@ impl Snapshot {
         }
         for tenant in tenants.values_mut() {
             tenant.add_token_exchange();
+            // After those that are declared: none of them can take its place.
+            tenant.add(crate::built_in::registration(tenant.tenant.id));
         }
         for grant in objects.grants.into_iter().filter(|grant| grant.principal_id.is_none()) {
             if let Some(tenant) = tenants.get_mut(&grant.tenant) {

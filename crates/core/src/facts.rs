@@ -3,7 +3,7 @@
 //! The same value feeds the decision, its explanation, the recorded decision and what-if.
 use crate::chain::Chain;
 use crate::endpoint::EndpointVersion;
-use crate::id::{AppId, GroupId, ObjectId, PrincipalId, TenantId, UserId};
+use crate::id::{AppId, FamilyId, GroupId, ObjectId, PrincipalId, TenantId, UserId};
 use crate::ledger::{CodeRecord, Proven, RefreshRecord, SessionRecord};
 use crate::model::{ClientAppType, Digest, DirectoryRole, HomeAccount, Policy, Profile, TenantSettings};
 use crate::token::{AssertionFacts, ClientAssertionFacts, FederatedFacts};
@@ -51,6 +51,9 @@ pub struct Facts {
     pub client_info: bool,
     /// Spread of lifetimes: 0 ..= 1800 seconds, drawn at random.
     pub jitter: i64,
+    /// The newest change that all of this contains: tokens say so, and changes after it can end them.
+    #[serde(default)]
+    pub view: u64,
 }
 
 impl Facts {
@@ -373,13 +376,16 @@ pub struct SessionFacts {
     pub chain: Chain,
     /// Whether the session has been ended, or is not known to the ledger.
     pub ended: bool,
+    /// Whether one of the authorizations that the chain rests on has been revoked.
+    #[serde(default)]
+    pub grant_revoked: bool,
     /// Where the user's browser was last seen.
     pub address: Option<IpAddr>,
 }
 
 impl SessionFacts {
-    /// What decisions read of a session; `actors` came between it and this request.
-    pub(crate) fn of(record: &SessionRecord, actors: Vec<AppId>) -> Self {
+    /// What decisions read of a session; `actors` came between it and this request, which rests on `grants`.
+    pub(crate) fn of(record: &SessionRecord, actors: Vec<AppId>, grants: Vec<FamilyId>) -> Self {
         let chain = Chain {
             session: record.id,
             session_ends: record.expires,
@@ -388,9 +394,10 @@ impl SessionFacts {
             mfa_time: record.mfa_time,
             // What they are is for the policies of this moment to say.
             acrs: Vec::new(),
+            grants,
             actors,
         };
-        Self { chain, ended: record.revoked, address: record.address }
+        Self { chain, ended: record.revoked, address: record.address, grant_revoked: false }
     }
 
     /// The same for a token of before: a session that was strengthened since does not strengthen it.

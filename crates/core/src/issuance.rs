@@ -12,6 +12,7 @@ use crate::id::{AppId, FamilyId};
 use crate::ledger::{RefreshRecord, Unavailable, Write};
 use crate::model::{Digest, Profile};
 use crate::ports::Ports;
+use crate::reference;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::Timestamp;
@@ -70,6 +71,7 @@ struct AccessClaims<'a> {
     oid: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     preferred_username: Option<&'a str>,
+    rh: String,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     roles: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,6 +155,8 @@ struct Parts<'a> {
     proven: &'a AuthenticatedClient,
     admitted: &'a Admitted,
     now: Timestamp,
+    /// The authorizations that all of this rests on, nearest first; the first is that of the refresh token, if one is issued.
+    grants: Vec<FamilyId>,
 }
 
 /// Prepares the tokens of a granted request.
@@ -167,7 +171,16 @@ pub fn prepare(
     now: Timestamp,
 ) -> Result<Prepared, Unavailable> {
     let (Some(tenant), Some(client)) = (&facts.tenant, &facts.client) else { return Err(Unavailable) };
-    let parts = Parts { facts, tenant, client, proven: &granted.client, admitted: &granted.admitted, now };
+    let chain = granted.admitted.chain();
+    // A refreshed token keeps its successor even where `offline_access` is not asked again (RFC 6749 section 6).
+    let renewable = facts.oidc.contains("offline_access") || matches!(facts.proof, ProofFacts::Refresh { .. });
+    let mut grants = chain.map(|chain| chain.grants.clone()).unwrap_or_default();
+    if renewable && matches!(facts.proof, ProofFacts::OnBehalfOf { .. }) {
+        // What the middle tier may renew it can also revoke, without ending the authorization that the user gave.
+        grants.insert(0, FamilyId(random_uuid(ports)));
+    }
+    let (proven, admitted) = (&granted.client, &granted.admitted);
+    let parts = Parts { facts, tenant, client, proven, admitted, now, grants };
     let uti = URL_SAFE_NO_PAD.encode(random::<16>(ports));
     let expires = parts.expires();
     let resource = parts.resource();
@@ -189,8 +202,7 @@ pub fn prepare(
         if facts.oidc.contains("openid") {
             response.id_token = Some(parts.id_token(user, chain, &uti, ports)?);
         }
-        // A refreshed token keeps its successor even where `offline_access` is not asked again (RFC 6749 section 6).
-        if facts.oidc.contains("offline_access") || matches!(facts.proof, ProofFacts::Refresh { .. }) {
+        if renewable {
             let (token, write) = parts.refresh(user, chain, ports);
             response.refresh_token = Some(token);
             writes.push(write);
@@ -329,7 +341,10 @@ impl Parts<'_> {
             },
             acrs: chain.map(|chain| chain.acrs.as_slice()).filter(|acrs| !acrs.is_empty()),
             act: chain.filter(|_| shape.act).and_then(actor),
-            aio: chain.map(|chain| ports.crypto.seal(&chain.encode())),
+            aio: chain.map(|chain| {
+                let chain = Chain { grants: self.grants.clone(), ..chain.clone() };
+                ports.crypto.seal(&chain.encode())
+            }),
             amr: chain.filter(|_| v1 || native).map(|chain| chain.amr.as_slice()),
             appid: v1.then_some(app),
             appidacr: v1.then_some(acr),
@@ -345,6 +360,10 @@ impl Parts<'_> {
             name: user.filter(|_| profile_claims || !native).map(|user| user.display_name.as_str()),
             oid: user.map_or_else(|| self.client.principal.to_string(), |user| user.id.to_string()),
             preferred_username: user.filter(|_| !v1 && profile_claims).map(|user| user.upn.as_str()),
+            rh: {
+                let audience = self.resource().map(|resource| resource.app_id).unwrap_or_default();
+                reference::rh(&*ports.crypto, self.facts.view, chain, &self.grants, audience)
+            },
             roles: self.admitted.roles(),
             scope: scope.clone().filter(|_| native),
             scp: scope,
@@ -408,17 +427,17 @@ impl Parts<'_> {
 
     /// `sub` is pairwise per user, audience and tenant: it tells two APIs nothing about each other's users.
     fn pairwise(&self, user: &UserFacts, audience: Option<AppId>, ports: &Ports) -> String {
-        let of = format!("sub\0{}\0{}\0{}", self.tenant.id, user.id, audience.unwrap_or_default());
-        URL_SAFE_NO_PAD.encode(ports.crypto.keyed_digest(&of).0)
+        reference::user(&*ports.crypto, self.tenant.id, user.id, audience.unwrap_or_default())
     }
 
     fn refresh(&self, user: &UserFacts, chain: &Chain, ports: &Ports) -> (Secret, Write) {
         let text = secret_text(ports);
-        let (family, public) = match &self.facts.proof {
-            ProofFacts::Refresh { record: Some(record), .. } => (record.family, record.public),
-            ProofFacts::Code { record: Some(record), .. } => (record.family, self.proven.method() == Method::None),
-            _ => (FamilyId(random_uuid(ports)), false),
+        let public = match &self.facts.proof {
+            ProofFacts::Refresh { record: Some(record), .. } => record.public,
+            ProofFacts::Code { .. } => self.proven.method() == Method::None,
+            _ => false,
         };
+        let family = self.grants.first().copied().unwrap_or_else(|| FamilyId(random_uuid(ports)));
         let record = RefreshRecord {
             tenant: self.tenant.id,
             client: self.client.app_id,
@@ -427,6 +446,7 @@ impl Parts<'_> {
             family,
             scope: self.refresh_scope(),
             actors: chain.actors.iter().skip(1).copied().collect(),
+            grants: self.grants.iter().skip(1).copied().collect(),
             proven: Some(chain.proven()),
             public,
             issued: self.now,

@@ -126,6 +126,9 @@ pub struct RefreshRecord {
     pub scope: String,
     /// The actors that stood before this client in the chain, nearest first (for tokens from On-Behalf-Of).
     pub actors: Vec<AppId>,
+    /// The authorizations that stood before this one in the chain, nearest first: it dies with each of them.
+    #[serde(default)]
+    pub grants: Vec<FamilyId>,
     /// What the user had proven.
     #[serde(default)]
     pub proven: Option<Proven>,

@@ -1,7 +1,8 @@
 //! What the authority's rules need of the world. Each port is implemented in another room.
 use crate::consent::ApprovalRequest;
+use crate::cut_off::Logged;
 use crate::directory::{Snapshot, UserKey, UserRecord};
-use crate::id::{SessionId, TenantId, UserId};
+use crate::id::{FamilyId, SessionId, TenantId, UserId};
 use crate::ledger::{CodeRecord, CommitError, RefreshRecord, SessionRecord, Unavailable, Write};
 use crate::model::{Application, Digest};
 use crate::second_factor::SecondFactor;
@@ -32,6 +33,14 @@ pub trait Ledger: Send + Sync {
     fn session(&self, id: SessionId) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>>;
     /// A session by the digest of the browser's cookie.
     fn session_by_cookie(&self, cookie: Digest) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>>;
+    /// Whether this authorization was revoked, with all that stems from it.
+    fn family_revoked(&self, family: FamilyId) -> Pending<'_, Result<bool, Unavailable>>;
+    /// The cut-offs of a tenant after a change, at most so many changes, with the newest change that was looked at.
+    fn cut_offs(&self, tenant: TenantId, after: u64, limit: u32) -> Pending<'_, Result<Logged, Unavailable>>;
+    /// The newest change that everything this process reads contains. Read before what it is to vouch for.
+    fn view(&self) -> u64;
+    /// Waits until this process knows of a change after this one. Changes are durable before they are known.
+    fn changed(&self, after: u64) -> Pending<'_, ()>;
     /// A user's second factor.
     fn second_factor(&self, tenant: TenantId, user: UserId) -> Pending<'_, Result<Option<SecondFactor>, Unavailable>>;
     /// Open requests of a tenant's users for an administrator's consent, the oldest first, at most a hundred.

@@ -49,7 +49,8 @@ pub(crate) async fn present(
         return Ok(None);
     };
     let person = person(ports, &user).await.map_err(|e| Box::new(unavailable(e)))?;
-    let stands = admission::signed_in(Some(&person), Some(&SessionFacts::of(session, Vec::new())), now).is_ok();
+    let stands =
+        admission::signed_in(Some(&person), Some(&SessionFacts::of(session, Vec::new(), Vec::new())), now).is_ok();
     let (session, tenant) = (Arc::clone(session), Arc::clone(tenant));
     // What does not stand signs in again instead of being refused.
     Ok(stands.then_some(Present { session, tenant, user, person }))
@@ -93,7 +94,7 @@ pub(crate) fn administrator(
     let mut facts = Facts {
         target: Target::Authority,
         user: Some(present.person.clone()),
-        session: Some(SessionFacts::of(&present.session, Vec::new())),
+        session: Some(SessionFacts::of(&present.session, Vec::new(), Vec::new())),
         ..blank(ports, &tenant.tenant.id.to_string(), Some(tenant), "", None)
     };
     crate::conditional_access::gather(tenant, &mut facts, browser.address);

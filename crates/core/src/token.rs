@@ -55,6 +55,8 @@ pub struct TokenClaims {
     pub appid: String,
     /// Delegated scopes.
     pub scp: String,
+    /// App roles.
+    pub roles: Vec<String>,
     /// The token's id.
     pub uti: String,
     /// The session, in ID tokens.

@@ -70,9 +70,11 @@ pub struct Refusal {
 pub async fn answer(ports: &Ports, request: TokenRequest<'_>) -> Result<Answered, Refusal> {
     let now = ports.now();
     let decision = issuance::random_uuid(ports).to_string();
+    // Before anything is read: what is read later may be newer, and never older.
+    let view = ports.ledger.view();
     let snapshot = ports.directory.snapshot();
     let mut profile = Profile::Entra;
-    let decided = decide(ports, &request, &snapshot, &decision, now, &mut profile).await;
+    let decided = decide(ports, &request, &snapshot, view, &decision, now, &mut profile).await;
     decided.map(|(response, v1)| Answered { decision: decision.clone(), response, v1 }).map_err(|denial| {
         let correlation = request.correlation.unwrap_or(&decision);
         let context = ErrorContext { host: &ports.host, decision: &decision, correlation, now };
@@ -84,6 +86,7 @@ async fn decide(
     ports: &Ports,
     request: &TokenRequest<'_>,
     snapshot: &Snapshot,
+    view: u64,
     decision: &str,
     now: Timestamp,
     profile: &mut Profile,
@@ -106,6 +109,7 @@ async fn decide(
     }
     let parties = (snapshot, tenant.as_deref(), client.as_deref());
     let mut facts = opening(ports, request, parties, &client_id, presented, now).await;
+    facts.view = view;
     // Judged before anything else is read: strangers cause no reads and no records.
     client_auth::decide(&facts, now)?;
     let (Some(tenant), Some(client)) = (tenant, client) else {
@@ -140,7 +144,11 @@ async fn decide(
 }
 
 /// A browser's cross-origin request comes from a registered single-page application, and carries no credential.
-fn same_origin(origin: &str, client: Option<&Registration>, presented: &Presented<'_>) -> Result<(), Denial> {
+pub(crate) fn same_origin(
+    origin: &str,
+    client: Option<&Registration>,
+    presented: &Presented<'_>,
+) -> Result<(), Denial> {
     let registered = client.is_some_and(|client| spa_origin(client, origin));
     if registered && matches!(presented, Presented::Nothing) {
         return Ok(());
@@ -224,7 +232,7 @@ pub fn find_tenant<'a>(snapshot: &'a Snapshot, segment: &str) -> Option<&'a Arc<
 }
 
 /// The facts about tenant and client, as they stand before the grant gathers its own.
-async fn opening(
+pub(crate) async fn opening(
     ports: &Ports,
     request: &TokenRequest<'_>,
     (snapshot, tenant, client): (&Snapshot, Option<&TenantDirectory>, Option<&Registration>),
@@ -277,6 +285,7 @@ pub(crate) fn blank(
         claims: ClaimsRequest::default(),
         client_info: false,
         jitter: 0,
+        view: 0,
     }
 }
 

@@ -8,8 +8,6 @@ use crate::ports::Ports;
 use crate::token::AssertionFacts;
 use crate::token_endpoint::{blank, person, unavailable};
 use crate::{chain::Chain, grant};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::CheckId;
 use oauth::Scopes;
 use serde_json::{Map, Value};
@@ -79,9 +77,9 @@ pub async fn userinfo(ports: &Ports, token: &str) -> Result<Map<String, Value>, 
     admission::admit(&facts, Ok(Proof::User { actors: Vec::new(), ceiling: None }), now)?;
     let Some(user) = facts.user else { return Err(refuse(CheckId::UserKnown, "a user", "none")) };
     // The same pairwise `sub` as in the client's ID token (section 5.3.2).
-    let sub = ports.crypto.keyed_digest(&format!("sub\0{}\0{}\0{client}", tenant.tenant.id, user.id));
+    let sub = crate::reference::user(&*ports.crypto, tenant.tenant.id, user.id, client);
     let mut answer = Map::new();
-    answer.insert("sub".into(), URL_SAFE_NO_PAD.encode(sub.0).into());
+    answer.insert("sub".into(), sub.into());
     if scopes.contains("profile") {
         let names = [("name", Some(user.display_name)), ("given_name", user.given_name), ("family_name", user.surname)];
         answer.extend(names.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))));

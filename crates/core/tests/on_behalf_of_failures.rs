@@ -112,9 +112,11 @@ fn ordinary_obo() -> Facts {
                 amr: vec!["pwd".into()],
                 mfa_time: None,
                 acrs: Vec::new(),
+                grants: Vec::new(),
                 actors: vec![WEB],
             },
             ended: false,
+            grant_revoked: false,
             address: None,
         }),
         policies: Vec::new(),
@@ -122,6 +124,7 @@ fn ordinary_obo() -> Facts {
         claims: ClaimsRequest::default(),
         client_info: false,
         jitter: 0,
+        view: 0,
     }
 }
 
@@ -289,6 +292,7 @@ fn failures() -> Vec<Failure> {
         "5c" "the user is disabled": |f| if let Some(u) = &mut f.user { u.enabled = false } => UserEnabled 50057 "invalid_grant" 400 None, TenantAdmin;
         "5c" "no session": |f| f.session = None => SessionAlive 50132 "invalid_grant" 400 BAD, Caller;
         "5c" "the user is revoked": |f| if let Some(u) = &mut f.user { u.valid_from = NOW } => UserNotRevoked 50173 "invalid_grant" 400 BAD, Caller;
+        "5c" "the authorization is revoked": |f| if let Some(s) = &mut f.session { s.grant_revoked = true } => UserNotRevoked 50173 "invalid_grant" 400 BAD, Caller;
         "5c" "the session has ended": |f| if let Some(s) = &mut f.session { s.ended = true } => SessionAlive 50132 "invalid_grant" 400 BAD, Caller;
         "5c" "the session has run out": |f| if let Some(s) = &mut f.session { s.chain.session_ends = NOW } => SessionAlive 50132 "invalid_grant" 400 BAD, Caller;
         "5d" "an unassigned user": |f| if let Some(r) = resource(f) { r.assignment_required = true; r.user_roles = None } => UserAssigned 50105 "invalid_grant" 400 None, TenantAdmin;
@@ -301,7 +305,7 @@ fn failures() -> Vec<Failure> {
         "6" "an essential context": |f| f.claims = asked(r#"{"access_token":{"acrs":{"essential":true,"value":"c2"}}}"#) => ContextSatisfied 50076 "interaction_required" 400 ACT, Caller;
         "6" "any context, essentially": |f| f.claims = asked(r#"{"access_token":{"acrs":{"essential":true}}}"#) => ContextSatisfied 50076 "interaction_required" 400 ACT, Caller;
         "6" "an essential moment in words": |f| f.claims = asked(r#"{"access_token":{"nbf":{"essential":true,"value":"soon"}}}"#) => RequestWellFormed 90023 "invalid_request" 400 None, Caller;
-        "6" "an essential later sign-in": |f| f.claims = asked(r#"{"access_token":{"nbf":{"essential":true,"value":"1789999999"}}}"#) => EssentialClaim 50076 "interaction_required" 400 ACT, Caller;
+        "6" "an essential later moment": |f| f.claims = asked(r#"{"access_token":{"nbf":{"essential":true,"value":"4000000000"}}}"#) => EssentialClaim 50076 "interaction_required" 400 ACT, Caller;
     }
 }
 

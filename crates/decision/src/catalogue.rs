@@ -331,6 +331,9 @@ catalogue! {
     RefreshUnused: "refresh.unused", Some(50173), "invalid_grant", Some("bad_token"), 400, Caller, None,
         "a rotated refresh token is used once",
         "sign in again; the family of this token is revoked";
+    RevocationKind: "revocation.kind", None, "unsupported_token_type", None, 400, Caller, None,
+        "the token is of a kind that its client can revoke",
+        "revoke the refresh token, or let the access token end by itself";
     RedirectUriRegistered: "authorize.redirect_uri", Some(50011), "invalid_request", None, 400, CallerAdmin, None,
         "`redirect_uri` is registered",
         "register exactly this redirect URI for the application";
@@ -403,6 +406,9 @@ catalogue! {
     TokenRevoked: "token.not_revoked", None, "invalid_token", None, 401, Caller, Some("TokenRevoked"),
         "the token has not been cut off",
         "sign in again";
+    CutOffsCurrent: "cut_offs.current", None, "temporarily_unavailable", None, 503, Operator, Some("CutOffsUnavailable"),
+        "cut-offs of the issuer arrive, where the route is not served without",
+        "check that the API can reach the issuer's stream of events, and has the app role to read it";
     RouteKnown: "route.known", None, "insufficient_scope", None, 403, ApiOwner, Some("OperationNotFound"),
         "the route is part of the contract",
         "add the route to the contract";

@@ -59,6 +59,9 @@ pub struct Contract {
     /// The longest life of a token (`exp - iat`) in seconds; by default the profile's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_lifetime: Option<i64>,
+    /// How long routes that need live cut-offs are served after the last word from their stream, in seconds.
+    #[serde(default = "sixty")]
+    pub fail_static: i64,
     /// How much a refused caller is told.
     #[serde(default)]
     pub disclosure: Disclosure,
@@ -241,6 +244,9 @@ impl Contract {
         }
         if !(256..=65_536).contains(&self.max_token_bytes) {
             return Err(ContractError::Range("max_token_bytes"));
+        }
+        if !(5..=3_600).contains(&self.fail_static) {
+            return Err(ContractError::Range("fail_static"));
         }
         if self.max_lifetime.is_some_and(|life| life <= 0) {
             return Err(ContractError::Range("max_lifetime"));

@@ -53,7 +53,9 @@ impl Instance {
             tracing::warn!(clock.behind_seconds = behind, "{text}");
         }
         let keys = master.signing_keys(&store, now).await?;
-        Ok(Self::with(store, keys, master, host, federation))
+        let instance = Self::with(store, keys, master, host, federation);
+        tokio::spawn(instance.authority.watch());
+        Ok(instance)
     }
 
     /// An authority that signs with these keys.

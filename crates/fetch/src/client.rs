@@ -38,9 +38,9 @@ pub trait Transport: Send + Sync {
 /// The client. Cheap to clone; clones share connections.
 #[derive(Clone)]
 pub struct Fetch {
-    client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    pub(crate) client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
     allow: Allow,
-    total: Duration,
+    pub(crate) total: Duration,
     max_bytes: usize,
 }
 
@@ -90,6 +90,21 @@ impl Fetch {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response, FetchError> {
+        let (request, host) = self.request(method, url, headers, body)?;
+        match tokio::time::timeout(self.total, Box::pin(self.exchange(request, &host))).await {
+            Ok(answer) => answer,
+            Err(_) => Err(FetchError::Timeout(host)),
+        }
+    }
+
+    /// The request, and the host that it goes to.
+    pub(crate) fn request(
+        &self,
+        method: Method,
+        url: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<(http::Request<Full<Bytes>>, String), FetchError> {
         let (uri, host) = self.target(url)?;
         let mut request = http::Request::new(Full::new(body));
         *request.method_mut() = method;
@@ -100,10 +115,7 @@ impl Fetch {
             .entry(header::USER_AGENT)
             .or_insert(HeaderValue::from_static(concat!("deputize/", env!("CARGO_PKG_VERSION"))));
         request.headers_mut().entry(header::ACCEPT).or_insert(HeaderValue::from_static("application/json"));
-        match tokio::time::timeout(self.total, Box::pin(self.exchange(request, &host))).await {
-            Ok(answer) => answer,
-            Err(_) => Err(FetchError::Timeout(host)),
-        }
+        Ok((request, host))
     }
 
     async fn exchange(&self, request: http::Request<Full<Bytes>>, host: &str) -> Result<Response, FetchError> {
@@ -225,7 +237,7 @@ impl std::fmt::Debug for Fetch {
     }
 }
 
-fn refusal(error: &hyper_util::client::legacy::Error, host: &str) -> FetchError {
+pub(crate) fn refusal(error: &hyper_util::client::legacy::Error, host: &str) -> FetchError {
     let mut innermost: &(dyn Error + 'static) = error;
     loop {
         let io = innermost.downcast_ref::<std::io::Error>();

@@ -1,4 +1,5 @@
 //! From a token's text to what is established about it. Nothing is decided here but what cryptography decides.
+use crate::cut_offs::Facets;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::contract::{Claims, Contract, issuer_matches, shown};
@@ -6,7 +7,7 @@ use decision::{CheckId, Timestamp};
 use fetch::{IssuerKeys, Lookup};
 use jose::Token;
 use oauth::Secret;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A token whose signature an issuer's key confirms, and its claims.
 pub(crate) struct Proven {
@@ -16,13 +17,17 @@ pub(crate) struct Proven {
     pub(crate) issuer: usize,
     /// The key set's generation. A withdrawn key takes its tokens with it.
     pub(crate) generation: u64,
+    pub(crate) kid: Option<Box<str>>,
     pub(crate) token: Secret,
+    /// What cut-offs find it by.
+    pub(crate) facets: OnceLock<Facets>,
 }
 
 impl Proven {
     pub(crate) fn weight(&self) -> u64 {
         // The digest, the counters and the table's slots stand beside the texts.
-        (self.claims.weight() + self.token.expose().len() + size_of::<Self>() + 160) as u64
+        let facets = self.facets.get().map_or(size_of::<Facets>() + 96, Facets::weight);
+        (self.claims.weight() + facets + self.token.expose().len() + size_of::<Self>() + 160) as u64
     }
 }
 
@@ -63,7 +68,7 @@ pub(crate) fn examine(
         let found = format!("{} bytes; at most {} are read", text.len(), contract.max_token_bytes);
         return Ok(Evidence::Unreadable(Fault::new(CheckId::TokenSize, found)));
     }
-    let token = match Token::parse(text) {
+    let parsed = match Token::parse(text) {
         Ok(token) => token,
         Err(refusal) => return Ok(Evidence::Unreadable(Fault::new(refusal.check(), refusal.to_string()))),
     };
@@ -72,14 +77,24 @@ pub(crate) fn examine(
         let found = "the payload is not canonical base64url of a JSON object that names each claim once";
         return Ok(Evidence::Unreadable(Fault::new(CheckId::TokenForm, found)));
     };
-    let typ: Option<Box<str>> = token.header().typ.as_deref().map(Into::into);
+    let typ: Option<Box<str>> = parsed.header().typ.as_deref().map(Into::into);
     let issuer = contract.issuer_index(&claims);
     let fault = match issuer.and_then(|at| issuers.get(at).map(|keys| (at, keys))) {
         None => Fault::new(CheckId::TokenIssuer, claims.issuer().map_or("no issuer".into(), shown)),
-        Some((at, keys)) => match verify(&token, &claims, keys, now, settled) {
+        Some((at, keys)) => match verify(&parsed, &claims, keys, now, settled) {
             Ok(generation) => {
                 let token = Secret::new(text);
-                return Ok(Evidence::Proven(Arc::new(Proven { claims, typ, issuer: at, generation, token })));
+                let kid = parsed.header().kid.as_deref().map(Into::into);
+                let facets = OnceLock::new();
+                return Ok(Evidence::Proven(Arc::new(Proven {
+                    claims,
+                    typ,
+                    issuer: at,
+                    generation,
+                    kid,
+                    token,
+                    facets,
+                })));
             }
             Err(None) => return Err(NeedsKeys(at)),
             Err(Some(fault)) => fault,

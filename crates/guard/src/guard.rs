@@ -1,10 +1,11 @@
 //! The guard itself.
 use crate::bearer;
 use crate::cache::VerifiedTokens;
-use crate::evidence::{Evidence, Fault, NeedsKeys, examine};
+use crate::events::{Events, EventsStatus, Subscription};
+use crate::evidence::{Evidence, Fault, NeedsKeys, Proven, examine};
 use crate::judge::judge;
 use crate::{GuardLayer, Principal, Refused};
-use decision::contract::{Contract, ContractError, Profile, TENANT_TEMPLATE};
+use decision::contract::{Contract, ContractError, Profile, TENANT_TEMPLATE, TrustedIssuer, issuer_matches};
 use decision::{CheckId, Clock, Collect, Silent, Timestamp, Verdict};
 use fetch::{IssuerKeys, KeySets, KeySource, Location};
 use jose::{Algorithm, KeySet};
@@ -25,6 +26,7 @@ struct Inner {
     issuers: Vec<Arc<IssuerKeys>>,
     clock: Arc<dyn Clock>,
     verified: VerifiedTokens,
+    streams: Vec<Arc<Subscription>>,
     decision_ids: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -35,6 +37,7 @@ pub struct GuardBuilder {
     key_sets: Option<Arc<KeySets>>,
     fixed: HashMap<String, KeySet>,
     cache_bytes: u64,
+    events: Vec<Events>,
     decision_ids: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -50,6 +53,12 @@ pub enum SetupError {
     /// Keys of an issuer that the contract does not name.
     #[error("keys are given for `{0}`, which the contract does not trust")]
     UnknownIssuer(String),
+    /// A route that is never served.
+    #[error("the route `{0}` needs live cut-offs, and there is no stream of them: subscribe with `events`")]
+    NoEvents(String),
+    /// A subscription to an authority whose tokens are not accepted.
+    #[error("events are subscribed to at `{0}`, which the contract does not trust as an issuer")]
+    EventsIssuer(String),
     /// An algorithm that does not exist here.
     #[error("`{0}` is not an asymmetric algorithm; use one such as `RS256`")]
     Algorithm(String),
@@ -77,6 +86,7 @@ impl Guard {
             key_sets: None,
             fixed: HashMap::new(),
             cache_bytes: 16 << 20,
+            events: Vec::new(),
             decision_ids: Arc::new(unique),
         }
     }
@@ -107,6 +117,41 @@ impl Guard {
             }
         }
         ready
+    }
+
+    /// Receives cut-offs, as long as the guard lives. Spawn it once, where [`GuardBuilder::events`] was used: without it the
+    /// streams count as lost.
+    pub fn listen(&self) -> impl Future<Output = ()> + Send + 'static {
+        let guard = Arc::downgrade(&self.0);
+        let streams = self.0.streams.len();
+        async move {
+            let mut receiving = tokio::task::JoinSet::new();
+            for at in 0..streams {
+                let guard = guard.clone();
+                receiving.spawn(async move {
+                    let Some((stream, contract, clock)) = guard.upgrade().and_then(|inner| {
+                        Some((inner.streams.get(at)?.clone(), inner.contract.clone(), inner.clock.clone()))
+                    }) else {
+                        return;
+                    };
+                    let gone = async {
+                        while guard.strong_count() > 0 {
+                            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                        }
+                    };
+                    tokio::select! {
+                        () = stream.listen(&contract, &*clock) => {}
+                        () = gone => {}
+                    }
+                });
+            }
+            while receiving.join_next().await.is_some() {}
+        }
+    }
+
+    /// How the streams of cut-offs fare: for readiness and metrics.
+    pub fn events(&self) -> Vec<EventsStatus> {
+        self.0.streams.iter().map(|stream| stream.status()).collect()
     }
 
     /// Decides on one request: its `Authorization` value, method and path.
@@ -214,7 +259,7 @@ impl Guard {
             None => (examine(token, &inner.contract, &inner.issuers, now, settled)?, false),
         };
         let route = inner.contract.route(method, path);
-        match (judge(&evidence, &inner.contract, route, now, &mut Silent), evidence) {
+        match (judge(&evidence, &inner.contract, route, now, &inner.streams, &mut Silent), evidence) {
             (Ok(()), Evidence::Proven(proven)) => {
                 if !seen {
                     inner.verified.keep(digest, proven.clone());
@@ -234,7 +279,7 @@ impl Guard {
     fn observe(&self, evidence: &Evidence, method: &str, path: &str, now: Timestamp) -> Verdict {
         let mut all = Collect::default();
         let route = self.0.contract.route(method, path);
-        let _ = judge(evidence, &self.0.contract, route, now, &mut all);
+        let _ = judge(evidence, &self.0.contract, route, now, &self.0.streams, &mut all);
         all.0
     }
 
@@ -248,7 +293,29 @@ impl Guard {
             info!(decision.id = %id, check.id = %check, check.found = ?found, "refused");
         }
         let route = self.0.contract.route(method, path);
-        Refused::new(check, verdict, &self.0.contract, route, id, self.authorization_uri())
+        let refused = Refused::new(check, verdict, &self.0.contract, route, id, self.authorization_uri());
+        match evidence {
+            Evidence::Proven(proven) => self.cut_off(refused, proven),
+            _ => refused,
+        }
+    }
+
+    /// Counts what cut-offs refused, and asks those who can give it for a token from after them.
+    fn cut_off(&self, refused: Refused, proven: &Proven) -> Refused {
+        let issuer = proven.claims.issuer().unwrap_or_default();
+        let Some(stream) = self.0.streams.iter().find(|stream| stream.is_about(issuer)) else { return refused };
+        match refused.check() {
+            CheckId::TokenRevoked => {
+                stream.counts.refused.fetch_add(1, Ordering::Relaxed);
+                let void = stream.cut_offs.void(proven).filter(|_| proven.claims.handles_challenges());
+                void.map_or(refused.clone(), |void| refused.with_not_before(void.at))
+            }
+            CheckId::CutOffsCurrent => {
+                stream.counts.unavailable.fetch_add(1, Ordering::Relaxed);
+                refused
+            }
+            _ => refused,
+        }
     }
 
     fn authorization_uri(&self) -> Option<String> {
@@ -286,6 +353,13 @@ impl GuardBuilder {
     /// Gives an issuer's keys, which then are never fetched. The issuer is written as in the contract.
     pub fn keys(mut self, issuer: impl Into<String>, keys: KeySet) -> Self {
         self.fixed.insert(issuer.into(), keys);
+        self
+    }
+
+    /// Subscribes to the cut-offs of an authority's tenant; several times, where the API serves several. Spawn
+    /// [`Guard::listen`] too.
+    pub fn events(mut self, events: Events) -> Self {
+        self.events.push(events);
         self
     }
 
@@ -333,7 +407,24 @@ impl GuardBuilder {
         if let Some(unknown) = self.fixed.into_keys().next() {
             return Err(SetupError::UnknownIssuer(unknown));
         }
+        if let Some(route) =
+            self.contract.routes.iter().find(|route| route.live_cut_offs).filter(|_| self.events.is_empty())
+        {
+            return Err(SetupError::NoEvents(format!("{} {}", route.method, route.path)));
+        }
+        let mut streams = Vec::with_capacity(self.events.len());
+        for events in self.events {
+            let names = events.issuers();
+            let of = |entry: &TrustedIssuer| {
+                names.iter().any(|iss| issuer_matches(&entry.issuer, iss, Some(events.tenant())))
+            };
+            let found = self.contract.issuers.iter().zip(&issuers).find(|(entry, _)| of(entry));
+            let (entry, keys) = found.ok_or_else(|| SetupError::EventsIssuer(events.authority().to_owned()))?;
+            let longest = self.contract.max_lifetime.unwrap_or(entry.profile.max_lifetime()) + self.contract.skew;
+            streams.push(Arc::new(Subscription::new(events, keys.clone(), longest)));
+        }
         Ok(Guard(Arc::new(Inner {
+            streams,
             contract: self.contract,
             issuers,
             clock: self.clock,

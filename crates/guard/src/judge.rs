@@ -1,8 +1,11 @@
 //! The decision: what cryptography established, then the contract. One function, whoever watches.
-use crate::evidence::{Evidence, Fault};
+use crate::events::Subscription;
+use crate::evidence::{Evidence, Fault, Proven};
 use decision::contract::{Contract, Presented, Route, Steps, decide_claims, shown};
 use decision::{CheckId, Observe, Timestamp};
 use jose::Token;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What cryptography and the key sets decide, in the order in which it is decided.
 const ESTABLISHED: [CheckId; 8] = [
@@ -22,14 +25,24 @@ pub(crate) fn judge<O: Observe>(
     contract: &Contract,
     route: Option<&Route>,
     now: Timestamp,
+    streams: &[Arc<Subscription>],
     observer: &mut O,
 ) -> Result<(), CheckId> {
-    let (claims, typ, issuer) = match evidence {
+    match evidence {
         Evidence::Proven(proven) => {
             established(None, &|id| confirmed(id, proven.token.expose()), observer)?;
-            (&proven.claims, &proven.typ, Some(proven.issuer))
+            let token = Presented {
+                typ: proven.typ.as_deref(),
+                issuer: contract.issuers.get(proven.issuer),
+                claims: &proven.claims,
+            };
+            let decided = decide_claims(&token, contract, route, now, observer);
+            if !O::EXHAUSTIVE {
+                decided?;
+            }
+            return decided.and(cut_off(proven, contract, route, now, streams, observer));
         }
-        Evidence::Unreadable(fault) => return established(Some(fault), &|_| String::new(), observer),
+        Evidence::Unreadable(fault) => established(Some(fault), &|_| String::new(), observer),
         Evidence::Unproven { claims, typ, issuer, fault } => {
             established(Some(fault), &|_| String::new(), observer)?;
             // The observer wants all: what else is wrong with a token that nobody vouches for. Of a stranger's issuer, which
@@ -39,11 +52,51 @@ pub(crate) fn judge<O: Observe>(
                 let token = Presented { typ: typ.as_deref(), issuer, claims };
                 let _ = decide_claims(&token, contract, route, now, observer);
             }
-            return Err(fault.check);
+            Err(fault.check)
         }
-    };
-    let token = Presented { typ: typ.as_deref(), issuer: issuer.and_then(|at| contract.issuers.get(at)), claims };
-    decide_claims(&token, contract, route, now, observer)
+    }
+}
+
+/// Whether the token was cut off after it was issued, and whether that could be known.
+fn cut_off<O: Observe>(
+    proven: &Proven,
+    contract: &Contract,
+    route: Option<&Route>,
+    now: Timestamp,
+    streams: &[Arc<Subscription>],
+    observer: &mut O,
+) -> Result<(), CheckId> {
+    let needed = route.is_some_and(|route| route.live_cut_offs);
+    if streams.is_empty() && !needed {
+        return Ok(());
+    }
+    let mut steps = Steps::new(observer);
+    let stream = proven.claims.issuer().and_then(|issuer| streams.iter().find(|stream| stream.is_about(issuer)));
+    let void = stream.and_then(|stream| stream.cut_offs.void(proven));
+    steps.check(CheckId::TokenRevoked, void.is_none(), || {
+        let found = void.map_or("none was told".into(), |void| format!("one at {}", void.at));
+        ("no cut-off after the token was issued".into(), found, None)
+    })?;
+    let current = stream.is_some_and(|stream| stream.is_current(now, contract.fail_static));
+    if !needed {
+        if !O::EXHAUSTIVE
+            && !current
+            && let Some(stream) = stream
+        {
+            stream.counts.let_in.fetch_add(1, Ordering::Relaxed);
+        }
+        return steps.end();
+    }
+    steps.check(CheckId::CutOffsCurrent, current, || {
+        let expected = format!("word from the issuer's stream in the last {} seconds", contract.fail_static);
+        let found = match stream.map(|stream| stream.status().current_at) {
+            None => "no subscription for this issuer".into(),
+            Some(None) => "none yet".into(),
+            Some(Some(at)) => format!("the last at {at}"),
+        };
+        (expected, found, None)
+    })?;
+    steps.end()
 }
 
 /// Tells what was established up to the fault. Fails at the fault if the observer wants no more.

@@ -32,15 +32,20 @@
 
 mod bearer;
 mod cache;
+mod cut_offs;
+mod event_token;
+mod events;
 mod evidence;
 mod guard;
 mod judge;
 mod layer;
 mod principal;
 mod refused;
+mod server_sent;
 
 pub use decision::contract::{Contract, Route, TrustedIssuer};
 pub use decision::{Check, CheckId, Verdict};
+pub use events::{Events, EventsStatus, TokenSource};
 pub use fetch::{Allow, Fetch, FetchError};
 pub use guard::{Guard, GuardBuilder, SetupError};
 pub use layer::{GuardLayer, Guarded};

@@ -3,7 +3,7 @@ use crate::bearer::MISSING;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use decision::contract::{Contract, Disclosure, Route, shown};
-use decision::{Check, CheckId, Entry, Outcome, Verdict};
+use decision::{Check, CheckId, Entry, Outcome, Timestamp, Verdict};
 use http::{HeaderValue, StatusCode, header};
 use oauth::ClaimsRequest;
 use oauth::challenge::{Challenge, encode_claims};
@@ -104,6 +104,13 @@ impl Refused {
         }))
     }
 
+    /// This refusal with a challenge for a token from this moment on (Entra's continuous access evaluation).
+    pub(crate) fn with_not_before(mut self, moment: Timestamp) -> Self {
+        let claims = json!({"access_token": {"nbf": {"essential": true, "value": moment.0.to_string()}}});
+        self.0.claims = Some(claims.to_string());
+        self
+    }
+
     /// This refusal under another id, such as the `trace_id` of the refusal that it passes on.
     pub fn with_decision_id(mut self, id: impl Into<String>) -> Self {
         self.0.decision_id = Some(id.into());
@@ -153,6 +160,9 @@ impl Refused {
             let rfc = Challenge::bearer().with("error", entry.error).with("error_description", failure(entry));
             let rfc = if self.0.acrs.is_empty() { rfc } else { rfc.with("acr_values", self.0.acrs.join(" ")) };
             return vec![microsoft, rfc];
+        }
+        if let (CheckId::TokenRevoked, Some(claims)) = (self.0.check, &self.0.claims) {
+            return vec![base().with("error", "insufficient_claims").with("claims", encode_claims(claims))];
         }
         if self.0.disclosure == Disclosure::Public {
             let error = if entry.status == 401 { "invalid_token" } else { entry.error };

@@ -65,6 +65,7 @@ fn redemption(n: u64) -> Vec<Write> {
         family: FamilyId::default(),
         scope: "openid offline_access api://orders/access_as_user".to_owned(),
         actors: Vec::new(),
+        grants: Vec::new(),
         proven: None,
         issued: NOON,
         expires: NOON.plus(86_400),

@@ -4,12 +4,14 @@ use crate::directory;
 use crate::object::Columns;
 use arc_swap::ArcSwap;
 use decision::Timestamp;
+use deputize_core::cut_off::CutOff;
 use deputize_core::directory::{Snapshot, UserRecord};
-use deputize_core::id::{SessionId, TenantId, UserId};
+use deputize_core::id::{FamilyId, SessionId, TenantId, UserId};
 use deputize_core::ledger::SessionRecord;
 use sql::rusqlite::{Connection, OptionalExtension, params};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// What this process holds of the store.
@@ -18,8 +20,11 @@ pub(crate) struct Held {
     /// Absent users are held too: strangers can ask for any id.
     pub(crate) users: Fresh<(TenantId, UserId), Option<Arc<UserRecord>>>,
     pub(crate) sessions: Fresh<SessionId, Arc<SessionRecord>>,
+    pub(crate) families: Fresh<FamilyId, bool>,
     /// The last change that all of this contains.
     seen: Mutex<u64>,
+    /// The same, for those who wait for it to grow.
+    pub(crate) view: watch::Sender<u64>,
     /// No earlier moment is the present one.
     pub(crate) floor: AtomicI64,
 }
@@ -39,6 +44,7 @@ enum Stale {
     /// A group's members, or what a group may do.
     Users,
     Session(SessionId),
+    Family(FamilyId),
     Nothing,
 }
 
@@ -49,7 +55,9 @@ impl Held {
             snapshot: ArcSwap::from_pointee(directory::snapshot(connection, sequence)?),
             users: Fresh::new(64 << 20),
             sessions: Fresh::new(32 << 20),
+            families: Fresh::new(8 << 20),
             seen: Mutex::new(sequence),
+            view: watch::Sender::new(sequence),
             floor: AtomicI64::new(floor.0),
         })
     }
@@ -93,10 +101,12 @@ impl Held {
                 Stale::User(tenant, user) => self.users.forget(&(tenant, user)),
                 Stale::Users => self.users.forget_all(),
                 Stale::Session(id) => self.sessions.forget(&id),
+                Stale::Family(id) => self.families.forget(&id),
                 Stale::Snapshot | Stale::Nothing => {}
             }
         }
         *seen = refresh.sequence.max(*seen);
+        self.view.send_replace(*seen);
     }
 
     pub(crate) fn raise_floor(&self, at: Timestamp) {
@@ -119,32 +129,42 @@ impl Stale {
             "assignment" if id.first() == Some(&b'g') => Self::Users,
             "grant" | "assignment" => user(owner),
             "session" => Uuid::from_slice(id).map_or(Self::Nothing, |id| Self::Session(SessionId(id))),
-            "family" | "key" => Self::Nothing,
+            "family" => Uuid::from_slice(id).map_or(Self::Nothing, |id| Self::Family(FamilyId(id))),
+            "key" => Self::Nothing,
             _ => Self::Snapshot,
         }
     }
 }
 
-/// Notes a change, in its own transaction.
-pub(crate) fn note(connection: &Connection, of: &Columns, at: Timestamp) -> sql::rusqlite::Result<()> {
+/// Notes a change and the tokens that it ends, in its own transaction.
+pub(crate) fn note(
+    connection: &Connection,
+    of: &Columns,
+    cut_offs: &[CutOff],
+    at: Timestamp,
+) -> sql::rusqlite::Result<()> {
+    let cut_offs = match cut_offs {
+        [] => None,
+        some => Some(serde_json::to_string(some).map_err(crate::unreadable)?),
+    };
     connection
         .prepare_cached(
-            "INSERT INTO change_log (sequence, kind, tenant, id, owner, at) \
-             SELECT COALESCE(MAX(sequence), 0) + 1, ?1, ?2, ?3, ?4, ?5 FROM change_log",
+            "INSERT INTO change_log (sequence, kind, tenant, id, owner, at, cut_offs) \
+             SELECT COALESCE(MAX(sequence), 0) + 1, ?1, ?2, ?3, ?4, ?5, ?6 FROM change_log",
         )?
-        .execute(params![of.kind, of.tenant, of.id, of.owner, at.0])?;
+        .execute(params![of.kind, of.tenant, of.id, of.owner, at.0, cut_offs])?;
     Ok(())
 }
 
-fn newest(connection: &Connection) -> sql::rusqlite::Result<u64> {
+pub(crate) fn newest(connection: &Connection) -> sql::rusqlite::Result<u64> {
     let sql = "SELECT sequence FROM change_log ORDER BY sequence DESC LIMIT 1";
     Ok(connection.query_row(sql, [], |row| row.get(0)).optional()?.map_or(0, unsigned))
 }
 
-fn number(value: u64) -> i64 {
+pub(crate) fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn unsigned(value: i64) -> u64 {
+pub(crate) fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }

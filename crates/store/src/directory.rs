@@ -1,6 +1,7 @@
 //! The directory: a snapshot of everything but users, and users one at a time.
 use crate::Store;
 use crate::changes;
+use crate::cut_offs;
 use crate::object::{Change, Columns, Key, Object, folded};
 use decision::Timestamp;
 use deputize_core::directory::{Objects, Snapshot, UserKey, UserRecord};
@@ -79,9 +80,6 @@ fn unowned<T: DeserializeOwned>(connection: &Connection, kind: &str) -> rusqlite
 /// Every object, users included.
 pub(crate) fn everything(connection: &Connection) -> rusqlite::Result<Vec<Object>> {
     let sql = "SELECT kind, body FROM objects ORDER BY kind, tenant, id";
-    let object = |row: &rusqlite::Row<'_>| {
-        Object::parse(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?).map_err(crate::unreadable)
-    };
     connection.prepare(sql)?.query_map([], object)?.collect()
 }
 
@@ -161,17 +159,34 @@ fn sized<T: DeserializeOwned>(row: &rusqlite::Row<'_>, bytes: &mut u64) -> rusql
 
 /// Carries a change out and notes it, if it changes anything. Says whether it did.
 pub(crate) fn write(connection: &Connection, change: &Change, at: Timestamp) -> Result<bool, Abort> {
-    let (key, changed) = match change {
-        Change::Put(object) => (object.key(), put(connection, object)?),
-        Change::Delete(key) => (*key, delete(connection, &key.columns())?),
+    let (key, after) = match change {
+        Change::Put(object) => (object.key(), Some(object.as_ref())),
+        Change::Delete(key) => (*key, None),
+    };
+    let of = key.columns();
+    let before = held(connection, &of)?;
+    let changed = match after {
+        Some(object) => put(connection, object)?,
+        None => delete(connection, &of)?,
     };
     if changed {
         if let Key::Group(tenant, group) = key {
             rewrite_members(connection, tenant, group, change)?;
         }
-        changes::note(connection, &key.columns(), at)?;
+        changes::note(connection, &of, &cut_offs::implied(before.as_ref(), after), at)?;
     }
     Ok(changed)
+}
+
+/// The object as it is.
+fn held(connection: &Connection, of: &Columns) -> Result<Option<Object>, Abort> {
+    let sql = "SELECT kind, body FROM objects WHERE kind = ?1 AND tenant = ?2 AND id = ?3";
+    let held = connection.prepare_cached(sql)?.query_row(params![of.kind, of.tenant, of.id], object).optional()?;
+    Ok(held)
+}
+
+fn object(row: &rusqlite::Row<'_>) -> rusqlite::Result<Object> {
+    Object::parse(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?).map_err(crate::unreadable)
 }
 
 fn put(connection: &Connection, object: &Object) -> Result<bool, Abort> {

@@ -3,6 +3,7 @@ use crate::Store;
 use crate::changes;
 use crate::object::Columns;
 use decision::Timestamp;
+use deputize_core::cut_off::CutOff;
 use deputize_core::ledger::{CommitError, Unavailable};
 use oauth::Secret;
 use sql::Abort;
@@ -88,7 +89,9 @@ impl Store {
                 return Err(Abort::Conflict);
             }
             let id = kid.as_bytes().to_vec();
-            changes::note(connection, &Columns { kind: "key", tenant: Uuid::nil(), id, owner: None }, batch.now)?;
+            let withdrawn = (key.state == KeyState::Revoked).then(|| CutOff::Key { kid: kid.clone() });
+            let of = Columns { kind: "key", tenant: Uuid::nil(), id, owner: None };
+            changes::note(connection, &of, withdrawn.as_slice(), batch.now)?;
             batch.changed = true;
             Ok(())
         })

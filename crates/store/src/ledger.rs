@@ -2,11 +2,13 @@
 use crate::Store;
 use crate::approval;
 use crate::changes;
+use crate::cut_offs;
 use crate::directory;
 use crate::object::{Columns, Object};
 use crate::writing::Writing;
 use decision::Timestamp;
 use deputize_core::consent::ApprovalRequest;
+use deputize_core::cut_off::{CutOff, Logged};
 use deputize_core::id::{FamilyId, SessionId, TenantId, UserId};
 use deputize_core::ledger::{
     Amendment, CodeRecord, CommitError, OncePurpose, RefreshRecord, SessionRecord, Unavailable, Write,
@@ -52,6 +54,33 @@ impl Ledger for Store {
             let sql = "SELECT body, revoked FROM sessions WHERE cookie = ?1";
             Ok(self.read(|connection| session(connection, sql, cookie.0))?.map(|(_, record)| record))
         })
+    }
+
+    fn family_revoked(&self, family: FamilyId) -> Pending<'_, Result<bool, Unavailable>> {
+        Box::pin(async move {
+            if let Some(known) = self.held.families.cached(&family) {
+                return Ok(known);
+            }
+            let ticket = self.held.families.ticket();
+            let sql = "SELECT EXISTS (SELECT 1 FROM revoked_families WHERE family = ?1)";
+            let revoked = self.read(|c| c.prepare_cached(sql)?.query_row([family.0], |row| row.get(0)))?;
+            self.held.families.fill(ticket, family, 16, revoked);
+            Ok(revoked)
+        })
+    }
+
+    fn cut_offs(&self, tenant: TenantId, after: u64, limit: u32) -> Pending<'_, Result<Logged, Unavailable>> {
+        Box::pin(async move { self.read_at_once(|connection| cut_offs::logged(connection, tenant, after, limit)) })
+    }
+
+    fn view(&self) -> u64 {
+        *self.held.view.borrow()
+    }
+
+    fn changed(&self, after: u64) -> Pending<'_, ()> {
+        let mut view = self.held.view.subscribe();
+        // The sender lives as long as the store does.
+        Box::pin(async move { drop(view.wait_for(|newest| *newest > after).await) })
     }
 
     fn second_factor(&self, tenant: TenantId, user: UserId) -> Pending<'_, Result<Option<SecondFactor>, Unavailable>> {
@@ -243,7 +272,8 @@ fn revoke_family(connection: &Connection, batch: &mut Writing, family: FamilyId)
     let sql = "INSERT INTO revoked_families (family, expires) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
     if execute(connection, sql, params![family.0, expires.0])? == 1 {
         let id = family.0.as_bytes().to_vec();
-        changes::note(connection, &Columns { kind: "family", tenant: Uuid::nil(), id, owner: None }, batch.now)?;
+        let of = Columns { kind: "family", tenant: Uuid::nil(), id, owner: None };
+        changes::note(connection, &of, &[CutOff::Grant { family }], batch.now)?;
         batch.changed = true;
     }
     Ok(())
@@ -254,7 +284,7 @@ fn put_session(connection: &Connection, batch: &mut Writing, session: &SessionRe
     // A record read before the session was ended must not bring it back to life.
     let sql = "UPDATE sessions SET cookie = ?2, expires = ?3, revoked = ?4, body = ?5 WHERE id = ?1 AND (revoked = 0 OR ?4 = 1)";
     if execute(connection, sql, row)? == 1 {
-        return note_session(connection, batch, session);
+        return note_session(connection, batch, session, session.revoked);
     }
     let sql =
         "INSERT INTO sessions (id, cookie, expires, revoked, body) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
@@ -292,7 +322,8 @@ fn put_second_factor(
     provided(connection, sql, row)?;
     // Whoever holds the user's record must learn that they have one now.
     let id = factor.user.0.as_bytes().to_vec();
-    changes::note(connection, &Columns { kind: "user", tenant: factor.tenant.0, id, owner: None }, batch.now)?;
+    let of = Columns { kind: "user", tenant: factor.tenant.0, id, owner: None };
+    changes::note(connection, &of, &[], batch.now)?;
     batch.changed = true;
     Ok(())
 }
@@ -302,12 +333,19 @@ fn revoke_session(connection: &Connection, batch: &mut Writing, id: SessionId) -
         .prepare_cached("UPDATE sessions SET revoked = 1 WHERE id = ?1 AND revoked = 0 RETURNING body")?
         .query_row([id.0], |row| crate::json(row.get_ref(0)?.as_str()?))
         .optional()?;
-    ended.map_or(Ok(()), |session| note_session(connection, batch, &session))
+    ended.map_or(Ok(()), |session| note_session(connection, batch, &session, true))
 }
 
-fn note_session(connection: &Connection, batch: &mut Writing, session: &SessionRecord) -> Result<(), Abort> {
+fn note_session(
+    connection: &Connection,
+    batch: &mut Writing,
+    session: &SessionRecord,
+    ended: bool,
+) -> Result<(), Abort> {
     let (id, owner) = (session.id.0.as_bytes().to_vec(), Some(session.user.0));
-    changes::note(connection, &Columns { kind: "session", tenant: session.tenant.0, id, owner }, batch.now)?;
+    let of = Columns { kind: "session", tenant: session.tenant.0, id, owner };
+    let ended = ended.then_some(CutOff::Session { session: session.id });
+    changes::note(connection, &of, ended.as_slice(), batch.now)?;
     batch.changed = true;
     Ok(())
 }

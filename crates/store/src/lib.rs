@@ -36,6 +36,7 @@ mod approval;
 mod audit;
 mod cache;
 mod changes;
+mod cut_offs;
 mod directory;
 mod keys;
 mod ledger;

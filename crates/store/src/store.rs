@@ -22,6 +22,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "ledger and directory", sql: include_str!("0001_ledger_and_directory.sql") },
     Migration { name: "second factors", sql: include_str!("0002_second_factors.sql") },
     Migration { name: "approval requests", sql: include_str!("0003_approval_requests.sql") },
+    Migration { name: "cut-offs", sql: include_str!("0004_cut_offs.sql") },
 ];
 
 /// How often other processes' changes are looked for.

@@ -7,7 +7,8 @@ use deputize_core::token_endpoint::{find_tenant, is_alias};
 use jose::{Jwk, SigningKey};
 
 pub(super) async fn keys(State(authority): State<Authority>, Path(tenant): Path<String>, request: Request) -> Response {
-    served(&authority, &tenant, &authority.keys, &request)
+    let host = authority.ports.host.clone();
+    served(&authority, &tenant, Some(&host), &request)
 }
 
 pub(super) async fn keys_v1(
@@ -15,19 +16,23 @@ pub(super) async fn keys_v1(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Response {
-    served(&authority, &tenant, &authority.keys_v1, &request)
+    served(&authority, &tenant, None, &request)
 }
 
 /// The same keys for every tenant, but for tenants only.
-fn served(authority: &Authority, tenant: &str, keys: &str, request: &Request) -> Response {
+fn served(authority: &Authority, tenant: &str, host: Option<&str>, request: &Request) -> Response {
     let known = is_alias(tenant) || find_tenant(&authority.ports.directory.snapshot(), tenant).is_some();
-    if known { public_document(keys.to_owned()) } else { metadata::unknown(authority, tenant, request) }
+    if known {
+        public_document(document(authority.signing.in_use(), host))
+    } else {
+        metadata::unknown(authority, tenant, request)
+    }
 }
 
 /// The document; with a host, each key names the issuer it signs for, as a template: all tenants share the keys.
-pub(crate) fn document(keys: &[SigningKey], host: Option<&str>) -> String {
+fn document<'a>(keys: impl Iterator<Item = &'a SigningKey>, host: Option<&str>) -> String {
     let jwk =
         |key: &SigningKey| Jwk { issuer: host.map(|host| format!("{host}/{{tenantid}}/v2.0")), ..key.public_jwk() };
-    let keys: Vec<Jwk> = keys.iter().map(jwk).collect();
+    let keys: Vec<Jwk> = keys.map(jwk).collect();
     serde_json::json!({ "keys": keys }).to_string()
 }

@@ -45,8 +45,15 @@ fn served(authority: &Authority, version: EndpointVersion, tenant: String, reque
     public_document(serde_json::to_vec(&document).unwrap_or_default())
 }
 
+/// How confidential clients authenticate.
+const CONFIDENTIAL: [&str; 3] = ["client_secret_post", "private_key_jwt", "client_secret_basic"];
+
 fn document(host: &str, segment: &str, issuer: &str) -> Metadata {
-    let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+    let all = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let words = |words: &[&str]| Some(all(words));
+    // A token says which tenant it is of, so these are asked there and not under an alias.
+    let own = !is_alias(segment);
+    let of_tenant = |name: &str| own.then(|| format!("{host}/{segment}/oauth2/v2.0/{name}"));
     let mut grants: Vec<&str> = grant::ALL.iter().map(|grant| grant.grant_type.as_str()).collect();
     grants.dedup();
     Metadata {
@@ -55,6 +62,10 @@ fn document(host: &str, segment: &str, issuer: &str) -> Metadata {
         token_endpoint: Some(format!("{host}/{segment}/oauth2/v2.0/token")),
         end_session_endpoint: Some(format!("{host}/{segment}/oauth2/v2.0/logout")),
         userinfo_endpoint: Some(format!("{host}/{segment}/openid/userinfo")),
+        introspection_endpoint: of_tenant("introspect"),
+        introspection_endpoint_auth_methods_supported: own.then(|| all(&CONFIDENTIAL)),
+        revocation_endpoint: of_tenant("revoke"),
+        revocation_endpoint_auth_methods_supported: own.then(|| all(&[&CONFIDENTIAL[..], &["none"]].concat())),
         jwks_uri: Some(format!("{host}/{segment}/discovery/v2.0/keys")),
         token_endpoint_auth_methods_supported: words(&[
             "client_secret_post",

@@ -2,7 +2,9 @@
 
 mod account;
 mod authorize;
+mod bearer;
 mod browser;
+pub(crate) mod events;
 mod form;
 mod instance;
 pub(crate) mod keys;
@@ -30,6 +32,7 @@ use deputize_core::denial::Denial;
 /// Every route of the authority. To add an endpoint: a file and a line here.
 pub(crate) fn router(authority: Authority) -> Router {
     let public_documents = Router::new()
+        .route("/{tenant}/events", any(events::events))
         .route("/{tenant}/discovery/v2.0/keys", get(keys::keys))
         .route("/{tenant}/discovery/keys", get(keys::keys_v1))
         .route("/{tenant}/v2.0/.well-known/openid-configuration", get(metadata::appended))
@@ -44,6 +47,8 @@ pub(crate) fn router(authority: Authority) -> Router {
         .merge(public_documents)
         .route("/{tenant}/oauth2/v2.0/authorize", any(authorize::authorize))
         .route("/{tenant}/oauth2/v2.0/token", any(token::token))
+        .route("/{tenant}/oauth2/v2.0/introspect", any(token::introspect))
+        .route("/{tenant}/oauth2/v2.0/revoke", any(token::revoke))
         .route("/{tenant}/oauth2/v2.0/logout", any(logout::logout))
         .route("/{tenant}/oauth2/authorize", any(authorize::v1))
         .route("/{tenant}/oauth2/token", any(token::v1))

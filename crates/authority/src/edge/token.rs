@@ -14,10 +14,11 @@ use deputize_core::client_auth::Basic;
 use deputize_core::denial::Denial;
 use deputize_core::endpoint::EndpointVersion;
 use deputize_core::token_endpoint::{self, TokenRequest};
+use deputize_core::{introspection, revocation};
 use oauth::{Form, Secret, TokenResponseV1};
 
 /// Parameters that carry secrets: in a URL they end up in logs and histories.
-const NEVER_IN_URLS: [&str; 8] = [
+const NEVER_IN_URLS: [&str; 9] = [
     "client_secret",
     "client_assertion",
     "assertion",
@@ -26,6 +27,7 @@ const NEVER_IN_URLS: [&str; 8] = [
     "refresh_token",
     "password",
     "grant_type",
+    "token",
 ];
 
 pub(super) async fn token(
@@ -33,14 +35,46 @@ pub(super) async fn token(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Response {
-    answer(&authority, EndpointVersion::V2, &tenant, request).await
+    served(&authority, EndpointVersion::V2, &tenant, request, Endpoint::Token).await
 }
 
 pub(super) async fn v1(State(authority): State<Authority>, Path(tenant): Path<String>, request: Request) -> Response {
-    answer(&authority, EndpointVersion::V1, &tenant, request).await
+    served(&authority, EndpointVersion::V1, &tenant, request, Endpoint::Token).await
 }
 
-async fn answer(authority: &Authority, version: EndpointVersion, tenant: &str, request: Request) -> Response {
+/// Introspection (RFC 7662): the same clients, authenticated in the same ways.
+pub(super) async fn introspect(
+    State(authority): State<Authority>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Response {
+    served(&authority, EndpointVersion::V2, &tenant, request, Endpoint::Introspect).await
+}
+
+/// Revocation (RFC 7009).
+pub(super) async fn revoke(
+    State(authority): State<Authority>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Response {
+    served(&authority, EndpointVersion::V2, &tenant, request, Endpoint::Revoke).await
+}
+
+/// What an authenticated client asks for.
+#[derive(Clone, Copy)]
+enum Endpoint {
+    Token,
+    Introspect,
+    Revoke,
+}
+
+async fn served(
+    authority: &Authority,
+    version: EndpointVersion,
+    tenant: &str,
+    request: Request,
+    endpoint: Endpoint,
+) -> Response {
     let headers = request.headers().clone();
     // Several, or one that is no text, is still an origin: left out, it would pass for a request without one.
     let origins = headers.get_all(ORIGIN).iter().map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned());
@@ -72,18 +106,29 @@ async fn answer(authority: &Authority, version: EndpointVersion, tenant: &str, r
             correlation: correlation.plain(),
             address,
         };
-        token_endpoint::answer(&authority.ports, request)
-            .await
-            .map_err(|refusal| Early::Refused(Box::new(refusal), basic.is_some()))
+        let ports = &authority.ports;
+        let answered = match endpoint {
+            Endpoint::Token => token_endpoint::answer(ports, request).await.map(|answered| {
+                let body = match &answered.v1 {
+                    Some(v1) => json(StatusCode::OK, &TokenResponseV1::new(&answered.response, v1)),
+                    None => json(StatusCode::OK, &answered.response),
+                };
+                (answered.decision, body)
+            }),
+            Endpoint::Introspect => introspection::answer(ports, request)
+                .await
+                .map(|(decision, told)| (decision, json(StatusCode::OK, &told))),
+            // RFC 7009 section 2.2: the body means nothing.
+            Endpoint::Revoke => revocation::answer(ports, request)
+                .await
+                .map(|decision| (decision, json(StatusCode::OK, &serde_json::json!({})))),
+        };
+        answered.map_err(|refusal| Early::Refused(Box::new(refusal), basic.is_some()))
     }
     .await;
     let mut response = match answered {
-        Ok(answered) => {
-            let mut response = match &answered.v1 {
-                Some(v1) => json(StatusCode::OK, &TokenResponseV1::new(&answered.response, v1)),
-                None => json(StatusCode::OK, &answered.response),
-            };
-            with_id(&mut response, &answered.decision);
+        Ok((decision, mut response)) => {
+            with_id(&mut response, &decision);
             response
         }
         Err(early) => early.response(authority, &correlation),

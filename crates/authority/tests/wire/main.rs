@@ -17,7 +17,11 @@ mod corpus;
 #[cfg(test)]
 mod delegation;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod guards;
 #[cfg(test)]
 mod hostile_assertions;
 #[cfg(test)]
@@ -27,9 +31,13 @@ mod interaction;
 #[cfg(test)]
 mod logout;
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod metadata;
 #[cfg(test)]
 mod pages;
+#[cfg(test)]
+mod revocation;
 #[cfg(test)]
 mod rotation;
 #[cfg(test)]

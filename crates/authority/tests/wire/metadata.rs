@@ -120,9 +120,7 @@ async fn metadata_advertises_only_what_exists() {
     let known =
         ["authorization_code", "client_credentials", "refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer"];
     assert_eq!(grants, known);
-    for absent in
-        ["device_authorization_endpoint", "introspection_endpoint", "revocation_endpoint", "registration_endpoint"]
-    {
+    for absent in ["device_authorization_endpoint", "registration_endpoint"] {
         assert!(document[absent].is_null(), "{absent}");
     }
 }

@@ -2,6 +2,7 @@
 pub(crate) mod browser;
 pub(crate) mod estate;
 pub(crate) mod keys;
+pub(crate) mod stream;
 
 use axum::Router;
 use axum::body::Body;
@@ -207,6 +208,18 @@ impl World {
         self.send(Request::builder().uri(path).body(Body::empty()).unwrap()).await
     }
 
+    /// With a bearer token.
+    pub(crate) async fn get_with(&self, path: &str, token: &str) -> Answer {
+        let request = Request::builder().uri(path).header("authorization", format!("Bearer {token}"));
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// Another process's view of the same state.
+    pub(crate) fn another_store(&self) -> Arc<Store> {
+        let store = Store::open(&self.folder.file(), StoreKeys::new([7; 32]), Arc::new(self.clock.clone()));
+        Arc::new(store.unwrap())
+    }
+
     /// Sends a body as a form.
     pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
         let mut request = Request::builder().method(Method::POST).uri(path);
@@ -265,6 +278,11 @@ impl World {
     /// An access token of `user` at `client` for `scope`.
     pub(crate) async fn access_token(&self, client: &str, user: &str, scope: &str) -> String {
         text(&self.signed_in(client, user, scope).await, "access_token")
+    }
+
+    /// An access token for Billing, as Orders gets it for Ada.
+    pub(crate) async fn billing_token(&self) -> String {
+        text(&self.obo("orders", &self.orders_token().await, "api://billing/.default").await.ok(), "access_token")
     }
 
     /// An access token for Orders, as Ada gets it through `web`.

@@ -365,7 +365,7 @@ fn facts(
         oidc,
         target,
         user: Some(signed_in.person.clone()),
-        session: Some(SessionFacts::of(&signed_in.session, Vec::new())),
+        session: Some(SessionFacts::of(&signed_in.session, Vec::new(), Vec::new())),
         claims: claims.and_then(ClaimsRequest::parse).unwrap_or_default(),
         proof: ProofFacts::SignIn,
         ..blank(ports, segment, Some(tenant), &client.application.app_id.to_string(), Some(client))

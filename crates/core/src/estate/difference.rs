@@ -1,5 +1,6 @@
 //! What a declared estate would change.
 use super::{Item, ItemKey};
+use crate::built_in;
 use crate::id::{PrincipalId, RoleId, TenantId};
 use crate::model::Assignee;
 use std::collections::{HashMap, HashSet};
@@ -94,7 +95,11 @@ struct Names(HashMap<uuid::Uuid, String>);
 
 impl Names {
     fn of(before: &[Item], after: &[Item]) -> Self {
-        let mut names = HashMap::new();
+        let own = [
+            (built_in::PRINCIPAL.0, built_in::NAME.to_owned()),
+            (built_in::EVENTS_READ_ID.0, built_in::EVENTS_READ.to_owned()),
+        ];
+        let mut names = HashMap::from(own);
         for item in before.iter().chain(after) {
             match item {
                 Item::Tenant(it) => {

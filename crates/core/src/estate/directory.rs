@@ -77,6 +77,9 @@ impl Work<'_> {
                     .ok()
             }
         };
+        // Another password ends what was got with the old one.
+        let reset = held.is_some_and(|held| held.password_hash.is_some() && held.password_hash != password_hash);
+        let sign_in_sessions_valid_from = if reset { self.now } else { sign_in_sessions_valid_from };
         let item = Item::User(User {
             id,
             tenant,

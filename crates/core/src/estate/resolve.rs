@@ -2,6 +2,8 @@
 use super::declared::{ApplicationDeclared, Declared, ManagedIdentityDeclared, TenantDeclared};
 use super::names::nearest;
 use super::{Item, ItemKey, Materials, rules};
+use crate::built_in;
+use crate::directory::Registration;
 use crate::id::{AppId, PermissionId, PrincipalId, RoleId, TenantId};
 use crate::model::{MemberType, ServicePrincipal, Tenant};
 use decision::Timestamp;
@@ -81,6 +83,9 @@ pub fn resolve(
     }
     for (id, tenant) in with_ids() {
         work.service_principals(id, tenant);
+    }
+    for tenant in &tenants {
+        work.built_in(*tenant);
     }
     for (id, tenant) in with_ids() {
         work.people(id, tenant);
@@ -232,6 +237,21 @@ impl Work<'_> {
         let app_id = super::workload::id_of(tenant, identity);
         let name = identity.display_name.get_ref().clone();
         self.apps.push(Registered { tenant, app_id, name, uris: Vec::new(), scopes: Vec::new(), roles: Vec::new() });
+    }
+
+    /// The authority itself, whose app roles are assigned like any API's. It stands in every tenant without being declared.
+    fn built_in(&mut self, tenant: TenantId) {
+        let Registration { application, principal } = built_in::registration(tenant);
+        let roles = application.app_roles.into_iter().map(|role| (role.id, role.value, role.allowed_member_types));
+        self.principals.insert((tenant, application.app_id), principal.id);
+        self.apps.push(Registered {
+            tenant,
+            app_id: application.app_id,
+            name: application.display_name,
+            uris: application.identifier_uris,
+            scopes: Vec::new(),
+            roles: roles.collect(),
+        });
     }
 
     fn service_principals(&mut self, tenant: TenantId, declared: &TenantDeclared) {

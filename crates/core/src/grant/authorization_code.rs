@@ -29,7 +29,9 @@ fn gather(from: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
         let (mut user, mut session, mut scope) = (None, None, None);
         if let Some(record) = &record {
             user = from.ports.directory.user(record.tenant, UserKey::Id(record.user)).await?;
-            session = super::session(from.ports, record.session, Vec::new(), record.proven.as_ref()).await?;
+            let proven = record.proven.as_ref();
+            session = super::session(from.ports, record.session, Vec::new(), (Some(record.family), Vec::new()), proven)
+                .await?;
             scope = from.form.value("scope").is_none().then(|| record.scope.clone());
         }
         let application = &from.client.application;

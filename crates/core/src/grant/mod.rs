@@ -143,25 +143,31 @@ pub(crate) fn required<'a>(form: &'a Form, name: &str) -> Result<&'a str, Denial
     })
 }
 
-/// The session's state now, for what was issued when this was proven. One that the ledger does not know counts as ended.
+/// The state now of the session and of the authorizations that a chain rests on, for what was issued when this was proven. A
+/// session that the ledger does not know counts as ended. The first authorization is one whose state the grant has read with
+/// its record.
 pub(crate) async fn session(
     ports: &Ports,
     id: crate::id::SessionId,
     actors: Vec<crate::id::AppId>,
+    (own, grants): (Option<crate::id::FamilyId>, Vec<crate::id::FamilyId>),
     proven: Option<&crate::ledger::Proven>,
 ) -> Result<Option<crate::facts::SessionFacts>, Unavailable> {
-    let record = ports.ledger.session(id).await?;
-    Ok(record.map(|record| {
-        let facts = crate::facts::SessionFacts::of(&record, actors);
-        proven.into_iter().fold(facts, crate::facts::SessionFacts::when_proven)
-    }))
+    let Some(record) = ports.ledger.session(id).await? else { return Ok(None) };
+    let mut grant_revoked = false;
+    for grant in &grants {
+        grant_revoked |= ports.ledger.family_revoked(*grant).await?;
+    }
+    let grants = own.into_iter().chain(grants).collect();
+    let facts = crate::facts::SessionFacts { grant_revoked, ..crate::facts::SessionFacts::of(&record, actors, grants) };
+    Ok(Some(proven.into_iter().fold(facts, crate::facts::SessionFacts::when_proven)))
 }
 
-/// The session behind a token, and who acted since.
+/// The session and the authorizations behind a token, and who acted since.
 pub(crate) async fn session_behind(
     ports: &Ports,
     chain: crate::chain::Chain,
 ) -> Result<Option<crate::facts::SessionFacts>, Unavailable> {
     let proven = chain.proven();
-    session(ports, chain.session, chain.actors, Some(&proven)).await
+    session(ports, chain.session, chain.actors, (None, chain.grants), Some(&proven)).await
 }

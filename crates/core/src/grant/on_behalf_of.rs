@@ -7,6 +7,7 @@ use crate::denial::Denial;
 use crate::directory::UserKey;
 use crate::endpoint::EndpointVersion;
 use crate::facts::{Facts, ProofFacts};
+use crate::id::AppId;
 use crate::ledger::Unavailable;
 use crate::model::Profile;
 use crate::ports::Pending;
@@ -125,19 +126,22 @@ fn issuer(facts: &Facts, claims: &TokenClaims) -> Result<(), Denial> {
 fn audience(facts: &Facts, client: &AuthenticatedClient, claims: &TokenClaims) -> Result<(), Denial> {
     let own = facts.client.as_ref().map(|client| client.identifier_uris.as_slice()).unwrap_or_default();
     let app = client.app().to_string();
-    let bare = |text: &str| text.strip_suffix('/').unwrap_or(text).to_owned();
-    let exact = client.profile() == Profile::Native;
-    let same = |name: &str| {
-        if exact { name == claims.aud } else { bare(name).eq_ignore_ascii_case(&bare(&claims.aud)) }
-    };
-    // Only URIs are ever issued with a trailing slash, as the client asked for them.
-    let id = if exact { app == claims.aud } else { app.eq_ignore_ascii_case(&claims.aud) };
-    if id || own.iter().any(|uri| same(uri)) {
+    if is_for(&claims.aud, client.app(), own, client.profile() == Profile::Native) {
         return Ok(());
     }
     let names = std::iter::once(&app).chain(own).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
     let found = format!("`{}`", claims.aud);
     Err(Denial::new(CheckId::AssertionAudience, format!("a token with `aud` {names}"), found))
+}
+
+/// Whether a token's `aud` means this application. The native profile compares exactly, Entra's without regard to case.
+pub(crate) fn is_for(aud: &str, app: AppId, uris: &[String], exact: bool) -> bool {
+    let app = app.to_string();
+    let bare = |text: &str| text.strip_suffix('/').unwrap_or(text).to_owned();
+    let same = |name: &str| if exact { name == aud } else { bare(name).eq_ignore_ascii_case(&bare(aud)) };
+    // Only URIs are ever issued with a trailing slash, as the client asked for them.
+    let id = if exact { app == aud } else { app.eq_ignore_ascii_case(aud) };
+    id || uris.iter().any(|uri| same(uri))
 }
 
 fn other_kind(typ: &str) -> Denial {

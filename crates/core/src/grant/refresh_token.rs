@@ -30,7 +30,9 @@ fn gather(from: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
         let (mut user, mut session, mut scope) = (None, None, None);
         if let Some(record) = &record {
             user = from.ports.directory.user(record.tenant, UserKey::Id(record.user)).await?;
-            session = super::session(from.ports, record.session, record.actors.clone(), record.proven.as_ref()).await?;
+            let rests_on = (Some(record.family), record.grants.clone());
+            let (actors, proven) = (record.actors.clone(), record.proven.as_ref());
+            session = super::session(from.ports, record.session, actors, rests_on, proven).await?;
             scope = from.form.value("scope").is_none().then(|| record.scope.clone());
         }
         let proof = ProofFacts::Refresh { digest, record };

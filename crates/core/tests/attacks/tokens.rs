@@ -39,6 +39,7 @@ fn a_v2_token_holds_what_entra_documents() {
             "nbf",
             "oid",
             "preferred_username",
+            "rh",
             "roles",
             "scp",
             "sub",
@@ -95,6 +96,7 @@ fn a_v1_token_holds_what_entra_documents() {
             "name",
             "nbf",
             "oid",
+            "rh",
             "scp",
             "sub",
             "tid",
@@ -224,8 +226,8 @@ fn an_app_only_token_has_roles_and_no_user() {
     assert_eq!(
         names(&all),
         [
-            "aud", "azp", "azpacr", "exp", "iat", "idtyp", "iss", "jti", "nbf", "oid", "roles", "sub", "tid", "uti",
-            "ver"
+            "aud", "azp", "azpacr", "exp", "iat", "idtyp", "iss", "jti", "nbf", "oid", "rh", "roles", "sub", "tid",
+            "uti", "ver"
         ]
     );
     assert_eq!((&all["idtyp"], &all["azpacr"]), (&json!("app"), &json!("2")));

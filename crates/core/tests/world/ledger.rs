@@ -3,6 +3,7 @@ use super::Estate;
 use decision::Timestamp;
 use deputize_core::audit::AuditRecord;
 use deputize_core::consent::ApprovalRequest;
+use deputize_core::cut_off::Logged;
 use deputize_core::id::{FamilyId, SessionId, TenantId, UserId};
 use deputize_core::ledger::{CodeRecord, CommitError, OncePurpose, RefreshRecord, SessionRecord, Unavailable, Write};
 use deputize_core::model::Digest;
@@ -180,6 +181,22 @@ impl Ledger for FakeLedger {
 
     fn second_factor(&self, _: TenantId, user: UserId) -> Pending<'_, Result<Option<SecondFactor>, Unavailable>> {
         Box::pin(ready(Ok(self.read(|state| state.factors.get(&user).cloned()))))
+    }
+
+    fn family_revoked(&self, family: FamilyId) -> Pending<'_, Result<bool, Unavailable>> {
+        Box::pin(ready(Ok(self.read(|state| state.revoked.contains(&family)))))
+    }
+
+    fn cut_offs(&self, _: TenantId, _: u64, _: u32) -> Pending<'_, Result<Logged, Unavailable>> {
+        Box::pin(ready(Ok(Logged::default())))
+    }
+
+    fn view(&self) -> u64 {
+        0
+    }
+
+    fn changed(&self, _: u64) -> Pending<'_, ()> {
+        Box::pin(std::future::pending())
     }
 
     fn approval_requests(&self, tenant: TenantId) -> Pending<'_, Result<Vec<ApprovalRequest>, Unavailable>> {

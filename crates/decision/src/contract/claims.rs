@@ -68,6 +68,8 @@ pub struct Claims {
     pub(super) jti: Claim<Box<str>>,
     pub(super) uti: Claim<Box<str>>,
     pub(super) act: Claim<Actors>,
+    rh: Claim<Box<str>>,
+    xms_cc: Claim<Vec<Box<str>>>,
     pub(super) cnf: Mark,
     pub(super) nonce: Mark,
     pub(super) events: Mark,
@@ -187,6 +189,16 @@ impl Claims {
         }
     }
 
+    /// `rh`: where a token stands in its authority's log, and its session's and authorizations' names there.
+    pub fn rh(&self) -> Option<&str> {
+        text(&self.rh)
+    }
+
+    /// Whether the client says that it can meet a claims challenge (`xms_cc` has `cp1`).
+    pub fn handles_challenges(&self) -> bool {
+        self.xms_cc.value().into_iter().flatten().any(|one| one.eq_ignore_ascii_case("cp1"))
+    }
+
     /// About how many bytes this takes on the heap.
     pub fn weight(&self) -> usize {
         let texts = [
@@ -201,6 +213,7 @@ impl Claims {
             &self.ver,
             &self.jti,
             &self.uti,
+            &self.rh,
             &self.name,
             &self.preferred_username,
         ];

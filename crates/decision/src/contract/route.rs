@@ -28,6 +28,10 @@ pub struct Route {
     /// Who may call: by default, users where there are scopes or roles, applications where there are app roles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
+    /// Says that the route is not served while cut-offs cannot arrive: without it, a token that was cut off meanwhile is
+    /// accepted until it ends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub live_cut_offs: bool,
     /// Says that any valid token for this API will do.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub authenticated_suffices: bool,

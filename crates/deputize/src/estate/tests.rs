@@ -382,7 +382,7 @@ async fn a_change_is_told_by_property_and_passwords_stay_unless_they_change() {
     let told: Vec<String> = plan.difference.steps.iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].starts_with("~ application Web (") && told[0].ends_with("): web.redirectUris"), "{told:?}");
-    assert_eq!(told[1], "~ user ada@contoso.example: displayName, passwordHash");
+    assert_eq!(told[1], "~ user ada@contoso.example: displayName, passwordHash, signInSessionsValidFrom");
 
     let left_out = SMALL.replace("password = { value = \"correct horse battery\" }\n", "");
     let plan = read(&left_out, &held(&store).unwrap(), &master, false).unwrap();

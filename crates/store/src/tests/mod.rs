@@ -1,6 +1,7 @@
 //! The store's tests: one conformance suite for every engine, and proofs over the embedded one.
 mod audit;
 mod conformance;
+mod cut_offs;
 mod disk;
 mod faults;
 mod kill;

@@ -134,6 +134,7 @@ pub(super) fn token(family: u128) -> RefreshRecord {
         family: FamilyId(uuid(family)),
         scope: "openid".to_owned(),
         actors: Vec::new(),
+        grants: Vec::new(),
         proven: None,
         public: false,
         issued: NOON,

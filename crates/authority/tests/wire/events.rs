@@ -1,0 +1,197 @@
+//! The stream of cut-offs on the wire.
+use crate::world::estate::{CONTOSO, FABRIKAM, app, grant, principal, user};
+use crate::world::stream::{Event, reader};
+use crate::world::{HOST, NOON, World, claims, header, text};
+use axum::http::StatusCode;
+use deputize_core::built_in;
+use deputize_core::id::SessionId;
+use deputize_core::ledger::Write;
+use deputize_core::ports::Ledger;
+use serde_json::{Value, json};
+use store::{Key, Object};
+
+async fn world() -> World {
+    World::with(|plan| plan.others.extend(["orders", "billing"].map(reader))).await
+}
+
+fn subjects(events: &[Event]) -> Vec<Value> {
+    events
+        .iter()
+        .map(|event| {
+            assert_eq!(event.kind, "cut-off");
+            let mut subject = event.claims()["sub_id"].clone();
+            let members = subject.as_object_mut().unwrap();
+            assert_eq!(members.remove("format"), Some(json!("complex")));
+            assert_eq!(members.remove("tenant"), Some(opaque(&CONTOSO.to_string())));
+            subject
+        })
+        .collect()
+}
+
+fn opaque(id: &str) -> Value {
+    json!({"format": "opaque", "id": id})
+}
+
+/// The names that a token has for its session and its authorization.
+fn references(token: &str) -> (String, String) {
+    let rh = text(&claims(token), "rh");
+    let mut parts = rh.split('.').skip(2).map(str::to_owned);
+    (parts.next().unwrap(), parts.next().unwrap())
+}
+
+#[tokio::test]
+async fn a_cut_off_is_a_security_event_token_for_its_subscriber_in_the_names_of_its_own_tokens() {
+    let world = world().await;
+    let answer = world.signed_in("web", "ada", "api://orders/access_as_user offline_access").await;
+    let token = text(&answer, "access_token");
+    let mut orders = world.listen(&world.events_token("orders").await, None).await.ok().unwrap();
+    let mut billing = world.listen(&world.events_token("billing").await, None).await.ok().unwrap();
+    assert_eq!((orders.told().await.0, billing.told().await.0), (vec![], vec![]));
+
+    world.edit_user("ada", |user| user.account_enabled = false).await;
+    let (told, elsewhere) = (orders.cut_offs().await, billing.cut_offs().await);
+    let set = told[0].claims();
+    assert_eq!(header(&told[0].data)["typ"], "secevent+jwt");
+    assert_eq!(set["iss"], format!("{HOST}/{CONTOSO}/v2.0"));
+    assert_eq!(set["aud"], json!([app("orders"), "api://orders"]));
+    assert_eq!((&set["iat"], &set["toe"]), (&json!(NOON), &json!(NOON)));
+    let event = &set["events"]["https://schemas.openid.net/secevent/caep/event-type/session-revoked"];
+    assert_eq!(event["change"].to_string(), told[0].id);
+    let sub = &claims(&token)["sub"];
+    assert_eq!(subjects(&told), [json!({"user": {"format": "iss_sub", "iss": set["iss"], "sub": sub}})]);
+    // Billing has never seen Ada, and learns nothing of her from the same change.
+    assert_ne!(subjects(&told), subjects(&elsewhere));
+    assert!(!elsewhere[0].data.contains(&user("ada").to_string()));
+
+    // One of another kind for everybody else: never a token.
+    let as_token = world.get_with(&format!("/{CONTOSO}/openid/userinfo"), &told[0].data).await;
+    assert_eq!(as_token.status, StatusCode::UNAUTHORIZED);
+    let as_assertion = world.obo("orders", &told[0].data, "api://billing/.default").await;
+    assert_eq!(as_assertion.check(), "request.assertion_kind");
+}
+
+#[tokio::test]
+async fn each_kind_of_change_is_told_to_whom_it_concerns() {
+    let world = world().await;
+    let answer = world.signed_in("web", "ada", "api://orders/access_as_user offline_access").await;
+    let (session, authorization) = references(&text(&answer, "access_token"));
+    let id = text(&claims(&text(&world.signed_in("web", "ada", "openid").await, "id_token")), "sid");
+    let mut orders = world.listen(&world.events_token("orders").await, None).await.ok().unwrap();
+    assert_eq!(orders.told().await.0, []);
+
+    // A consent at Billing is none of Orders' business; the one at Orders is.
+    world.put(Object::Grant(grant("orders", "billing", "Invoices.Approve"))).await;
+    world.delete(Object::Grant(grant("web", "orders", "")).key()).await;
+    assert_eq!(subjects(&orders.cut_offs().await), [json!({"application": opaque(&app("web").to_string())})]);
+
+    let refresh = text(&answer, "refresh_token");
+    assert_eq!(world.revoke("web", &refresh).await.status, StatusCode::OK);
+    assert_eq!(subjects(&orders.cut_offs().await), [json!({"grant": opaque(&authorization)})]);
+
+    let other: SessionId = id.parse().unwrap();
+    world.store.commit(vec![Write::RevokeSession(other)]).await.unwrap();
+    let told = subjects(&orders.cut_offs().await);
+    assert_ne!(told, [json!({"session": opaque(&session)})], "another sign-in");
+    assert!(told[0]["session"].is_object());
+
+    world.edit_principal("web", |principal| principal.account_enabled = false).await;
+    assert_eq!(subjects(&orders.cut_offs().await), [json!({"application": opaque(&app("web").to_string())})]);
+    world.edit_principal("billing", |principal| principal.account_enabled = false).await;
+    assert_eq!(subjects(&orders.cut_offs().await), [json!({"application": opaque(&app("billing").to_string())})]);
+    world.edit_app("orders", |app| app.api.oauth2_permission_scopes.clear()).await;
+    assert_eq!(subjects(&orders.cut_offs().await), [json!({})], "all tokens for Orders");
+}
+
+#[tokio::test]
+async fn a_stream_resumes_where_it_was_and_begins_anew_where_that_is_not_known() {
+    let world = world().await;
+    let token = world.events_token("orders").await;
+    let mut first = world.listen(&token, None).await.ok().unwrap();
+    let (_, place) = first.told().await;
+    for name in ["ada", "bob"] {
+        world.edit_user(name, |user| user.account_enabled = false).await;
+    }
+    let (ada, bob) = (first.cut_offs().await, first.cut_offs().await);
+    drop(first);
+    let resumed = async |after| world.listen(&token, Some(after)).await.ok().unwrap().told().await.0;
+    let both: Vec<Event> = ada.iter().chain(&bob).cloned().collect();
+    assert_eq!(resumed(place).await, both);
+    assert_eq!(resumed(ada[0].id.parse().unwrap()).await, bob);
+    assert_eq!(resumed(bob[0].id.parse().unwrap()).await, []);
+    // A place that the log never had: of another store, or from before a backup was restored.
+    assert_eq!(resumed(9_999).await, both);
+    // After the longest life of a token nothing is left to be cut off.
+    world.clock.advance(28 * 3_600 + 1);
+    let token = world.events_token("orders").await;
+    assert_eq!(world.listen(&token, None).await.ok().unwrap().told().await.0, []);
+}
+
+#[tokio::test]
+async fn only_applications_with_the_role_listen_and_only_as_long_as_they_have_it() {
+    let world = world().await;
+    let check = async |token: &str| world.listen(token, None).await.err().unwrap();
+    assert_eq!(check("nonsense").await, (StatusCode::UNAUTHORIZED, "token.signature".into()));
+    assert_eq!(check(&world.orders_token().await).await, (StatusCode::UNAUTHORIZED, "token.audience".into()));
+    let own = text(
+        &world.token(crate::world::client_credentials("daemon", "api://billing/.default")).await.ok(),
+        "access_token",
+    );
+    assert_eq!(check(&own).await, (StatusCode::UNAUTHORIZED, "token.audience".into()));
+    // Without the role there is not even a token.
+    let refused = world.token(crate::world::client_credentials("daemon", "api://deputize/.default")).await;
+    assert_eq!(refused.check(), "client.assigned");
+    let token = world.events_token("orders").await;
+    let elsewhere = world.get_with(&format!("/{FABRIKAM}/events"), &token).await;
+    assert_eq!((elsewhere.status, text(&elsewhere.json(), "check")), (StatusCode::UNAUTHORIZED, "token.tenant".into()));
+
+    let mut stream = world.listen(&token, None).await.ok().unwrap();
+    stream.told().await;
+    world.delete(reader("orders").key()).await;
+    while stream.next().await.is_some() {}
+    assert_eq!(check(&token).await, (StatusCode::FORBIDDEN, "client.assigned".into()));
+    world.put(reader("orders")).await;
+    let mut stream = world.listen(&token, None).await.ok().unwrap();
+    stream.told().await;
+    world.delete(Key::ServicePrincipal(CONTOSO, principal("orders"))).await;
+    while stream.next().await.is_some() {}
+    assert_eq!(check(&token).await.1, "client.known");
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_token() {
+    let world = world().await;
+    let token = world.events_token("orders").await;
+    let mut stream = world.listen(&token, None).await.ok().unwrap();
+    stream.told().await;
+    world.clock.advance(3_599 + 61);
+    while stream.next().await.is_some() {}
+    assert_eq!(world.listen(&token, None).await.err().unwrap().1, "token.not_expired");
+}
+
+/// What one process commits, those that read at another are told.
+#[tokio::test]
+async fn a_change_by_another_process_is_told() {
+    let world = world().await;
+    tokio::spawn(world.store.watch());
+    let mut stream = world.listen(&world.events_token("orders").await, None).await.ok().unwrap();
+    stream.told().await;
+    let there = world.another_store();
+    there.commit(vec![Write::RevokeFamily(deputize_core::id::FamilyId(uuid::Uuid::from_u128(7)))]).await.unwrap();
+    let told = subjects(&stream.cut_offs().await);
+    assert!(told[0]["grant"]["id"].as_str().is_some_and(|id| id.len() == 22), "{told:?}");
+}
+
+/// The authority's own application is a resource and nothing else.
+#[tokio::test]
+async fn nobody_is_the_authority() {
+    let world = world().await;
+    let form = vec![
+        ("client_id", built_in::APP.to_string()),
+        ("client_secret", "a guess".to_owned()),
+        ("grant_type", "client_credentials".to_owned()),
+        ("scope", "api://orders/.default".to_owned()),
+    ];
+    assert_eq!(world.token(form.clone()).await.check(), "client.confidential");
+    let form = crate::world::but(form, "client_secret", None);
+    assert_eq!(world.token(form).await.check(), "client.credential_present");
+}
