@@ -84,7 +84,7 @@ pub fn authority_with(
         cost,
         settings.federation,
     ));
-    let ports = Ports { host: host.into(), directory, ledger, crypto: signing.clone(), clock };
+    let ports = Ports { host: host.into(), directory, ledger, crypto: signing.clone(), clock, limits: Arc::default() };
     Authority { ports, signing, streams: edge::events::Streams::new() }
 }
 

@@ -1,6 +1,7 @@
 //! The pages that people see: sign-in, consent, sign-out, errors, and the answer that a browser posts. None needs scripts.
 //! What others named is shown through [`Plain`] and escaped by the template; where a form may lead is in the page's policy.
 pub(crate) mod consent;
+pub(crate) mod device;
 mod second_factor;
 
 pub(crate) use second_factor::second_factor;

@@ -186,7 +186,7 @@ fn resource<'a>(facts: &'a Facts, client: &ClientFacts) -> Result<Option<&'a Res
         Target::Several { names } => {
             let check = match facts.proof {
                 ProofFacts::ClientCredentials => CheckId::ScopeValid,
-                ProofFacts::Code { .. } => CheckId::ResourceSingleInCode,
+                ProofFacts::Code { .. } | ProofFacts::Device { .. } => CheckId::ResourceSingleInCode,
                 _ => CheckId::ResourceSingle,
             };
             return Err(Denial::new(check, "scopes of one resource", names.join(", ")));

@@ -85,6 +85,8 @@ impl Denial {
     pub fn error(&self, profile: Profile) -> &'static str {
         match (profile, self.check.id.entry().error) {
             (Profile::Native, "invalid_resource") => "invalid_target",
+            (Profile::Native, "authorization_declined") => "access_denied",
+            (Profile::Native, "bad_verification_code") => "invalid_grant",
             (Profile::Native, _) if self.check.id == CheckId::AssertionUser => "invalid_grant",
             (_, error) => error,
         }

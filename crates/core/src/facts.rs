@@ -4,7 +4,7 @@
 use crate::chain::Chain;
 use crate::endpoint::EndpointVersion;
 use crate::id::{AppId, FamilyId, GroupId, ObjectId, PrincipalId, TenantId, UserId};
-use crate::ledger::{CodeRecord, Proven, RefreshRecord, SessionRecord};
+use crate::ledger::{CodeRecord, DeviceRecord, Proven, RefreshRecord, SessionRecord};
 use crate::model::{ClientAppType, Digest, DirectoryRole, HomeAccount, Policy, Profile, TenantSettings};
 use crate::token::{AssertionFacts, ClientAssertionFacts, FederatedFacts};
 use crate::workload::FederatedIdentityCredential;
@@ -110,6 +110,8 @@ pub struct ClientFacts {
     pub confidential: bool,
     /// Whether it is registered as a public client (or has redirect URIs of one).
     pub public_allowed: bool,
+    /// Whether requests that name no redirect URI come from a public client.
+    pub fallback_public: bool,
     /// Whether each of its assertions works once.
     pub one_time_assertions: bool,
     /// Whether each assertion of another issuer works once.
@@ -177,6 +179,15 @@ pub enum ProofFacts {
         digest: Digest,
         /// Its record.
         record: Option<RefreshRecord>,
+    },
+    /// A device code.
+    Device {
+        /// Digest of its text.
+        digest: Digest,
+        /// Its record.
+        record: Option<Box<DeviceRecord>>,
+        /// Whether the device asks again before its interval is over.
+        impatient: bool,
     },
     /// An On-Behalf-Of assertion.
     OnBehalfOf {

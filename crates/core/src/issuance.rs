@@ -257,6 +257,7 @@ fn record(facts: &Facts, decision: &str, now: Timestamp) -> AuditRecord {
         ProofFacts::ClientCredentials => ("client_credentials", None),
         ProofFacts::Code { .. } => ("authorization_code", None),
         ProofFacts::Refresh { .. } => ("refresh_token", None),
+        ProofFacts::Device { .. } => ("device_code", None),
         ProofFacts::OnBehalfOf { assertion: crate::token::AssertionFacts::Verified(claims) } => {
             ("on_behalf_of", Some(claims.uti.clone()))
         }
@@ -434,7 +435,7 @@ impl Parts<'_> {
         let text = secret_text(ports);
         let public = match &self.facts.proof {
             ProofFacts::Refresh { record: Some(record), .. } => record.public,
-            ProofFacts::Code { .. } => self.proven.method() == Method::None,
+            ProofFacts::Code { .. } | ProofFacts::Device { .. } => self.proven.method() == Method::None,
             _ => false,
         };
         let family = self.grants.first().copied().unwrap_or_else(|| FamilyId(random_uuid(ports)));

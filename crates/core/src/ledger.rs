@@ -145,6 +145,85 @@ pub struct RefreshRecord {
     pub revoked: bool,
 }
 
+/// A device that waits for a person (RFC 8628), found by the digest of its code or of the code that it shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRecord {
+    /// The tenant: until the person has signed in, one where the client stands.
+    pub tenant: TenantId,
+    /// The tenant segment of the URL, as requested: it decides who may sign in.
+    pub segment: String,
+    /// The client it was issued to.
+    pub client: AppId,
+    /// Digest of the code that the person types.
+    pub user_code: Digest,
+    /// `scope` of the request, as sent.
+    pub scope: String,
+    /// `claims` of the request.
+    pub claims: Option<String>,
+    /// Where the device asked from.
+    pub address: Option<std::net::IpAddr>,
+    /// When it asked.
+    pub issued: Timestamp,
+    /// Until when it works.
+    pub expires: Timestamp,
+    /// How far it has come.
+    pub stage: DeviceStage,
+}
+
+/// How far a device has come. Each stage has one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceStage {
+    /// Nobody has decided yet.
+    Pending,
+    /// Somebody approved it.
+    Approved(Approval),
+    /// Somebody declined it.
+    Declined,
+    /// It got its tokens.
+    Redeemed(Approval),
+}
+
+/// Who approved a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// The user.
+    pub user: UserId,
+    /// The session that stands behind it.
+    pub session: SessionId,
+    /// What will stem from it.
+    pub family: FamilyId,
+}
+
+impl DeviceRecord {
+    /// Who approved it, if somebody did.
+    pub const fn approval(&self) -> Option<Approval> {
+        match self.stage {
+            DeviceStage::Approved(approval) | DeviceStage::Redeemed(approval) => Some(approval),
+            DeviceStage::Pending | DeviceStage::Declined => None,
+        }
+    }
+}
+
+impl DeviceStage {
+    /// Its place in the order, as the store compares it.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Pending => 0,
+            Self::Approved(_) => 1,
+            Self::Declined => 2,
+            Self::Redeemed(_) => 3,
+        }
+    }
+
+    /// The place of the stage before it.
+    pub const fn before(self) -> u8 {
+        match self {
+            Self::Pending | Self::Approved(_) | Self::Declined => 0,
+            Self::Redeemed(_) => 1,
+        }
+    }
+}
+
 /// One write. Those with a condition fail the whole commit of their request, and nobody else's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
@@ -160,6 +239,10 @@ pub enum Write {
     RotateRefresh(Digest, Timestamp),
     /// Revokes every refresh token of the family, those yet to come too.
     RevokeFamily(FamilyId),
+    /// A device that begins to wait. Condition: no other one shows the same code.
+    InsertDevice(Digest, Box<DeviceRecord>),
+    /// Condition: the device is at the stage before the record's.
+    AdvanceDevice(Digest, Box<DeviceRecord>),
     /// A new or changed session.
     PutSession(SessionRecord),
     /// Condition: the session lives. Changes it.

@@ -3,7 +3,8 @@ use crate::consent::ApprovalRequest;
 use crate::cut_off::Logged;
 use crate::directory::{Snapshot, UserKey, UserRecord};
 use crate::id::{FamilyId, SessionId, TenantId, UserId};
-use crate::ledger::{CodeRecord, CommitError, RefreshRecord, SessionRecord, Unavailable, Write};
+use crate::ledger::{CodeRecord, CommitError, DeviceRecord, RefreshRecord, SessionRecord, Unavailable, Write};
+use crate::limits::Limits;
 use crate::model::{Application, Digest};
 use crate::second_factor::SecondFactor;
 use crate::token::{AssertionFacts, ClientAssertionFacts, FederatedFacts};
@@ -29,6 +30,10 @@ pub trait Ledger: Send + Sync {
     fn code(&self, digest: Digest) -> Pending<'_, Result<Option<CodeRecord>, Unavailable>>;
     /// A refresh token by the digest of its text.
     fn refresh(&self, digest: Digest) -> Pending<'_, Result<Option<RefreshRecord>, Unavailable>>;
+    /// A device by the digest of its code.
+    fn device(&self, digest: Digest) -> Pending<'_, Result<Option<DeviceRecord>, Unavailable>>;
+    /// A device, and the digest of its code, by the digest of the code that it shows.
+    fn device_by_user_code(&self, code: Digest) -> Pending<'_, Result<Option<(Digest, DeviceRecord)>, Unavailable>>;
     /// A session by its id.
     fn session(&self, id: SessionId) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>>;
     /// A session by the digest of the browser's cookie.
@@ -94,6 +99,8 @@ pub struct Ports {
     pub crypto: Arc<dyn Crypto>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// How often callers may be wrong.
+    pub limits: Arc<Limits>,
 }
 
 impl Ports {

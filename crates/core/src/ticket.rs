@@ -27,6 +27,10 @@ pub enum Page {
     Approval,
     /// An application that a user allowed to act for them.
     Given,
+    /// The page on which a device's code is typed.
+    UserCode,
+    /// The page on which a device is approved.
+    Device,
     /// The sign-out page.
     SignOut,
     /// The page that asks for a second factor.

@@ -123,6 +123,10 @@ async fn decide(
         let outcome = grant::decide(&facts, now);
         let mut writes = outcome.writes;
         match outcome.verdict {
+            // Devices ask every few seconds; a record of each would let strangers fill the disk.
+            Err(denial) if matches!(denial.id(), CheckId::DeviceApproved | CheckId::DevicePatient) => {
+                return Err(denial);
+            }
             Err(denial) => {
                 writes.push(issuance::refused(&facts, &denial, decision, now));
                 // What a refusal writes has no condition; if it cannot be written now, the store is what fails.
@@ -165,7 +169,11 @@ pub fn spa_origin(client: &Registration, origin: &str) -> bool {
 
 /// Which grant a form means (spec/standards.md section 3): decided first, and never falling through from one to another.
 fn choose(form: &Form, ports: &Ports) -> Result<&'static Grant, Denial> {
-    let name = grant::required(form, "grant_type")?;
+    let name = match grant::required(form, "grant_type")? {
+        // MSAL.NET's spelling.
+        "device_code" => oauth::GrantType::DeviceCode.as_str(),
+        name => name,
+    };
     let offered = || grant::ALL.iter().map(|grant| format!("`{}`", grant.grant_type)).collect::<Vec<_>>().join(", ");
     let mut named = grant::ALL.iter().filter(|grant| grant.grant_type.as_str() == name).peekable();
     if named.peek().is_none() {
@@ -202,6 +210,11 @@ async fn tenant(
         oauth::GrantType::RefreshToken => {
             let record = ports.ledger.refresh(digest("refresh_token")).await.map_err(unavailable)?;
             (record.map(|record| record.tenant), CheckId::RefreshValid, "a refresh token that this authority issued")
+        }
+        oauth::GrantType::DeviceCode => {
+            let code = grant::device_code::code(request.form).unwrap_or_default();
+            let record = ports.ledger.device(ports.crypto.keyed_digest(code)).await.map_err(unavailable)?;
+            (record.map(|record| record.tenant), CheckId::DeviceCodeKnown, "a device code that this authority issued")
         }
         oauth::GrantType::JwtBearer => match ports.crypto.assertion(presented("assertion")) {
             AssertionFacts::Verified(claims) => {
@@ -303,6 +316,7 @@ fn client_facts(client: &Registration) -> ClientFacts {
         public_allowed: application.is_fallback_public_client
             || !application.public_client.redirect_uris.is_empty()
             || !application.spa.redirect_uris.is_empty(),
+        fallback_public: application.is_fallback_public_client,
         one_time_assertions: native || application.deputize.one_time_assertions,
         one_time_federated: application.deputize.one_time_assertions,
         managed_identity: application.managed_identity.as_ref().map(|identity| identity.resource_id.clone()),

@@ -319,6 +319,30 @@ catalogue! {
     PkceChallenge: "authorize.pkce", Some(50147), "invalid_request", None, 400, Caller, None,
         "a PKCE challenge with S256 is sent",
         "send `code_challenge` (43 characters) and `code_challenge_method=S256`";
+    DeviceCodeKnown: "device.known", Some(70018), "bad_verification_code", None, 400, Caller, None,
+        "the device code is one of this authority's, and this client's",
+        "send the `device_code` of this client's latest device authorization, unaltered";
+    DeviceCodeCurrent: "device.current", Some(70019), "expired_token", None, 400, Caller, None,
+        "the device code has not expired",
+        "start again: ask for a new device code and show the new user code";
+    DeviceApproved: "device.approved", Some(70016), "authorization_pending", None, 400, Caller, None,
+        "someone has approved the device",
+        "wait for `interval` seconds and ask again, while the person signs in on another device";
+    DevicePatient: "device.patient", Some(70016), "slow_down", None, 400, Caller, None,
+        "the device waits between its requests",
+        "add five seconds to the interval, and keep to it";
+    DeviceDeclined: "device.not_declined", Some(65004), "authorization_declined", None, 400, Caller, None,
+        "the person accepted the device",
+        "start again, and have the person accept";
+    DeviceUnused: "device.unused", Some(70018), "bad_verification_code", None, 400, Caller, None,
+        "the device code has not been redeemed",
+        "start again; a device code works once";
+    UserCodeKnown: "device.user_code", Some(70018), "invalid_request", None, 400, Caller, None,
+        "the code is one that a device shows now",
+        "read the code on the device again, or have the device show a new one";
+    AttemptsLimited: "limits.attempts", Some(50053), "temporarily_unavailable", None, 429, Caller, None,
+        "the caller is not wrong more often than people are",
+        "wait as long as the answer says, and try again";
     RefreshValid: "refresh.valid", Some(9002313), "invalid_grant", None, 400, Caller, None,
         "the refresh token is one of this authority's",
         "sign in again";

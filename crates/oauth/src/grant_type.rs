@@ -10,6 +10,8 @@ pub enum GrantType {
     AuthorizationCode,
     /// RFC 6749 section 4.4.
     ClientCredentials,
+    /// RFC 8628; Entra's older clients call it `device_code`.
+    DeviceCode,
     /// RFC 7523; Entra's On-Behalf-Of speaks through it.
     JwtBearer,
     /// RFC 6749 section 6.
@@ -22,6 +24,7 @@ impl GrantType {
         match self {
             Self::AuthorizationCode => "authorization_code",
             Self::ClientCredentials => "client_credentials",
+            Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
             Self::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
             Self::RefreshToken => "refresh_token",
         }

@@ -3,6 +3,7 @@ use crate::Store;
 use crate::approval;
 use crate::changes;
 use crate::cut_offs;
+use crate::devices;
 use crate::directory;
 use crate::object::{Columns, Object};
 use crate::writing::Writing;
@@ -11,7 +12,7 @@ use deputize_core::consent::ApprovalRequest;
 use deputize_core::cut_off::{CutOff, Logged};
 use deputize_core::id::{FamilyId, SessionId, TenantId, UserId};
 use deputize_core::ledger::{
-    Amendment, CodeRecord, CommitError, OncePurpose, RefreshRecord, SessionRecord, Unavailable, Write,
+    Amendment, CodeRecord, CommitError, DeviceRecord, OncePurpose, RefreshRecord, SessionRecord, Unavailable, Write,
 };
 use deputize_core::model::Digest;
 use deputize_core::ports::{Ledger, Pending};
@@ -32,6 +33,14 @@ impl Ledger for Store {
 
     fn refresh(&self, digest: Digest) -> Pending<'_, Result<Option<RefreshRecord>, Unavailable>> {
         Box::pin(async move { self.read(|connection| refresh(connection, digest)) })
+    }
+
+    fn device(&self, digest: Digest) -> Pending<'_, Result<Option<DeviceRecord>, Unavailable>> {
+        Box::pin(async move { self.read(|connection| devices::device(connection, digest)) })
+    }
+
+    fn device_by_user_code(&self, code: Digest) -> Pending<'_, Result<Option<(Digest, DeviceRecord)>, Unavailable>> {
+        Box::pin(async move { self.read(|connection| devices::by_user_code(connection, code)) })
     }
 
     fn session(&self, id: SessionId) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>> {
@@ -164,6 +173,7 @@ impl Step {
         let body = match &write {
             Write::InsertCode(_, code) => serde_json::to_string(code)?,
             Write::InsertRefresh(_, token) => serde_json::to_string(token)?,
+            Write::InsertDevice(_, device) | Write::AdvanceDevice(_, device) => serde_json::to_string(device)?,
             Write::PutSession(session) => serde_json::to_string(session)?,
             Write::PutSecondFactor(factor) => serde_json::to_string(factor)?,
             Write::Audit(record) => serde_json::to_string(record)?,
@@ -211,6 +221,8 @@ impl Step {
                 params![digest.0, at.0],
             ),
             Write::RevokeFamily(family) => revoke_family(connection, batch, family),
+            Write::InsertDevice(digest, device) => devices::insert(connection, digest, &device, &body, batch.now.0),
+            Write::AdvanceDevice(digest, device) => devices::advance(connection, digest, &device, &body),
             Write::PutSession(session) => put_session(connection, batch, &session, &body),
             Write::AmendSession(id, amendment) => amend_session(connection, batch, id, amendment),
             Write::RevokeSession(id) => revoke_session(connection, batch, id),

@@ -37,6 +37,7 @@ mod audit;
 mod cache;
 mod changes;
 mod cut_offs;
+mod devices;
 mod directory;
 mod keys;
 mod ledger;

@@ -22,6 +22,10 @@ const TURNS: [(&str, i64); 7] = [
         "DELETE FROM refresh_tokens WHERE digest IN (SELECT digest FROM refresh_tokens WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
         GRACE,
     ),
+    (
+        "DELETE FROM devices WHERE digest IN (SELECT digest FROM devices WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
+        GRACE,
+    ),
     ("DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires < ?1 ORDER BY expires LIMIT ?2)", GRACE),
     (
         "DELETE FROM once_values WHERE (purpose, value) IN \

@@ -23,6 +23,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "second factors", sql: include_str!("0002_second_factors.sql") },
     Migration { name: "approval requests", sql: include_str!("0003_approval_requests.sql") },
     Migration { name: "cut-offs", sql: include_str!("0004_cut_offs.sql") },
+    Migration { name: "devices", sql: include_str!("0005_devices.sql") },
 ];
 
 /// How often other processes' changes are looked for.

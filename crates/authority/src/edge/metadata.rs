@@ -60,6 +60,7 @@ fn document(host: &str, segment: &str, issuer: &str) -> Metadata {
         issuer: EndpointVersion::V2.issuer(host, issuer),
         authorization_endpoint: Some(format!("{host}/{segment}/oauth2/v2.0/authorize")),
         token_endpoint: Some(format!("{host}/{segment}/oauth2/v2.0/token")),
+        device_authorization_endpoint: Some(format!("{host}/{segment}/oauth2/v2.0/devicecode")),
         end_session_endpoint: Some(format!("{host}/{segment}/oauth2/v2.0/logout")),
         userinfo_endpoint: Some(format!("{host}/{segment}/openid/userinfo")),
         introspection_endpoint: of_tenant("introspect"),

@@ -4,6 +4,7 @@ mod account;
 mod authorize;
 mod bearer;
 mod browser;
+mod device;
 pub(crate) mod events;
 mod form;
 mod instance;
@@ -49,6 +50,10 @@ pub(crate) fn router(authority: Authority) -> Router {
         .route("/{tenant}/oauth2/v2.0/token", any(token::token))
         .route("/{tenant}/oauth2/v2.0/introspect", any(token::introspect))
         .route("/{tenant}/oauth2/v2.0/revoke", any(token::revoke))
+        .route("/{tenant}/oauth2/v2.0/devicecode", any(device::begin))
+        .route("/{tenant}/oauth2/devicecode", any(device::begin))
+        .route("/device", any(device::device))
+        .route("/device/approve", any(device::approve))
         .route("/{tenant}/oauth2/v2.0/logout", any(logout::logout))
         .route("/{tenant}/oauth2/authorize", any(authorize::v1))
         .route("/{tenant}/oauth2/token", any(token::v1))

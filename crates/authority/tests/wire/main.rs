@@ -17,6 +17,8 @@ mod corpus;
 #[cfg(test)]
 mod delegation;
 #[cfg(test)]
+mod device;
+#[cfg(test)]
 mod events;
 #[cfg(test)]
 mod faults;

@@ -5,6 +5,7 @@
 
 pub mod authorization_code;
 pub mod client_credentials;
+pub mod device_code;
 pub mod on_behalf_of;
 pub mod refresh_token;
 
@@ -33,8 +34,13 @@ pub struct Grant {
 }
 
 /// Every grant that the authority offers; its metadata is written from this list.
-pub const ALL: &[Grant] =
-    &[authorization_code::GRANT, client_credentials::GRANT, on_behalf_of::GRANT, refresh_token::GRANT];
+pub const ALL: &[Grant] = &[
+    authorization_code::GRANT,
+    client_credentials::GRANT,
+    device_code::GRANT,
+    on_behalf_of::GRANT,
+    refresh_token::GRANT,
+];
 
 /// What a grant gathers from.
 #[derive(Clone, Copy)]
@@ -115,6 +121,9 @@ pub fn decide(facts: &Facts, now: Timestamp) -> Outcome {
             authorization_code::prove(facts, &client, presented, now)
         }
         ProofFacts::Refresh { digest, record } => refresh_token::prove(facts, &client, digest, record.as_ref(), now),
+        ProofFacts::Device { digest, record, impatient } => {
+            device_code::prove(facts, &client, digest, record.as_deref(), *impatient, now)
+        }
         ProofFacts::OnBehalfOf { assertion } => on_behalf_of::prove(facts, &client, assertion, now),
         ProofFacts::SignIn => Proved::no(Denial::new(CheckId::GrantSupported, "a grant", "a sign-in"), Vec::new()),
     };

@@ -5,7 +5,9 @@ use deputize_core::audit::AuditRecord;
 use deputize_core::consent::ApprovalRequest;
 use deputize_core::cut_off::Logged;
 use deputize_core::id::{FamilyId, SessionId, TenantId, UserId};
-use deputize_core::ledger::{CodeRecord, CommitError, OncePurpose, RefreshRecord, SessionRecord, Unavailable, Write};
+use deputize_core::ledger::{
+    CodeRecord, CommitError, DeviceRecord, OncePurpose, RefreshRecord, SessionRecord, Unavailable, Write,
+};
 use deputize_core::model::Digest;
 use deputize_core::ports::{Ledger, Pending};
 use deputize_core::second_factor::SecondFactor;
@@ -18,6 +20,7 @@ use std::sync::{Arc, Mutex};
 pub(crate) struct State {
     pub(crate) codes: HashMap<Digest, CodeRecord>,
     pub(crate) refresh: HashMap<Digest, RefreshRecord>,
+    pub(crate) devices: HashMap<Digest, DeviceRecord>,
     pub(crate) sessions: HashMap<SessionId, SessionRecord>,
     pub(crate) factors: HashMap<UserId, SecondFactor>,
     pub(crate) audit: Vec<AuditRecord>,
@@ -112,6 +115,19 @@ impl State {
             Write::RevokeFamily(family) => {
                 self.revoked.insert(family);
             }
+            Write::InsertDevice(digest, record) => {
+                if self.devices.values().any(|known| known.user_code == record.user_code) {
+                    return None;
+                }
+                self.devices.insert(digest, *record);
+            }
+            Write::AdvanceDevice(digest, record) => {
+                let device = self.devices.get_mut(&digest)?;
+                if device.stage.number() != record.stage.before() {
+                    return None;
+                }
+                *device = *record;
+            }
             Write::PutSession(session) => drop(self.sessions.insert(session.id, session)),
             Write::AmendSession(id, amendment) => {
                 let session = self.sessions.get_mut(&id).filter(|session| !session.revoked)?;
@@ -167,6 +183,21 @@ impl Ledger for FakeLedger {
             let record = state.refresh.get(&digest)?.clone();
             Some(RefreshRecord { revoked: state.revoked.contains(&record.family), ..record })
         }))))
+    }
+
+    fn device(&self, digest: Digest) -> Pending<'_, Result<Option<DeviceRecord>, Unavailable>> {
+        Box::pin(ready(Ok(self.read(|state| state.devices.get(&digest).cloned()))))
+    }
+
+    fn device_by_user_code(&self, code: Digest) -> Pending<'_, Result<Option<(Digest, DeviceRecord)>, Unavailable>> {
+        let found = |state: &State| {
+            state
+                .devices
+                .iter()
+                .find(|(_, device)| device.user_code == code)
+                .map(|(digest, device)| (*digest, device.clone()))
+        };
+        Box::pin(ready(Ok(self.read(found))))
     }
 
     fn session(&self, id: SessionId) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>> {

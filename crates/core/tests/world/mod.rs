@@ -88,6 +88,7 @@ impl World {
             ledger: ledger.clone(),
             crypto: crypto.clone(),
             clock: clock.clone(),
+            limits: Arc::default(),
         };
         Self { ports, estate, ledger, crypto, clock }
     }

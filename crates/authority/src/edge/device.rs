@@ -1,0 +1,152 @@
+//! Devices on the wire: the endpoint they begin at, and the pages on which a person types their code and approves them.
+use super::browser::Visit;
+use super::form::{BodyError, posted, query};
+use super::refusal::{Correlation, refusal, with_id};
+use super::{json, method_not_allowed};
+use crate::page::device as page;
+use crate::{Authority, ClientAddress};
+use axum::extract::{Path, Request, State};
+use axum::http::header::{HeaderValue, LOCATION, ORIGIN};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use decision::CheckId;
+use deputize_core::denial::Denial;
+use deputize_core::device::{self as rules, DeviceDecided};
+use deputize_core::token_endpoint::TokenRequest;
+use oauth::Form;
+
+/// RFC 8628 section 3.1.
+pub(super) async fn begin(
+    State(authority): State<Authority>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Response {
+    let (in_url, address) = (query(&request), ClientAddress::of(&request));
+    let correlation = Correlation::of_query(&request);
+    let origin = request.headers().get(ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned());
+    let read = async { Ok::<_, BodyError>((in_url.map_err(BodyError::Form)?, posted(request).await?)) }.await;
+    let (in_url, form) = match read {
+        Ok(read) => read,
+        Err(error) => {
+            let status = error.status();
+            let response = refusal(&authority, status, &error.denial(), &correlation);
+            return if status == StatusCode::METHOD_NOT_ALLOWED {
+                method_not_allowed("POST", response)
+            } else {
+                response
+            };
+        }
+    };
+    let correlation = correlation.or(&form);
+    // The language may stand in either.
+    let form = match in_url.value("mkt") {
+        Some(market) if !form.mentions("mkt") => form.with("mkt", market),
+        _ => form,
+    };
+    let request = TokenRequest {
+        tenant: &tenant,
+        form: &form,
+        basic: None,
+        origin: origin.as_deref(),
+        correlation: correlation.plain(),
+        address,
+    };
+    let mut response = match rules::begin(&authority.ports, request).await {
+        Ok(begun) => {
+            let mut response = json(StatusCode::OK, &begun);
+            with_id(&mut response, &begun.decision);
+            response
+        }
+        Err(refusal) => {
+            let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
+            let mut response = json(status, &refusal.body);
+            with_id(&mut response, refusal.body.trace_id.as_deref().unwrap_or_default());
+            response
+        }
+    };
+    correlation.echo(&mut response);
+    response
+}
+
+/// The page on which the code is typed. A code in the address is ignored: it is the person who must have read it.
+pub(super) async fn device(State(authority): State<Authority>, request: Request) -> Response {
+    if request.method() == Method::POST {
+        return enter(&authority, request).await;
+    }
+    match Visit::from_anywhere(&authority, request).await {
+        Ok(visit) => ask(&authority, &visit, StatusCode::OK, None),
+        Err(response) => *response,
+    }
+}
+
+fn ask(authority: &Authority, visit: &Visit, status: StatusCode, error: Option<&str>) -> Response {
+    let ticket = rules::ticket(&authority.ports, &visit.browser);
+    let mut response = page::user_code(status, &ticket, error);
+    visit.keep(&mut response);
+    response
+}
+
+async fn enter(authority: &Authority, request: Request) -> Response {
+    let visit = match Visit::from_our_page(authority, request).await {
+        Ok(visit) => visit,
+        Err(response) => return *response,
+    };
+    let value = |name| visit.form.value(name).unwrap_or_default();
+    match rules::enter(&authority.ports, &visit.browser, value("ticket"), value("user_code")).await {
+        Ok(location) => see_other(&location),
+        Err(denial) if denial.id() == CheckId::UserCodeKnown => {
+            let text = "No device shows this code now. Look at your device again: codes work for 15 minutes.";
+            ask(authority, &visit, StatusCode::OK, Some(text))
+        }
+        Err(denial) if denial.id() == CheckId::AttemptsLimited => {
+            let text = format!("Too many wrong codes. Expected {}.", denial.check.expected);
+            ask(authority, &visit, StatusCode::TOO_MANY_REQUESTS, Some(&text))
+        }
+        Err(denial) => refused(&denial),
+    }
+}
+
+/// Where the authorization request for a device comes back to, and where the person's decision is posted.
+pub(super) async fn approve(State(authority): State<Authority>, request: Request) -> Response {
+    if request.method() == Method::POST {
+        return decide(&authority, request).await;
+    }
+    let visit = match Visit::from_anywhere(&authority, request).await {
+        Ok(visit) => visit,
+        Err(response) => return *response,
+    };
+    match rules::returned(&authority.ports, &visit.browser, &visit.form).await {
+        Ok(request) => page::approve(&request, &visit.form.encode()),
+        Err(denial) => refused(&denial),
+    }
+}
+
+async fn decide(authority: &Authority, request: Request) -> Response {
+    let visit = match Visit::from_our_page(authority, request).await {
+        Ok(visit) => visit,
+        Err(response) => return *response,
+    };
+    let answer: Form = visit.original();
+    let decided = DeviceDecided {
+        accepted: visit.form.value("action") == Some("continue"),
+        own: visit.form.mentions("own"),
+        ticket: visit.form.value("ticket").unwrap_or_default(),
+    };
+    match rules::decided(&authority.ports, &visit.browser, &answer, decided).await {
+        Ok(approved) => page::decided(approved),
+        Err(denial) => refused(&denial),
+    }
+}
+
+fn refused(denial: &Denial) -> Response {
+    crate::page::error(denial.status(), denial, None, Some(("/device", "Enter a code")))
+}
+
+fn see_other(location: &str) -> Response {
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    if let Ok(location) = HeaderValue::from_str(location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response.headers_mut().insert("cache-control", HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,263 @@
+//! How often callers may be wrong: a delay that grows, never a lock-out, and never a record for each stranger.
+//!
+//! Held in memory and bounded: what is forgotten under a flood are the oldest of many thousand callers. An attempt counts as
+//! wrong from its beginning until it has succeeded, so that a thousand at once are not judged by the same clean record.
+use crate::id::{AppId, TenantId};
+use crate::model::Digest;
+use decision::Timestamp;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+
+/// How many callers are remembered.
+const CALLERS: usize = 20_000;
+/// After this long without another failure a caller has a clean record, in seconds.
+const FORGIVEN: i64 = 900;
+/// The least pause between two requests of a device, in seconds (RFC 8628 section 3.5).
+pub const DEVICE_INTERVAL: i64 = 5;
+
+/// Who is being counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Caller {
+    /// Whoever signs in as this user; a digest, since the user need not exist.
+    User(TenantId, Digest),
+    /// Who signs in from this address.
+    SignInFrom(Address),
+    /// Who proves to be this client from this address: a guesser elsewhere must not slow the client itself down.
+    Client(AppId, Address),
+    /// A browser, by the digest of its cookie, that types devices' codes.
+    UserCodes(Digest),
+    /// Who types devices' codes from this address.
+    UserCodesFrom(Address),
+    /// Who begins device authorizations from this address.
+    DevicesFrom(Address),
+}
+
+/// An address as it is counted: one subscriber of IPv6 has at least 2^64 of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Address(IpAddr);
+
+impl From<Option<IpAddr>> for Address {
+    fn from(address: Option<IpAddr>) -> Self {
+        Self(match address.map(|address| address.to_canonical()) {
+            Some(IpAddr::V6(address)) => {
+                let [a, b, c, d, ..] = address.segments();
+                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+            Some(address) => address,
+            None => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        })
+    }
+}
+
+impl Caller {
+    /// How many failures cost nothing, and how long the first and the longest delay are, in seconds.
+    const fn allowance(&self) -> (u32, i64, i64) {
+        match self {
+            // A person who mistypes is not a guesser.
+            Self::User(..) => (10, 1, 30),
+            Self::SignInFrom(_) => (100, 1, 30),
+            Self::Client(..) => (30, 1, 60),
+            // Codes live no longer than that: five guesses of 20^8 are all that a browser has.
+            Self::UserCodes(_) => (5, 900, 900),
+            Self::UserCodesFrom(_) => (50, 1, 60),
+            Self::DevicesFrom(_) => (300, 1, 60),
+        }
+    }
+}
+
+/// The records of all callers.
+#[derive(Default)]
+pub struct Limits {
+    callers: Mutex<HashMap<Caller, Failures>>,
+    devices: Mutex<HashMap<Digest, Pause>>,
+    known: Mutex<HashMap<Digest, Timestamp>>,
+}
+
+#[derive(Clone, Copy)]
+struct Failures {
+    count: u32,
+    last: Timestamp,
+}
+
+/// The pause that a device must keep to.
+#[derive(Clone, Copy)]
+struct Pause {
+    last: Timestamp,
+    interval: i64,
+}
+
+/// An attempt under way: it counts as wrong unless it succeeds.
+#[must_use]
+pub struct Attempt<'a> {
+    limits: &'a Limits,
+    callers: Vec<Caller>,
+}
+
+/// How many seconds a caller is to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait(pub i64);
+
+impl Limits {
+    /// Begins an attempt that is counted for each of these.
+    ///
+    /// # Errors
+    /// If one of them has to wait. Trying meanwhile makes the wait no longer.
+    pub fn attempt(&self, callers: &[Caller], now: Timestamp) -> Result<Attempt<'_>, Wait> {
+        let mut known = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = callers.iter().filter_map(|caller| known.get(caller)?.wait(caller, now)).max();
+        if let Some(seconds) = wait {
+            return Err(Wait(seconds));
+        }
+        for caller in callers {
+            room(&mut known, |failures| failures.last, now);
+            let failures = known.entry(*caller).or_insert(Failures { count: 0, last: now });
+            let count = if now.since(failures.last) >= FORGIVEN { 0 } else { failures.count };
+            *failures = Failures { count: count.saturating_add(1), last: now };
+        }
+        Ok(Attempt { limits: self, callers: callers.to_vec() })
+    }
+
+    /// Whether a device asks again before its interval is over. If so, its interval grows by five seconds (RFC 8628
+    /// section 3.5).
+    pub fn impatient(&self, device: Digest, now: Timestamp) -> bool {
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        room(&mut devices, |pause| pause.last, now);
+        let pause = devices.entry(device).or_insert(Pause { last: Timestamp(i64::MIN), interval: DEVICE_INTERVAL });
+        // Moments are whole seconds: a pause of 4.99 may look like one of four.
+        let early = pause.last.0 != i64::MIN && now.since(pause.last) < pause.interval - 1;
+        *pause = Pause { last: now, interval: if early { (pause.interval + 5).min(60) } else { pause.interval } };
+        early
+    }
+
+    /// Remembers that somebody signed in, by a digest of browser and user: others who guess at the user's password do not
+    /// slow down the browser that the user is known by.
+    pub fn remember(&self, browser_and_user: Digest, now: Timestamp) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        room(&mut known, |last| *last, now);
+        known.insert(browser_and_user, now);
+    }
+
+    /// Whether the user is known by this browser.
+    pub fn knows(&self, browser_and_user: Digest) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&browser_and_user)
+    }
+}
+
+impl Attempt<'_> {
+    /// It was right: it is not counted.
+    pub fn succeeded(self) {
+        let mut known = self.limits.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        for caller in &self.callers {
+            if let Some(failures) = known.get_mut(caller) {
+                failures.count = failures.count.saturating_sub(1);
+            }
+        }
+    }
+}
+
+impl Failures {
+    fn wait(self, caller: &Caller, now: Timestamp) -> Option<i64> {
+        let (free, first, longest) = caller.allowance();
+        let beyond = self.count.checked_sub(free)?;
+        let delay = first.saturating_mul(1 << beyond.min(20)).min(longest);
+        let left = self.last.plus(delay).since(now);
+        (left > 0).then_some(left)
+    }
+}
+
+/// Makes room for one more: when full, the oldest half goes, so that a flood costs each request little.
+fn room<K: Hash + Eq, V>(map: &mut HashMap<K, V>, last: impl Fn(&V) -> Timestamp, now: Timestamp) {
+    if map.len() < CALLERS {
+        return;
+    }
+    map.retain(|_, value| now.since(last(value)) < FORGIVEN);
+    if map.len() < CALLERS / 2 {
+        return;
+    }
+    let mut times: Vec<Timestamp> = map.values().map(&last).collect();
+    times.sort_unstable();
+    let middle = times.get(times.len() / 2).copied().unwrap_or(now);
+    map.retain(|_, value| last(value) > middle);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    const NOON: Timestamp = Timestamp(1_800_000_000);
+
+    fn fail(limits: &Limits, caller: Caller, at: Timestamp) -> Result<(), Wait> {
+        limits.attempt(&[caller], at).map(drop)
+    }
+
+    fn user(n: u8) -> Caller {
+        Caller::User(TenantId(Uuid::nil()), Digest([n; 32]))
+    }
+
+    #[test]
+    fn a_19_delays_grow_to_a_bound_and_are_forgiven() {
+        let limits = Limits::default();
+        let mut now = NOON;
+        for _ in 0..10 {
+            assert_eq!(fail(&limits, user(1), now), Ok(()));
+        }
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            let Err(Wait(seconds)) = fail(&limits, user(1), now) else { panic!("no delay") };
+            assert_eq!(fail(&limits, user(1), now.plus(seconds - 1)), Err(Wait(1)), "asking makes it no longer");
+            now = now.plus(seconds);
+            assert_eq!(fail(&limits, user(1), now), Ok(()), "soft: after the delay one is let in");
+            waits.push(seconds);
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(fail(&limits, user(2), now), Ok(()), "nobody else waits");
+        now = now.plus(FORGIVEN);
+        for _ in 0..10 {
+            assert_eq!(fail(&limits, user(1), now), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_19_a_thousand_attempts_at_once_are_not_judged_by_one_clean_record() {
+        let limits = Limits::default();
+        let under_way: Vec<_> = (0..1_000).map(|_| limits.attempt(&[user(1)], NOON)).collect();
+        assert_eq!(under_way.iter().filter(|attempt| attempt.is_ok()).count(), 10);
+        for attempt in under_way.into_iter().flatten() {
+            attempt.succeeded();
+        }
+        assert_eq!(fail(&limits, user(1), NOON), Ok(()), "who was right is not counted");
+    }
+
+    #[test]
+    fn a_19_memory_is_bounded_and_a_subscriber_has_one_record() {
+        let limits = Limits::default();
+        for n in 0..100_000_u32 {
+            let address = Address::from(Some(IpAddr::from(n.to_be_bytes())));
+            let now = NOON.plus(i64::from(n) / 1_000);
+            let _ = fail(&limits, Caller::SignInFrom(address), now);
+            assert!(!limits.impatient(Digest([u8::try_from(n % 251).unwrap_or(0); 32]), NOON.plus(i64::from(n) * 60)));
+        }
+        assert!(limits.callers.lock().unwrap().len() <= CALLERS);
+        let one: Address = Some("2001:db8:1:2::1".parse().unwrap()).into();
+        let other: Address = Some("2001:db8:1:2:ffff::9".parse().unwrap()).into();
+        assert_eq!(one, other);
+        assert_ne!(one, Address::from(Some("2001:db8:1:3::1".parse().unwrap())));
+        let mapped: Address = Some("::ffff:192.0.2.1".parse().unwrap()).into();
+        assert_eq!(mapped, Address::from(Some("192.0.2.1".parse().unwrap())));
+    }
+
+    #[test]
+    fn a_20_a_device_that_asks_too_fast_must_slow_down_more_each_time() {
+        let limits = Limits::default();
+        let device = Digest([1; 32]);
+        assert!(!limits.impatient(device, NOON));
+        assert!(!limits.impatient(device, NOON.plus(5)));
+        assert!(limits.impatient(device, NOON.plus(6)), "the interval is ten seconds now");
+        assert!(limits.impatient(device, NOON.plus(12)), "fifteen");
+        assert!(!limits.impatient(device, NOON.plus(27)));
+        assert!(!limits.impatient(Digest([2; 32]), NOON.plus(27)));
+    }
+}
