@@ -110,6 +110,29 @@ class Pages:
             request = self._filled(form, url, user, consent, page)
         raise Refused(0, "the pages go in a circle: " + ", ".join(self.seen))
 
+    def approve_device(self, url, code, user, action="continue"):
+        """Types a device's code and decides about the device."""
+        request, decided = requests.Request("GET", url), False
+        for _ in range(12):
+            response = self.session.send(self.session.prepare_request(request), timeout=20, **self._settings(request.url))
+            page = _Reader()
+            page.feed(response.text)
+            form = next((it for it in page.forms if it.names), None)
+            if decided:
+                return " ".join(page.text)
+            if response.status_code != 200 or form is None:
+                raise Refused(response.status_code, " ".join(page.text))
+            url = urljoin(response.url, form.action)
+            if "user_code" in form.names:
+                fields = form.fields | {"user_code": code}
+                request = requests.Request("POST", url, data=fields, headers={"Origin": _origin(url)})
+            elif "own" in form.names:
+                fields, decided = form.fields | {"own": "true", "action": action}, True
+                request = requests.Request("POST", url, data=fields, headers={"Origin": _origin(url)})
+            else:
+                request = self._filled(form, url, user, "accept", page)
+        raise Refused(0, "the pages go in a circle")
+
     def _filled(self, form, url, user, consent, page):
         fields = dict(form.fields)
         if "password" in form.names:

@@ -7,6 +7,7 @@ use crate::audit::AuditRecord;
 use crate::authorize::Browser;
 use crate::client_auth::{self, Method};
 use crate::denial::{Denial, ErrorContext};
+use crate::endpoint::EndpointVersion;
 use crate::id::{AppId, TenantId};
 use crate::issuance;
 use crate::ledger::{Approval, CommitError, DeviceRecord, DeviceStage, Unavailable, Write};
@@ -92,7 +93,7 @@ async fn decide(
         *profile = client.application.deputize.client_profile;
     }
     let mut facts = blank(ports, request.tenant, tenant.map(AsRef::as_ref), &client_id, client.map(AsRef::as_ref));
-    facts.authentication = client_auth::gather(presented, client.map(AsRef::as_ref), &*ports.crypto);
+    facts.authentication = client_auth::gather(presented, client.map(AsRef::as_ref), &*ports.crypto, now);
     let proven = client_auth::decide(&facts, now)?;
     let (Some(tenant), Some(client)) = (tenant, client) else {
         return Err(Denial::new(CheckId::ClientKnown, "a client", "none"));
@@ -104,7 +105,13 @@ async fn decide(
         let expected = "a device, which sends no `Origin`";
         return Err(Denial::new(CheckId::ClientOrigin, expected, "a page of another site"));
     }
-    let scope = form.value("scope").filter(|scope| !scope.trim().is_empty());
+    // The v1.0 endpoint names a resource, and means all that is registered or granted there.
+    let of_resource = |resource: &str| format!("openid profile offline_access {resource}/.default");
+    let scope = match request.version {
+        EndpointVersion::V1 => form.value("resource").map(of_resource).or(form.value("scope").map(str::to_owned)),
+        EndpointVersion::V2 => form.value("scope").map(str::to_owned),
+    };
+    let scope = scope.filter(|scope| !scope.trim().is_empty());
     let scope = scope.ok_or_else(|| Denial::new(CheckId::ScopePresent, "`scope`", "nothing"))?;
     let claims = form.value("claims");
     if claims.is_some_and(|claims| ClaimsRequest::parse(claims).is_none()) {
@@ -122,7 +129,7 @@ async fn decide(
             segment: request.tenant.to_owned(),
             client: proven.app(),
             user_code: user_code_digest(ports, &user_code),
-            scope: scope.to_owned(),
+            scope: scope.clone(),
             claims: claims.map(str::to_owned),
             address: request.address,
             issued: now,

@@ -7,7 +7,7 @@ use crate::model::{
 use crate::workload::{TOKEN_EXCHANGE, TOKEN_EXCHANGE_ID};
 use decision::Timestamp;
 use oauth::Scopes;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Everything but users, at one point of the change log.
@@ -18,6 +18,14 @@ pub struct Snapshot {
     tenants: HashMap<TenantId, Arc<TenantDirectory>>,
     domains: HashMap<String, TenantId>,
     applications: HashMap<AppId, Arc<Application>>,
+    spa_origins: HashSet<String>,
+}
+
+/// The origin of a URL: scheme, host and port, as they are written (RFC 6454 section 4).
+pub(crate) fn origin(url: &str) -> Option<&str> {
+    let host = url.find("://")?.checked_add(3)?;
+    let end = url.get(host..)?.find(['/', '?', '#']).map_or(url.len(), |end| host + end);
+    url.get(..end).filter(|_| end > host)
 }
 
 /// One tenant's part of a snapshot.
@@ -103,14 +111,20 @@ impl Snapshot {
                 tenant.policies.push(policy);
             }
         }
+        let uris = applications.values().flat_map(|application| &application.spa.redirect_uris);
         Self {
             sequence,
+            spa_origins: uris.filter_map(|uri| origin(uri)).map(str::to_owned).collect(),
             tenants: tenants.into_iter().map(|(id, tenant)| (id, Arc::new(tenant))).collect(),
             domains,
             applications: applications.into_iter().map(|(id, application)| (id, Arc::new(application))).collect(),
         }
     }
 
+    /// Whether an origin is that of a single-page application's redirect URI: its pages may read the token endpoint.
+    pub fn spa_origin(&self, origin: &str) -> bool {
+        self.spa_origins.contains(origin)
+    }
     /// A tenant by id.
     pub fn tenant(&self, id: TenantId) -> Option<&Arc<TenantDirectory>> {
         self.tenants.get(&id)

@@ -30,6 +30,9 @@ pub struct Facts {
     pub client: Option<ClientFacts>,
     /// What the client proved.
     pub authentication: AuthenticationFacts,
+    /// Whether a page of another origin asks: then it is a registered single-page application's, without a credential.
+    #[serde(default)]
+    pub cross_origin: bool,
     /// What the grant presented.
     pub proof: ProofFacts,
     /// OpenID Connect scopes asked for.
@@ -172,6 +175,9 @@ pub enum ProofFacts {
         verifier: Verifier,
         /// Whether the code went to a redirect URI of a public client or single-page application.
         public_redirect: bool,
+        /// Whether it went to a redirect URI of a single-page application.
+        #[serde(default)]
+        spa_redirect: bool,
     },
     /// A refresh token.
     Refresh {

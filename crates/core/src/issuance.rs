@@ -26,6 +26,9 @@ const ID_TOKEN_SECONDS: i64 = 3_600;
 /// The longest life of a user's access token while no event stream can cut it short, in seconds.
 const USER_TOKEN_SECONDS: i64 = 5_400;
 
+/// Life of a single-page application's refresh tokens, in seconds.
+const SPA_REFRESH_SECONDS: i64 = 86_400;
+
 /// Claims of an access token (spec/entra.md section 9.1; RFC 9068 in the native profile).
 #[derive(Serialize)]
 struct AccessClaims<'a> {
@@ -439,6 +442,12 @@ impl Parts<'_> {
             _ => false,
         };
         let family = self.grants.first().copied().unwrap_or_else(|| FamilyId(random_uuid(ports)));
+        // Fixed at the sign-in: what is renewed in a browser does not slide on (spec/entra.md section 9.3).
+        let spa_ends = match &self.facts.proof {
+            ProofFacts::Code { spa_redirect: true, .. } => Some(self.now.plus(SPA_REFRESH_SECONDS)),
+            ProofFacts::Refresh { record: Some(record), .. } if record.spa => Some(record.expires),
+            _ => None,
+        };
         let record = RefreshRecord {
             tenant: self.tenant.id,
             client: self.client.app_id,
@@ -450,8 +459,13 @@ impl Parts<'_> {
             grants: self.grants.iter().skip(1).copied().collect(),
             proven: Some(chain.proven()),
             public,
+            spa: spa_ends.is_some(),
             issued: self.now,
-            expires: self.now.plus(self.tenant.settings.refresh_token_seconds).min(chain.session_ends),
+            expires: self
+                .now
+                .plus(self.tenant.settings.refresh_token_seconds)
+                .min(chain.session_ends)
+                .min(spa_ends.unwrap_or(chain.session_ends)),
             rotated: None,
             revoked: false,
         };

@@ -135,6 +135,9 @@ pub struct RefreshRecord {
     /// Whether the client had no credential when it got this token, and so needs none to use it.
     #[serde(default)]
     pub public: bool,
+    /// Whether it went to a single-page application: then it works in its pages alone, and its successors end when it does.
+    #[serde(default)]
+    pub spa: bool,
     /// When it was issued.
     pub issued: Timestamp,
     /// Until when it works.

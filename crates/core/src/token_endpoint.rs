@@ -161,10 +161,9 @@ pub(crate) fn same_origin(
     Err(Denial::new(CheckId::ClientOrigin, expected, "another one"))
 }
 
-/// Whether an origin is that of a registered single-page redirect URI.
-pub fn spa_origin(client: &Registration, origin: &str) -> bool {
-    let of = |uri: &String| uri.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    origin.contains("://") && client.application.spa.redirect_uris.iter().any(of)
+/// Whether an origin is that of one of the client's single-page redirect URIs.
+fn spa_origin(client: &Registration, origin: &str) -> bool {
+    client.application.spa.redirect_uris.iter().any(|uri| crate::directory::origin(uri) == Some(origin))
 }
 
 /// Which grant a form means (spec/standards.md section 3): decided first, and never falling through from one to another.
@@ -262,6 +261,7 @@ pub(crate) async fn opening(
         authentication: federated.unwrap_or_else(|| client_auth::gather(presented, client, &*ports.crypto, now)),
         claims: request.form.value("claims").and_then(ClaimsRequest::parse).unwrap_or_default(),
         client_info: request.form.value("client_info") == Some("1"),
+        cross_origin: request.origin.is_some(),
         jitter: i64::from(u16::from_be_bytes(issuance::random(ports)) % 1_801),
         ..facts
     }
@@ -288,6 +288,7 @@ pub(crate) fn blank(
         client_requested: client_id.to_owned(),
         client: client.map(client_facts),
         authentication: AuthenticationFacts::Nothing,
+        cross_origin: false,
         proof: ProofFacts::SignIn,
         oidc: Scopes::default(),
         target: Target::Missing,
@@ -336,8 +337,11 @@ async fn complete(
     let resources: Vec<&str> = from.form.values("resource").collect();
     let scope = scope.as_deref().or(from.form.value("scope"));
     let (oidc, target) = match facts.version {
-        EndpointVersion::V1 => resource_request::resolve(from.form, grant.grant_type, proof.recorded(), parties),
-        EndpointVersion::V2 => scope_request::resolve(scope, &resources, parties, several),
+        // What a device asked for was written down as scopes, whichever endpoint it asked.
+        EndpointVersion::V1 if grant.grant_type != oauth::GrantType::DeviceCode => {
+            resource_request::resolve(from.form, grant.grant_type, proof.recorded(), parties)
+        }
+        _ => scope_request::resolve(scope, &resources, parties, several),
     };
     facts.oidc = oidc;
     facts.target = target;

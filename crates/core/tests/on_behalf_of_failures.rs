@@ -51,6 +51,7 @@ fn ordinary_obo() -> Facts {
             confidential: true,
             public_allowed: false,
             one_time_assertions: false,
+            fallback_public: false,
             one_time_federated: false,
             managed_identity: None,
         }),
@@ -58,6 +59,7 @@ fn ordinary_obo() -> Facts {
             matched: Some((NOW.plus(-1000), NOW.plus(1000))),
             is_key_id: false,
         },
+        cross_origin: false,
         proof: ProofFacts::OnBehalfOf {
             assertion: AssertionFacts::Verified(Box::new(TokenClaims {
                 iss: format!("{HOST}/{tenant}/v2.0"),

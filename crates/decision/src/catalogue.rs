@@ -154,6 +154,9 @@ catalogue! {
     ClientOrigin: "client.origin", Some(9002326), "invalid_request", None, 400, CallerAdmin, None,
         "a cross-origin request comes from a registered single-page application",
         "register the redirect URI under `spa`";
+    ClientOriginPresent: "client.origin_present", Some(9002327), "invalid_request", None, 400, Caller, None,
+        "what a single-page application got is used from its pages",
+        "redeem it in the browser, which sends `Origin`; for a server, register the redirect URI under `web`";
     AssertionForm: "assertion.form", Some(50027), "invalid_request", None, 400, Caller, None,
         "the assertion is a well-formed token",
         "send the access token exactly as it was received";
@@ -352,6 +355,9 @@ catalogue! {
     RefreshCurrent: "refresh.current", Some(700082), "invalid_grant", Some("bad_token"), 400, Caller, None,
         "the refresh token has not expired",
         "sign in again";
+    RefreshSpaCurrent: "refresh.spa_current", Some(700084), "invalid_grant", Some("bad_token"), 400, Caller, None,
+        "a single-page application's refresh token is within 24 hours of the sign-in",
+        "sign in again, silently if a session lives";
     RefreshUnused: "refresh.unused", Some(50173), "invalid_grant", Some("bad_token"), 400, Caller, None,
         "a rotated refresh token is used once",
         "sign in again; the family of this token is revoked";

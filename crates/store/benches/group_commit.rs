@@ -60,6 +60,7 @@ fn redemption(n: u64) -> Vec<Write> {
         tenant: TenantId::default(),
         client: AppId::default(),
         public: false,
+        spa: false,
         user: UserId::default(),
         session: SessionId::default(),
         family: FamilyId::default(),

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use decision::CheckId;
 use deputize_core::denial::Denial;
 use deputize_core::device::{self as rules, DeviceDecided};
+use deputize_core::endpoint::EndpointVersion;
 use deputize_core::token_endpoint::TokenRequest;
 use oauth::Form;
 
@@ -21,6 +22,15 @@ pub(super) async fn begin(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Response {
+    start(authority, EndpointVersion::V2, tenant, request).await
+}
+
+/// The same beside the v1.0 endpoints: by `resource`.
+pub(super) async fn v1(State(authority): State<Authority>, Path(tenant): Path<String>, request: Request) -> Response {
+    start(authority, EndpointVersion::V1, tenant, request).await
+}
+
+async fn start(authority: Authority, version: EndpointVersion, tenant: String, request: Request) -> Response {
     let (in_url, address) = (query(&request), ClientAddress::of(&request));
     let correlation = Correlation::of_query(&request);
     let origin = request.headers().get(ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned());
@@ -44,6 +54,7 @@ pub(super) async fn begin(
         _ => form,
     };
     let request = TokenRequest {
+        version,
         tenant: &tenant,
         form: &form,
         basic: None,

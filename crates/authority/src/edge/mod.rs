@@ -51,7 +51,7 @@ pub(crate) fn router(authority: Authority) -> Router {
         .route("/{tenant}/oauth2/v2.0/introspect", any(token::introspect))
         .route("/{tenant}/oauth2/v2.0/revoke", any(token::revoke))
         .route("/{tenant}/oauth2/v2.0/devicecode", any(device::begin))
-        .route("/{tenant}/oauth2/devicecode", any(device::begin))
+        .route("/{tenant}/oauth2/devicecode", any(device::v1))
         .route("/device", any(device::device))
         .route("/device/approve", any(device::approve))
         .route("/{tenant}/oauth2/v2.0/logout", any(logout::logout))

@@ -207,8 +207,7 @@ fn basic(headers: &HeaderMap) -> Result<Option<Basic>, Denial> {
 }
 
 fn is_spa_origin(authority: &Authority, origin: &str) -> bool {
-    let snapshot = authority.ports.directory.snapshot();
-    snapshot.tenants().any(|tenant| tenant.apps().any(|app| token_endpoint::spa_origin(app, origin)))
+    authority.ports.directory.snapshot().spa_origin(origin)
 }
 
 fn preflight(authority: &Authority, origin: Option<&str>) -> Response {

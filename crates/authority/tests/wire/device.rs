@@ -147,6 +147,23 @@ async fn the_grant_has_two_names_and_the_endpoint_two_paths_and_every_alias() {
     }
 }
 
+#[tokio::test]
+async fn the_v1_endpoint_takes_a_resource() {
+    let world = world().await;
+    let params = vec![("client_id", app("native").to_string()), ("resource", "api://orders".to_owned())];
+    let begun = begin_at(&world, "/contoso.example/oauth2/devicecode", params).await.ok();
+    let page = asked(&mut Browser::default(), &world, &begun, "ada").await;
+    assert!(page.page());
+    let mut browser = Browser::default();
+    let page = asked(&mut browser, &world, &begun, "ada").await;
+    browser.submit(&world, &approval(&page), &YES).await;
+    let mut form = polling("native", &begun);
+    form.extend([("code", text(&begun, "device_code")), ("resource", "api://orders".to_owned())]);
+    let tokens = world.post("/contoso.example/oauth2/token", &[], encode(&form)).await.ok();
+    assert_eq!(claims(&text(&tokens, "access_token"))["scp"], "access_as_user");
+    assert!(tokens["refresh_token"].is_string());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_20_a_device_code_works_once_and_a_replay_revokes_what_it_gave() {
     let world = world().await;

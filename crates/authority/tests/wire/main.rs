@@ -47,6 +47,8 @@ mod second_factor;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod spa;
+#[cfg(test)]
 mod v1;
 #[cfg(test)]
 mod workload;

@@ -117,10 +117,15 @@ async fn metadata_advertises_only_what_exists() {
     let mut grants: Vec<&str> =
         document["grant_types_supported"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     grants.sort_unstable();
-    let known =
-        ["authorization_code", "client_credentials", "refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer"];
+    let known = [
+        "authorization_code",
+        "client_credentials",
+        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+    ];
     assert_eq!(grants, known);
-    for absent in ["device_authorization_endpoint", "registration_endpoint"] {
+    for absent in ["registration_endpoint"] {
         assert!(document[absent].is_null(), "{absent}");
     }
 }
@@ -313,7 +318,7 @@ async fn what_is_not_served_is_not_found_in_the_form_that_is_asked_for() {
     for path in [
         "/",
         "/x",
-        "/contoso.example/oauth2/v2.0/devicecode",
+        "/contoso.example/oauth2/v2.0/devicecodes",
         "/contoso.example/oauth2/v2.0/token/",
         "/.well-known/openid-configuration",
     ] {

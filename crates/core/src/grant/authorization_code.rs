@@ -37,6 +37,8 @@ fn gather(from: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
         let application = &from.client.application;
         let public_redirect =
             record.as_ref().is_some_and(|record| !application.web.redirect_uris.contains(&record.redirect_uri));
+        let spa_redirect =
+            record.as_ref().is_some_and(|record| application.spa.redirect_uris.contains(&record.redirect_uri));
         Ok(Gathered {
             several: if scope.is_some() { Several::First } else { Several::Refuse },
             scope,
@@ -49,6 +51,7 @@ fn gather(from: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
                 redirect_uri: from.form.value("redirect_uri").map(str::to_owned),
                 verifier: verifier(from.form.value("code_verifier")),
                 public_redirect,
+                spa_redirect,
             },
         })
     })
@@ -69,6 +72,7 @@ pub(super) struct Presented<'a> {
     pub(super) redirect_uri: &'a Option<String>,
     pub(super) verifier: &'a Verifier,
     pub(super) public: bool,
+    pub(super) spa: bool,
 }
 
 pub(super) fn prove(facts: &Facts, client: &AuthenticatedClient, presented: Presented<'_>, now: Timestamp) -> Proved {
@@ -130,6 +134,7 @@ fn judge(
         let expected = "the credential of a client whose redirect URI is of a web application";
         return Err(Denial::new(CheckId::ClientCredentialPresent, expected, "none"));
     }
+    super::from_pages(facts, presented.spa)?;
     match (&record.challenge, presented.verifier) {
         (Some(challenge), Verifier::Challenge(sent)) if challenge == sent => Ok(()),
         (None, Verifier::Absent) => Ok(()),

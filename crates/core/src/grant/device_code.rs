@@ -80,6 +80,9 @@ pub(super) fn prove(
         let expected = format!("a device code used in its tenant, `{}`", record.tenant);
         return refuse(Denial::new(CheckId::DeviceCodeKnown, expected, "another tenant"));
     }
+    if let Err(denial) = super::from_pages(facts, false) {
+        return refuse(denial);
+    }
     let approval = match record.stage {
         // A replay: whoever was first may be the thief (A-02 for devices).
         DeviceStage::Redeemed(approval) => {

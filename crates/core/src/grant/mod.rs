@@ -115,9 +115,15 @@ pub fn decide(facts: &Facts, now: Timestamp) -> Outcome {
     };
     let proved = match &facts.proof {
         ProofFacts::ClientCredentials => client_credentials::prove(&client),
-        ProofFacts::Code { digest, record, redirect_uri, verifier, public_redirect } => {
-            let presented =
-                authorization_code::Presented { digest, record, redirect_uri, verifier, public: *public_redirect };
+        ProofFacts::Code { digest, record, redirect_uri, verifier, public_redirect, spa_redirect } => {
+            let presented = authorization_code::Presented {
+                digest,
+                record,
+                redirect_uri,
+                verifier,
+                public: *public_redirect,
+                spa: *spa_redirect,
+            };
             authorization_code::prove(facts, &client, presented, now)
         }
         ProofFacts::Refresh { digest, record } => refresh_token::prove(facts, &client, digest, record.as_ref(), now),
@@ -141,6 +147,20 @@ pub fn decide(facts: &Facts, now: Timestamp) -> Outcome {
             Outcome { writes, verdict: Ok(Grantable { client, admitted }) }
         }
         Err(denial) => Outcome { writes: if refused { proved.on_refusal } else { Vec::new() }, verdict: Err(denial) },
+    }
+}
+
+/// What a single-page application got is used in its pages, where no server can keep it; all else is used elsewhere.
+pub(crate) fn from_pages(facts: &Facts, spa: bool) -> Result<(), Denial> {
+    match (spa, facts.cross_origin) {
+        (true, false) => {
+            Err(Denial::new(CheckId::ClientOriginPresent, "`Origin`, as the application's pages send it", "none"))
+        }
+        (false, true) => {
+            let expected = "a request without `Origin`, or a redirect URI that is registered under `spa`";
+            Err(Denial::new(CheckId::ClientOrigin, expected, "a page of another origin"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -71,6 +71,14 @@ pub(super) fn prove(
     if record.revoked {
         return refuse(Denial::new(CheckId::UserNotRevoked, "a living refresh token", "one whose family was revoked"));
     }
+    if let Err(denial) = super::from_pages(facts, record.spa) {
+        return refuse(denial);
+    }
+    if record.spa && record.expires <= now {
+        let expected = "a refresh token within 24 hours of the sign-in in the browser";
+        let found = format!("one that expired at {}", record.expires);
+        return refuse(Denial::new(CheckId::RefreshSpaCurrent, expected, found));
+    }
     if record.expires <= now {
         let found = format!("one that expired at {}", record.expires);
         return refuse(Denial::new(CheckId::RefreshCurrent, "a current refresh token", found));

@@ -1,6 +1,6 @@
 //! Client authentication, and who may be no client.
 use crate::world::estate::{CONTOSO, certificate, secret};
-use crate::world::{FakeCrypto, HOST, NOON, World, app, form, refused};
+use crate::world::{FakeCrypto, HOST, NOON, VERIFIER, World, altered, app, form, parameter, refused, request};
 use decision::{CheckId, Timestamp};
 use deputize_core::client_auth::Basic;
 use deputize_core::model::Profile;
@@ -247,7 +247,7 @@ fn a_15_a_client_assertion_works_again_or_once_as_the_client_chose() {
 #[test]
 fn a_16_the_grant_is_one_that_exists() {
     let world = World::new();
-    for grant in ["password", "implicit", "", "AUTHORIZATION_CODE", "urn:ietf:params:oauth:grant-type:device_code"] {
+    for grant in ["password", "implicit", "", "AUTHORIZATION_CODE", "urn:ietf:params:oauth:grant-type:saml2-bearer"] {
         let answer = world.token_as("daemon", &[("grant_type", grant)]);
         let check = if grant.is_empty() { CheckId::ParameterPresent } else { CheckId::GrantSupported };
         assert_eq!(refused(answer), check, "{grant}");
@@ -311,7 +311,17 @@ fn a_17_a_page_asks_without_credential_and_from_a_registered_origin_only() {
     let world = World::new();
     world.estate.edit(|estate| estate.app("phone").spa.redirect_uris.push("https://spa.example.com/cb".into()));
     let (phone, web, key) = (app("phone").to_string(), app("web").to_string(), secret("web"));
-    let token = world.tokens("ada", "phone", "api://orders/access_as_user offline_access").refresh_token.unwrap();
+    let asked = request("phone", "api://orders/access_as_user offline_access");
+    let asked = altered(&asked, &[("redirect_uri", "https://spa.example.com/cb")]);
+    let code = parameter(&world.authorize(&asked, &world.sign_in("ada")), "code").unwrap();
+    let redeem = [
+        ("client_id", &*phone),
+        ("grant_type", "authorization_code"),
+        ("code", &code),
+        ("redirect_uri", "https://spa.example.com/cb"),
+        ("code_verifier", VERIFIER),
+    ];
+    let token = world.token_from("https://spa.example.com", &redeem).unwrap().refresh_token.unwrap();
     let refresh = [("client_id", &*phone), ("grant_type", "refresh_token"), ("refresh_token", token.expose())];
     for origin in [
         "null",

@@ -137,6 +137,7 @@ pub(super) fn token(family: u128) -> RefreshRecord {
         grants: Vec::new(),
         proven: None,
         public: false,
+        spa: false,
         issued: NOON,
         expires: NOON.plus(86_400),
         rotated: None,
