@@ -388,7 +388,7 @@ pub async fn decided(
         )
         .fix("go back and tick the box if you started this on a device of yours; else cancel"));
     }
-    let stage = DeviceStage::Approved(accepted.approval);
+    let stage = DeviceStage::Approved(accepted.approval.clone());
     let record = DeviceRecord { stage, tenant: accepted.tenant, ..at_work.record.clone() };
     let writes = vec![
         Write::ConsumeCode(accepted.code),
@@ -451,7 +451,8 @@ async fn accepted(
         && !record.consumed
         && !record.revoked
         && record.expires > now;
-    let approval = Approval { user: record.user, session: record.session, family: record.family };
+    let approval =
+        Approval { user: record.user, session: record.session, proven: record.proven.clone(), family: record.family };
     fits.then_some(Accepted { code: digest, tenant: record.tenant, approval }).ok_or_else(forged)
 }
 

@@ -174,7 +174,7 @@ pub struct DeviceRecord {
 }
 
 /// How far a device has come. Each stage has one before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeviceStage {
     /// Nobody has decided yet.
     Pending,
@@ -187,20 +187,22 @@ pub enum DeviceStage {
 }
 
 /// Who approved a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
     /// The user.
     pub user: UserId,
     /// The session that stands behind it.
     pub session: SessionId,
+    /// What they had proven then.
+    pub proven: Option<Proven>,
     /// What will stem from it.
     pub family: FamilyId,
 }
 
 impl DeviceRecord {
     /// Who approved it, if somebody did.
-    pub const fn approval(&self) -> Option<Approval> {
-        match self.stage {
+    pub const fn approval(&self) -> Option<&Approval> {
+        match &self.stage {
             DeviceStage::Approved(approval) | DeviceStage::Redeemed(approval) => Some(approval),
             DeviceStage::Pending | DeviceStage::Declined => None,
         }
@@ -209,7 +211,7 @@ impl DeviceRecord {
 
 impl DeviceStage {
     /// Its place in the order, as the store compares it.
-    pub const fn number(self) -> u8 {
+    pub const fn number(&self) -> u8 {
         match self {
             Self::Pending => 0,
             Self::Approved(_) => 1,
@@ -219,7 +221,7 @@ impl DeviceStage {
     }
 
     /// The place of the stage before it.
-    pub const fn before(self) -> u8 {
+    pub const fn before(&self) -> u8 {
         match self {
             Self::Pending | Self::Approved(_) | Self::Declined => 0,
             Self::Redeemed(_) => 1,

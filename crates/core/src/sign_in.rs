@@ -6,6 +6,7 @@ use crate::directory::{TenantDirectory, UserKey, UserRecord};
 use crate::id::{AppId, SessionId};
 use crate::issuance;
 use crate::ledger::{CommitError, SessionRecord, Write};
+use crate::limits::{Attempt, Caller, Wait};
 use crate::ports::Ports;
 use crate::ticket::Ticket;
 use crate::token_endpoint::{unavailable, user_facts};
@@ -30,6 +31,42 @@ pub struct Credentials<'a> {
     pub password: &'a str,
     /// Where they are.
     pub address: Option<std::net::IpAddr>,
+}
+
+/// Counts a sign-in before it is checked: for the name, whether or not there is such a user, and for the address. A
+/// browser that the person signed in with before is counted by itself, so that a guesser elsewhere does not keep them out.
+///
+/// # Errors
+/// [`CheckId::AttemptsLimited`] if there were too many wrong ones; nothing is compared then.
+pub fn attempt<'a>(
+    ports: &'a Ports,
+    tenant: Option<&TenantDirectory>,
+    typed: Credentials<'_>,
+    browser: &str,
+    now: Timestamp,
+) -> Result<Attempt<'a>, Denial> {
+    let tenant = tenant.map(|tenant| tenant.tenant.id).unwrap_or_default();
+    let known = known(ports, typed, browser);
+    let callers = if ports.limits.knows(known) {
+        vec![Caller::KnownBrowser(known)]
+    } else {
+        let name = ports.crypto.keyed_digest(&format!("sign-in name\0{}", typed.username.to_lowercase()));
+        vec![Caller::User(tenant, name), Caller::SignInFrom(typed.address.into())]
+    };
+    ports.limits.attempt(&callers, now).map_err(|Wait(seconds)| {
+        let expected = format!("a wait of {} after so many wrong attempts", crate::device::words(seconds));
+        Denial::new(CheckId::AttemptsLimited, expected, "another attempt at once")
+    })
+}
+
+/// Ends a counted sign-in that was right, and remembers the browser.
+pub fn succeeded(ports: &Ports, attempt: Attempt<'_>, typed: Credentials<'_>, browser: &str, now: Timestamp) {
+    attempt.succeeded();
+    ports.limits.remember(known(ports, typed, browser), now);
+}
+
+fn known(ports: &Ports, typed: Credentials<'_>, browser: &str) -> crate::model::Digest {
+    ports.crypto.keyed_digest(&format!("known browser\0{browser}\0{}", typed.username.to_lowercase()))
 }
 
 /// Signs a user in. Unknown users and wrong passwords get one answer, and take one time.

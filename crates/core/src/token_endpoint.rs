@@ -8,6 +8,7 @@ use crate::facts::{AccessFacts, AuthenticationFacts, ClientFacts, Facts, ProofFa
 use crate::grant::{self, Gathered, Gathering, Grant};
 use crate::issuance;
 use crate::ledger::{CommitError, Unavailable};
+use crate::limits::{Caller, Wait};
 use crate::model::{DirectoryRole, Profile};
 use crate::ports::Ports;
 use crate::resource_request;
@@ -111,7 +112,7 @@ async fn decide(
     let mut facts = opening(ports, request, parties, &client_id, presented, now).await;
     facts.view = view;
     // Judged before anything else is read: strangers cause no reads and no records.
-    client_auth::decide(&facts, now)?;
+    authenticate(ports, request, &facts, now)?;
     let (Some(tenant), Some(client)) = (tenant, client) else {
         return Err(Denial::new(CheckId::ClientKnown, "a client", "none"));
     };
@@ -145,6 +146,22 @@ async fn decide(
         }
     }
     Err(exhausted(&facts, now))
+}
+
+/// Authenticates the client. Who guesses at its credential has to wait: from that address alone, since the client's users
+/// must not suffer for a stranger (spec/entra.md section 8.3).
+fn authenticate(ports: &Ports, request: &TokenRequest<'_>, facts: &Facts, now: Timestamp) -> Result<(), Denial> {
+    let Some(client) = facts.client.as_ref().filter(|_| facts.authentication != AuthenticationFacts::Nothing) else {
+        return client_auth::decide(facts, now).map(drop);
+    };
+    let guesser = Caller::Client(client.app_id, request.address.into());
+    let attempt = ports.limits.attempt(&[guesser], now).map_err(|Wait(seconds)| {
+        let expected = format!("a wait of {} after so many wrong credentials", crate::device::words(seconds));
+        Denial::new(CheckId::AttemptsLimited, expected, "another attempt at once")
+    })?;
+    client_auth::decide(facts, now)?;
+    attempt.succeeded();
+    Ok(())
 }
 
 /// A browser's cross-origin request comes from a registered single-page application, and carries no credential.

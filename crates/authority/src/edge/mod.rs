@@ -84,11 +84,14 @@ pub(crate) fn router(authority: Authority) -> Router {
 async fn everywhere(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let unavailable = response.status() == StatusCode::SERVICE_UNAVAILABLE;
+    let limited = response.status() == StatusCode::TOO_MANY_REQUESTS;
     let headers = response.headers_mut();
     headers.insert("strict-transport-security", HeaderValue::from_static("max-age=31536000"));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     if unavailable {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    } else if limited {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("30"));
     }
     response
 }

@@ -31,6 +31,8 @@ mod input;
 #[cfg(test)]
 mod interaction;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod logout;
 #[cfg(test)]
 mod matrix;

@@ -430,7 +430,8 @@ impl Answer {
         assert_eq!(self.header("content-type"), "application/json; charset=utf-8");
         assert!(self.header("cache-control").contains("no-store"), "{body}");
         assert_eq!(self.header("pragma"), "no-cache");
-        assert_eq!(self.headers.contains_key("retry-after"), self.status == StatusCode::SERVICE_UNAVAILABLE, "{body}");
+        let wait = matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(self.headers.contains_key("retry-after"), wait, "{body}");
         let trace = text(body, "trace_id");
         assert_eq!(self.header("x-ms-request-id"), trace);
         for name in ["check", "fixer", "fix"] {

@@ -40,7 +40,7 @@ fn gather(from: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
         if let Some(approval) = record.as_ref().and_then(DeviceRecord::approval) {
             let tenant = from.tenant.tenant.id;
             user = from.ports.directory.user(tenant, UserKey::Id(approval.user)).await?;
-            session = super::session(from.ports, approval.session, Vec::new()).await?;
+            session = super::session(from.ports, approval.session, Vec::new(), approval.proven.as_ref()).await?;
         }
         let waits = record.as_ref().is_some_and(|record| record.stage == DeviceStage::Pending);
         let impatient = waits && from.ports.limits.impatient(digest, from.ports.now());
@@ -83,7 +83,7 @@ pub(super) fn prove(
     if let Err(denial) = super::from_pages(facts, false) {
         return refuse(denial);
     }
-    let approval = match record.stage {
+    let approval = match &record.stage {
         // A replay: whoever was first may be the thief (A-02 for devices).
         DeviceStage::Redeemed(approval) => {
             let denial = Denial::new(CheckId::DeviceUnused, "a device code used once", "one that was redeemed");
@@ -104,7 +104,7 @@ pub(super) fn prove(
         }
         DeviceStage::Approved(approval) => approval,
     };
-    let redeemed = DeviceRecord { stage: DeviceStage::Redeemed(approval), ..record.clone() };
+    let redeemed = DeviceRecord { stage: DeviceStage::Redeemed(approval.clone()), ..record.clone() };
     let ceiling = (client.profile() == Profile::Native).then(|| Scopes::from(record.scope.clone()));
     Proved::yes(Proof::User { actors: Vec::new(), ceiling }, vec![Write::AdvanceDevice(*digest, Box::new(redeemed))])
 }
