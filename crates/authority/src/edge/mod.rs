@@ -91,7 +91,7 @@ async fn everywhere(request: Request, next: Next) -> Response {
     if unavailable {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
     } else if limited {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("30"));
+        headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("30"));
     }
     response
 }

@@ -310,7 +310,7 @@ async fn only_public_clients_and_only_their_own_devices() {
     let mut two = polling("native", &begun);
     two.push(("code", "another".to_owned()));
     assert_eq!(world.token(two).await.check(), "request.well_formed");
-    let unknown = Value::from(serde_json::json!({"device_code": "1.unknown"}));
+    let unknown = serde_json::json!({"device_code": "1.unknown"});
     let answer = poll(&world, "native", &unknown).await;
     assert_eq!(answer.refused(), (400, "bad_verification_code".into(), 70_018, "device.known".into()));
     let mut more = polling("native", &begun);
