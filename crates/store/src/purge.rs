@@ -13,7 +13,7 @@ const GRACE: i64 = 3_600;
 const CHANGES: i64 = 7 * 86_400;
 
 /// Each takes a moment and a number of rows.
-const TURNS: [(&str, i64); 7] = [
+const TURNS: [(&str, i64); 8] = [
     (
         "DELETE FROM codes WHERE digest IN (SELECT digest FROM codes WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
         GRACE,

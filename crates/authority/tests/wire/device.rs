@@ -14,6 +14,7 @@ async fn world() -> World {
     World::with(|plan| {
         for name in ["native", "gadget"] {
             plan.app(name).is_fallback_public_client = true;
+            plan.app(name).sign_in_audience = deputize_core::model::SignInAudience::AzureADMultipleOrgs;
         }
     })
     .await
