@@ -40,7 +40,14 @@ fn gather(from: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
         if let Some(approval) = record.as_ref().and_then(DeviceRecord::approval) {
             let tenant = from.tenant.tenant.id;
             user = from.ports.directory.user(tenant, UserKey::Id(approval.user)).await?;
-            session = super::session(from.ports, approval.session, Vec::new(), approval.proven.as_ref()).await?;
+            session = super::session(
+                from.ports,
+                approval.session,
+                Vec::new(),
+                (None, vec![approval.family]),
+                approval.proven.as_ref(),
+            )
+            .await?;
         }
         let waits = record.as_ref().is_some_and(|record| record.stage == DeviceStage::Pending);
         let impatient = waits && from.ports.limits.impatient(digest, from.ports.now());
