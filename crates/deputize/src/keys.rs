@@ -18,7 +18,8 @@ use tokio::task::{JoinSet, spawn_blocking};
 pub(crate) const ALGORITHMS: [Algorithm; 5] =
     [Algorithm::RS256, Algorithm::ES256, Algorithm::ES384, Algorithm::ES512, Algorithm::EdDSA];
 const LIFE: i64 = 5 * 365 * 86_400;
-const VARIABLE: &str = "DEPUTIZE_MASTER_KEY";
+/// What holds the master key, if no file does.
+pub(crate) const VARIABLE: &str = "DEPUTIZE_MASTER_KEY";
 const FILE: &str = "master.key";
 
 /// 32 random bytes that everything else is derived from. Whoever has it and the store is the authority.

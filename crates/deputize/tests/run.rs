@@ -94,7 +94,7 @@ fn sign_in_hosts_lead_to_the_authority_inside_and_nothing_else_is_reached() {
         return;
     }
     let text = "getent hosts login.microsoftonline.com sts.windows.net westeurope.login.microsoft.com; cat /proc/net/dev | wc -l; \
-                env | grep -c ca-bundle.pem; grep -c BEGIN $SSL_CERT_FILE; id -u";
+                env | grep -c private/ca-bundle.pem; grep -c BEGIN $SSL_CERT_FILE; id -u";
     let (code, said, announced) = told(&shell(&[], text));
     assert_eq!(code, Some(0), "{announced}");
     let lines: Vec<&str> = said.lines().collect();
@@ -119,8 +119,13 @@ fn a_program_without_an_environment_trusts_the_authority_too() {
     assert_eq!(said, "1\nsame\n", "{error}");
     // Proxies are outside; whoever still asked them would get no answer.
     let mut command = deputize(&["run", "-q", "--estate", ESTATE, "--", "env"]);
-    let (_, said, _) = told(&command.env("HTTPS_PROXY", "http://proxy.example:3128").output().unwrap());
-    assert!(!said.contains("proxy.example"), "{said}");
+    command.env("HTTPS_PROXY", "http://proxy.example:3128").env("DEPUTIZE_MASTER_KEY", "a5".repeat(32));
+    let (_, said, error) = told(&command.output().unwrap());
+    assert!(said.contains("REQUESTS_CA_BUNDLE="), "{error}");
+    assert!(
+        !said.contains("proxy.example") && !said.contains("a5a5"),
+        "the master key is not the command's either: {said}"
+    );
 }
 
 #[test]
@@ -306,6 +311,19 @@ fn another_program_joins_by_name() {
     assert!(said.contains(&format!("{}\n", std::env::current_dir().unwrap().display())), "the folder is kept: {said}");
     assert!(said.contains("127.64.0.1"), "{said}");
     assert!(said.contains(&format!("hello from {port}")), "{said}");
+    // What joins may publish its own servers, and has its own signals.
+    let (published, name_of) = (free_port(), ["--join", &name, "--publish"]);
+    let serve = format!("PORTS={published} exec '{}' --exact serves_inside --ignored --nocapture", own.display());
+    let mut command = deputize(&["run", "-q"]);
+    command.args(name_of).arg(published.to_string()).args(["--", "sh", "-c", &serve]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(child.stdout.take().unwrap());
+    let mut beside = Running { child, said };
+    while beside.line() != "serving" {}
+    let mut answer = String::new();
+    TcpStream::connect((Ipv4Addr::LOCALHOST, published)).unwrap().read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, format!("hello from {published}"));
+    assert!(beside.ended().success());
     let second = deputize(&["run", "-q", "--estate", ESTATE, "--name", &name, "--", "true"]).output().unwrap();
     assert_eq!(second.status.code(), Some(125), "a name is one run's");
     assert!(first.ended().success());
@@ -335,7 +353,8 @@ fn where_the_kernel_refuses_the_command_is_not_started_and_variables_are_printed
 
 #[test]
 fn outside_of_namespaces_only_localhost_is_served_and_told_of() {
-    let port = free_port();
+    let port = (0..100).map(|_| free_port()).find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port + 1)).is_ok());
+    let port = port.unwrap();
     let mut command = deputize(&["run", "--outside", &port.to_string(), "--quiet", "--estate", ESTATE]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);

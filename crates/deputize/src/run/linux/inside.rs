@@ -8,6 +8,7 @@ use super::wire::{Hello, INSIDE, Line, OUTSIDE, Plan, Report, encode};
 use crate::authority::runtime;
 use crate::data::Data;
 use crate::failure::{Failure, why};
+use crate::keys::VARIABLE as MASTER_KEY;
 use crate::listen;
 use crate::run::ca;
 use crate::run::environment::{self, Environment};
@@ -150,7 +151,7 @@ async fn command(plan: &Plan, environment: &Environment) -> Result<ExitStatus, F
     let mut signals = Signals::listen()?;
     let mut command = Command::new("/proc/self/exe");
     command.arg("run-start").arg("--").args(&plan.command);
-    for name in environment::PROXIES {
+    for name in environment::PROXIES.into_iter().chain([MASTER_KEY]) {
         command.env_remove(name);
     }
     command.envs(environment);
