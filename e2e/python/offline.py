@@ -406,8 +406,8 @@ def a_user_who_is_not_assigned():
     return on_behalf_of(user_token(), ["api://staff/Staff.Read"])
 
 
-@misconfigured("interaction_required", 50076, "basic_action")
-def a_resource_that_demands_a_second_factor():
+@misconfigured("interaction_required", 50079, "basic_action")
+def a_resource_that_demands_a_second_factor_of_who_has_none():
     answer = on_behalf_of(user_token(), ["api://payroll/Payslips.Read"])
     assert "access_token" in json.loads(answer["claims"]), answer
     return answer
