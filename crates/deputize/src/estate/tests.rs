@@ -65,6 +65,7 @@ fn open(folder: &Path) -> Arc<Store> {
     Arc::new(Store::open(&folder.join("store.db"), StoreKeys::new([7; 32]), clock).unwrap())
 }
 
+mod reach;
 mod workload;
 
 #[test]
