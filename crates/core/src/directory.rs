@@ -293,6 +293,8 @@ pub struct UserRecord {
     pub user: User,
     /// Groups they are direct members of.
     pub groups: Vec<GroupId>,
+    /// The groups among them that are assigned to an application, with its service principal.
+    pub assigned_groups: Vec<(PrincipalId, GroupId)>,
     /// What they consented to themselves, by (client, resource).
     pub grants: HashMap<(PrincipalId, PrincipalId), Scopes>,
     /// Since when they have, by (client, resource), where it is known.
@@ -322,6 +324,7 @@ impl UserRecord {
         Self {
             user,
             groups: Vec::new(),
+            assigned_groups: Vec::new(),
             grants: HashMap::new(),
             consented: HashMap::new(),
             withdrawn: HashMap::new(),

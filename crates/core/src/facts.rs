@@ -5,7 +5,9 @@ use crate::chain::Chain;
 use crate::endpoint::EndpointVersion;
 use crate::id::{AppId, FamilyId, GroupId, ObjectId, PrincipalId, TenantId, UserId};
 use crate::ledger::{CodeRecord, DeviceRecord, Proven, RefreshRecord, SessionRecord};
-use crate::model::{ClientAppType, Digest, DirectoryRole, HomeAccount, Policy, Profile, TenantSettings};
+use crate::model::{
+    ClaimSet, ClientAppType, Digest, DirectoryRole, GroupMembershipClaims, HomeAccount, Policy, Profile, TenantSettings,
+};
 use crate::token::{AssertionFacts, ClientAssertionFacts, FederatedFacts};
 use crate::workload::FederatedIdentityCredential;
 use decision::Timestamp;
@@ -123,6 +125,10 @@ pub struct ClientFacts {
     /// `xms_mirid`: the resource, if this is a managed identity.
     #[serde(default)]
     pub managed_identity: Option<String>,
+    /// Optional claims of ID tokens for it.
+    pub id_claims: ClaimSet,
+    /// Which groups ID tokens for it name.
+    pub memberships: GroupMembershipClaims,
 }
 
 /// What was sent to prove which client calls, and what came of it.
@@ -334,11 +340,25 @@ pub struct TokenShape {
     pub algorithm: String,
     /// Whether `act` is shown.
     pub act: bool,
+    /// Optional claims.
+    pub claims: ClaimSet,
+    /// Which groups are named.
+    pub memberships: GroupMembershipClaims,
+    /// How long they live, unless the tenant says so, in seconds.
+    pub seconds: Option<i64>,
 }
 
 impl Default for TokenShape {
     fn default() -> Self {
-        Self { v1: false, profile: Profile::Entra, algorithm: "RS256".to_owned(), act: false }
+        Self {
+            v1: false,
+            profile: Profile::Entra,
+            algorithm: "RS256".to_owned(),
+            act: false,
+            claims: ClaimSet::default(),
+            memberships: GroupMembershipClaims::None,
+            seconds: None,
+        }
     }
 }
 
@@ -367,6 +387,8 @@ pub struct UserFacts {
     pub directory_roles: Vec<DirectoryRole>,
     /// Whether they have set up a second factor.
     pub second_factor: bool,
+    /// The groups among them that are assigned to an application, with its service principal.
+    pub assigned_groups: Vec<(PrincipalId, GroupId)>,
     /// Of a guest: how their account at home stands.
     #[serde(default)]
     pub home: Option<HomeFacts>,

@@ -1,4 +1,7 @@
 //! From an admitted request to claims, tokens and the writes that make them real.
+pub(crate) mod optional;
+
+use self::optional::Optional;
 use crate::admission::Admitted;
 use crate::audit::AuditRecord;
 use crate::chain::Chain;
@@ -10,7 +13,7 @@ use crate::facts::{Asked, ClientFacts, Facts, ProofFacts, ResourceFacts, Target,
 use crate::grant::Grantable;
 use crate::id::{AppId, FamilyId};
 use crate::ledger::{RefreshRecord, Unavailable, Write};
-use crate::model::{Digest, Profile};
+use crate::model::{ClaimName, Digest, Profile};
 use crate::ports::Ports;
 use crate::reference;
 use base64::Engine as _;
@@ -23,8 +26,10 @@ use uuid::Uuid;
 
 /// Life of an ID token, in seconds.
 const ID_TOKEN_SECONDS: i64 = 3_600;
-/// The longest life of a user's access token while no event stream can cut it short, in seconds.
-const USER_TOKEN_SECONDS: i64 = 5_400;
+/// Life of an app-only access token, in seconds, unless somebody says otherwise.
+const APP_TOKEN_SECONDS: i64 = 3_599;
+/// The longest life of an access token while no event stream can cut it short, in seconds.
+const TOKEN_SECONDS: i64 = 5_400;
 
 /// Life of a single-page application's refresh tokens, in seconds.
 const SPA_REFRESH_SECONDS: i64 = 86_400;
@@ -62,6 +67,8 @@ struct AccessClaims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id: Option<AppId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     family_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     given_name: Option<&'a str>,
@@ -81,6 +88,8 @@ struct AccessClaims<'a> {
     scope: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scp: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<String>,
     sub: String,
     tid: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,6 +98,10 @@ struct AccessClaims<'a> {
     upn: Option<&'a str>,
     uti: &'a str,
     ver: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xms_cc: Option<[&'static str; 1]>,
+    #[serde(flatten)]
+    optional: Optional<'a>,
     /// The resource behind a managed identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     xms_mirid: Option<&'a str>,
@@ -110,6 +123,8 @@ struct IdClaims<'a> {
     iat: i64,
     nbf: i64,
     exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acrs: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     amr: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,6 +154,8 @@ struct IdClaims<'a> {
     upn: Option<&'a str>,
     uti: &'a str,
     ver: &'static str,
+    #[serde(flatten)]
+    optional: Optional<'a>,
 }
 
 /// A granted request, signed; not real until its writes are committed.
@@ -301,8 +318,14 @@ impl Parts<'_> {
     /// A token obtained on someone's behalf never outlives the session it stems from, nor (native) its assertion.
     fn expires(&self) -> Timestamp {
         let settings = &self.tenant.settings;
-        let Some(chain) = self.admitted.chain() else { return self.now.plus(settings.app_token_seconds) };
-        let longest = settings.access_token_seconds.unwrap_or(3_600 + self.facts.jitter).min(USER_TOKEN_SECONDS);
+        // An organization's policy goes before an application's (spec/entra.md section 9.3).
+        let policy = self.resource().and_then(|resource| resource.shape.seconds);
+        let Some(chain) = self.admitted.chain() else {
+            let seconds = settings.app_token_seconds.or(policy).unwrap_or(APP_TOKEN_SECONDS);
+            return self.now.plus(seconds.min(TOKEN_SECONDS));
+        };
+        let seconds = settings.access_token_seconds.or(policy).unwrap_or(3_600 + self.facts.jitter);
+        let longest = seconds.min(TOKEN_SECONDS);
         let until = self.now.plus(longest).min(chain.session_ends);
         match &self.facts.proof {
             ProofFacts::OnBehalfOf { assertion: crate::token::AssertionFacts::Verified(claims) }
@@ -321,6 +344,8 @@ impl Parts<'_> {
         let shape = self.resource().map_or(&own, |resource| &resource.shape);
         let chain = self.admitted.chain();
         let user = self.facts.user.as_ref().filter(|_| chain.is_some());
+        let asked = |name| shape.claims.has(name);
+        let principal = self.resource().map(|resource| resource.principal).unwrap_or_default();
         let version = if shape.v1 { EndpointVersion::V1 } else { EndpointVersion::V2 };
         let (v1, native) = (shape.v1, shape.profile == Profile::Native);
         let profile_claims = self.facts.oidc.contains("profile") || v1;
@@ -328,7 +353,7 @@ impl Parts<'_> {
         let (app, acr) = (self.client.app_id, self.proven.method().acr());
         let claims = AccessClaims {
             aud: match self.resource() {
-                Some(resource) if v1 => resource.name.clone(),
+                Some(resource) if v1 && !asked(ClaimName::Aud) => resource.name.clone(),
                 Some(resource) => resource.app_id.to_string(),
                 None => host.clone(),
             },
@@ -336,7 +361,7 @@ impl Parts<'_> {
             iat: self.now.0,
             nbf: self.now.0,
             exp: expires.0,
-            acct: user.and_then(guest),
+            acct: user.and_then(|user| guest(user).or(asked(ClaimName::Acct).then_some(0))),
             // RFC 9470 section 6.1; in Entra's tokens `acrs` says it.
             acr: match chain {
                 Some(chain) if native => chain.acrs.first().map(String::as_str),
@@ -352,18 +377,21 @@ impl Parts<'_> {
             amr: chain.filter(|_| v1 || native).map(|chain| chain.amr.as_slice()),
             appid: v1.then_some(app),
             appidacr: v1.then_some(acr),
-            auth_time: chain.filter(|_| native).map(|chain| chain.auth_time.0),
+            auth_time: chain.filter(|_| native || asked(ClaimName::AuthTime)).map(|chain| chain.auth_time.0),
             azp: (!v1).then_some(app),
             azpacr: (!v1).then_some(acr),
             client_id: native.then_some(app),
-            family_name: user.filter(|_| v1).and_then(|user| user.surname.as_deref()),
-            given_name: user.filter(|_| v1).and_then(|user| user.given_name.as_deref()),
+            email: user.filter(|_| asked(ClaimName::Email)).and_then(|user| user.mail.as_deref()),
+            family_name: user.filter(|_| v1 || asked(ClaimName::FamilyName)).and_then(|user| user.surname.as_deref()),
+            given_name: user.filter(|_| v1 || asked(ClaimName::GivenName)).and_then(|user| user.given_name.as_deref()),
             idp: user.and_then(|user| self.identity_provider(user)),
             idtyp: if user.is_some() { "user" } else { "app" },
             jti: uti,
             name: user.filter(|_| profile_claims || !native).map(|user| user.display_name.as_str()),
             oid: user.map_or_else(|| self.client.principal.to_string(), |user| user.id.to_string()),
-            preferred_username: user.filter(|_| !v1 && profile_claims).map(|user| user.upn.as_str()),
+            preferred_username: user
+                .filter(|_| (!v1 && profile_claims) || asked(ClaimName::PreferredUsername))
+                .map(|user| user.upn.as_str()),
             rh: {
                 let audience = self.resource().map(|resource| resource.app_id).unwrap_or_default();
                 reference::rh(&*ports.crypto, self.facts.view, chain, &self.grants, audience)
@@ -371,15 +399,20 @@ impl Parts<'_> {
             roles: self.admitted.roles(),
             scope: scope.clone().filter(|_| native),
             scp: scope,
+            sid: chain.filter(|_| asked(ClaimName::Sid)).map(|chain| chain.session.to_string()),
             sub: match user {
                 Some(user) => self.pairwise(user, self.resource().map(|resource| resource.app_id), ports),
                 None => self.client.principal.to_string(),
             },
             tid,
             unique_name: user.filter(|_| v1).map(|user| user.upn.as_str()),
-            upn: user.filter(|_| v1).map(|user| user.upn.as_str()),
+            upn: user.filter(|_| v1 || asked(ClaimName::Upn)).map(|user| user.upn.as_str()),
             uti,
             ver: version.claim(),
+            xms_cc: (asked(ClaimName::XmsCc) && self.facts.claims.handles_challenges()).then_some(["cp1"]),
+            optional: user
+                .map(|user| optional::of(self.facts, user, shape.claims, shape.memberships, principal))
+                .unwrap_or_default(),
             xms_mirid: self.client.managed_identity.as_deref().filter(|_| chain.is_none()),
         };
         let bytes = serde_json::to_vec(&claims).map_err(|_| Unavailable)?;
@@ -392,18 +425,20 @@ impl Parts<'_> {
         let version = self.facts.version;
         let v1 = version == EndpointVersion::V1;
         let profile = oidc.contains("profile") || v1;
+        let asked = |name| self.client.id_claims.has(name);
         let claims = IdClaims {
             aud: self.client.app_id,
             iss: version.issuer(&self.facts.host, self.tenant.id),
             iat: self.now.0,
             nbf: self.now.0,
             exp: self.now.plus(ID_TOKEN_SECONDS).min(chain.session_ends).0,
-            acct: guest(user),
+            acct: guest(user).or(asked(ClaimName::Acct).then_some(0)),
+            acrs: asked(ClaimName::Acrs).then_some(chain.acrs.as_slice()).filter(|acrs| !acrs.is_empty()),
             amr: v1.then_some(chain.amr.as_slice()),
             auth_time: chain.auth_time.0,
-            email: user.mail.as_deref().filter(|_| oidc.contains("email")),
-            family_name: user.surname.as_deref().filter(|_| v1),
-            given_name: user.given_name.as_deref().filter(|_| v1),
+            email: user.mail.as_deref().filter(|_| oidc.contains("email") || asked(ClaimName::Email)),
+            family_name: user.surname.as_deref().filter(|_| v1 || asked(ClaimName::FamilyName)),
+            given_name: user.given_name.as_deref().filter(|_| v1 || asked(ClaimName::GivenName)),
             idp: self.identity_provider(user),
             name: profile.then_some(user.display_name.as_str()),
             nonce: match &self.facts.proof {
@@ -411,14 +446,21 @@ impl Parts<'_> {
                 _ => None,
             },
             oid: user.id.to_string(),
-            preferred_username: (profile && !v1).then_some(user.upn.as_str()),
+            preferred_username: ((profile && !v1) || asked(ClaimName::PreferredUsername)).then_some(user.upn.as_str()),
             sid: chain.session.to_string(),
             sub: self.pairwise(user, Some(self.client.app_id), ports),
             tid: self.tenant.id.to_string(),
             unique_name: v1.then_some(user.upn.as_str()),
-            upn: v1.then_some(user.upn.as_str()),
+            upn: (v1 || asked(ClaimName::Upn)).then_some(user.upn.as_str()),
             uti,
             ver: version.claim(),
+            optional: optional::of(
+                self.facts,
+                user,
+                self.client.id_claims,
+                self.client.memberships,
+                self.client.principal,
+            ),
         };
         let bytes = serde_json::to_vec(&claims).map_err(|_| Unavailable)?;
         ports.crypto.sign("RS256", "JWT", v1, &bytes)
@@ -507,7 +549,7 @@ impl Parts<'_> {
     }
 }
 
-/// `acct`: 1 for guests; members have none.
+/// `acct`: 1 for guests; members have 0 where it is asked for, and else none.
 fn guest(user: &UserFacts) -> Option<u8> {
     user.home.map(|_| 1)
 }

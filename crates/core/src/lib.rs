@@ -29,6 +29,7 @@ pub mod introspection;
 pub mod issuance;
 pub mod ledger;
 pub mod limits;
+pub mod member_objects;
 pub mod model;
 pub mod policy;
 pub mod ports;

@@ -11,6 +11,11 @@ pub use crate::policy::{
     SignInFrequency, Unit, Users,
 };
 
+mod token_configuration;
+pub use token_configuration::{
+    ClaimName, ClaimSet, GroupMembershipClaims, OptionalClaim, OptionalClaims, TimeSpan, TokenLifetimePolicy,
+};
+
 /// A tenant: the boundary of users, service principals, consent and policies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,8 +45,8 @@ pub struct TenantSettings {
     pub default_resource: Option<String>,
     /// Life of a user's access token, in seconds; `None` draws 60-90 minutes.
     pub access_token_seconds: Option<i64>,
-    /// Life of an app-only access token, in seconds.
-    pub app_token_seconds: i64,
+    /// Life of an app-only access token, in seconds; `None` is 3599.
+    pub app_token_seconds: Option<i64>,
     /// Inactive life of a refresh token, in seconds.
     pub refresh_token_seconds: i64,
     /// Life of a sign-in session: nothing got on a user's behalf outlives it, in seconds.
@@ -60,7 +65,7 @@ impl Default for TenantSettings {
             user_consent: true,
             default_resource: None,
             access_token_seconds: None,
-            app_token_seconds: 3_599,
+            app_token_seconds: None,
             refresh_token_seconds: 90 * 86_400,
             session_seconds: 90 * 86_400,
             max_chain_depth: 5,
@@ -102,6 +107,15 @@ pub struct Application {
     pub api: Api,
     /// App roles, for users and for applications.
     pub app_roles: Vec<AppRole>,
+    /// Claims beyond the usual ones.
+    #[serde(skip_serializing_if = "OptionalClaims::is_empty")]
+    pub optional_claims: OptionalClaims,
+    /// Which groups of a user its tokens name.
+    #[serde(skip_serializing_if = "GroupMembershipClaims::is_none")]
+    pub group_membership_claims: GroupMembershipClaims,
+    /// How long access tokens for it live, unless the tenant says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_lifetime_policy: Option<TokenLifetimePolicy>,
     /// What it says it needs of others.
     pub required_resource_access: Vec<RequiredResourceAccess>,
     /// Redirect URIs of a web application.

@@ -176,6 +176,9 @@ fn shape(resource: &Registration) -> TokenShape {
         profile,
         algorithm: application.deputize.signing_algorithm.clone().unwrap_or_else(|| default.to_owned()),
         act: application.deputize.act_claim || profile == Profile::Native,
+        claims: application.optional_claims.access_token.iter().collect(),
+        memberships: application.group_membership_claims,
+        seconds: application.token_lifetime_policy.map(|policy| policy.access_token_lifetime.seconds),
     }
 }
 

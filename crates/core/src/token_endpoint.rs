@@ -338,6 +338,8 @@ fn client_facts(client: &Registration) -> ClientFacts {
         one_time_assertions: native || application.deputize.one_time_assertions,
         one_time_federated: application.deputize.one_time_assertions,
         managed_identity: application.managed_identity.as_ref().map(|identity| identity.resource_id.clone()),
+        id_claims: application.optional_claims.id_token.iter().collect(),
+        memberships: application.group_membership_claims,
     }
 }
 
@@ -393,6 +395,7 @@ pub(crate) fn user_facts(record: &crate::directory::UserRecord) -> crate::facts:
         groups: record.groups.clone(),
         directory_roles: user.is_tenant_admin.then_some(DirectoryRole::GlobalAdministrator).into_iter().collect(),
         second_factor: record.second_factor,
+        assigned_groups: record.assigned_groups.clone(),
         home: None,
         consent_withdrawn: None,
     }

@@ -2,7 +2,7 @@
 use crate::admission::{self, Proof};
 use crate::denial::Denial;
 use crate::directory::UserKey;
-use crate::facts::{Facts, Target};
+use crate::facts::{Facts, Target, UserFacts};
 use crate::id::{AppId, UserId};
 use crate::ports::Ports;
 use crate::token::AssertionFacts;
@@ -14,11 +14,44 @@ use serde_json::{Map, Value};
 
 const SKEW: i64 = 60;
 
+/// Who a token of this authority's own acts for, and by which client: the facts, admitted as they stand now.
+pub(crate) struct Bearer {
+    /// Facts about tenant, client and user.
+    pub(crate) facts: Facts,
+    /// The client.
+    pub(crate) client: AppId,
+    /// The user, as they stand now.
+    pub(crate) user: UserFacts,
+}
+
 /// Answers with the claims that the token's scopes allow.
 ///
 /// # Errors
 /// If the token is not one of this authority's own, or what stands behind it does not stand any more.
 pub async fn userinfo(ports: &Ports, token: &str) -> Result<Map<String, Value>, Denial> {
+    let Bearer { facts, client, user } = bearer(ports, token).await?;
+    let scopes = &facts.oidc;
+    // The same pairwise `sub` as in the client's ID token (section 5.3.2).
+    let tid = facts.tenant.as_ref().map(|tenant| tenant.id).unwrap_or_default();
+    let sub = crate::reference::user(&*ports.crypto, tid, user.id, client);
+    let mut answer = Map::new();
+    answer.insert("sub".into(), sub.into());
+    if scopes.contains("profile") {
+        let names = [("name", Some(user.display_name)), ("given_name", user.given_name), ("family_name", user.surname)];
+        answer.extend(names.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))));
+        answer.insert("preferred_username".into(), user.upn.into());
+    }
+    if let Some(mail) = user.mail.filter(|_| scopes.contains("email")) {
+        answer.insert("email".into(), mail.into());
+    }
+    Ok(answer)
+}
+
+/// Reads a token of this authority's own.
+///
+/// # Errors
+/// If it is not one, or what stands behind it does not stand any more.
+pub(crate) async fn bearer(ports: &Ports, token: &str) -> Result<Bearer, Denial> {
     let now = ports.now();
     let refuse = |check, expected: &str, actual: &str| Denial::new(check, expected, actual);
     let AssertionFacts::Verified(claims) = ports.crypto.assertion(token) else {
@@ -65,7 +98,7 @@ pub async fn userinfo(ports: &Ports, token: &str) -> Result<Map<String, Value>, 
         None => None,
     };
     let mut facts = Facts {
-        oidc: scopes.clone(),
+        oidc: scopes,
         target: Target::Authority,
         user: person_behind,
         session,
@@ -75,18 +108,6 @@ pub async fn userinfo(ports: &Ports, token: &str) -> Result<Map<String, Value>, 
     let seen = facts.session.as_ref().and_then(|session| session.address);
     crate::conditional_access::gather(tenant, &mut facts, seen);
     admission::admit(&facts, Ok(Proof::User { actors: Vec::new(), ceiling: None }), now)?;
-    let Some(user) = facts.user else { return Err(refuse(CheckId::UserKnown, "a user", "none")) };
-    // The same pairwise `sub` as in the client's ID token (section 5.3.2).
-    let sub = crate::reference::user(&*ports.crypto, tenant.tenant.id, user.id, client);
-    let mut answer = Map::new();
-    answer.insert("sub".into(), sub.into());
-    if scopes.contains("profile") {
-        let names = [("name", Some(user.display_name)), ("given_name", user.given_name), ("family_name", user.surname)];
-        answer.extend(names.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))));
-        answer.insert("preferred_username".into(), user.upn.into());
-    }
-    if let Some(mail) = user.mail.filter(|_| scopes.contains("email")) {
-        answer.insert("email".into(), mail.into());
-    }
-    Ok(answer)
+    let Some(user) = facts.user.clone() else { return Err(refuse(CheckId::UserKnown, "a user", "none")) };
+    Ok(Bearer { facts, client, user })
 }

@@ -11,7 +11,10 @@ use deputize_core::facts::{
 };
 use deputize_core::grant;
 use deputize_core::id::{AppId, ObjectId, PrincipalId, SessionId, TenantId, UserId};
-use deputize_core::model::{Conditions, GrantControls, Policy, PolicyState, Profile, SessionControls, TenantSettings};
+use deputize_core::model::{
+    ClaimSet, Conditions, GrantControls, GroupMembershipClaims, Policy, PolicyState, Profile, SessionControls,
+    TenantSettings,
+};
 use deputize_core::token::{AssertionFacts, ClientAssertionClaims, ClientAssertionFacts, TokenClaims};
 use oauth::{ClaimsRequest, Scopes};
 use proptest::prelude::*;
@@ -54,6 +57,8 @@ fn ordinary_obo() -> Facts {
             fallback_public: false,
             one_time_federated: false,
             managed_identity: None,
+            id_claims: ClaimSet::default(),
+            memberships: GroupMembershipClaims::None,
         }),
         authentication: AuthenticationFacts::Secret {
             matched: Some((NOW.plus(-1000), NOW.plus(1000))),

@@ -433,6 +433,12 @@ catalogue! {
     TokenClient: "token.client", None, "insufficient_scope", None, 403, ApiOwner, Some("TokenClaimValueNotAllowed"),
         "the calling application is one that the API accepts",
         "add the application to the contract";
+    GroupsOwn: "groups.own_user", None, "insufficient_scope", None, 403, Caller, Some("TokenClaimValueNotAllowed"),
+        "the groups that are asked for are those of the token's own user",
+        "ask for the user of the token, under the token's tenant";
+    GroupsDeclared: "groups.declared", None, "insufficient_scope", None, 403, CallerAdmin, Some("TokenClaimValueNotAllowed"),
+        "the application's tokens name groups",
+        "set `groupMembershipClaims` of the application";
     TokenRevoked: "token.not_revoked", None, "invalid_token", None, 401, Caller, Some("TokenRevoked"),
         "the token has not been cut off",
         "sign in again";

@@ -126,12 +126,19 @@ fn user(connection: &Connection, tenant: TenantId, id: UserId) -> rusqlite::Resu
          OR owner IN (SELECT group_id FROM members WHERE tenant = ?1 AND user_id = ?2)) ORDER BY id",
     )?;
     let mut roles: HashMap<_, Vec<RoleId>> = HashMap::new();
+    let mut assigned_groups = Vec::new();
     for assignment in statement.query_map(params![tenant.0, id.0], |row| sized::<RoleAssignment>(row, &mut bytes))? {
         let RoleAssignment { assignee, resource_id, app_role_id, .. } = assignment?;
         // The columns match ids of any kind; a group may have the id of a user.
         let theirs = match assignee {
             Assignee::User(user) => user == id,
-            Assignee::Group(group) => groups.contains(&group),
+            Assignee::Group(group) => {
+                let member = groups.contains(&group);
+                if member && !assigned_groups.contains(&(resource_id, group)) {
+                    assigned_groups.push((resource_id, group));
+                }
+                member
+            }
             Assignee::ServicePrincipal(_) => false,
         };
         if theirs {
@@ -144,7 +151,7 @@ fn user(connection: &Connection, tenant: TenantId, id: UserId) -> rusqlite::Resu
     let second_factor = connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM second_factors WHERE tenant = ?1 AND user_id = ?2)")?
         .query_row(params![tenant.0, id.0], |row| row.get(0))?;
-    let mut record = UserRecord { groups, roles, second_factor, ..UserRecord::of(user) };
+    let mut record = UserRecord { groups, assigned_groups, roles, second_factor, ..UserRecord::of(user) };
     for grant in grants {
         record.add_grant(grant);
     }

@@ -21,9 +21,12 @@ pub(super) fn token(headers: &HeaderMap) -> Result<&str, Denial> {
 pub(super) fn refuse(denial: &Denial) -> Response {
     let (status, error) = match denial.id() {
         CheckId::TokenPresent => (StatusCode::UNAUTHORIZED, None),
-        CheckId::ScopeSufficient | CheckId::RoleSufficient | CheckId::AppOnlyRequired | CheckId::ClientAssigned => {
-            (StatusCode::FORBIDDEN, Some("insufficient_scope"))
-        }
+        CheckId::ScopeSufficient
+        | CheckId::RoleSufficient
+        | CheckId::AppOnlyRequired
+        | CheckId::ClientAssigned
+        | CheckId::GroupsOwn
+        | CheckId::GroupsDeclared => (StatusCode::FORBIDDEN, Some("insufficient_scope")),
         CheckId::StoreAvailable => (StatusCode::SERVICE_UNAVAILABLE, None),
         _ => (StatusCode::UNAUTHORIZED, Some("invalid_token")),
     };

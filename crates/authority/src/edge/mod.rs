@@ -10,6 +10,7 @@ mod form;
 mod instance;
 pub(crate) mod keys;
 mod logout;
+mod member_objects;
 mod metadata;
 mod refusal;
 mod token;
@@ -71,6 +72,7 @@ pub(crate) fn router(authority: Authority) -> Router {
         .route("/{tenant}/sign-in/{place}", any(account::sign_in))
         .route("/{tenant}/sign-out", any(logout::sign_out))
         .route("/{tenant}/openid/userinfo", any(userinfo::userinfo))
+        .route("/{tenant}/users/{user}/getMemberObjects", any(member_objects::member_objects))
         .route("/error", get(error_page))
         .route("/assets/{name}", get(asset))
         .route("/health/live", get(|| async { "live\n" }))

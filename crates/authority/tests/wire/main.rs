@@ -37,6 +37,8 @@ mod logout;
 #[cfg(test)]
 mod matrix;
 #[cfg(test)]
+mod member_objects;
+#[cfg(test)]
 mod metadata;
 #[cfg(test)]
 mod pages;

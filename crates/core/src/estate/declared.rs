@@ -1,6 +1,9 @@
 //! What a file declares, as written: every text knows its place.
 use super::access::{LocationDeclared, PolicyDeclared};
-use crate::model::{AccessType, ConsentType, Extensions, MemberType, SignInAudience, TenantSettings};
+use super::tokens::{LifetimeDeclared, OptionalClaimsDeclared};
+use crate::model::{
+    AccessType, ConsentType, Extensions, GroupMembershipClaims, MemberType, SignInAudience, TenantSettings,
+};
 use crate::workload::ManagedIdentityKind;
 use decision::Timestamp;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
@@ -83,6 +86,15 @@ pub struct ApplicationDeclared {
     /// App roles.
     #[serde(default)]
     pub app_roles: Vec<RoleDeclared>,
+    /// Claims beyond the usual ones.
+    #[serde(default)]
+    pub optional_claims: OptionalClaimsDeclared,
+    /// Which groups of a user its tokens name.
+    #[serde(default)]
+    pub group_membership_claims: GroupMembershipClaims,
+    /// How long access tokens for it live.
+    #[serde(default)]
+    pub token_lifetime_policy: Option<LifetimeDeclared>,
     /// What it needs of others.
     #[serde(default)]
     pub required_resource_access: Vec<Required>,

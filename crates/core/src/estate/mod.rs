@@ -27,6 +27,7 @@ mod reach;
 mod registration;
 mod resolve;
 mod rules;
+mod tokens;
 mod workload;
 
 pub use access::{
@@ -43,6 +44,7 @@ pub use difference::{Difference, Sign, Step, difference};
 pub use item::{Item, ItemKey};
 pub use names::nearest;
 pub use resolve::{Fault, NewSecret, Resolved, provisioned, resolve};
+pub use tokens::{LifetimeDeclared, OptionalClaimDeclared, OptionalClaimsDeclared};
 
 use crate::model::Digest;
 use decision::Timestamp;

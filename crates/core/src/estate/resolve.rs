@@ -186,7 +186,7 @@ impl Work<'_> {
         let id = TenantId(self.id(tenant.id.as_ref(), || Uuid::new_v5(&Uuid::NAMESPACE_DNS, domain.as_bytes())));
         let settings = tenant.settings.as_ref().map(|settings| settings.get_ref().clone()).unwrap_or_default();
         if let Some(spanned) = &tenant.settings {
-            let seconds = [Some(settings.app_token_seconds), settings.access_token_seconds];
+            let seconds = [settings.app_token_seconds, settings.access_token_seconds];
             let tokens = seconds.into_iter().flatten().all(|seconds| (60..=86_400).contains(&seconds));
             let long = [settings.refresh_token_seconds, settings.session_seconds];
             if !tokens || !long.iter().all(|seconds| (60..=366 * 86_400).contains(seconds)) {

@@ -3,6 +3,7 @@
 
 mod authorization;
 mod chains;
+mod claims;
 mod clients;
 mod codes;
 mod combined;

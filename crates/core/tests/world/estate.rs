@@ -360,17 +360,21 @@ impl State {
             record.add_grant(grant.clone());
         }
         let mut roles: HashMap<_, Vec<RoleId>> = HashMap::new();
+        let mut assigned_groups = Vec::new();
         for assignment in &self.objects.assignments {
             let theirs = match assignment.assignee {
                 Assignee::User(id) => id == user.id,
-                Assignee::Group(id) => groups.contains(&id),
+                Assignee::Group(id) => {
+                    assigned_groups.extend(groups.contains(&id).then_some((assignment.resource_id, id)));
+                    groups.contains(&id)
+                }
                 Assignee::ServicePrincipal(_) => false,
             };
             if theirs {
                 roles.entry(assignment.resource_id).or_default().push(assignment.app_role_id);
             }
         }
-        UserRecord { roles, second_factor: self.second_factors.contains(&user.id), ..record }
+        UserRecord { assigned_groups, roles, second_factor: self.second_factors.contains(&user.id), ..record }
     }
 }
 

@@ -66,6 +66,7 @@ fn open(folder: &Path) -> Arc<Store> {
 }
 
 mod reach;
+mod tokens;
 mod workload;
 
 #[test]
