@@ -40,7 +40,7 @@ pub(crate) fn judge<O: Observe>(
             if !O::EXHAUSTIVE {
                 decided?;
             }
-            return decided.and(cut_off(proven, contract, route, now, streams, observer));
+            decided.and(cut_off(proven, contract, route, now, streams, observer))
         }
         Evidence::Unreadable(fault) => established(Some(fault), &|_| String::new(), observer),
         Evidence::Unproven { claims, typ, issuer, fault } => {

@@ -121,7 +121,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
             sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("{what}"));
+    timeout(Duration::from_mins(1), wait).await.unwrap_or_else(|_| panic!("{what}"));
 }
 
 fn current(guards: &[Guard]) -> bool {
@@ -187,7 +187,7 @@ async fn cut_offs_reach_every_guard_and_none_is_accepted_after_the_bound() {
     took.sort_unstable();
     let (p50, p99) = (percentile(&took, 50), percentile(&took, 99));
     let accepted = guards.iter().flat_map(|guard| near.iter().map(move |token| check(guard, token, "GET")));
-    assert_eq!(accepted.filter(Result::is_ok).count(), 0, "accepted after they were refused");
+    assert_eq!(accepted.flatten().count(), 0, "accepted after they were refused");
     println!(
         "{GUARDS} guards, {count} cut-offs by another process: p50 {p50:?}, p99 {p99:?}, longest {:?} from commit to refusal; 0 \
          accepted after the bound",
@@ -216,7 +216,8 @@ async fn cut_offs_reach_every_guard_and_none_is_accepted_after_the_bound() {
         assert!(near.iter().all(|token| check(guard, token, "GET") == Err(CheckId::TokenRevoked)), "known before");
     }
     assert_eq!(let_in, GUARDS * (count + 1), "routes that are not marked go on, counted");
-    let counted = |status: &guard::EventsStatus| status.unavailable as usize > count && status.let_in as usize > count;
+    let told = u64::try_from(count).unwrap();
+    let counted = |status: &guard::EventsStatus| status.unavailable > told && status.let_in > told;
     assert!(guards.iter().all(|guard| counted(&guard.events()[0])));
     way.mend().await;
     let from = Instant::now();

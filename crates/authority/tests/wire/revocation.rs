@@ -75,6 +75,18 @@ async fn a_24_others_than_the_audience_are_told_nothing() {
     let body = encode(&World::with_token("rival", &token));
     let jwt = world.post(&path, &[("accept", "application/token-introspection+jwt")], body).await;
     assert_eq!((jwt.ok(), jwt.header("content-type")), (inactive(), "application/json; charset=utf-8"));
+    // An API whose scope has the same name, and which the same client may call.
+    world
+        .edit_app("billing", |app| {
+            let mut same = app.api.oauth2_permission_scopes[0].clone();
+            same.value = "access_as_user".to_owned();
+            same.id = deputize_core::id::PermissionId(uuid::Uuid::from_u128(77));
+            app.api.oauth2_permission_scopes.push(same);
+        })
+        .await;
+    world.put(Object::Grant(grant("web", "billing", "Invoices.Read access_as_user"))).await;
+    assert_eq!(world.introspect("billing", &token).await, inactive());
+    assert_eq!(world.introspect("orders", &token).await["active"], true);
     // Another tenant's application of the same registration.
     let elsewhere = format!("/{FABRIKAM}/oauth2/v2.0/introspect");
     assert_eq!(world.post(&elsewhere, &[], encode(&World::with_token("orders", &token))).await.ok(), inactive());

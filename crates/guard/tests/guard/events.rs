@@ -199,7 +199,7 @@ async fn without_the_stream_marked_routes_are_closed_after_their_time_and_others
         checked.map(drop).map_err(|refused| (refused.check(), refused.status().as_u16()))
     };
     let closed = Err((CheckId::CutOffsCurrent, 503));
-    assert_eq!((get("/whoami"), get("/invoices")), (closed.clone(), Ok(())), "it has not begun");
+    assert_eq!((get("/whoami"), get("/invoices")), (closed, Ok(())), "it has not begun");
     authority.say("event: current\nid: 3\ndata:\n\n");
     authority.until(|status| status.current_at.is_some()).await;
     assert_eq!((get("/whoami"), get("/invoices")), (Ok(()), Ok(())));
