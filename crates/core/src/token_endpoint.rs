@@ -148,10 +148,12 @@ async fn decide(
     Err(exhausted(&facts, now))
 }
 
-/// Authenticates the client. Who guesses at its credential has to wait: from that address alone, since the client's users
+/// Authenticates the client. Who guesses at its secret has to wait: from that address alone, since the client's users
 /// must not suffer for a stranger (spec/entra.md section 8.3).
 fn authenticate(ports: &Ports, request: &TokenRequest<'_>, facts: &Facts, now: Timestamp) -> Result<(), Denial> {
-    let Some(client) = facts.client.as_ref().filter(|_| facts.authentication != AuthenticationFacts::Nothing) else {
+    // Signatures cannot be guessed: only secrets are counted.
+    let secret = matches!(facts.authentication, AuthenticationFacts::Secret { .. });
+    let Some(client) = facts.client.as_ref().filter(|_| secret) else {
         return client_auth::decide(facts, now).map(drop);
     };
     let guesser = Caller::Client(client.app_id, request.address.into());
