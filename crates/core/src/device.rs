@@ -473,19 +473,11 @@ async fn commit(ports: &Ports, writes: Vec<Write>) -> Result<(), Denial> {
 
 fn audit(ports: &Ports, at_work: &AtWork, action: &str, accepted: Option<&Accepted>, now: Timestamp) -> Write {
     Write::Audit(Box::new(AuditRecord {
-        at: now,
-        decision: issuance::random_uuid(ports).to_string(),
-        action: action.to_owned(),
         tenant: Some(accepted.map_or(at_work.record.tenant, |accepted| accepted.tenant)),
         client: Some(at_work.record.client),
         subject: accepted.map(|accepted| accepted.approval.user.to_string()),
-        resource: None,
         scope: at_work.record.scope.clone(),
-        roles: Vec::new(),
-        token: None,
-        from_token: None,
-        actors: Vec::new(),
-        refused: None,
+        ..AuditRecord::new(now, issuance::random_uuid(ports).to_string(), action)
     }))
 }
 

@@ -27,19 +27,10 @@ pub async fn answer(ports: &Ports, request: TokenRequest<'_>) -> Result<String, 
         if let Some((family, user)) = found {
             writes.push(Write::RevokeFamily(family));
             writes.push(Write::Audit(Box::new(AuditRecord {
-                at: called.now,
-                decision: called.decision.clone(),
-                action: "revoke".to_owned(),
                 tenant: Some(called.tenant.tenant.id),
                 client: Some(called.client.application.app_id),
                 subject: Some(user.to_string()),
-                resource: None,
-                scope: String::new(),
-                roles: Vec::new(),
-                token: None,
-                from_token: None,
-                actors: Vec::new(),
-                refused: None,
+                ..AuditRecord::new(called.now, called.decision.clone(), "revoke")
             })));
         }
         called.spend(ports, writes).await

@@ -31,22 +31,21 @@ pub struct Credentials<'a> {
     pub password: &'a str,
     /// Where they are.
     pub address: Option<std::net::IpAddr>,
+    /// The cookie of their browser.
+    pub browser: &'a str,
 }
 
 /// Counts a sign-in before it is checked: for the name, whether or not there is such a user, and for the address. A
 /// browser that the person signed in with before is counted by itself, so that a guesser elsewhere does not keep them out.
-///
-/// # Errors
-/// [`CheckId::AttemptsLimited`] if there were too many wrong ones; nothing is compared then.
-pub fn attempt<'a>(
+/// The name's own tenant counts, not the page's: else each tenant's page would grant as many guesses again.
+fn attempt<'a>(
     ports: &'a Ports,
-    tenant: Option<&TenantDirectory>,
+    home: Option<&TenantDirectory>,
     typed: Credentials<'_>,
-    browser: &str,
     now: Timestamp,
 ) -> Result<Attempt<'a>, Denial> {
-    let tenant = tenant.map(|tenant| tenant.tenant.id).unwrap_or_default();
-    let known = known(ports, typed, browser);
+    let tenant = home.map(|home| home.tenant.id).unwrap_or_default();
+    let known = known(ports, typed);
     let callers = if ports.limits.knows(known) {
         vec![Caller::KnownBrowser(known)]
     } else {
@@ -59,20 +58,15 @@ pub fn attempt<'a>(
     })
 }
 
-/// Ends a counted sign-in that was right, and remembers the browser.
-pub fn succeeded(ports: &Ports, attempt: Attempt<'_>, typed: Credentials<'_>, browser: &str, now: Timestamp) {
-    attempt.succeeded();
-    ports.limits.remember(known(ports, typed, browser), now);
-}
-
-fn known(ports: &Ports, typed: Credentials<'_>, browser: &str) -> crate::model::Digest {
-    ports.crypto.keyed_digest(&format!("known browser\0{browser}\0{}", typed.username.to_lowercase()))
+fn known(ports: &Ports, typed: Credentials<'_>) -> crate::model::Digest {
+    ports.crypto.keyed_digest(&format!("known browser\0{}\0{}", typed.browser, typed.username.to_lowercase()))
 }
 
 /// Signs a user in. Unknown users and wrong passwords get one answer, and take one time.
 ///
 /// # Errors
-/// [`CheckId::UserPassword`] for a wrong name or password; [`CheckId::UserEnabled`] only to one who knows the password.
+/// [`CheckId::UserPassword`] for a wrong name or password; [`CheckId::UserEnabled`] only to one who knows the password;
+/// [`CheckId::AttemptsLimited`] after too many wrong ones, and nothing is compared then.
 pub async fn sign_in(
     ports: &Ports,
     tenant: Option<&TenantDirectory>,
@@ -87,6 +81,7 @@ pub async fn sign_in(
         typed.username.rsplit_once('@').and_then(|(_, domain)| snapshot.by_domain(domain)).map(AsRef::as_ref);
     // Who comes from another tenant signs in there, and is a guest here or nobody.
     let home = of_domain.or(tenant).filter(|tenant| tenant.tenant.enabled);
+    let attempt = attempt(ports, home, typed, now)?;
     let record = match home {
         Some(home) => {
             let key = UserKey::PrincipalName(typed.username.to_lowercase());
@@ -102,19 +97,11 @@ pub async fn sign_in(
     let decision = issuance::random_uuid(ports).to_string();
     let audit = |record: Option<&UserRecord>, refused: Option<CheckId>| {
         Write::Audit(Box::new(AuditRecord {
-            at: now,
-            decision: decision.clone(),
-            action: "sign_in".to_owned(),
             tenant: home.map(|home| home.tenant.id),
             client,
             subject: record.map(|record| record.user.id.to_string()),
-            resource: None,
-            scope: String::new(),
-            roles: Vec::new(),
-            token: None,
-            from_token: None,
-            actors: Vec::new(),
             refused,
+            ..AuditRecord::new(now, decision.clone(), "sign_in")
         }))
     };
     let (Some(home), Some(record), true) = (home, record.as_deref(), matches) else {
@@ -141,7 +128,11 @@ pub async fn sign_in(
     };
     let writes = vec![ticket.consume(), Write::PutSession(session.clone()), audit(Some(record), None)];
     match ports.ledger.commit(writes).await {
-        Ok(()) => Ok(SignedIn { session: Arc::new(session), cookie }),
+        Ok(()) => {
+            attempt.succeeded();
+            ports.limits.remember(known(ports, typed), now);
+            Ok(SignedIn { session: Arc::new(session), cookie })
+        }
         Err(CommitError::Conflict) => Err(forged()),
         Err(CommitError::Unavailable) => Err(unavailable(crate::ledger::Unavailable)),
     }

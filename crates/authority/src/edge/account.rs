@@ -5,7 +5,6 @@ use axum::extract::{Path, Request, State};
 use axum::http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use decision::CheckId;
 use deputize_core::authorize::{Browser, SignInRequest};
 use deputize_core::consent::admin::{self, AdminAnswer, Version};
 use deputize_core::consent::approvals::{self, ApprovalsAnswer};
@@ -183,6 +182,7 @@ pub(super) async fn sign_in(
         username: form.value("username").unwrap_or_default().trim(),
         password: form.value("password").unwrap_or_default(),
         address: browser.address,
+        browser: &browser.cookie,
     };
     match check_password(ports, Some(directory), None, typed, &ticket, now).await {
         Ok(signed_in) => {
@@ -192,12 +192,9 @@ pub(super) async fn sign_in(
             browser::sign_in(&mut response, &signed_in.cookie);
             response
         }
-        Err(denial) if matches!(denial.id(), CheckId::UserPassword | CheckId::UserEnabled) => {
-            let text = match denial.id() {
-                CheckId::UserEnabled => {
-                    "This account is disabled. Ask an administrator of your organization to enable it."
-                }
-                _ => "The user name or the password is wrong.",
+        Err(denial) => {
+            let Some((status, text)) = browser::typed_again(&denial) else {
+                return page::error(denial.status(), &denial, None, None);
             };
             let request = SignInRequest {
                 client_name: "your account".to_owned(),
@@ -205,9 +202,10 @@ pub(super) async fn sign_in(
                 hint: Some(typed.username.to_owned()),
             };
             let at = At { authority: &authority, tenant: &tenant, place, form: &original, browser: &browser };
-            at.sign_in(&request, Some(text))
+            let mut response = at.sign_in(&request, Some(&text));
+            *response.status_mut() = status;
+            response
         }
-        Err(denial) => page::error(denial.status(), &denial, None, None),
     }
 }
 

@@ -9,7 +9,7 @@ use decision::CheckId;
 use deputize_core::authorize::{self as rules, Answer, Asking, Browser, Decided, Redirect, ResponseMode};
 use deputize_core::denial::Denial;
 use deputize_core::endpoint::EndpointVersion;
-use deputize_core::sign_in::{Credentials, attempt, forged, sign_in as check_password, succeeded};
+use deputize_core::sign_in::{Credentials, forged, sign_in as check_password};
 use deputize_core::ticket::{Page, Ticket};
 use oauth::Form;
 use std::sync::Arc;
@@ -72,26 +72,11 @@ pub(super) async fn sign_in(
         username: form.value("username").unwrap_or_default().trim(),
         password: form.value("password").unwrap_or_default(),
         address: browser.address,
+        browser: &browser.cookie,
     };
     let client = proved.client.application.app_id;
-    let attempt = match attempt(ports, proved.tenant.as_deref(), typed, &browser.cookie, now) {
-        Ok(attempt) => attempt,
-        Err(denial) => {
-            let text = format!("Too many wrong attempts. Expected {}.", denial.check.expected);
-            let shown = Shown { authority: &authority, tenant: &tenant, request: &original, browser: &browser };
-            let request = rules::SignInRequest {
-                client_name: proved.client.application.display_name.clone(),
-                tenant_name: proved.tenant.as_ref().map(|tenant| tenant.tenant.display_name.clone()),
-                hint: Some(typed.username.to_owned()),
-            };
-            let mut response = shown.answer(Answer::SignIn(request), Some(&text));
-            *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-            return response;
-        }
-    };
     match check_password(ports, proved.tenant.as_deref(), client, typed, &ticket, now).await {
         Ok(signed_in) => {
-            succeeded(ports, attempt, typed, &browser.cookie, now);
             browser = Browser { session: Some(Arc::clone(&signed_in.session)), fresh: true, ..browser };
             let answer = rules::authorize(ports, &tenant, &original, &browser).await;
             let shown = Shown { authority: &authority, tenant: &tenant, request: &original, browser: &browser };
@@ -99,12 +84,9 @@ pub(super) async fn sign_in(
             browser::sign_in(&mut response, &signed_in.cookie);
             response
         }
-        Err(denial) if matches!(denial.id(), CheckId::UserPassword | CheckId::UserEnabled) => {
-            let text = match denial.id() {
-                CheckId::UserEnabled => {
-                    "This account is disabled. Ask an administrator of your organization to enable it."
-                }
-                _ => "The user name or the password is wrong.",
+        Err(denial) => {
+            let Some((status, text)) = browser::typed_again(&denial) else {
+                return page::error(denial.status(), &denial, None, None);
             };
             let request = rules::SignInRequest {
                 client_name: proved.client.application.display_name.clone(),
@@ -112,9 +94,10 @@ pub(super) async fn sign_in(
                 hint: Some(typed.username.to_owned()),
             };
             let shown = Shown { authority: &authority, tenant: &tenant, request: &original, browser: &browser };
-            shown.answer(Answer::SignIn(request), Some(text))
+            let mut response = shown.answer(Answer::SignIn(request), Some(&text));
+            *response.status_mut() = status;
+            response
         }
-        Err(denial) => page::error(denial.status(), &denial, None, None),
     }
 }
 

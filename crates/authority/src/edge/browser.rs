@@ -21,6 +21,23 @@ const SESSION: Cookie = Cookie::named("__Host-deputize-session");
 /// Binds pages to the browser they were shown to, before anyone has signed in.
 const BINDING: Cookie = Cookie::named("__Host-deputize-browser");
 
+/// What a sign-in page says when it is shown again, and its status; `None` if typing again is of no use.
+pub(super) fn typed_again(denial: &Denial) -> Option<(StatusCode, String)> {
+    let (status, text) = match denial.id() {
+        CheckId::UserPassword => (StatusCode::OK, "The user name or the password is wrong.".to_owned()),
+        CheckId::UserEnabled => {
+            let text = "This account is disabled. Ask an administrator of your organization to enable it.";
+            (StatusCode::OK, text.to_owned())
+        }
+        CheckId::AttemptsLimited => {
+            let text = format!("Too many wrong attempts. Expected {}.", denial.check.expected);
+            (StatusCode::TOO_MANY_REQUESTS, text)
+        }
+        _ => return None,
+    };
+    Some((status, text))
+}
+
 /// A browser's request.
 pub(super) struct Visit {
     /// Its parameters.

@@ -1,6 +1,6 @@
 //! Guessing: a delay that grows, for the guesser; never a lock-out, and never for anybody else.
 use crate::world::browser::{Browser, request};
-use crate::world::estate::{CONTOSO, app, upn};
+use crate::world::estate::{CONTOSO, FABRIKAM, app, password, upn};
 use crate::world::{Answer, World, but, client_credentials};
 use deputize_core::limits::Caller;
 
@@ -39,6 +39,32 @@ async fn a_19_a_guesser_waits_and_the_person_in_their_own_browser_does_not() {
         assert_eq!(wrong(&mut nobody, &world, "nobody").await.status, 200);
     }
     assert_eq!(wrong(&mut nobody, &world, "nobody").await.status, 429, "A-18: as for somebody");
+}
+
+#[tokio::test]
+async fn a_19_every_page_that_takes_a_password_counts_for_the_same_person() {
+    let world = World::new().await;
+    let mut guesser = Browser::default();
+    let mine = format!("/{CONTOSO}/consents");
+    let requests = format!("/{CONTOSO}/consent-requests");
+    let elsewhere = format!("/{FABRIKAM}/consents");
+    let mut sign_in = async |path: &str, password: &str| {
+        let page = guesser.get(&world, path).await;
+        guesser.submit(&world, &page.form(), &[("username", &upn("ada")), ("password", password)]).await
+    };
+    for path in [&mine, &requests, &elsewhere, &mine] {
+        for _ in 0..5 {
+            assert_eq!(sign_in(path, "guess").await.status, 200, "{path}");
+        }
+    }
+    for path in [&mine, &requests, &elsewhere] {
+        let answer = sign_in(path, &password("ada")).await;
+        assert!(answer.page() && answer.status == 429, "{path}: even the right password");
+    }
+    assert_eq!(wrong(&mut Browser::default(), &world, "ada").await.status, 429, "nor at the authorization endpoint");
+    world.clock.advance(1);
+    let answer = sign_in(&mine, &password("ada")).await;
+    assert!(answer.page() && !answer.text().contains("Sign in"), "soft: a delay, no lock-out");
 }
 
 #[tokio::test]

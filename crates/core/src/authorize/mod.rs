@@ -18,6 +18,7 @@ use self::parameters::{Parameters, parameters};
 use self::standing::standing;
 pub(crate) use self::standing::{Standing, combined, future, with};
 use crate::admission::{self, Proof};
+use crate::audit::AuditRecord;
 use crate::denial::{Denial, Remedy};
 use crate::directory::{Registration, TenantDirectory};
 use crate::endpoint::EndpointVersion;
@@ -404,21 +405,14 @@ async fn issue(
         consumed: false,
         revoked: false,
     };
-    let audit = crate::audit::AuditRecord {
-        at: now,
-        decision: issuance::random_uuid(ports).to_string(),
-        // Entra's confidential clients without PKCE are accepted, and flagged.
-        action: if record.challenge.is_some() { "authorize" } else { "authorize without pkce" }.to_owned(),
+    // Entra's confidential clients without PKCE are accepted, and flagged.
+    let action = if record.challenge.is_some() { "authorize" } else { "authorize without pkce" };
+    let audit = AuditRecord {
         tenant: Some(tenant.tenant.id),
         client: Some(client),
         subject: Some(person.id.to_string()),
-        resource: None,
         scope: record.scope.clone(),
-        roles: Vec::new(),
-        token: None,
-        from_token: None,
-        actors: Vec::new(),
-        refused: None,
+        ..AuditRecord::new(now, issuance::random_uuid(ports).to_string(), action)
     };
     let digest = ports.crypto.keyed_digest(code.expose());
     let mut writes = vec![Write::InsertCode(digest, record), Write::Audit(Box::new(audit))];

@@ -1,6 +1,7 @@
 //! The second factor at sign-in: asking for a code, setting one up where a policy demands it and there is none, and the
 //! recovery codes that are shown once. The session that asked for it is strengthened: its id stays, its cookie does not.
 use super::{Answer, Browser, Proved, authorize, prove, refuse};
+use crate::audit::AuditRecord;
 use crate::denial::Denial;
 use crate::directory::{TenantDirectory, UserRecord};
 use crate::issuance;
@@ -147,20 +148,12 @@ impl Person<'_> {
     }
 
     fn audit(&self, ports: &Ports, action: &str, refused: Option<CheckId>, now: Timestamp) -> Write {
-        Write::Audit(Box::new(crate::audit::AuditRecord {
-            at: now,
-            decision: issuance::random_uuid(ports).to_string(),
-            action: action.to_owned(),
+        Write::Audit(Box::new(AuditRecord {
             tenant: Some(self.session.tenant),
             client: Some(self.proved.client.application.app_id),
             subject: Some(self.session.user.to_string()),
-            resource: None,
-            scope: String::new(),
-            roles: Vec::new(),
-            token: None,
-            from_token: None,
-            actors: Vec::new(),
             refused,
+            ..AuditRecord::new(now, issuance::random_uuid(ports).to_string(), action)
         }))
     }
 }

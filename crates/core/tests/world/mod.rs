@@ -150,7 +150,7 @@ impl World {
     /// Signs a person in, through the sign-in rules.
     pub(crate) fn try_sign_in(&self, upn: &str, password: &str) -> Result<Browser, Denial> {
         let ticket = Ticket::new(&self.ports, Page::SignIn, "cookie", None, &Form::default(), self.now());
-        let typed = Credentials { username: upn, password, address: None };
+        let typed = Credentials { username: upn, password, address: None, browser: "cookie" };
         now_or_never(sign_in::sign_in(&self.ports, None, app("web"), typed, &ticket, self.now())).map(|signed_in| {
             Browser {
                 session: Some(signed_in.session),

@@ -69,21 +69,7 @@ pub(crate) async fn put(store: &Store, items: Vec<Item>, now: Timestamp, action:
 
 /// What the audit trail says of a change to the directory.
 fn record(now: Timestamp, action: &str) -> AuditRecord {
-    AuditRecord {
-        at: now,
-        decision: system::random_id().to_string(),
-        action: action.to_owned(),
-        tenant: None,
-        client: None,
-        subject: None,
-        resource: None,
-        scope: String::new(),
-        roles: Vec::new(),
-        token: None,
-        from_token: None,
-        actors: Vec::new(),
-        refused: None,
-    }
+    AuditRecord::new(now, system::random_id().to_string(), action)
 }
 
 fn unavailable() -> Failure {
