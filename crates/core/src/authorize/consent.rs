@@ -3,12 +3,14 @@ mod dialog;
 
 pub(super) use dialog::{Dialog, gather};
 
-use super::{Answer, Browser, Present, Proved, authorize, prove, refuse, signed_in};
+use super::parameters::parameters;
+use super::{Answer, Browser, Present, Proved, authorize, prove, refuse, signed_in, wanted};
+use crate::admission;
 use crate::audit::AuditRecord;
 use crate::consent::{By, Offer, Publisher, Section, publisher, writes};
 use crate::denial::Denial;
 use crate::issuance;
-use crate::ledger::{CommitError, SessionRecord, Write};
+use crate::ledger::{CommitError, Write};
 use crate::ports::Ports;
 use crate::sign_in::forged;
 use crate::ticket::{Page, Ticket};
@@ -77,12 +79,22 @@ pub async fn decided(ports: &Ports, segment: &str, request: &Form, browser: Brow
         return refuse(ports, &proved, denial, false);
     }
     let fresh = Browser { fresh: true, ..browser.clone() };
-    let user = match signed_in(ports, &fresh, &proved, None, now).await {
-        Ok(Some(Present { user, tenant, .. })) if tenant.tenant.id == offer.tenant => user,
+    let present = match signed_in(ports, &fresh, &proved, None, now).await {
+        Ok(Some(present)) if present.tenant.tenant.id == offer.tenant => present,
         // Who is not signed in any more agrees to nothing, whatever page they were shown before.
         Ok(_) => return authorize(ports, segment, request, &browser).await,
         Err(denial) => return refuse(ports, &proved, *denial, false),
     };
+    let asked = match parameters(request, &proved) {
+        Ok(asked) => asked,
+        Err(denial) => return refuse(ports, &proved, *denial, false),
+    };
+    // A policy may have come since the page was shown: a consent lasts, and is not had for less than it demands.
+    let (.., all) = wanted(ports, segment, request, &browser, &proved, &present, &asked);
+    if all.iter().any(|facts| admission::reaches(facts, now).is_err()) {
+        return authorize(ports, segment, request, &browser).await;
+    }
+    let user = present.user;
     let by = By { user: &user.user, for_all: decided.for_all, now };
     let Some(mut writes) = writes(&ports.directory.snapshot(), &offer, by) else {
         return Answer::Page(Box::new(forged()), None);
@@ -117,54 +129,16 @@ pub(super) fn record(
     }))
 }
 
-/// The page that asks.
+/// The page that asks for consent, or on which a person may ask an administrator for it.
 pub(super) fn consent_page(
     ports: &Ports,
-    request: &Form,
-    browser: &Browser,
+    ticket: Ticket,
     proved: &Proved,
     signed_in: &Present,
     dialog: Dialog,
-    now: Timestamp,
-) -> Answer {
+) -> ConsentRequest {
     let (sections, offer, adds) = dialog.into_parts();
-    Answer::Consent(Box::new(ConsentRequest {
-        sections,
-        adds,
-        ticket: ticket(ports, Page::Consent, request, browser, &signed_in.session, offer, now),
-        ..shown(ports, proved, signed_in)
-    }))
-}
-
-/// The page on which a person may ask an administrator.
-pub(super) fn ask_page(
-    ports: &Ports,
-    request: &Form,
-    browser: &Browser,
-    proved: &Proved,
-    signed_in: &Present,
-    dialog: Dialog,
-    now: Timestamp,
-) -> Answer {
-    let (sections, offer, adds) = dialog.into_parts();
-    Answer::AskAdmin(Box::new(ConsentRequest {
-        sections,
-        adds,
-        ticket: ticket(ports, Page::AskAdmin, request, browser, &signed_in.session, offer, now),
-        ..shown(ports, proved, signed_in)
-    }))
-}
-
-fn ticket(
-    ports: &Ports,
-    page: Page,
-    request: &Form,
-    browser: &Browser,
-    session: &SessionRecord,
-    offer: Offer,
-    now: Timestamp,
-) -> String {
-    Ticket::new(ports, page, &browser.cookie, Some(session.id), request, now).offering(offer).seal(ports)
+    ConsentRequest { sections, adds, ticket: ticket.offering(offer).seal(ports), ..shown(ports, proved, signed_in) }
 }
 
 fn shown(ports: &Ports, proved: &Proved, signed_in: &Present) -> ConsentRequest {

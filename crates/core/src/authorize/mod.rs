@@ -13,7 +13,7 @@ pub use consent::{ConsentRequest, Decided, decided};
 pub use redirect_uri::registered;
 pub use second_factor::{CodeProblem, SecondFactorRequest, Shown as SecondFactorShown, Step, Stepped, second_factor};
 
-use self::consent::{Dialog, ask_page, consent_page, gather};
+use self::consent::{Dialog, consent_page, gather};
 use self::parameters::{Parameters, parameters};
 use self::standing::standing;
 pub(crate) use self::standing::{Standing, combined, future, with};
@@ -30,6 +30,7 @@ use crate::model::Profile;
 use crate::ports::Ports;
 use crate::presence::{Present, SSO_SECONDS, account, present};
 use crate::scope_request::{self, Parties, Several};
+use crate::ticket::{Page, Ticket};
 use crate::token_endpoint::{blank, find_tenant, is_alias, unavailable};
 use decision::{CheckId, Timestamp};
 use oauth::{ClaimsRequest, Form, OIDC_SCOPES};
@@ -243,16 +244,8 @@ async fn proceed(
         }
         return ask();
     };
-    let scope = request.value("scope");
-    let claims = asked.claims.as_deref();
     let snapshot = ports.directory.snapshot();
-    let place = standing(&snapshot, &signed_in.tenant, proved, scope);
-    let client = place.tenant.app(proved.client.application.app_id).cloned().unwrap_or_else(|| proved.client.clone());
-    let groups = by_resource(scope, request, &place.tenant, proved);
-    let of = |scope: Option<String>| {
-        facts(ports, segment, request, scope.as_deref(), claims, (&place.tenant, &client), &signed_in, browser)
-    };
-    let all: Vec<Facts> = groups.into_iter().map(of).collect();
+    let (place, client, all) = wanted(ports, segment, request, browser, proved, &signed_in, &asked);
     // Who they are comes before what they agree to: a consent lasts, and must not be had for a stolen password.
     for facts in &all {
         let Err(denial) = admission::reaches(facts, now) else { continue };
@@ -277,9 +270,11 @@ async fn proceed(
         gather(&mut dialog, facts, verdict, &place, &snapshot, &asked, browser, (&client, &signed_in))?;
     }
     dialog.add(&place, &client, &signed_in);
+    let ticket = |page| Ticket::new(ports, page, &browser.cookie, Some(signed_in.session.id), request, now);
     if let Some(denial) = dialog.needs_admin.take() {
         if signed_in.tenant.tenant.settings.admin_consent_requests && !asked.prompt_none {
-            return Ok(ask_page(ports, request, browser, proved, &signed_in, dialog, now));
+            let shown = consent_page(ports, ticket(Page::AskAdmin), proved, &signed_in, dialog);
+            return Ok(Answer::AskAdmin(Box::new(shown)));
         }
         return Err(denial);
     }
@@ -287,9 +282,32 @@ async fn proceed(
         if asked.prompt_none {
             return Err(Box::new(Denial::new(CheckId::ConsentGranted, "consent", "none")));
         }
-        return Ok(consent_page(ports, request, browser, proved, &signed_in, dialog, now));
+        let shown = consent_page(ports, ticket(Page::Consent), proved, &signed_in, dialog);
+        return Ok(Answer::Consent(Box::new(shown)));
     }
     issue(ports, request, browser, proved, &signed_in, &asked, now).await
+}
+
+/// What is asked of each resource, for who is signed in; and where the client stands for them.
+fn wanted(
+    ports: &Ports,
+    segment: &str,
+    request: &Form,
+    browser: &Browser,
+    proved: &Proved,
+    signed_in: &Present,
+    asked: &Parameters,
+) -> (Standing, Arc<Registration>, Vec<Facts>) {
+    let scope = request.value("scope");
+    let claims = asked.claims.as_deref();
+    let place = standing(&ports.directory.snapshot(), &signed_in.tenant, proved, scope);
+    let client = place.tenant.app(proved.client.application.app_id).cloned().unwrap_or_else(|| proved.client.clone());
+    let groups = by_resource(scope, request, &place.tenant, proved);
+    let of = |scope: Option<String>| {
+        facts(ports, segment, request, scope.as_deref(), claims, (&place.tenant, &client), signed_in, browser)
+    };
+    let all = groups.into_iter().map(of).collect();
+    (place, client, all)
 }
 
 /// `prompt=none` finds out that the person would have to do something.

@@ -1,10 +1,10 @@
 //! Consent: A-10, who may agree to what, and what agreeing gives.
-use crate::world::estate::{grant, permission};
+use crate::world::estate::{grant, permission, policy};
 use crate::world::{World, altered, app, claims, parameter, principal, refused, request, user};
 use decision::CheckId;
 use deputize_core::authorize::{Answer, Browser, ConsentRequest};
 use deputize_core::ledger::Write;
-use deputize_core::model::{PermissionGrant, PreAuthorizedApplication};
+use deputize_core::model::{GrantControls, PermissionGrant, PreAuthorizedApplication};
 
 const WRITE: &str = "api://orders/Orders.Write";
 const MANAGE: &str = "api://orders/Orders.Manage";
@@ -121,7 +121,11 @@ fn a_10_a_consent_page_is_posted_by_whom_it_was_shown_to_for_what_it_was_shown_f
 fn a_10_a_session_that_ended_agrees_to_nothing_any_more() {
     type Change = fn(&World, &Browser) -> Browser;
     let asking = request("web", WRITE);
-    let changes: [(&str, Change); 4] = [
+    let changes: [(&str, Change); 5] = [
+        ("a policy demands more (X-16)", |world, browser| {
+            world.estate.edit(|estate| estate.objects.policies.push(policy(&["orders"], GrantControls::mfa())));
+            browser.clone()
+        }),
         ("ended", |world, browser| {
             world.ledger.write(vec![Write::RevokeSession(world.session(browser).id)]).unwrap();
             Browser { session: Some(world.session(browser).into()), ..browser.clone() }
