@@ -166,12 +166,13 @@ async fn serve(options: Options, config: Config, text: Option<Text>) -> Result<E
     if let Some(port) = options.plain_port {
         server.add(listen::plain(port).await?, None, &router)?;
     }
+    let mut ending = serve::Ending::heard()?;
     say(format_args!("deputize authority: {host}/{{tenant}}/v2.0/.well-known/openid-configuration"));
     if store.snapshot().tenants().next().is_none() {
         say("there is no tenant yet: declare one in a file and run `deputize apply FILE`; it is seen within a second");
     }
     tracing::info!(authority.host = %host, authority.data = %data.path("").display(), "the authority is ready");
-    serve::asked_to_end().await?;
+    ending.asked().await;
     tracing::info!("the authority ends");
     server.end().await;
     Ok(ExitCode::SUCCESS)

@@ -102,6 +102,7 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
     if let (Some(bound), Some(port)) = (ports.identities, options.identity_port) {
         server.add(bound, None, &identities::router(&world, clock, port)?)?;
     }
+    let mut ending = serve::Ending::heard()?;
     if let Some(file) = &options.env {
         if options.issuer.is_some() {
             // For the issuer's side of TLS.
@@ -113,12 +114,12 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
     }
     let told = tokio::select! {
         told = tell(&world, clock, &secrets, options.step_up) => told,
-        ended = serve::asked_to_end() => ended.map(|()| story::Told::Interrupted),
+        () = ending.asked() => Ok(story::Told::Interrupted),
     };
     match told {
         Ok(story::Told::Whole) if !options.once => {
             story::how_to_join(&world, options.env.as_deref());
-            serve::asked_to_end().await?;
+            ending.asked().await;
         }
         Ok(_) => {}
         Err(failure) => {

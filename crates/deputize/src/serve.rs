@@ -24,6 +24,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -100,14 +101,26 @@ impl Server {
     }
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-pub(crate) async fn asked_to_end() -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let unheard = |error: std::io::Error| Failure::plain(format!("signals cannot be heard: {}", error.kind()));
-    let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
-    tokio::select! {
-        heard = tokio::signal::ctrl_c() => heard.map_err(unheard),
-        _ = terminate.recv() => Ok(()),
+/// Ctrl-C and SIGTERM, heard from the moment this is made: before anyone is told that there is something to end.
+pub(crate) struct Ending {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Ending {
+    /// Begins to listen. From here on the process does not end by itself.
+    pub(crate) fn heard() -> Result<Self, Failure> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure::plain(format!("signals cannot be heard: {}", error.kind())));
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    /// Waits until one of them came.
+    pub(crate) async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 

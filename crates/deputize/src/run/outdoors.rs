@@ -52,6 +52,7 @@ async fn serve(options: Outdoors) -> Result<ExitCode, Failure> {
     let machine = served.machine(&ca.pem).await?;
     let names = [format!("localhost:{other}"), format!("127.0.0.1:{other}")];
     server.add(beside, None, &machine.router(&names))?;
+    let mut ending = serve::Ending::heard()?;
     if !options.quiet {
         served.announce("nothing of Microsoft's");
     }
@@ -63,7 +64,7 @@ async fn serve(options: Outdoors) -> Result<ExitCode, Failure> {
         say(exported(&name, &value));
     }
     say(READY);
-    serve::asked_to_end().await?;
+    ending.asked().await;
     server.end().await;
     Ok(ExitCode::SUCCESS)
 }
