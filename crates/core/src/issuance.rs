@@ -1,7 +1,8 @@
 //! From an admitted request to claims, tokens and the writes that make them real.
+mod claims;
 pub(crate) mod optional;
 
-use self::optional::Optional;
+use self::claims::{AccessClaims, IdClaims, actor};
 use crate::admission::Admitted;
 use crate::audit::AuditRecord;
 use crate::chain::Chain;
@@ -20,7 +21,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::Timestamp;
 use oauth::{Secret, TokenResponse, V1Members};
-use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -33,130 +33,6 @@ const TOKEN_SECONDS: i64 = 5_400;
 
 /// Life of a single-page application's refresh tokens, in seconds.
 const SPA_REFRESH_SECONDS: i64 = 86_400;
-
-/// Claims of an access token (spec/entra.md section 9.1; RFC 9068 in the native profile).
-#[derive(Serialize)]
-struct AccessClaims<'a> {
-    aud: String,
-    iss: String,
-    iat: i64,
-    nbf: i64,
-    exp: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    acct: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    acr: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    acrs: Option<&'a [String]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    act: Option<Actor>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    aio: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    amr: Option<&'a [String]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    appid: Option<AppId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    appidacr: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    auth_time: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    azp: Option<AppId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    azpacr: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_id: Option<AppId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    family_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    given_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    idp: Option<String>,
-    idtyp: &'static str,
-    jti: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    oid: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preferred_username: Option<&'a str>,
-    rh: String,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    roles: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scp: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sid: Option<String>,
-    sub: String,
-    tid: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unique_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upn: Option<&'a str>,
-    uti: &'a str,
-    ver: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    xms_cc: Option<[&'static str; 1]>,
-    #[serde(flatten)]
-    optional: Optional<'a>,
-    /// The resource behind a managed identity.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    xms_mirid: Option<&'a str>,
-}
-
-/// RFC 8693 section 4.1: the outermost is the current actor; those inside are for information.
-#[derive(Serialize)]
-struct Actor {
-    sub: AppId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    act: Option<Box<Self>>,
-}
-
-/// Claims of an ID token (spec/entra.md section 9.2).
-#[derive(Serialize)]
-struct IdClaims<'a> {
-    aud: AppId,
-    iss: String,
-    iat: i64,
-    nbf: i64,
-    exp: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    acrs: Option<&'a [String]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    amr: Option<&'a [String]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    acct: Option<u8>,
-    auth_time: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    family_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    given_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    idp: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    nonce: Option<&'a str>,
-    oid: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preferred_username: Option<&'a str>,
-    sid: String,
-    sub: String,
-    tid: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unique_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upn: Option<&'a str>,
-    uti: &'a str,
-    ver: &'static str,
-    #[serde(flatten)]
-    optional: Optional<'a>,
-}
 
 /// A granted request, signed; not real until its writes are committed.
 pub struct Prepared {
@@ -552,10 +428,6 @@ impl Parts<'_> {
 /// `acct`: 1 for guests; members have 0 where it is asked for, and else none.
 fn guest(user: &UserFacts) -> Option<u8> {
     user.home.map(|_| 1)
-}
-
-fn actor(chain: &Chain) -> Option<Actor> {
-    chain.actors.iter().rev().fold(None, |inner, actor| Some(Actor { sub: *actor, act: inner.map(Box::new) }))
 }
 
 /// A new secret text of ours: a code or a refresh token, 256 bits.

@@ -91,6 +91,15 @@ struct Pause {
     interval: i64,
 }
 
+/// Seconds of a wait, in words.
+pub fn words(seconds: i64) -> String {
+    match seconds {
+        1 => "1 second".to_owned(),
+        ..120 => format!("{seconds} seconds"),
+        _ => format!("{} minutes", seconds.div_euclid(60) + i64::from(seconds % 60 > 0)),
+    }
+}
+
 /// An attempt under way: it counts as wrong unless it succeeds.
 #[must_use]
 pub struct Attempt<'a> {

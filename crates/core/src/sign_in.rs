@@ -53,7 +53,7 @@ fn attempt<'a>(
         vec![Caller::User(tenant, name), Caller::SignInFrom(typed.address.into())]
     };
     ports.limits.attempt(&callers, now).map_err(|Wait(seconds)| {
-        let expected = format!("a wait of {} after so many wrong attempts", crate::device::words(seconds));
+        let expected = format!("a wait of {} after so many wrong attempts", crate::limits::words(seconds));
         Denial::new(CheckId::AttemptsLimited, expected, "another attempt at once")
     })
 }

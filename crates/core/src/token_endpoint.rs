@@ -158,7 +158,7 @@ fn authenticate(ports: &Ports, request: &TokenRequest<'_>, facts: &Facts, now: T
     };
     let guesser = Caller::Client(client.app_id, request.address.into());
     let attempt = ports.limits.attempt(&[guesser], now).map_err(|Wait(seconds)| {
-        let expected = format!("a wait of {} after so many wrong credentials", crate::device::words(seconds));
+        let expected = format!("a wait of {} after so many wrong credentials", crate::limits::words(seconds));
         Denial::new(CheckId::AttemptsLimited, expected, "another attempt at once")
     })?;
     client_auth::decide(facts, now)?;

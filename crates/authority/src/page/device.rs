@@ -2,7 +2,8 @@
 use super::{Hidden, send};
 use askama::Template;
 use axum::response::Response;
-use deputize_core::device::{DeviceRequest, words};
+use deputize_core::device::DeviceRequest;
+use deputize_core::limits::words;
 use http::StatusCode;
 use pages::{Page, Plain};
 
