@@ -29,6 +29,8 @@ enum Command {
     Authority(crate::authority::Options),
     /// Brings the directory to the state that an estate file declares, after showing the difference
     Apply(crate::estate::Options),
+    /// Turns application manifests of Microsoft Entra ID into an estate file
+    Import(crate::import::Options),
     /// Says which checks a token passes and fails at an API, and what to change
     Explain(crate::explain::Options),
     /// Looks after the audit trail
@@ -49,6 +51,7 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
         Command::RunStart(options) => Ok(crate::run::linux::start::run(options)),
         Command::Authority(options) => crate::authority::run(options),
         Command::Apply(options) => crate::estate::run(options),
+        Command::Import(options) => crate::import::run(options),
         Command::Explain(options) => crate::explain::run(options),
         Command::Audit(command) => crate::audit::run(command),
         Command::DevCa(options) => crate::dev_ca::run(options),

@@ -10,6 +10,7 @@ mod explain;
 mod failure;
 mod file;
 mod first_start;
+mod import;
 mod instance;
 mod issuers;
 mod keys;

@@ -332,3 +332,18 @@ fn the_demos_estate_names_only_files_that_the_demo_makes() {
     assert_eq!(run(&["demo", "--once", "--port", &port, "--data", text(&data)]).0, 0);
     assert!(!named.is_empty() && named.iter().all(|name| data.join("demo").join(name).is_file()), "{named:?}");
 }
+
+#[test]
+fn imported_manifests_can_be_applied_as_they_are() {
+    let folder = Folder::new("import");
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/import/tests");
+    let (portal, graph) = (manifests.join("portal.json"), manifests.join("graph.json"));
+    let (code, estate, errors) = run(&["import", text(&portal), text(&graph), "--tenant", "shop.example"]);
+    assert_eq!(code, 0, "{errors}");
+    assert_eq!(errors, "not everything could be carried over: see the 11 comments at the top\n");
+    let file = folder.path("estate.toml");
+    fs::write(&file, estate).unwrap();
+    let (code, told, errors) = run(&["apply", text(&file), "--data", text(&folder.path("data"))]);
+    assert_eq!((code, errors.as_str()), (0, ""), "{told}");
+    assert!(told.contains("secret \"production\" of Shop orders, shown only now: "), "{told}");
+}

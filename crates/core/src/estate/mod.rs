@@ -44,7 +44,7 @@ pub use difference::{Difference, Sign, Step, difference};
 pub use item::{Item, ItemKey};
 pub use names::nearest;
 pub use resolve::{Fault, NewSecret, Resolved, provisioned, resolve};
-pub use tokens::{LifetimeDeclared, OptionalClaimDeclared, OptionalClaimsDeclared};
+pub use tokens::{LifetimeDeclared, OptionalClaimDeclared, OptionalClaimsDeclared, optional_claim};
 
 use crate::model::Digest;
 use decision::Timestamp;

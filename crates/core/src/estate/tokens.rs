@@ -121,6 +121,14 @@ impl Work<'_> {
     }
 }
 
+/// Whether an optional claim can be had: in access tokens, or in ID tokens.
+///
+/// # Errors
+/// With why not, and what to do instead.
+pub fn optional_claim(name: &str, in_id_token: bool) -> Result<(), String> {
+    named(name, if in_id_token { Kind::Id } else { Kind::Access }).map(drop)
+}
+
 /// A claim by its name, or why it cannot be had.
 fn named(name: &str, kind: Kind) -> Result<ClaimName, String> {
     let of_access = |name| match kind {
