@@ -23,6 +23,18 @@ const FLAGS = [
 
 export const screenshots = process.env.DEPUTIZE_SCREENSHOTS ?? 'target/screenshots';
 
+/** Keeps pictures of a page on a wide and on a small screen, on both of which all of it must fit. */
+export async function look(name, page) {
+  const before = page.viewportSize();
+  for (const [suffix, size] of [['', before], ['-small', { width: 360, height: 640 }]]) {
+    await page.setViewportSize(size);
+    await page.screenshot({ path: join(screenshots, `${name}${suffix}.png`), fullPage: true });
+    const [wide, seen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    if (wide > seen) throw new Error(`${name} is ${wide} wide on a screen of ${seen}`);
+  }
+  await page.setViewportSize(before);
+}
+
 const home = once(() => {
   const folder = mkdtempSync(join(tmpdir(), 'deputize-browser-'));
   const store = join(folder, '.pki', 'nssdb');
@@ -80,46 +92,55 @@ export async function profile(options = {}) {
  * Signs a user in from the authorize URL on and returns the URL at which the browser came back to the client. `see` is
  * told the name of every page on the way and shown it before anything is pressed.
  */
-export async function signIn(url, user, { context, see = () => {}, answer = 'accept', device, mistakes = 0 } = {}) {
+export async function signIn(url, user, { context, back = REDIRECT, ...how } = {}) {
   const own = context ?? (await profile());
   const page = await own.newPage();
   try {
     await page.goto(url.toString());
-    for (let step = 0; step < 8; step += 1) {
-      if (page.url().startsWith(REDIRECT)) return new URL(page.url());
-      const password = page.locator('input[name=password]');
-      const code = page.locator('input[name=code]');
-      const recovery = page.locator('input[name=step][value=continue]');
-      const button = page.locator(`[name=action][value=${answer}]`);
-      const moved = (act) => Promise.all([page.waitForNavigation(), act()]);
-      if (await password.count()) {
-        await page.fill('input[name=username]', user.upn);
-        await password.fill(user.password);
-        await see('sign-in', page);
-        await moved(() => password.press('Enter'));
-      } else if (await recovery.count()) {
-        await see('recovery-codes', page);
-        await moved(() => page.locator('button[type=submit]').click());
-      } else if (await code.count()) {
-        const link = page.locator('a[href^="otpauth:"]');
-        const name = (await link.count()) ? 'enrol' : 'code';
-        const again = (await page.locator('[role=alert]').count()) > 0;
-        if (name === 'enrol') device.scan(await link.getAttribute('href'));
-        await see(again ? `${name}-wrong` : name, page);
-        if (again && mistakes === 0) throw new Error(`the code was not taken: ${await page.innerText('body')}`);
-        await code.fill(again || mistakes === 0 ? device.code() : '000000');
-        await moved(() => code.press('Enter'));
-      } else if (await button.count()) {
-        await see('consent', page);
-        await moved(() => button.click());
-      } else {
-        throw new Error(`no form that the browser knows at ${page.url()}: ${await page.innerText('body')}`);
-      }
-    }
-    throw new Error(`the pages go in a circle; the last one is ${page.url()}`);
+    await walk(page, user, (at) => at.startsWith(back), how);
+    return new URL(page.url());
   } finally {
     await (context ? page : own).close();
   }
+}
+
+/** Goes through the authority's pages until the browser has `arrived`, or the page has closed itself. */
+export async function walk(page, user, arrived, { see = () => {}, answer = 'accept', device, mistakes = 0 } = {}) {
+  const closed = page.waitForEvent('close', { timeout: 0 }).catch(() => {});
+  const moved = (act) => Promise.all([Promise.race([page.waitForNavigation(), closed]), act()]);
+  for (let step = 0; step < 8; step += 1) {
+    if (page.isClosed() || (await arrived(page.url(), page))) return;
+    const password = page.locator('input[name=password]');
+    const code = page.locator('input[name=code]');
+    const recovery = page.locator('input[name=step][value=continue]');
+    const reason = page.locator('textarea[name=reason]');
+    const button = page.locator(`[name=action][value=${answer}]`);
+    if (await password.count()) {
+      await page.fill('input[name=username]', user.upn);
+      await password.fill(user.password);
+      await see('sign-in', page);
+      await moved(() => password.press('Enter'));
+    } else if (await recovery.count()) {
+      await see('recovery-codes', page);
+      await moved(() => page.locator('button[type=submit]').click());
+    } else if (await code.count()) {
+      const link = page.locator('a[href^="otpauth:"]');
+      const name = (await link.count()) ? 'enrol' : 'code';
+      const again = (await page.locator('[role=alert]').count()) > 0;
+      if (name === 'enrol') device.scan(await link.getAttribute('href'));
+      await see(again ? `${name}-wrong` : name, page);
+      if (again && mistakes === 0) throw new Error(`the code was not taken: ${await page.innerText('body')}`);
+      await code.fill(again || mistakes === 0 ? device.code() : '000000');
+      await moved(() => code.press('Enter'));
+    } else if (await button.count()) {
+      if (await reason.count()) await reason.fill('I plan the trips of my department.');
+      await see((await reason.count()) ? 'ask-admin' : 'consent', page);
+      await moved(() => button.click());
+    } else {
+      throw new Error(`no form that the browser knows at ${page.url()}: ${await page.innerText('body')}`);
+    }
+  }
+  throw new Error(`the pages go in a circle; the last one is ${page.url()}`);
 }
 
 export async function close() {

@@ -5,15 +5,17 @@ import { X509Certificate } from 'node:crypto';
 
 export const env = JSON.parse(readFileSync(process.env.DEPUTIZE_DEMO_ENV, 'utf8'));
 export const { authority, authority_host: host, tenant } = env;
-export const { ada, bob } = env.users;
+export const { ada, bob, grace } = env.users;
 export const { orders, billing } = env.apis;
-export const { web, native, daemon } = env.clients;
+export const { web, native, daemon, spa } = env.clients;
+export const { travel, trips, fares, fabrikam } = env.many_tenants;
 
 export const ISSUER = `${authority}/v2.0`;
 export const ORDERS_SCOPE = `${orders.identifier_uri}/access_as_user`;
 export const BILLING_READ = `${billing.identifier_uri}/Invoices.Read`;
 export const BILLING_DEFAULT = `${billing.identifier_uri}/.default`;
 export const REDIRECT = web.redirect_uris[0];
+export const TRAVEL = travel.redirect_uris[0];
 
 /** The text of an application's PEM file (key and certificate), and the certificate in it. */
 export function pem(app) {

@@ -102,8 +102,8 @@ pub(crate) fn administrator(
     if present.user.user.is_tenant_admin {
         return Ok(());
     }
-    let expected = format!("an administrator of the tenant `{}`", tenant.tenant.id);
-    let denial = Denial::new(CheckId::ConsentAdmin, expected, format!("the user `{}`", present.user.user.id));
+    let expected = format!("an administrator of {}", tenant.tenant.display_name);
+    let denial = Denial::new(CheckId::ConsentAdmin, expected, "a user who is none");
     Err(Box::new(denial.fix("sign out, and sign in as an administrator")))
 }
 

@@ -155,16 +155,33 @@ pub fn standing(resource: &Registration, name: &str, asked: Asked, parties: Part
 }
 
 pub(crate) fn published(permission: &crate::model::PermissionScope) -> Published {
-    let or = |first: &str, second: &str| if first.is_empty() { second.to_owned() } else { first.to_owned() };
     Published {
         value: permission.value.clone(),
         admin_only: permission.kind == ConsentType::Admin,
-        display_name: or(
-            &or(&permission.user_consent_display_name, &permission.admin_consent_display_name),
+        display_name: first([
+            &permission.user_consent_display_name,
+            &permission.admin_consent_display_name,
             &permission.value,
-        ),
-        description: or(&permission.user_consent_description, &permission.admin_consent_description),
+        ]),
+        description: first([&permission.user_consent_description, &permission.admin_consent_description, ""]),
     }
+}
+
+/// The same in the words that are meant for administrators.
+pub(crate) fn published_to_admins(permission: &crate::model::PermissionScope) -> Published {
+    Published {
+        display_name: first([
+            &permission.admin_consent_display_name,
+            &permission.user_consent_display_name,
+            &permission.value,
+        ]),
+        description: first([&permission.admin_consent_description, &permission.user_consent_description, ""]),
+        ..published(permission)
+    }
+}
+
+fn first(texts: [&str; 3]) -> String {
+    texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default().to_owned()
 }
 
 fn shape(resource: &Registration) -> TokenShape {

@@ -1,5 +1,6 @@
 //! `deputize demo`: an authority and two APIs on this machine, a user who goes through both, and five refusals.
 mod browser;
+mod consent;
 mod credentials;
 mod environment;
 mod identities;
@@ -44,7 +45,7 @@ pub(crate) struct Options {
     /// Writes what another program needs to join in: addresses, ids and, in clear, passwords and secrets
     #[arg(long, value_name = "FILE")]
     env: Option<PathBuf>,
-    /// Tells another story: an API wants more of the user, and what comes of it
+    /// Tells other stories: an API wants more of the user, and what comes of it; one dialog for three parties
     #[arg(long)]
     step_up: bool,
     /// Ends after the story instead of serving on
@@ -230,6 +231,7 @@ fn orders(world: &World, clock: &Arc<dyn Clock>) -> Result<Router, Failure> {
         client_secret: world.orders.secret.clone(),
         billing_url: world.billing_url(),
         billing_uri: "api://billing".to_owned(),
+        spa_origins: vec![world::SPA.to_owned()],
         ca_pem: Some(world.ca_pem.clone()),
         local: true,
     };

@@ -324,6 +324,31 @@ fn a_development_authority_speaks_for_localhost_and_is_kept() {
 }
 
 #[test]
+fn the_demo_tells_of_a_step_up_and_of_one_dialog_for_three_parties_and_again_in_a_kept_folder() {
+    let folder = Folder::new("step-up");
+    let (port, data) = (ports(4).to_string(), folder.path("data"));
+    let tell = || run(&["demo", "--step-up", "--once", "--port", &port, "--data", text(&data)]);
+    let (code, story, errors) = tell();
+    assert_eq!((code, errors.as_str()), (0, ""), "{story}");
+    for said in [
+        "acr_values=\"c1\"",
+        "is paid",
+        "to Trips: AADSTS700016",
+        "Travel belongs to another organization, which calls itself Contoso (contoso.example).",
+        "At Trips, on your behalf, it may:",
+        "At Fares, on your behalf, Trips may:",
+        "Added to Fabrikam: Travel, Trips, Fares.",
+        "scp   Fares.Read",
+        "Everything went as it should.",
+    ] {
+        assert!(story.contains(said), "{said}: {story}");
+    }
+    let (code, story, errors) = tell();
+    assert_eq!((code, errors.as_str()), (0, ""), "{story}");
+    assert!(story.contains("An earlier run brought them in") && !story.contains("Added to"), "{story}");
+}
+
+#[test]
 fn the_demos_estate_names_only_files_that_the_demo_makes() {
     let named: Vec<&str> = CONTOSO.split("file = \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     let folder = Folder::new("estate");

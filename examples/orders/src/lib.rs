@@ -9,6 +9,7 @@
 //! | `POST /orders/{id}/approve` | Billing's `POST /invoices/{id}/approve` |
 //! | `POST /orders/{id}/pay` | Billing's `POST /invoices/{id}/pay`, which takes more of the user: if it lacks, our caller is asked for it |
 mod billing;
+mod pages;
 mod refusal;
 
 use axum::extract::{Path, State};
@@ -47,6 +48,9 @@ pub struct Config {
     pub billing_url: String,
     /// Billing's application ID URI: its scopes begin with it.
     pub billing_uri: String,
+    /// The origins of the single-page applications that call from a browser.
+    #[serde(default)]
+    pub spa_origins: Vec<String>,
     /// The certificate authority of both, if it is not a public one.
     pub ca_pem: Option<String>,
     /// Whether they may be on this machine.
@@ -103,6 +107,8 @@ pub fn routes(
         .route("/orders/{id}/approve", post(approve))
         .route("/orders/{id}/pay", post(pay))
         .layer(layer)
+        // Outside of the guard: a browser asks whether it may ask without a token.
+        .layer(pages::answer(&config.spa_origins))
         .with_state(Arc::new(billing))
 }
 

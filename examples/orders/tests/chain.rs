@@ -253,3 +253,38 @@ fn secrets_of_the_configuration_are_not_shown() {
     assert_eq!(config.client_secret, Secret::new("the value that `deputize apply` showed once"));
     assert!(!format!("{config:?}").contains("showed once"));
 }
+
+async fn from_page(world: &World, origin: &str, method: &str) -> Response<axum::body::Body> {
+    let request = Request::builder().method(method).uri("/orders").header("origin", origin);
+    let request = request.header("access-control-request-method", "GET");
+    world.orders.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn pages_of_registered_origins_may_call_and_read_challenges() {
+    let world = world(|_, _, _| panic!("nothing to exchange"));
+    let origin = "http://localhost:8401";
+    let asked = from_page(&world, origin, "OPTIONS").await;
+    assert_eq!(asked.status(), StatusCode::NO_CONTENT);
+    assert_eq!(asked.headers()["access-control-allow-headers"], "authorization");
+    let refused = from_page(&world, origin, "GET").await;
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    for answer in [asked, refused] {
+        assert_eq!(answer.headers()["access-control-allow-origin"], origin);
+        assert_eq!(answer.headers()["access-control-expose-headers"], "www-authenticate");
+        assert_eq!(answer.headers()["vary"], "origin");
+        assert!(answer.headers().get("access-control-allow-credentials").is_none(), "without cookies");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_may_not() {
+    let world = world(|_, _, _| panic!("nothing to exchange"));
+    for origin in ["http://localhost:8402", "http://localhost:84011", "https://localhost:8401", "null"] {
+        for method in ["OPTIONS", "GET"] {
+            let answer = from_page(&world, origin, method).await;
+            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{method} {origin}");
+            assert!(answer.headers().get("access-control-allow-origin").is_none(), "{method} {origin}");
+        }
+    }
+}

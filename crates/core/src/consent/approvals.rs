@@ -1,5 +1,5 @@
 //! Requests that wait for an administrator: the list, and what comes of them.
-use super::{ApprovalRequest, By, Edge, Publisher, Section, publisher, section, writes};
+use super::{ApprovalRequest, By, Edge, Publisher, Section, publisher, writes};
 use crate::audit::AuditRecord;
 use crate::authorize::{Browser, SignInRequest, future};
 use crate::denial::Denial;
@@ -122,8 +122,11 @@ fn sections(snapshot: &Snapshot, tenant: &Arc<TenantDirectory>, request: &Approv
     let adds = request.offer.adds.iter().filter_map(|app| snapshot.application(*app));
     let absent = adds.filter(|application| tenant.app(application.app_id).is_none());
     let tenant = tenant.with(absent.map(|application| future(tenant.tenant.id, application)));
-    let words =
-        |edge: &Edge| Some(section(tenant.principal(edge.client)?, tenant.principal(edge.resource)?, &edge.scope));
+    let words = |edge: &Edge| {
+        let resource = tenant.principal(edge.resource)?;
+        let shown = super::edge(tenant.principal(edge.client)?, resource, &edge.scope);
+        Some(shown.to_admins(&resource.application).section)
+    };
     request.offer.edges.iter().filter_map(words).collect()
 }
 

@@ -1,5 +1,5 @@
 //! What a user allowed, and taking it back: who acts for me, with what, since when.
-use super::{Publisher, Section, publisher, section};
+use super::{Publisher, Section, edge, publisher};
 use crate::audit::AuditRecord;
 use crate::authorize::{Browser, SignInRequest};
 use crate::denial::Denial;
@@ -112,7 +112,9 @@ fn application(
     let tenant: &TenantDirectory = &present.tenant;
     let of = |wanted: bool| -> Vec<Section> {
         let edges = edges.iter().filter(|(_, _, own)| *own == wanted);
-        edges.filter_map(|(resource, scopes, _)| Some(section(client, tenant.principal(*resource)?, scopes))).collect()
+        edges
+            .filter_map(|(resource, scopes, _)| Some(edge(client, tenant.principal(*resource)?, scopes).section))
+            .collect()
     };
     let own = of(true);
     let since =

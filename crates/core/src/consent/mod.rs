@@ -104,6 +104,15 @@ impl Shown {
         }
     }
 
+    /// In the words that are meant for administrators.
+    pub(crate) fn to_admins(mut self, resource: &Application) -> Self {
+        for shown in &mut self.section.permissions {
+            let permission = resource.permission(&shown.value);
+            *shown = permission.map_or_else(|| shown.clone(), crate::scope_request::published_to_admins);
+        }
+        self
+    }
+
     /// With application permissions.
     pub(crate) fn with_roles(mut self, resource: &Registration, roles: &[RoleId]) -> Self {
         for role in resource.application.app_roles.iter().filter(|role| roles.contains(&role.id)) {
@@ -119,11 +128,11 @@ impl Shown {
     }
 }
 
-/// An edge in words.
-pub(crate) fn section(client: &Registration, resource: &Registration, scopes: &Scopes) -> Section {
+/// An edge.
+pub(crate) fn edge(client: &Registration, resource: &Registration, scopes: &Scopes) -> Shown {
     let published = resource.application.api.oauth2_permission_scopes.iter().filter(|scope| scope.is_enabled);
     let published: Vec<Published> = published.map(crate::scope_request::published).collect();
-    Shown::of(client, resource, &published, scopes).section
+    Shown::of(client, resource, &published, scopes)
 }
 
 /// Who published an application, as the tenant's people are told.

@@ -80,15 +80,17 @@ impl Work<'_> {
                 self.fault(scope.value.span(), format!("the scope `{value}` is declared twice"), "keep one of them");
             }
             let or = |text: &String, other: &String| if text.is_empty() { other.clone() } else { text.clone() };
-            let title = or(&scope.admin_consent_display_name, &value);
-            let description = or(&scope.admin_consent_description, &title);
+            // Who writes one text writes it for both.
+            let (to_user, to_admin) = (&scope.user_consent_display_name, &scope.admin_consent_display_name);
+            let (user_name, admin_name) = (or(&or(to_user, to_admin), &value), or(&or(to_admin, to_user), &value));
+            let (to_user, to_admin) = (&scope.user_consent_description, &scope.admin_consent_description);
             scopes.push(PermissionScope {
                 id,
                 kind: scope.kind,
-                user_consent_display_name: or(&scope.user_consent_display_name, &title),
-                user_consent_description: or(&scope.user_consent_description, &description),
-                admin_consent_display_name: title,
-                admin_consent_description: description,
+                user_consent_description: or(&or(to_user, to_admin), &user_name),
+                user_consent_display_name: user_name,
+                admin_consent_description: or(&or(to_admin, to_user), &admin_name),
+                admin_consent_display_name: admin_name,
                 is_enabled: scope.is_enabled,
                 value,
             });

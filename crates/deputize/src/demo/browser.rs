@@ -38,6 +38,8 @@ pub(super) struct Answer {
 pub(super) struct Arrived {
     pub(super) query: String,
     pub(super) pages: Vec<&'static str>,
+    /// What the dialog for consent said, if there was one: its warning, what would be allowed, and what would be added.
+    pub(super) dialog: Vec<String>,
 }
 
 /// A person's authenticator app.
@@ -120,13 +122,13 @@ impl Browser {
         let unreadable = |_| Failure::plain("the authority sent the browser to an unreadable address");
         let mut url = Url::parse(url).map_err(unreadable)?;
         let mut posted: Option<String> = None;
-        let mut pages = Vec::new();
+        let (mut pages, mut dialog) = (Vec::new(), Vec::new());
         for _ in 0..MOST_STEPS {
             let answer = self.visit(&url, posted.take()).await?;
             if let Some(location) = answer.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()) {
                 url = url.join(location).map_err(unreadable)?;
                 if url.as_str().split(['?', '#']).next() == Some(back) {
-                    return Ok(Arrived { query: url.query().unwrap_or_default().to_owned(), pages });
+                    return Ok(Arrived { query: url.query().unwrap_or_default().to_owned(), pages, dialog });
                 }
                 continue;
             }
@@ -155,6 +157,7 @@ impl Browser {
                 filled = filled.with("code", &code);
             } else if asks("action") && !pages.contains(&"consent") {
                 pages.push("consent");
+                dialog = asked(&page);
                 filled = filled.with("action", "accept");
             } else {
                 return Err(Failure::plain(format!("the sign-in did not go on after: {}", pages.join(", "))));
@@ -218,8 +221,26 @@ impl HtmlForm {
 /// What a reader sees, shortened.
 fn text_of(page: &str) -> String {
     let body = page.split("<body").nth(1).unwrap_or(page);
-    let texts = body.split('<').filter_map(|tag| tag.split_once('>')).map(|(_, text)| unescaped(text.trim()));
-    texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ").chars().take(400).collect()
+    words(body).chars().take(400).collect()
+}
+
+/// The text of a piece of a page, with one space between words.
+fn words(html: &str) -> String {
+    let texts = std::iter::once(html.split('<').next().unwrap_or_default());
+    let texts = texts.chain(html.split('<').filter_map(|tag| tag.split_once('>')).map(|(_, text)| text));
+    unescaped(&texts.collect::<String>().split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// What a dialog for consent asks: headings and what stands under them, in the order of the page.
+fn asked(page: &str) -> Vec<String> {
+    let from = page.split_once("</h1>").map_or("", |(_, rest)| rest);
+    let until = from.split("<form").next().unwrap_or(from);
+    let ends = ["</h2>", "</li>", "</p>"];
+    let mut blocks = vec![until];
+    for end in ends {
+        blocks = blocks.into_iter().flat_map(|block| block.split(end)).collect();
+    }
+    blocks.into_iter().map(words).filter(|text| !text.is_empty()).collect()
 }
 
 fn attribute(tag: &str, name: &str) -> Option<String> {
@@ -256,6 +277,14 @@ fn unescaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dialog_is_read_in_order() {
+        let page = r#"<h1>Allow X?</h1><p class="account"><bdi>Ada</bdi><span>a@b</span></p>
+<section><h2>At <bdi>Y</bdi>, it
+may:</h2><ul><li><bdi>See &amp; do</bdi></li></ul></section><p>Added to Z: <b>X</b>.</p><form><p>Not this</p></form>"#;
+        assert_eq!(asked(page), ["Adaa@b", "At Y, it may:", "See & do", "Added to Z: X."]);
+    }
 
     #[test]
     fn a_form_is_read_with_its_hidden_fields() {

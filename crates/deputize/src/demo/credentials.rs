@@ -10,9 +10,9 @@ use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 
-const SECRETS: [&str; 5] = ["orders", "reports", "web", "daemon", "identity-header"];
+const SECRETS: [&str; 7] = ["orders", "reports", "web", "daemon", "identity-header", "travel", "trips"];
 const CERTIFICATES: [&str; 4] = ["orders", "web", "daemon", "host"];
-const PEOPLE: [&str; 2] = ["ada", "bob"];
+const PEOPLE: [&str; 5] = ["ada", "bob", "grace", "erin", "frank"];
 const YEAR: i64 = 365 * 86_400;
 
 /// Makes what is missing.

@@ -1,5 +1,5 @@
 //! `--env FILE`: what another program needs to join in. Secrets are in clear: it is a demo, and the file says so.
-use super::world::{CALLBACK, Identity, Person, Registered, World};
+use super::world::{CALLBACK, Identity, Person, Registered, SPA, TRAVEL, World};
 use crate::data::Data;
 use crate::managed_identity::APP_SERVICE;
 use deputize_core::workload::TOKEN_EXCHANGE;
@@ -31,7 +31,7 @@ pub(super) fn json(world: &World, secrets: &Data, more: &More<'_>) -> Vec<u8> {
         "authority": world.authority(),
         "ca_file": world.ca_file,
         "tenant": {"id": world.tenant_id, "domain": "contoso.example"},
-        "users": {"ada": person(&world.ada), "bob": person(&world.bob)},
+        "users": {"ada": person(&world.ada), "bob": person(&world.bob), "grace": person(&world.grace)},
         "apis": {
             "orders": confidential(&world.orders, orders),
             "billing": {
@@ -43,10 +43,25 @@ pub(super) fn json(world: &World, secrets: &Data, more: &More<'_>) -> Vec<u8> {
         "step_up": {"client": "orders", "scope": "api://payroll/Payslips.Read"},
         "clients": {
             "web": confidential(&world.web, json!({"redirect_uris": [CALLBACK]})),
+            "spa": {"app_id": world.spa.app_id, "redirect_uris": [format!("{SPA}/"), format!("{SPA}/redirect")]},
             "native": {"app_id": world.native.app_id, "redirect_uris": ["http://localhost"]},
             "daemon": confidential(&world.daemon, json!({
                 "app_roles_at": {"api://billing": ["Invoices.Export"]}, "chain_file": secrets.path("daemon-chain.pem"),
             })),
+        },
+        "many_tenants": {
+            "travel": {
+                "app_id": world.travel.app_id, "client_secret": world.travel.secret.expose(), "redirect_uris": [TRAVEL],
+            },
+            "trips": {
+                "app_id": world.trips.app_id, "client_secret": world.trips.secret.expose(),
+                "identifier_uri": "api://trips", "scopes": ["Trips.Read", "Trips.Book", "Trips.Approve"],
+            },
+            "fares": {"app_id": world.fares.app_id, "identifier_uri": "api://fares", "scopes": ["Fares.Read"]},
+            "fabrikam": {
+                "id": world.fabrikam_id, "domain": "fabrikam.example",
+                "users": {"erin": person(&world.erin), "frank": person(&world.frank)},
+            },
         },
         "managed_identity": more.identity_port.map(|port| {
             let identity = |it: &Identity| {

@@ -1,6 +1,7 @@
 //! `deputize demo --step-up`: an API in the middle of a chain wants more of the user, and the client brings it. From real
 //! answers only, as in [`super::story`].
 use super::browser::{Answer, Browser, Device};
+use super::consent;
 use super::story::{Teller, Told, expect, payload};
 use super::world::{CALLBACK, World};
 use crate::data::{self, Data};
@@ -60,6 +61,7 @@ pub(super) async fn tell(world: &World, clock: &Arc<dyn Clock>, folder: &Data) -
     let answer = browser.call(Method::POST, &url, weak.expose()).await?;
     expect(&answer, StatusCode::UNAUTHORIZED, "Orders, given the older token,")?;
     say(format_args!("      {} {}", paint.red(answer.status.as_str()), paint.bold("context.sufficient")));
+    consent::tell(world, &teller).await?;
     say("");
     say(paint.green("Everything went as it should."));
     Ok(Told::Whole)

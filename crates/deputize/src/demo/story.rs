@@ -1,7 +1,7 @@
 //! The story: what happens, in a line or two each, with the claims that matter, from real answers only. Where an answer is
 //! not what it should be, the demo fails.
 use super::browser::{Answer, Browser};
-use super::world::{CALLBACK, Person, World};
+use super::world::{CALLBACK, Person, Registered, World};
 use crate::failure::Failure;
 use crate::output::{Paint, printable, say};
 use crate::system;
@@ -61,9 +61,16 @@ pub(super) fn how_to_join(world: &World, environment: Option<&Path>) {
 pub(super) struct Teller<'a> {
     pub(super) world: &'a World,
     pub(super) paint: Paint,
+    network: Network,
     pub(super) web: Client,
     orders: Client,
     daemon: Client,
+}
+
+/// What every client of the demo uses.
+struct Network {
+    fetch: Arc<Fetch>,
+    clock: Arc<dyn Clock>,
 }
 
 /// A refusal as told by whoever refused.
@@ -80,22 +87,15 @@ impl<'a> Teller<'a> {
         let failed = |error: fetch::FetchError| Failure::plain(error.to_string());
         let fetch = Fetch::builder().ca_pem(world.ca_pem.as_bytes()).map_err(failed)?;
         let fetch = Arc::new(fetch.allow(Allow::INSIDE).build().map_err(failed)?);
-        let endpoints = Endpoints::entra(&world.authority());
-        let issuer = format!("{}/v2.0", world.authority());
-        let keys = KeySets::new(fetch.clone()).issuer(KeySource {
-            location: Location::Metadata(format!("{issuer}/.well-known/openid-configuration")),
-            issuer,
-            default_algorithm: Some(jose::Algorithm::RS256),
-            foreign_keys_host: false,
-        });
-        let client = |app: &super::world::Registered| {
-            Client::builder(endpoints.clone(), &app.app_id)
-                .secret(app.secret.clone())
-                .identity_keys(Arc::clone(&keys))
-                .build(fetch.clone(), Arc::clone(clock), Arc::new(system::random))
-        };
+        let network = Network { fetch, clock: Arc::clone(clock) };
+        let client = |app| network.client(app, &world.authority());
         let (web, orders, daemon) = (client(&world.web), client(&world.orders), client(&world.daemon));
-        Ok(Self { world, paint: Paint::detect(), web, orders, daemon })
+        Ok(Self { world, paint: Paint::detect(), network, web, orders, daemon })
+    }
+
+    /// An application as a client of this authority.
+    pub(super) fn client(&self, app: &Registered, authority: &str) -> Client {
+        self.network.client(app, authority)
     }
 
     fn opening(&self) {
@@ -249,6 +249,23 @@ impl<'a> Teller<'a> {
             say(format_args!("      expected {}; found {}", words(expected), words(actual)));
         }
         say(format_args!("      {} ({fixer}): {}", self.paint.yellow("fix"), words(fix)));
+    }
+}
+
+impl Network {
+    fn client(&self, app: &Registered, authority: &str) -> Client {
+        let issuer = format!("{authority}/v2.0");
+        let keys = KeySets::new(self.fetch.clone()).issuer(KeySource {
+            location: Location::Metadata(format!("{issuer}/.well-known/openid-configuration")),
+            issuer,
+            default_algorithm: Some(jose::Algorithm::RS256),
+            foreign_keys_host: false,
+        });
+        Client::builder(Endpoints::entra(authority), &app.app_id).secret(app.secret.clone()).identity_keys(keys).build(
+            self.fetch.clone(),
+            Arc::clone(&self.clock),
+            Arc::new(system::random),
+        )
     }
 }
 

@@ -34,16 +34,29 @@ pub(super) struct World {
     /// The authority's port; the APIs have the next two. None where there are no APIs.
     pub(super) port: Option<u16>,
     pub(super) tenant_id: String,
+    /// The other organization's.
+    pub(super) fabrikam_id: String,
     pub(super) ca_file: PathBuf,
     pub(super) ca_pem: String,
     pub(super) ada: Person,
     pub(super) bob: Person,
+    /// Contoso's administrator.
+    pub(super) grace: Person,
+    /// Of Fabrikam.
+    pub(super) erin: Person,
+    /// Fabrikam's administrator.
+    pub(super) frank: Person,
     pub(super) orders: Registered,
     pub(super) billing: Registered,
     pub(super) reports: Registered,
     pub(super) web: Registered,
     pub(super) native: Registered,
+    pub(super) spa: Registered,
     pub(super) daemon: Registered,
+    /// What other organizations use too: an application, its API, and the API behind that.
+    pub(super) travel: Registered,
+    pub(super) trips: Registered,
+    pub(super) fares: Registered,
     /// What runs as the site.
     pub(super) site: Identity,
     /// What is assigned to it.
@@ -56,6 +69,10 @@ pub(super) struct World {
 
 /// Where the browser comes back to.
 pub(super) const CALLBACK: &str = "http://localhost:8400/callback";
+/// Where Travel's users come back to.
+pub(super) const TRAVEL: &str = "http://localhost:8400/travel";
+/// The origin of the single-page application.
+pub(super) const SPA: &str = "http://localhost:8401";
 
 impl World {
     pub(super) fn new(
@@ -110,21 +127,35 @@ impl World {
                 resource_id: identity.resource_id,
             })
         };
-        let tenant = items.iter().map(Item::tenant).next().ok_or_else(|| lost("tenant"))?;
+        let tenant = |domain: &str| {
+            let found = items.iter().find_map(|item| match item {
+                Item::Tenant(tenant) if tenant.domains.iter().any(|known| known == domain) => Some(tenant.id),
+                _ => None,
+            });
+            found.map(|id| id.to_string()).ok_or_else(|| lost(domain))
+        };
         Ok(Self {
             host: host.to_owned(),
             port,
-            tenant_id: tenant.to_string(),
+            tenant_id: tenant("contoso.example")?,
+            fabrikam_id: tenant("fabrikam.example")?,
             ca_file: ca_file.to_owned(),
             ca_pem: ca_pem.to_owned(),
             ada: person("ada")?,
             bob: person("bob")?,
+            grace: person("grace")?,
+            erin: person("erin")?,
+            frank: person("frank")?,
             orders: app("Orders")?,
             billing: app("Billing")?,
             reports: app("Reports")?,
             web: app("Web")?,
             native: app("Native")?,
+            spa: app("Spa")?,
             daemon: app("Daemon")?,
+            travel: app("Travel")?,
+            trips: app("Trips")?,
+            fares: app("Fares")?,
             site: identity("orders-site")?,
             worker: identity("worker")?,
             host_pem: secret("host.pem".to_owned())?,
@@ -160,8 +191,14 @@ impl World {
         })
     }
 
-    fn names(&self) -> [(&str, &'static str); 6] {
+    fn names(&self) -> [(&str, &'static str); 12] {
         [
+            (&self.travel.app_id, "Travel"),
+            (&self.trips.app_id, "Trips"),
+            (&self.fares.app_id, "Fares"),
+            (&self.erin.oid, "Erin"),
+            (&self.tenant_id, "Contoso"),
+            (&self.fabrikam_id, "Fabrikam"),
             (&self.orders.app_id, "Orders"),
             (&self.billing.app_id, "Billing"),
             (&self.web.app_id, "Web"),

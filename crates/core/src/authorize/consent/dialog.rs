@@ -93,7 +93,10 @@ fn consentable(
     let Some(registration) = place.tenant.app(resource.app_id) else { return Err(Box::new(denial)) };
     // An administrator who agrees to some agrees to all that is missing: one page.
     let all: Scopes = match &resource.asked {
-        Asked::Named(named) => named.iter().filter_map(|(_, value)| value.as_deref()).collect(),
+        Asked::Named(named) => {
+            let named: Scopes = named.iter().filter_map(|(_, value)| value.as_deref()).collect();
+            named.difference(&held(resource))
+        }
         _ => missing.union(&resource.declared.clone().unwrap_or_default()),
     };
     dialog.shown.push(Shown::of(client, registration, &resource.published, &all));
@@ -105,6 +108,14 @@ fn consentable(
         dialog.refer(denial);
     }
     Ok(())
+}
+
+/// What is granted already. What a user agreed to alone and only an administrator may allow counts for nothing.
+fn held(resource: &ResourceFacts) -> Scopes {
+    let only_admin = resource.published.iter().filter(|published| published.admin_only);
+    let only_admin: Scopes = only_admin.map(|published| published.value.as_str()).collect();
+    let by_admin = resource.tenant_grant.union(&resource.pre_authorized);
+    by_admin.union(&resource.user_grant.difference(&only_admin))
 }
 
 /// `prompt=consent`: everything that is asked for is shown again.

@@ -83,7 +83,11 @@ impl Wanted {
         };
         let adds = place.added.iter().map(|application| application.app_id).collect();
         let names = place.added.iter().map(|application| application.display_name.clone()).collect();
-        let (edges, sections): (Vec<_>, Vec<_>) = shown.into_iter().map(|shown| (shown.edge, shown.section)).unzip();
+        let shown = shown.into_iter().map(|shown| match snapshot.application(shown.edge.resource_app) {
+            Some(resource) => shown.to_admins(resource),
+            None => shown,
+        });
+        let (edges, sections): (Vec<_>, Vec<_>) = shown.map(|shown| (shown.edge, shown.section)).unzip();
         if edges.is_empty() && place.added.is_empty() {
             let expected = format!("permissions in `requiredResourceAccess` of `{}`", client.application.app_id);
             return Err(Box::new(Denial::new(CheckId::RequiredAccessPresent, expected, "none")));
