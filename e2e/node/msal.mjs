@@ -1,13 +1,15 @@
 // @azure/msal-node, with `knownAuthorities` as the one setting that a private authority needs.
 
 import assert from 'node:assert/strict';
-import { ConfidentialClientApplication, CryptoProvider, InteractionRequiredAuthError } from '@azure/msal-node';
+import {
+  ConfidentialClientApplication, CryptoProvider, InteractionRequiredAuthError, ProtocolMode,
+} from '@azure/msal-node';
 import { decodeJwt } from 'jose';
 import { test } from './runner.mjs';
 import { signIn } from './browser.mjs';
 import { adaAtWeb } from './openid.mjs';
 import {
-  ada, authority, billing, BILLING_DEFAULT, BILLING_READ, daemon, env, host, orders, ORDERS_SCOPE, pem, REDIRECT,
+  ada, authority, billing, BILLING_DEFAULT, BILLING_READ, daemon, env, host, ISSUER, orders, ORDERS_SCOPE, pem, REDIRECT,
   sha256Thumbprint, tenant, web,
 } from './world.mjs';
 
@@ -58,6 +60,32 @@ test('msal-node calls billing for ada, and keeps the token for this assertion', 
   assert.equal(decodeJwt(answer.accessToken).oid, ada.oid);
   assert.equal(decodeJwt(answer.accessToken).azp, orders.app_id);
   assert.equal((await app.acquireTokenOnBehalfOf(request)).fromCache, true);
+});
+
+test('msal-node exchanges anew with claims', async () => {
+  const app = confidential(orders);
+  const request = { oboAssertion: (await adaAtWeb()).access_token, scopes: [BILLING_READ] };
+  const { accessToken } = await app.acquireTokenOnBehalfOf(request);
+  const since = decodeJwt(request.oboAssertion).iat - 60;
+  const claims = JSON.stringify({ access_token: { nbf: { essential: true, value: String(since) } } });
+  const answer = await app.acquireTokenOnBehalfOf({ ...request, claims });
+  assert.equal(answer.fromCache, false);
+  assert.equal(decodeJwt(answer.accessToken).oid, ada.oid);
+  assert.notEqual(answer.accessToken, accessToken);
+  const unknown = JSON.stringify({ access_token: { acrs: { essential: true, value: 'c98' } } });
+  await assert.rejects(app.acquireTokenOnBehalfOf({ ...request, claims: unknown }), InteractionRequiredAuthError);
+});
+
+test('msal-node in OIDC mode signs ada in', async () => {
+  const app = new ConfidentialClientApplication({
+    auth: { clientId: web.app_id, clientSecret: web.client_secret, authority: ISSUER, knownAuthorities: [new URL(host).host] },
+    system: { protocolMode: ProtocolMode.OIDC },
+  });
+  const request = { scopes: [ORDERS_SCOPE], redirectUri: REDIRECT };
+  const back = await signIn(await app.getAuthCodeUrl(request), ada);
+  const answer = await app.acquireTokenByCode({ ...request, code: back.searchParams.get('code') });
+  assert.equal(decodeJwt(answer.accessToken).oid, ada.oid);
+  assert.equal(answer.idTokenClaims.iss, ISSUER);
 });
 
 test('msal-node knows that a missing consent needs the user', async () => {

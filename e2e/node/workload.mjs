@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import https from 'node:https';
 import { readFileSync } from 'node:fs';
 import { ClientAssertionCredential, ManagedIdentityCredential } from '@azure/identity';
+import { ManagedIdentityApplication } from '@azure/msal-node';
 import { decodeJwt, exportJWK, generateKeyPair } from 'jose';
 import Provider, { errors } from 'oidc-provider';
 import { once, test } from './runner.mjs';
@@ -101,6 +102,21 @@ test('@azure/identity on a site is its managed identity, and those that are assi
       const credential = options ? new ManagedIdentityCredential(options) : new ManagedIdentityCredential();
       const claims = check((await credential.getToken(BILLING_DEFAULT)).token, identity.client_id);
       assert.deepEqual([claims.oid, claims.xms_mirid], [identity.object_id, identity.resource_id]);
+    }
+  }));
+
+test('msal-node on a site is its managed identity, and those that are assigned', () =>
+  onTheSite(identities.header, async () => {
+    const { system, user } = identities;
+    for (const [identity, managedIdentityIdParams] of [
+      [system, undefined],
+      [user, { userAssignedClientId: user.client_id }],
+      [user, { userAssignedObjectId: user.object_id }],
+      [user, { userAssignedResourceId: user.resource_id }],
+    ]) {
+      const application = new ManagedIdentityApplication({ managedIdentityIdParams });
+      const answer = await application.acquireToken({ resource: BILLING_DEFAULT });
+      assert.equal(check(answer.accessToken, identity.client_id).oid, identity.object_id);
     }
   }));
 

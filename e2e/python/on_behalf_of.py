@@ -42,6 +42,20 @@ def orders_calls_billing_for_ada_by_its_certificate_in_the_newer_form():
 
 
 @test
+def an_exchange_may_carry_the_claims_of_a_challenge():
+    revoked_before = int(claims(token_for_orders())["iat"]) - 60
+    challenge = json.dumps({"access_token": {"nbf": {"essential": True, "value": str(revoked_before)}}})
+    answer = _orders(client_capabilities=["cp1"]).acquire_token_on_behalf_of(
+        token_for_orders(), [BILLING_READ], claims_challenge=challenge
+    )
+    token = _check(succeeded(answer), "1")
+    assert token["nbf"] >= revoked_before, "no older than the challenge asks for"
+    unknown = json.dumps({"access_token": {"acrs": {"essential": True, "value": "c98"}}})
+    answer = _orders().acquire_token_on_behalf_of(token_for_orders(), [BILLING_READ], claims_challenge=unknown)
+    assert answer["error"] == "interaction_required", answer
+
+
+@test
 def default_brings_all_that_was_consented():
     answer = _orders().acquire_token_on_behalf_of(token_for_orders(), [BILLING["identifier_uri"] + "/.default"])
     token = claims(succeeded(answer)["access_token"])

@@ -101,6 +101,19 @@ def a_client_assertion_of_another_issuer_is_called_for_when_it_is_needed():
 
 
 @test
+def msal_calls_for_another_issuers_token_when_it_is_needed():
+    called = []
+
+    def assertion():
+        called.append(issuer().token())
+        return called[-1]
+
+    app = confidential(DAEMON, {"client_assertion": assertion})
+    _check(succeeded(app.acquire_token_for_client([EXPORT]))["access_token"], DAEMON["app_id"])
+    expect(len(called), 1, "calls")
+
+
+@test
 def a_token_of_another_subject_audience_or_issuer_is_refused_by_its_code():
     for changes, code in (
         ({"sub": "another workload"}, 700213),

@@ -125,7 +125,7 @@ fn sections(snapshot: &Snapshot, tenant: &Arc<TenantDirectory>, request: &Approv
     let words = |edge: &Edge| {
         let resource = tenant.principal(edge.resource)?;
         let shown = super::edge(tenant.principal(edge.client)?, resource, &edge.scope);
-        Some(shown.to_admins(&resource.application).section)
+        Some(shown.for_admins(&resource.application).section)
     };
     request.offer.edges.iter().filter_map(words).collect()
 }

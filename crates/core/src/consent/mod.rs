@@ -105,7 +105,7 @@ impl Shown {
     }
 
     /// In the words that are meant for administrators.
-    pub(crate) fn to_admins(mut self, resource: &Application) -> Self {
+    pub(crate) fn for_admins(mut self, resource: &Application) -> Self {
         for shown in &mut self.section.permissions {
             let permission = resource.permission(&shown.value);
             *shown = permission.map_or_else(|| shown.clone(), crate::scope_request::published_to_admins);

@@ -84,7 +84,7 @@ impl Wanted {
         let adds = place.added.iter().map(|application| application.app_id).collect();
         let names = place.added.iter().map(|application| application.display_name.clone()).collect();
         let shown = shown.into_iter().map(|shown| match snapshot.application(shown.edge.resource_app) {
-            Some(resource) => shown.to_admins(resource),
+            Some(resource) => shown.for_admins(resource),
             None => shown,
         });
         let (edges, sections): (Vec<_>, Vec<_>) = shown.map(|shown| (shown.edge, shown.section)).unzip();
