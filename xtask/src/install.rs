@@ -11,6 +11,7 @@ pub(crate) fn crates() -> Outcome {
 /// What the end-to-end suites need; what is there already is left alone.
 pub(crate) fn suites() -> Outcome {
     debian(&[("chromium", "chromium"), ("certutil", "libnss3-tools")])?;
+    debian(&[("curl", "curl"), ("jq", "jq"), ("openssl", "openssl")])?;
     python()?;
     node("e2e/node")
 }
