@@ -19,7 +19,7 @@ warnings.filterwarnings("ignore", message="response_mode='form_post' is recommen
 # A refusal that a test provokes is not news.
 logging.getLogger("azure").setLevel(logging.CRITICAL)
 
-for chapter in ("sign_in", "devices", "app_only", "on_behalf_of", "azure_credentials", "workload", "apis", "step_up"):
+for chapter in ("sign_in", "devices", "app_only", "on_behalf_of", "azure_credentials", "workload", "apis", "guides", "step_up"):
     importlib.import_module(chapter)
 
 sys.exit(run("e2e-python", sys.argv[1:]))
