@@ -220,6 +220,60 @@ async fn a_user_asks_and_an_administrator_approves_once() {
     assert!(ada.authorize(&world, &asked).await.form().action.ends_with("/ask-admin"));
 }
 
+/// Gives the permissions of an API words.
+async fn word(world: &World, api: &str, words: impl Fn(&str) -> (String, String)) {
+    world
+        .edit_app(api, |api| {
+            for scope in &mut api.api.oauth2_permission_scopes {
+                (scope.user_consent_display_name, scope.admin_consent_display_name) = words(&scope.value);
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_dialog_lists_only_what_is_not_allowed_yet() {
+    let world = World::new().await;
+    word(&world, "billing", |value| (format!("To {}", value.replace('.', " ")), String::new())).await;
+    let mut ada = Browser::default();
+    let both = request("web", &format!("{READ} api://billing/Invoices.Approve"));
+    let page = ada.authorize(&world, &both).await;
+    let page = ada.sign_in(&world, page, "ada").await;
+    assert!(
+        page.text().contains("To Invoices Approve") && !page.text().contains("To Invoices Read"),
+        "{}",
+        page.text()
+    );
+    let (_, answer) = ada.submit(&world, &page.form(), &[("action", "accept")]).await.redirected();
+    let token = world.redeem("web", answer.value("code").unwrap()).await.ok();
+    let scp = text(&claims(&text(&token, "access_token")), "scp");
+    assert!(scp.contains("Invoices.Read") && scp.contains("Invoices.Approve"), "{scp}");
+}
+
+#[tokio::test]
+async fn administrators_read_what_is_written_for_them_and_users_what_is_written_for_users() {
+    let world = World::new().await;
+    world.edit_tenant(|tenant| tenant.settings.admin_consent_requests = true).await;
+    word(&world, "orders", |_| ("Manage your orders".to_owned(), "Manage anyone's orders".to_owned())).await;
+    let for_users = |page: &Answer| {
+        (page.text().contains("Manage your orders"), page.text().contains("Manage anyone&#39;s orders"))
+    };
+    let scope = "api://orders/Orders.Manage";
+    let mut ada = Browser::default();
+    let page = ada.authorize(&world, &request("web", scope)).await;
+    let page = ada.sign_in(&world, page, "ada").await;
+    assert_eq!(for_users(&page), (true, false), "{}", page.text());
+    assert!(page.text().contains("Only an administrator may allow this") && !page.text().contains("Accepting"));
+    ada.submit(&world, &page.form(), &[("reason", "x"), ("action", "ask")]).await;
+    let id = app("web").to_string();
+    let asked = path(&[("client_id", &id), ("scope", scope), ("redirect_uri", redirect("web"))], "v2.0/");
+    let mut carol = Browser::default();
+    let page = signed_in_to(&world, &mut carol, &asked, "carol").await;
+    assert_eq!(for_users(&page), (false, true), "{}", page.text());
+    let page = carol.get(&world, &format!("/{CONTOSO}/consent-requests")).await;
+    assert_eq!(for_users(&page), (false, true), "{}", page.text());
+}
+
 #[tokio::test]
 async fn a_user_sees_who_acts_for_them_and_takes_it_back_at_once() {
     let world = World::new().await;
