@@ -155,11 +155,8 @@ test('an administrator allows what a request names, for everyone, and nobody is 
   assert.deepEqual((await travelling(erin, [scope('Trips.Book')], { segment: fabrikam.id })).dialogs, []);
 });
 
-test('an administrator allows all that is registered in the older form, and nobody else can', async () => {
-  const stranger = await open(bob, adminConsent(tenant.id, ''), 'This request was refused');
-  assert.match(await stranger.page.innerText('main'), /Expected an administrator of Contoso/);
-  await look('admin-consent-refused', stranger.page);
-  await stranger.close();
+/** Grace allows Travel for everyone at home, all that it registered. */
+const allowed = once(async () => {
   let text = '';
   const see = async (name, page) => {
     if (name !== 'consent') return;
@@ -167,15 +164,26 @@ test('an administrator allows all that is registered in the older form, and nobo
     await look('admin-consent', page);
   };
   const back = await signIn(adminConsent(tenant.id, ''), grace, { back: TRAVEL, see });
+  return { text, answer: Object.fromEntries(back.searchParams) };
+});
+
+test('an administrator allows all that is registered in the older form, and nobody else can', async () => {
+  const stranger = await open(bob, adminConsent(tenant.id, ''), 'This request was refused');
+  assert.match(await stranger.page.innerText('main'), /Expected an administrator of Contoso/);
+  await look('admin-consent-refused', stranger.page);
+  await stranger.close();
+  const { text, answer } = await allowed();
   assert.match(text, /Allow Travel for your whole organization\?[^]*At Trips, on anyone's behalf, it may:\s+See your trips/);
-  assert.deepEqual(Object.fromEntries(back.searchParams), { admin_consent: 'True', tenant: tenant.id, state: 'a state' });
+  assert.deepEqual(answer, { admin_consent: 'True', tenant: tenant.id, state: 'a state' });
   assert.deepEqual((await travelling(grace, [scope('Trips.Read')])).dialogs, []);
 });
 
 test('users see who acts for them, and take back what they allowed', async () => {
   const { client, answer } = await travelling(bob, [scope('Trips.Book')]);
+  await allowed();
   const { page, close } = await open(bob, `${authority}/consents`, 'Applications that act for you');
   await look('consents', page);
+  assert.match(await page.innerText('main'), /Orders\s[^]*at Billing[^]*at Ledger[^]*at Payroll[^]*Reports\s/, 'by name');
   const card = page.locator('section', { has: page.getByRole('heading', { name: 'Travel' }) });
   assert.match(await card.innerText(), /You allowed it on \d{4}-\d\d-\d\d:[^]*Book trips for you[^]*Take it back[^]*An administrator allowed it for everyone:[^]*See your trips/);
   await Promise.all([page.waitForNavigation(), card.getByRole('button').click()]);

@@ -112,9 +112,11 @@ fn application(
     let tenant: &TenantDirectory = &present.tenant;
     let of = |wanted: bool| -> Vec<Section> {
         let edges = edges.iter().filter(|(_, _, own)| *own == wanted);
-        edges
+        let mut sections: Vec<Section> = edges
             .filter_map(|(resource, scopes, _)| Some(edge(client, tenant.principal(*resource)?, scopes).section))
-            .collect()
+            .collect();
+        sections.sort_by(|one, other| one.resource.cmp(&other.resource));
+        sections
     };
     let own = of(true);
     let since =
