@@ -30,6 +30,7 @@ pub(crate) fn suite() -> Outcome {
     call(inside(&data, &[], &[python, "e2e/python/offline.py"]))?;
     call(inside(&data, &[], &["node", "e2e/node/offline.mjs"]))?;
     call(inside(&data, &["--ahead", "120", "--app-service"], &[python, "e2e/python/offline.py", "--later"]))?;
+    call(prepared(command(binary(), &["run", "--quiet", "--", python, "e2e/python/offline_guide.py"]), &data))?;
     told(&data)
 }
 
