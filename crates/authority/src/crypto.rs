@@ -165,6 +165,7 @@ impl Crypto for Keys {
                 let (start, end) = dates.unwrap_or((assertion.certificate_not_before, assertion.certificate_not_after));
                 ClientAssertionFacts::Verified(Box::new(ClientAssertionClaims {
                     key_id: registered.map(|credential| credential.key_id).unwrap_or_default(),
+                    thumbprint: assertion.thumbprint,
                     iss: assertion.iss,
                     sub: assertion.sub,
                     aud: assertion.aud,

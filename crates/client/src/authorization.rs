@@ -115,7 +115,7 @@ impl Client {
             .with("code_verifier", pending.verifier.expose());
         let form = if pending.scope.is_empty() { form } else { form.with("scope", &pending.scope) };
         let now = inner.clock.now();
-        let token = inner.request_token(form, now).await?;
+        let token = inner.request_token(form, self.trace.clone(), now).await?;
         let identity = match (&token.id_token, &pending.nonce) {
             (Some(id_token), Some(nonce)) => Some(inner.verify_identity(id_token, nonce, now).await?),
             (None, Some(_)) => return Err(Error::Answer("`openid` was asked for, but there is no ID token")),

@@ -3,6 +3,7 @@ use crate::credential::Credential;
 use crate::{AssertionSource, CertificateError, Endpoints, Random, TokenCache, Transport};
 use decision::Clock;
 use fetch::IssuerKeys;
+use http::HeaderMap;
 use oauth::Secret;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 #[derive(Clone)]
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
+    pub(crate) trace: HeaderMap,
 }
 
 pub(crate) struct Inner {
@@ -37,6 +39,27 @@ impl Client {
             identity_keys: None,
             cache: None,
         }
+    }
+
+    /// The same client, for what is asked while this request is answered: its trace context (W3C Trace Context) goes along
+    /// with every request for a token. By it an authority sees that a user whose token came in is not dropped on the way.
+    ///
+    /// Tokens are cached as ever: who gets one that another request asked for asks nothing.
+    ///
+    /// ```
+    /// # fn handler(orders: &client::Client, inbound: &http::Request<()>) {
+    /// let orders = orders.in_trace(inbound.headers());
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn in_trace(&self, inbound: &HeaderMap) -> Self {
+        let mut trace = HeaderMap::new();
+        for name in ["traceparent", "tracestate"] {
+            for value in inbound.get_all(name) {
+                trace.append(name, value.clone());
+            }
+        }
+        Self { inner: Arc::clone(&self.inner), trace }
     }
 
     /// The client id.
@@ -107,6 +130,7 @@ impl ClientBuilder {
         let credential_id = credential.id();
         let cache = cache.unwrap_or_else(|| TokenCache::new(CACHE_BYTES));
         Client {
+            trace: HeaderMap::new(),
             inner: Arc::new(Inner {
                 endpoints,
                 client_id,

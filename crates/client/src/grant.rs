@@ -3,6 +3,7 @@ use crate::client::Inner;
 use crate::key::digest;
 use crate::{Client, Error, KeyFields, Token};
 use decision::Timestamp;
+use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use oauth::{ErrorBody, Form, GrantType, Scopes, Secret};
 use std::sync::Arc;
@@ -61,6 +62,7 @@ impl Client {
         .key();
         let request = Request {
             client: Arc::clone(inner),
+            trace: self.trace.clone(),
             grant,
             subject: subject.cloned(),
             scopes,
@@ -72,6 +74,7 @@ impl Client {
 
 struct Request {
     client: Arc<Inner>,
+    trace: HeaderMap,
     grant: GrantType,
     subject: Option<Secret>,
     scopes: Scopes,
@@ -80,7 +83,7 @@ struct Request {
 
 impl Request {
     async fn send(self, now: Timestamp) -> Result<Token, Error> {
-        let Self { client, grant, subject, scopes, claims } = self;
+        let Self { client, trace, grant, subject, scopes, claims } = self;
         let mut form = Form::default().with("grant_type", grant.as_str());
         form = match (grant, &subject) {
             (GrantType::JwtBearer, Some(subject)) => {
@@ -95,7 +98,7 @@ impl Request {
         if let Some(claims) = &claims {
             form = form.with("claims", claims);
         }
-        let token = client.request_token(form, now).await?;
+        let token = client.request_token(form, trace, now).await?;
         Ok(match (grant, &subject) {
             // A refresh token is no JWT, or one whose end is not the user's: only assertions bound what comes of them.
             (GrantType::JwtBearer, Some(assertion)) => token.no_longer_than(assertion),
@@ -105,14 +108,15 @@ impl Request {
 }
 
 impl Inner {
-    /// Posts a form to the token endpoint, with this client's authentication, and reads the answer.
-    pub(crate) async fn request_token(&self, form: Form, now: Timestamp) -> Result<Token, Error> {
+    /// Posts a form to the token endpoint, with this client's authentication and in this trace, and reads the answer.
+    pub(crate) async fn request_token(&self, form: Form, trace: HeaderMap, now: Timestamp) -> Result<Token, Error> {
         let form = self.credential.authenticate(form.with("client_id", &self.client_id), self, now).await?;
-        let request = http::Request::post(&self.endpoints.token)
+        let mut request = http::Request::post(&self.endpoints.token)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
             .body(form.encode().into_bytes())
             .map_err(|_| Error::Request("the token endpoint is not a URL; correct the client's endpoints"))?;
+        request.headers_mut().extend(trace);
         let reply = self.transport.send(request).await?;
         let status = reply.status();
         if status == http::StatusCode::OK {

@@ -9,6 +9,8 @@ use crate::facts::{
     Asked, ClientFacts, Facts, ProofFacts, ResourceFacts, SessionFacts, Target, TenantFacts, UserFacts,
 };
 use crate::id::AppId;
+use crate::model::DroppedUserContext;
+use crate::trace;
 use decision::{CheckId, Timestamp};
 use oauth::Scopes;
 
@@ -95,7 +97,7 @@ pub fn tenant_and_client(facts: &Facts) -> Result<(&TenantFacts, &ClientFacts), 
 pub fn admit(facts: &Facts, proof: Result<Proof, Denial>, now: Timestamp) -> Result<Admitted, Denial> {
     let (tenant, client) = tenant_and_client(facts)?;
     match proof? {
-        Proof::App => admit_app(facts, client, now),
+        Proof::App => admit_app(facts, tenant, client, now),
         Proof::User { actors, ceiling } => admit_user(facts, tenant, client, actors, ceiling.as_ref(), now),
     }
 }
@@ -112,7 +114,7 @@ pub fn reaches(facts: &Facts, now: Timestamp) -> Result<(), Denial> {
     conditional_access::evaluate(facts, user, &chain, now).map(drop)
 }
 
-fn admit_app(facts: &Facts, client: &ClientFacts, now: Timestamp) -> Result<Admitted, Denial> {
+fn admit_app(facts: &Facts, tenant: &TenantFacts, client: &ClientFacts, now: Timestamp) -> Result<Admitted, Denial> {
     let resource = resource(facts, client)?.ok_or_else(|| {
         let example = "`{application ID URI}/.default`";
         Denial::new(CheckId::ScopeValid, example, "no resource")
@@ -128,6 +130,7 @@ fn admit_app(facts: &Facts, client: &ClientFacts, now: Timestamp) -> Result<Admi
             let expected = format!("an app role of `{}` for the application `{}`", resource.name, client.app_id);
             return Err(Denial::new(CheckId::ClientAssigned, expected, "none"));
         }
+        passed_on(facts, tenant, client, resource)?;
         return Ok(Admitted { scopes: Scopes::default(), roles: Vec::new(), chain: None });
     };
     if roles.is_empty() && resource.assignment_required {
@@ -135,7 +138,30 @@ fn admit_app(facts: &Facts, client: &ClientFacts, now: Timestamp) -> Result<Admi
             format!("an enabled application permission of `{}` for the application `{}`", resource.name, client.app_id);
         return Err(Denial::new(CheckId::ClientAssigned, expected, "none"));
     }
+    passed_on(facts, tenant, client, resource)?;
     Ok(Admitted { scopes: Scopes::default(), roles: roles.clone(), chain: None })
+}
+
+/// An API that acts for a user never asks as itself: else it alone would decide what the user may do downstream. Asked last, so
+/// that nobody is sent to declare an edge that does not exist.
+fn passed_on(
+    facts: &Facts,
+    tenant: &TenantFacts,
+    client: &ClientFacts,
+    resource: &ResourceFacts,
+) -> Result<(), Denial> {
+    let refuses = tenant.settings.dropped_user_context == DroppedUserContext::Refuse;
+    let by_itself = trace::dropped(facts).is_some_and(|(_, by_itself)| by_itself);
+    if !refuses || !by_itself || resource.own_identity.is_some() {
+        return Ok(());
+    }
+    let trace = facts.trace.map(|trace| trace.to_string()).unwrap_or_default();
+    let expected = format!("a token on behalf of the user whose token `{}` sent in the trace `{trace}`", client.app_id);
+    Err(Denial::new(CheckId::UserPassedOn, expected, "a request for a token of the application itself").fix(format!(
+        "exchange the user's token with `requested_token_use=on_behalf_of`; if {} cannot pass users on to `{}`, declare why in \
+         `deputize.ownIdentity` of its registration; a client that cached this refusal may repeat it for up to 60 seconds",
+        client.display_name, resource.name
+    )))
 }
 
 fn admit_user(

@@ -1,5 +1,6 @@
 //! What is remembered of a decision.
-use crate::id::{AppId, TenantId};
+use crate::id::{AppId, FamilyId, ObjectId, SessionId, TenantId};
+use crate::trace::{Carried, TraceId};
 use decision::{CheckId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,9 @@ pub struct AuditRecord {
     /// The calling application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<AppId>,
+    /// What the application proved itself with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Credential>,
     /// `oid` of the user, or of the service principal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
@@ -39,9 +43,52 @@ pub struct AuditRecord {
     /// The actors of the chain, nearest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actors: Vec<AppId>,
+    /// The session that all of it stems from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    /// The authorizations that it rests on, nearest first: each names a family of refresh tokens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<FamilyId>,
+    /// The trace that the request said it was part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceId>,
+    /// Of an app-only request: how the application is known to carry a user in that trace, whom it did not pass on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped_user: Option<Carried>,
+    /// Of an app-only request: why the application says that it calls this API as itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_identity: Option<String>,
     /// The check that failed; nothing means allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<CheckId>,
+}
+
+/// A credential that proved an application: which one, and nothing of what it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credential {
+    /// A secret.
+    Secret {
+        /// Its id in the registration.
+        key_id: ObjectId,
+    },
+    /// A certificate.
+    Certificate {
+        /// `x5t#S256`.
+        thumbprint: String,
+        /// Its id in the registration; none where an authority vouched for its subject.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key_id: Option<ObjectId>,
+    },
+    /// A token of another issuer.
+    Federated {
+        /// The name of the federated identity credential.
+        name: String,
+        /// `iss`.
+        issuer: String,
+        /// `sub`.
+        subject: String,
+    },
 }
 
 impl AuditRecord {
@@ -53,6 +100,7 @@ impl AuditRecord {
             action: action.to_owned(),
             tenant: None,
             client: None,
+            credential: None,
             subject: None,
             resource: None,
             scope: String::new(),
@@ -60,6 +108,11 @@ impl AuditRecord {
             token: None,
             from_token: None,
             actors: Vec::new(),
+            session: None,
+            grants: Vec::new(),
+            trace: None,
+            dropped_user: None,
+            own_identity: None,
             refused: None,
         }
     }

@@ -1,4 +1,5 @@
 //! What endpoints beside the token endpoint share: the tenant in the path, and a client that proved itself.
+use crate::audit::Credential;
 use crate::client_auth::{self, AuthenticatedClient, Method};
 use crate::denial::{Denial, ErrorContext};
 use crate::directory::{Registration, TenantDirectory};
@@ -69,6 +70,11 @@ impl Called {
     /// Whether it proved nothing.
     pub(crate) fn client_is_public(&self) -> bool {
         self.proven.method() == Method::None
+    }
+
+    /// Which of its credentials it used.
+    pub(crate) fn credential(&self) -> Option<Credential> {
+        self.proven.credential().cloned()
     }
 
     /// Commits writes, with the use of the client's assertion where those work once.

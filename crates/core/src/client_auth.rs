@@ -3,9 +3,10 @@
 //! To add a mechanism: a variant of [`AuthenticationFacts`], its gathering in [`gather`], its rule in `authenticate`.
 pub(crate) mod federated;
 
+use crate::audit::Credential;
 use crate::denial::Denial;
 use crate::directory::Registration;
-use crate::facts::{AuthenticationFacts, ClientFacts, Facts, TenantFacts};
+use crate::facts::{AuthenticationFacts, ClientFacts, Facts, MatchedSecret, TenantFacts};
 use crate::id::{AppId, ObjectId, PrincipalId};
 use crate::model::{Digest, PasswordCredential, Profile};
 use crate::ports::Crypto;
@@ -65,6 +66,7 @@ pub struct AuthenticatedClient {
     principal: PrincipalId,
     profile: Profile,
     method: Method,
+    credential: Option<Credential>,
     once: Option<(Digest, Timestamp)>,
 }
 
@@ -84,6 +86,10 @@ impl AuthenticatedClient {
     /// How it proved itself.
     pub fn method(&self) -> Method {
         self.method
+    }
+    /// Which of its credentials it used.
+    pub fn credential(&self) -> Option<&Credential> {
+        self.credential.as_ref()
     }
     /// The assertion id to consume, where assertions work once, and until when to remember it.
     pub fn once(&self) -> Option<(Digest, Timestamp)> {
@@ -168,10 +174,12 @@ pub fn gather(
             let registered = client.map(|client| &*client.application.password_credentials);
             let registered = registered.filter(|registered| !registered.is_empty());
             let registered = registered.unwrap_or(std::slice::from_ref(&NOBODYS));
-            let mut matched: Option<(Timestamp, Timestamp)> = None;
+            let mut matched: Option<MatchedSecret> = None;
             for credential in registered {
-                if equal(&credential.digest, &digest) && matched.is_none_or(|(_, end)| end < credential.end_date_time) {
-                    matched = Some((credential.start_date_time, credential.end_date_time));
+                if equal(&credential.digest, &digest) && matched.is_none_or(|best| best.end < credential.end_date_time)
+                {
+                    let PasswordCredential { key_id, start_date_time: start, end_date_time: end, .. } = *credential;
+                    matched = Some(MatchedSecret { key_id, start, end });
                 }
             }
             let is_key_id = registered.iter().any(|credential| credential.key_id.to_string() == secret);
@@ -214,11 +222,17 @@ fn equal(a: &Digest, b: &Digest) -> bool {
 /// The first check that fails.
 pub fn decide(facts: &Facts, now: Timestamp) -> Result<AuthenticatedClient, Denial> {
     let (tenant, client) = crate::admission::tenant_and_client(facts)?;
-    let (method, once) = authenticate(facts, tenant, client, now)?;
-    Ok(AuthenticatedClient { app: client.app_id, principal: client.principal, profile: client.profile, method, once })
+    let Proven { method, credential, once } = authenticate(facts, tenant, client, now)?;
+    let ClientFacts { app_id: app, principal, profile, .. } = *client;
+    Ok(AuthenticatedClient { app, principal, profile, method, credential, once })
 }
 
-type Proven = (Method, Option<(Digest, Timestamp)>);
+/// What a mechanism came to.
+struct Proven {
+    method: Method,
+    credential: Option<Credential>,
+    once: Option<(Digest, Timestamp)>,
+}
 
 fn authenticate(facts: &Facts, tenant: &TenantFacts, client: &ClientFacts, now: Timestamp) -> Result<Proven, Denial> {
     let app = client.app_id;
@@ -226,7 +240,9 @@ fn authenticate(facts: &Facts, tenant: &TenantFacts, client: &ClientFacts, now: 
         AuthenticationFacts::Several { found } => {
             Err(Denial::new(CheckId::ClientCredentialSingle, "one mechanism for one client", found.as_str()))
         }
-        AuthenticationFacts::Nothing if client.public_allowed => Ok((Method::None, None)),
+        AuthenticationFacts::Nothing if client.public_allowed => {
+            Ok(Proven { method: Method::None, credential: None, once: None })
+        }
         AuthenticationFacts::Nothing => Err(Denial::new(
             CheckId::ClientCredentialPresent,
             format!("a credential of the confidential client `{app}`"),
@@ -254,7 +270,7 @@ fn authenticate(facts: &Facts, tenant: &TenantFacts, client: &ClientFacts, now: 
                 denial
             })
         }
-        AuthenticationFacts::Secret { matched: Some((start, end)), .. } => {
+        AuthenticationFacts::Secret { matched: Some(MatchedSecret { key_id, start, end }), .. } => {
             if now < *start || now >= *end {
                 let expected = format!("a secret valid at {now}");
                 return Err(Denial::new(
@@ -263,7 +279,8 @@ fn authenticate(facts: &Facts, tenant: &TenantFacts, client: &ClientFacts, now: 
                     format!("one valid from {start} to {end}"),
                 ));
             }
-            Ok((Method::Secret, None))
+            let credential = Some(Credential::Secret { key_id: *key_id });
+            Ok(Proven { method: Method::Secret, credential, once: None })
         }
         AuthenticationFacts::Federated { assertion, credentials } => {
             federated::decide(client, assertion, credentials, now)
@@ -273,7 +290,9 @@ fn authenticate(facts: &Facts, tenant: &TenantFacts, client: &ClientFacts, now: 
         }
         AuthenticationFacts::Assertion(ClientAssertionFacts::Verified(claims)) => {
             let once = assertion(facts, tenant, client, claims, now)?;
-            Ok((Method::Assertion, once))
+            let key_id = Some(claims.key_id).filter(|id| *id != ObjectId::default());
+            let credential = Some(Credential::Certificate { thumbprint: claims.thumbprint.clone(), key_id });
+            Ok(Proven { method: Method::Assertion, credential, once })
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::model::{
     ClaimSet, ClientAppType, Digest, DirectoryRole, GroupMembershipClaims, HomeAccount, Policy, Profile, TenantSettings,
 };
 use crate::token::{AssertionFacts, ClientAssertionFacts, FederatedFacts};
+use crate::trace::{Carried, TraceId};
 use crate::workload::FederatedIdentityCredential;
 use decision::Timestamp;
 use oauth::{ClaimsRequest, Scopes};
@@ -59,6 +60,12 @@ pub struct Facts {
     /// The newest change that all of this contains: tokens say so, and changes after it can end them.
     #[serde(default)]
     pub view: u64,
+    /// The trace that the request says it is part of.
+    #[serde(default)]
+    pub trace: Option<TraceId>,
+    /// Of an app-only request: how the client is known to carry a user in that trace.
+    #[serde(default)]
+    pub carried: Vec<Carried>,
 }
 
 impl Facts {
@@ -143,8 +150,8 @@ pub enum AuthenticationFacts {
     },
     /// A secret was sent.
     Secret {
-        /// The registered secret that it is, with its dates.
-        matched: Option<(Timestamp, Timestamp)>,
+        /// The registered secret that it is.
+        matched: Option<MatchedSecret>,
         /// Whether it is the id of a registered secret, the commonest mistake.
         is_key_id: bool,
     },
@@ -162,6 +169,17 @@ pub enum AuthenticationFacts {
         /// What was sent.
         found: String,
     },
+}
+
+/// A registered secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MatchedSecret {
+    /// Its id.
+    pub key_id: ObjectId,
+    /// From when it works.
+    pub start: Timestamp,
+    /// Until when it works.
+    pub end: Timestamp,
 }
 
 /// What the grant presented.
@@ -297,6 +315,9 @@ pub struct ResourceFacts {
     pub user_roles: Option<Vec<String>>,
     /// The client's application permissions here; `None` if it is not assigned.
     pub client_roles: Option<Vec<String>>,
+    /// Why the client calls it as itself, where its registration says so.
+    #[serde(default)]
+    pub own_identity: Option<String>,
 }
 
 /// A published delegated permission.

@@ -11,12 +11,13 @@ use crate::directory::{Registration, UserKey, UserRecord};
 use crate::facts::{Asked, Facts, ProofFacts, SessionFacts, Target};
 use crate::grant;
 use crate::id::{AppId, UserId};
-use crate::ledger::Unavailable;
+use crate::ledger::{Unavailable, Write};
 use crate::model::Profile;
 use crate::ports::Ports;
 use crate::scope_request::{Parties, standing};
 use crate::token::{AssertionFacts, TokenClaims};
 use crate::token_endpoint::{Refusal, TokenRequest, blank, unavailable, user_facts};
+use crate::trace::{Carried, UserInTrace};
 use decision::{CheckId, Timestamp};
 use oauth::Scopes;
 use serde_json::{Map, Value, json};
@@ -37,6 +38,14 @@ pub async fn answer(ports: &Ports, request: TokenRequest<'_>) -> Result<(String,
         called.spend(ports, Vec::new()).await?;
         let text = grant::required(request.form, "token")?;
         let active = active(ports, &called, text).await.map_err(unavailable)?;
+        if let (Some(told), Some(trace)) = (&active, request.trace)
+            && told.get("idtyp").is_some_and(|kind| kind == "user")
+        {
+            let (tenant, client) = (called.tenant.tenant.id, called.client.application.app_id);
+            let user = UserInTrace::new(tenant, client, trace, Carried::Introspected, called.now);
+            // The answer does not hang on it; and a store that writes nothing issues no app-only token either.
+            let _ = ports.ledger.commit(vec![Write::CarryUser(user)]).await;
+        }
         Ok(active.unwrap_or_else(|| Map::from_iter([("active".to_owned(), Value::Bool(false))])))
     })
     .await

@@ -4,9 +4,9 @@ pub(crate) mod optional;
 
 use self::claims::{AccessClaims, IdClaims, actor};
 use crate::admission::Admitted;
-use crate::audit::AuditRecord;
+use crate::audit::{AuditRecord, Credential};
 use crate::chain::Chain;
-use crate::client_auth::{AuthenticatedClient, Method};
+use crate::client_auth::{self, AuthenticatedClient, Method};
 use crate::conditional_access;
 use crate::denial::Denial;
 use crate::endpoint::EndpointVersion;
@@ -116,7 +116,8 @@ pub fn prepare(
         roles: granted.admitted.roles().to_vec(),
         token: Some(uti),
         actors: granted.admitted.chain().map(|chain| chain.actors.clone()).unwrap_or_default(),
-        ..record(facts, decision, now)
+        grants: parts.grants.clone(),
+        ..record(facts, parts.proven.credential(), decision, now)
     })));
     writes.extend(reported(&parts, decision));
     let v1 = (facts.version == EndpointVersion::V1).then(|| V1Members {
@@ -129,7 +130,7 @@ pub fn prepare(
 
 /// What policies in report-only state would have refused: a record each, with the decision's id.
 fn reported<'a>(parts: &Parts<'a>, decision: &'a str) -> impl Iterator<Item = Write> + 'a {
-    let Parts { facts, now, .. } = *parts;
+    let Parts { facts, proven, now, .. } = *parts;
     let resource = parts.resource().map(|resource| resource.app_id);
     let user = parts.admitted.chain().zip(facts.user.as_ref());
     let refusing = user.map(|(chain, user)| conditional_access::reported(facts, user, chain, now)).unwrap_or_default();
@@ -138,17 +139,19 @@ fn reported<'a>(parts: &Parts<'a>, decision: &'a str) -> impl Iterator<Item = Wr
             action: format!("report only: policy {}", policy.id),
             resource,
             refused: Some(check),
-            ..record(facts, decision, now)
+            ..record(facts, proven.credential(), decision, now)
         }))
     })
 }
 
 /// The record of a refusal by an authenticated client.
 pub fn refused(facts: &Facts, denial: &Denial, decision: &str, now: Timestamp) -> Write {
-    Write::Audit(Box::new(AuditRecord { refused: Some(denial.id()), ..record(facts, decision, now) }))
+    let proven = client_auth::decide(facts, now).ok();
+    let credential = proven.as_ref().and_then(AuthenticatedClient::credential);
+    Write::Audit(Box::new(AuditRecord { refused: Some(denial.id()), ..record(facts, credential, decision, now) }))
 }
 
-fn record(facts: &Facts, decision: &str, now: Timestamp) -> AuditRecord {
+fn record(facts: &Facts, credential: Option<&Credential>, decision: &str, now: Timestamp) -> AuditRecord {
     let (action, from_token) = match &facts.proof {
         ProofFacts::ClientCredentials => ("client_credentials", None),
         ProofFacts::Code { .. } => ("authorization_code", None),
@@ -160,10 +163,11 @@ fn record(facts: &Facts, decision: &str, now: Timestamp) -> AuditRecord {
         ProofFacts::OnBehalfOf { .. } => ("on_behalf_of", None),
         ProofFacts::SignIn => ("authorize", None),
     };
+    let own_identity = match &facts.target {
+        Target::Resource(resource) if facts.proof == ProofFacts::ClientCredentials => resource.own_identity.clone(),
+        _ => None,
+    };
     AuditRecord {
-        at: now,
-        decision: decision.to_owned(),
-        action: action.to_owned(),
         tenant: facts.tenant.as_ref().map(|tenant| tenant.id),
         client: facts.client.as_ref().map(|client| client.app_id),
         subject: facts.user.as_ref().map(|user| user.id.to_string()).or_else(|| {
@@ -173,13 +177,14 @@ fn record(facts: &Facts, decision: &str, now: Timestamp) -> AuditRecord {
                 .filter(|_| facts.proof == ProofFacts::ClientCredentials)
                 .map(|c| c.principal.to_string())
         }),
-        resource: None,
-        scope: String::new(),
-        roles: Vec::new(),
-        token: None,
+        credential: credential.cloned(),
+        session: facts.session.as_ref().map(|session| session.chain.session),
+        grants: facts.session.as_ref().map(|session| session.chain.grants.clone()).unwrap_or_default(),
+        trace: facts.trace,
+        dropped_user: crate::trace::dropped(facts).map(|(how, _)| how),
+        own_identity,
         from_token,
-        actors: Vec::new(),
-        refused: None,
+        ..AuditRecord::new(now, decision.to_owned(), action)
     }
 }
 

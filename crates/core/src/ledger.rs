@@ -4,6 +4,7 @@ use crate::consent::ApprovalRequest;
 use crate::id::{AppId, FamilyId, ObjectId, PrincipalId, SessionId, TenantId, UserId};
 use crate::model::{Digest, PermissionGrant, RoleAssignment, ServicePrincipal};
 use crate::second_factor::SecondFactor;
+use crate::trace::UserInTrace;
 use decision::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -256,6 +257,8 @@ pub enum Write {
     RevokeSession(SessionId),
     /// Condition: the version before it is the newest. A user's second factor: set up, used, or guessed at.
     PutSecondFactor(SecondFactor),
+    /// A client carries a user in a trace, again or for the first time.
+    CarryUser(UserInTrace),
     /// Condition: this value was never consumed for this purpose. Forgotten after its expiry.
     ConsumeOnce {
         /// What kind of value.

@@ -44,5 +44,6 @@ pub mod sign_out;
 pub mod ticket;
 pub mod token;
 pub mod token_endpoint;
+pub mod trace;
 pub mod userinfo;
 pub mod workload;

@@ -57,6 +57,20 @@ pub struct TenantSettings {
     pub allow_chain_loops: bool,
     /// Whether a user who needs an administrator may ask for one (Graph's `adminConsentRequestPolicy.isEnabled`).
     pub admin_consent_requests: bool,
+    /// What happens to a client that received a user's token and asks as itself for a token at the same API.
+    pub dropped_user_context: DroppedUserContext,
+}
+
+/// What happens to a client that drops the user whose token it received (see [`trace`](crate::trace)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DroppedUserContext {
+    /// It gets its token, and the audit record says so.
+    #[default]
+    Record,
+    /// It is refused, unless it declares that it calls this API as itself. Some clients repeat a refusal for a minute,
+    /// in other traces too (spec/entra.md section 8.3).
+    Refuse,
 }
 
 impl Default for TenantSettings {
@@ -71,6 +85,7 @@ impl Default for TenantSettings {
             max_chain_depth: 5,
             allow_chain_loops: false,
             admin_consent_requests: false,
+            dropped_user_context: DroppedUserContext::Record,
         }
     }
 }
@@ -167,6 +182,12 @@ impl Application {
         self.home_tenant == tenant || self.sign_in_audience.foreign_tenants()
     }
 
+    /// Why it calls an API as itself, where its registration says so.
+    pub fn own_identity(&self, resource: AppId) -> Option<&str> {
+        let of = |declared: &&OwnIdentity| declared.resource_app_id == resource;
+        self.deputize.own_identity.iter().find(of).map(|declared| declared.reason.as_str())
+    }
+
     /// Whether it has any credential of its own: then requests in its name need one.
     pub fn is_confidential(&self) -> bool {
         !self.password_credentials.is_empty()
@@ -191,6 +212,20 @@ pub struct Extensions {
     pub act_claim: bool,
     /// Whether this client's assertions work once. Always so in the native profile.
     pub one_time_assertions: bool,
+    /// APIs that it calls as itself also where a user stands behind the call, since it cannot pass the user on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub own_identity: Vec<OwnIdentity>,
+}
+
+/// An API that an application calls as itself, and why: administrators see it where they consent, and auditors in every
+/// record of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct OwnIdentity {
+    /// The API.
+    pub resource_app_id: AppId,
+    /// Why no user can be passed on to it.
+    pub reason: String,
 }
 
 /// What an application offers as a resource.

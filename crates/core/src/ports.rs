@@ -2,12 +2,13 @@
 use crate::consent::ApprovalRequest;
 use crate::cut_off::Logged;
 use crate::directory::{Snapshot, UserKey, UserRecord};
-use crate::id::{FamilyId, SessionId, TenantId, UserId};
+use crate::id::{AppId, FamilyId, SessionId, TenantId, UserId};
 use crate::ledger::{CodeRecord, CommitError, DeviceRecord, RefreshRecord, SessionRecord, Unavailable, Write};
 use crate::limits::Limits;
 use crate::model::{Application, Digest};
 use crate::second_factor::SecondFactor;
 use crate::token::{AssertionFacts, ClientAssertionFacts, FederatedFacts};
+use crate::trace::{Carried, TraceId};
 use decision::{Clock, Timestamp};
 use std::future::Future;
 use std::pin::Pin;
@@ -50,6 +51,14 @@ pub trait Ledger: Send + Sync {
     fn second_factor(&self, tenant: TenantId, user: UserId) -> Pending<'_, Result<Option<SecondFactor>, Unavailable>>;
     /// Open requests of a tenant's users for an administrator's consent, the oldest first, at most a hundred.
     fn approval_requests(&self, tenant: TenantId) -> Pending<'_, Result<Vec<ApprovalRequest>, Unavailable>>;
+    /// How a client is known, at this moment, to carry a user in a trace.
+    fn carried(
+        &self,
+        tenant: TenantId,
+        client: AppId,
+        trace: TraceId,
+        now: Timestamp,
+    ) -> Pending<'_, Result<Vec<Carried>, Unavailable>>;
     /// All of one request's writes or none, durable before it returns.
     fn commit(&self, writes: Vec<Write>) -> Pending<'_, Result<(), CommitError>>;
     /// Whether the latest commit failed for no reason of the store's, such as a full disk.

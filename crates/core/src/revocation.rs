@@ -29,6 +29,8 @@ pub async fn answer(ports: &Ports, request: TokenRequest<'_>) -> Result<String, 
             writes.push(Write::Audit(Box::new(AuditRecord {
                 tenant: Some(called.tenant.tenant.id),
                 client: Some(called.client.application.app_id),
+                credential: called.credential(),
+                grants: vec![family],
                 subject: Some(user.to_string()),
                 ..AuditRecord::new(called.now, called.decision.clone(), "revoke")
             })));

@@ -99,6 +99,8 @@ pub enum ClientAssertionFacts {
 pub struct ClientAssertionClaims {
     /// The registered credential; all zero for a certificate of a trusted subject.
     pub key_id: ObjectId,
+    /// `x5t#S256` of the certificate.
+    pub thumbprint: String,
     /// Issuer: must be the client.
     pub iss: String,
     /// Subject: must be the client.

@@ -14,6 +14,7 @@ use crate::ports::Ports;
 use crate::resource_request;
 use crate::scope_request::{self, Parties};
 use crate::token::AssertionFacts;
+use crate::trace::{Carried, TraceId};
 use decision::{CheckId, Timestamp};
 use oauth::{ClaimsRequest, ErrorBody, Form, Scopes, TokenResponse, V1Members};
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct TokenRequest<'a> {
     pub correlation: Option<&'a str>,
     /// Where it comes from.
     pub address: Option<std::net::IpAddr>,
+    /// The trace that it is part of.
+    pub trace: Option<TraceId>,
 }
 
 /// A success answer.
@@ -121,6 +124,7 @@ async fn decide(
         let gathered = (grant.gather)(gathering).await.map_err(unavailable)?;
         let address = request.address;
         complete(&mut facts, gathered, grant, &gathering, address).await.map_err(unavailable)?;
+        facts.carried = carried(&facts, ports, now).await.map_err(unavailable)?;
         let outcome = grant::decide(&facts, now);
         let mut writes = outcome.writes;
         match outcome.verdict {
@@ -277,6 +281,7 @@ pub(crate) async fn opening(
     let federated = client_auth::federated::gather(&presented, client.filter(|_| stands), ports, snapshot, now).await;
     Facts {
         version: request.version,
+        trace: request.trace,
         authentication: federated.unwrap_or_else(|| client_auth::gather(presented, client, &*ports.crypto, now)),
         claims: request.form.value("claims").and_then(ClaimsRequest::parse).unwrap_or_default(),
         client_info: request.form.value("client_info") == Some("1"),
@@ -319,6 +324,8 @@ pub(crate) fn blank(
         client_info: false,
         jitter: 0,
         view: 0,
+        trace: None,
+        carried: Vec::new(),
     }
 }
 
@@ -380,6 +387,16 @@ async fn complete(
     }
     crate::conditional_access::gather(from.tenant, facts, address);
     Ok(())
+}
+
+/// Users whom an app-only request may drop. Other requests carry theirs.
+async fn carried(facts: &Facts, ports: &Ports, now: Timestamp) -> Result<Vec<Carried>, Unavailable> {
+    match (&facts.proof, &facts.tenant, &facts.client, facts.trace) {
+        (ProofFacts::ClientCredentials, Some(tenant), Some(client), Some(trace)) => {
+            ports.ledger.carried(tenant.id, client.app_id, trace, now).await
+        }
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// What decisions read of a user.

@@ -6,8 +6,8 @@ use deputize_core::chain::Chain;
 use deputize_core::denial::ErrorContext;
 use deputize_core::endpoint::EndpointVersion;
 use deputize_core::facts::{
-    AccessFacts, Asked, AuthenticationFacts, ClientFacts, Facts, ProofFacts, Published, ResourceFacts, SessionFacts,
-    Target, TenantFacts, UserFacts,
+    AccessFacts, Asked, AuthenticationFacts, ClientFacts, Facts, MatchedSecret, ProofFacts, Published, ResourceFacts,
+    SessionFacts, Target, TenantFacts, UserFacts,
 };
 use deputize_core::grant;
 use deputize_core::id::{AppId, ObjectId, PrincipalId, SessionId, TenantId, UserId};
@@ -61,7 +61,7 @@ fn ordinary_obo() -> Facts {
             memberships: GroupMembershipClaims::None,
         }),
         authentication: AuthenticationFacts::Secret {
-            matched: Some((NOW.plus(-1000), NOW.plus(1000))),
+            matched: Some(secret(NOW.plus(-1000), NOW.plus(1000))),
             is_key_id: false,
         },
         cross_origin: false,
@@ -132,6 +132,8 @@ fn ordinary_obo() -> Facts {
         client_info: false,
         jitter: 0,
         view: 0,
+        trace: None,
+        carried: Vec::new(),
     }
 }
 
@@ -157,9 +159,14 @@ fn assertion(facts: &mut Facts, assertion: AssertionFacts) {
     facts.proof = ProofFacts::OnBehalfOf { assertion };
 }
 
+fn secret(start: Timestamp, end: Timestamp) -> MatchedSecret {
+    MatchedSecret { key_id: ObjectId(Uuid::from_u128(16)), start, end }
+}
+
 fn client_assertion() -> ClientAssertionClaims {
     ClientAssertionClaims {
         key_id: ObjectId(Uuid::from_u128(15)),
+        thumbprint: "thumbprint".into(),
         iss: ORDERS.to_string(),
         sub: ORDERS.to_string(),
         aud: vec![format!("{HOST}/{}/oauth2/v2.0/token", TenantId(Uuid::from_u128(10)))],
@@ -239,8 +246,8 @@ fn failures() -> Vec<Failure> {
         "1d" "a public client sends a secret": |f| if let Some(c) = client(f) { c.confidential = false } => ClientConfidential 700025 "invalid_client" 401 None, CallerAdmin;
         "1d" "the secret is wrong": |f| f.authentication = AuthenticationFacts::Secret { matched: None, is_key_id: false } => ClientSecretCorrect 7000215 "invalid_client" 401 None, CallerAdmin;
         "1d" "the secret's id is sent": |f| f.authentication = AuthenticationFacts::Secret { matched: None, is_key_id: true } => ClientSecretCorrect 7000215 "invalid_client" 401 None, CallerAdmin;
-        "1d" "the secret has expired": |f| f.authentication = AuthenticationFacts::Secret { matched: Some((NOW.plus(-9), NOW)), is_key_id: false } => ClientSecretCurrent 7000222 "invalid_client" 401 None, CallerAdmin;
-        "1d" "the secret is not valid yet": |f| f.authentication = AuthenticationFacts::Secret { matched: Some((NOW.plus(1), NOW.plus(9))), is_key_id: false } => ClientSecretCurrent 7000222 "invalid_client" 401 None, CallerAdmin;
+        "1d" "the secret has expired": |f| f.authentication = AuthenticationFacts::Secret { matched: Some(secret(NOW.plus(-9), NOW)), is_key_id: false } => ClientSecretCurrent 7000222 "invalid_client" 401 None, CallerAdmin;
+        "1d" "the secret is not valid yet": |f| f.authentication = AuthenticationFacts::Secret { matched: Some(secret(NOW.plus(1), NOW.plus(9))), is_key_id: false } => ClientSecretCurrent 7000222 "invalid_client" 401 None, CallerAdmin;
         "1d" "the client assertion's typ": |f| refused_assertion(f, CheckId::ClientAssertionTyped) => ClientAssertionTyped 5002727 "invalid_request" 400 None, CallerAdmin;
         "1d" "the client assertion's algorithm": |f| refused_assertion(f, CheckId::ClientAssertionAlgorithm) => ClientAssertionAlgorithm 5002730 "invalid_request" 400 None, CallerAdmin;
         "1d" "the client assertion's key": |f| refused_assertion(f, CheckId::ClientAssertionKey) => ClientAssertionKey 7000274 "invalid_client" 401 None, CallerAdmin;

@@ -253,6 +253,9 @@ catalogue! {
     UserAssigned: "user.assigned", Some(50105), "invalid_grant", None, 400, TenantAdmin, None,
         "the user is assigned to an application that requires it",
         "assign the user, or a group of theirs, to the application";
+    UserPassedOn: "user.passed_on", Some(7000114), "unauthorized_client", None, 400, CallerAdmin, None,
+        "an application that acts for a user does not ask as itself",
+        "exchange the user's token on behalf of the user, or declare in `deputize.ownIdentity` why the application cannot pass users on";
     ClientAssigned: "client.assigned", Some(501051), "invalid_grant", None, 400, TenantAdmin, None,
         "the application is assigned to a resource that requires it",
         "grant the application an app role of the resource";

@@ -74,19 +74,13 @@ fn redemption(n: u64) -> Vec<Write> {
         revoked: false,
     };
     let record = AuditRecord {
-        at: NOON,
-        decision: n.to_string(),
-        action: "authorization_code".to_owned(),
         tenant: Some(TenantId::default()),
         client: Some(AppId::default()),
         subject: Some(UserId::default().to_string()),
         resource: Some(AppId::default()),
         scope: "access_as_user".to_owned(),
-        roles: Vec::new(),
         token: Some("x".repeat(22)),
-        from_token: None,
-        actors: Vec::new(),
-        refused: None,
+        ..AuditRecord::new(NOON, n.to_string(), "authorization_code")
     };
     vec![Write::ConsumeCode(digest(n)), Write::InsertRefresh(digest(n), token), Write::Audit(Box::new(record))]
 }

@@ -6,17 +6,19 @@ use crate::cut_offs;
 use crate::devices;
 use crate::directory;
 use crate::object::{Columns, Object};
+use crate::traces;
 use crate::writing::Writing;
 use decision::Timestamp;
 use deputize_core::consent::ApprovalRequest;
 use deputize_core::cut_off::{CutOff, Logged};
-use deputize_core::id::{FamilyId, SessionId, TenantId, UserId};
+use deputize_core::id::{AppId, FamilyId, SessionId, TenantId, UserId};
 use deputize_core::ledger::{
     Amendment, CodeRecord, CommitError, DeviceRecord, OncePurpose, RefreshRecord, SessionRecord, Unavailable, Write,
 };
 use deputize_core::model::Digest;
 use deputize_core::ports::{Ledger, Pending};
 use deputize_core::second_factor::SecondFactor;
+use deputize_core::trace::{Carried, TraceId};
 use sql::Abort;
 use sql::rusqlite::{self, Connection, OptionalExtension, Params, params};
 use std::sync::Arc;
@@ -106,6 +108,16 @@ impl Ledger for Store {
         Box::pin(async move { self.read(|connection| approval::of_tenant(connection, tenant)) })
     }
 
+    fn carried(
+        &self,
+        tenant: TenantId,
+        client: AppId,
+        trace: TraceId,
+        now: Timestamp,
+    ) -> Pending<'_, Result<Vec<Carried>, Unavailable>> {
+        Box::pin(async move { self.read(|connection| traces::carried(connection, (tenant, client, trace), now)) })
+    }
+
     fn commit(&self, writes: Vec<Write>) -> Pending<'_, Result<(), CommitError>> {
         Box::pin(async move {
             // JSON is made here, on the caller's thread: the writer's time is everybody's.
@@ -185,6 +197,7 @@ impl Step {
             | Write::AmendSession(..)
             | Write::RevokeSession(_)
             | Write::ConsumeOnce { .. }
+            | Write::CarryUser(_)
             | Write::AddGrant(_)
             | Write::Provision(_)
             | Write::Withdraw { .. }
@@ -254,6 +267,7 @@ impl Step {
                 "DELETE FROM approval_requests WHERE tenant = ?1 AND id = ?2",
                 params![tenant.0, id.0],
             ),
+            Write::CarryUser(user) => traces::carry(connection, &user),
             Write::Audit(_) => batch.chain.append(connection, &body),
         }
     }

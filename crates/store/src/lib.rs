@@ -46,6 +46,7 @@ mod purge;
 mod store;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod writing;
 
 pub use audit::{AuditFault, AuditHead, CHECKPOINT_EVERY, audit_verify};

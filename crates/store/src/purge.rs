@@ -13,7 +13,7 @@ const GRACE: i64 = 3_600;
 const CHANGES: i64 = 7 * 86_400;
 
 /// Each takes a moment and a number of rows.
-const TURNS: [(&str, i64); 8] = [
+const TURNS: [(&str, i64); 9] = [
     (
         "DELETE FROM codes WHERE digest IN (SELECT digest FROM codes WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
         GRACE,
@@ -40,6 +40,11 @@ const TURNS: [(&str, i64); 8] = [
         "DELETE FROM approval_requests WHERE (tenant, user_id, client) IN \
          (SELECT tenant, user_id, client FROM approval_requests WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
         GRACE,
+    ),
+    (
+        "DELETE FROM users_in_traces WHERE (tenant, client, trace, how, resource) IN \
+         (SELECT tenant, client, trace, how, resource FROM users_in_traces WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
+        0,
     ),
     // The last one stays: its number is where the log goes on.
     (

@@ -24,6 +24,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "approval requests", sql: include_str!("0003_approval_requests.sql") },
     Migration { name: "cut-offs", sql: include_str!("0004_cut_offs.sql") },
     Migration { name: "devices", sql: include_str!("0005_devices.sql") },
+    Migration { name: "users in traces", sql: include_str!("0006_users_in_traces.sql") },
 ];
 
 /// How often other processes' changes are looked for.

@@ -1,18 +1,22 @@
 //! Calling Billing on behalf of the user who called us.
 use client::{Client, Transport, challenge_in};
 use guard::Guard;
-use http::{Method, Request, Response, StatusCode, header};
+use http::header::HeaderName;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use oauth::Secret;
 use serde_json::Value;
 use std::sync::Arc;
 
 /// Billing, as Orders may call it.
+#[derive(Clone)]
 pub(crate) struct Billing {
     pub(crate) client: Client,
     pub(crate) guard: Guard,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) url: String,
     pub(crate) uri: String,
+    /// The trace context of the request that is answered.
+    pub(crate) trace: HeaderMap,
 }
 
 /// Why Billing gave no answer.
@@ -27,6 +31,13 @@ pub(crate) enum Refusal {
 }
 
 impl Billing {
+    /// Billing, while one request is answered: the authority and Billing see that all of it is one.
+    pub(crate) fn in_trace(&self, inbound: &HeaderMap) -> Self {
+        let names = ["traceparent", "tracestate"].into_iter();
+        let trace = names.filter_map(|name| Some((HeaderName::from_static(name), inbound.get(name)?.clone())));
+        Self { client: self.client.in_trace(inbound), trace: trace.collect(), ..self.clone() }
+    }
+
     /// Calls Billing with a token that says both who the user is and that it is Orders who calls. The user's own token
     /// is for Orders: it is exchanged, and never passed on.
     pub(crate) async fn call(&self, user: &Secret, method: Method, path: &str, scope: &str) -> Result<Value, Refusal> {
@@ -48,12 +59,13 @@ impl Billing {
     }
 
     async fn send(&self, method: &Method, path: &str, token: &Secret) -> Result<Response<Vec<u8>>, Refusal> {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url))
             .header(header::AUTHORIZATION, format!("Bearer {}", token.expose()))
             .body(Vec::new())
             .map_err(|_| Refusal::Unreachable)?;
+        request.headers_mut().extend(self.trace.clone());
         self.transport.send(request).await.map_err(|_| Refusal::Unreachable)
     }
 }

@@ -13,7 +13,7 @@ mod pages;
 mod refusal;
 
 use axum::extract::{Path, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -97,6 +97,7 @@ pub fn routes(
     let layer = guard.layer();
     let billing = Billing {
         client,
+        trace: HeaderMap::new(),
         transport,
         guard,
         url: config.billing_url.trim_end_matches('/').to_owned(),
@@ -112,19 +113,29 @@ pub fn routes(
         .with_state(Arc::new(billing))
 }
 
-async fn orders(State(billing): State<Arc<Billing>>, user: Principal) -> Response {
-    match billing.call(user.token(), Method::GET, "/invoices", "Invoices.Read").await {
+async fn orders(State(billing): State<Arc<Billing>>, user: Principal, headers: HeaderMap) -> Response {
+    match billing.in_trace(&headers).call(user.token(), Method::GET, "/invoices", "Invoices.Read").await {
         Ok(invoices) => Json(json!({"orders": sample(&user), "invoices": invoices})).into_response(),
         Err(refusal) => refusal.answer(&billing.guard),
     }
 }
 
-async fn approve(State(billing): State<Arc<Billing>>, user: Principal, Path(id): Path<String>) -> Response {
-    invoice(&billing, &user, &id, "approve", "Invoices.Approve").await
+async fn approve(
+    State(billing): State<Arc<Billing>>,
+    user: Principal,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    invoice(&billing.in_trace(&headers), &user, &id, "approve", "Invoices.Approve").await
 }
 
-async fn pay(State(billing): State<Arc<Billing>>, user: Principal, Path(id): Path<String>) -> Response {
-    invoice(&billing, &user, &id, "pay", "Invoices.Pay").await
+async fn pay(
+    State(billing): State<Arc<Billing>>,
+    user: Principal,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    invoice(&billing.in_trace(&headers), &user, &id, "pay", "Invoices.Pay").await
 }
 
 /// Has Billing do something with an invoice.

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use tower::ServiceExt;
 
 const NOON: i64 = 1_700_000_000;
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const CHALLENGE: &str = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
 
 struct Noon;
@@ -31,11 +32,15 @@ struct Network {
     billing: axum::Router,
     /// The paths and tokens that Billing saw.
     seen: Mutex<Vec<(String, String)>>,
+    /// The trace of each request, whoever it went to.
+    traces: Mutex<Vec<Option<String>>>,
 }
 
 impl Transport for Network {
     fn send(&self, request: Request<Vec<u8>>) -> Sending<'_> {
         Box::pin(async move {
+            let trace = request.headers().get("traceparent").map(|trace| trace.to_str().unwrap().to_owned());
+            self.traces.lock().unwrap().push(trace);
             if request.uri().path().ends_with("/oauth2/v2.0/token") {
                 let (status, body) = (self.rule)(&Form::decode(request.body()).unwrap());
                 return Ok(Response::builder().status(status).body(body.to_string().into_bytes()).unwrap());
@@ -101,6 +106,7 @@ fn world_where(acrs: &[&str], rule: impl Fn(&Issuer, &str, &Form) -> (u16, Value
         }),
         billing: billing::routes(&guard(demands)),
         seen: Mutex::default(),
+        traces: Mutex::default(),
     });
     let random = Arc::new(|bytes: &mut [u8]| bytes.fill(7));
     let guard = guard(config.contract().unwrap());
@@ -112,6 +118,7 @@ impl World {
     async fn send(&self, method: &str, path: &str) -> (StatusCode, http::HeaderMap, Value) {
         let bearer = format!("Bearer {}", self.user);
         let request = Request::builder().method(method).uri(path).header("authorization", bearer);
+        let request = request.header("traceparent", TRACE);
         let answer = self.orders.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         let (parts, body) = answer.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -141,6 +148,8 @@ async fn billing_sees_the_user_and_that_orders_calls() {
     let (status, _, approved) = world.send("POST", &format!("/orders/{id}/approve")).await;
     assert_eq!((status, &approved["invoice"]["id"]), (StatusCode::OK, &json!(id)));
     let bearer = format!("Bearer {}", world.user);
+    let traces = world.network.traces.lock().unwrap();
+    assert!(traces.len() == 4 && traces.iter().all(|trace| trace.as_deref() == Some(TRACE)), "one trace: {traces:?}");
     let seen = world.network.seen.lock().unwrap();
     assert!(seen.len() == 2 && seen.iter().all(|(_, token)| *token != bearer), "the user's token is never passed on");
 }

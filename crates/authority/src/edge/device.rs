@@ -61,6 +61,7 @@ async fn start(authority: Authority, version: EndpointVersion, tenant: String, r
         origin: origin.as_deref(),
         correlation: correlation.plain(),
         address,
+        trace: None,
     };
     let mut response = match rules::begin(&authority.ports, request).await {
         Ok(begun) => {

@@ -14,6 +14,7 @@ use deputize_core::client_auth::Basic;
 use deputize_core::denial::Denial;
 use deputize_core::endpoint::EndpointVersion;
 use deputize_core::token_endpoint::{self, TokenRequest};
+use deputize_core::trace::TraceId;
 use deputize_core::{introspection, revocation};
 use oauth::{Form, Secret, TokenResponseV1};
 
@@ -105,6 +106,7 @@ async fn served(
             origin: origin.as_deref(),
             correlation: correlation.plain(),
             address,
+            trace: trace(&headers),
         };
         let ports = &authority.ports;
         let answered = match endpoint {
@@ -144,6 +146,13 @@ async fn served(
         headers.insert("vary", HeaderValue::from_static("origin"));
     }
     response
+}
+
+/// The trace that the request is part of. Of several nobody knows which (W3C Trace Context section 3.2).
+fn trace(headers: &HeaderMap) -> Option<TraceId> {
+    let mut values = headers.get_all("traceparent").iter();
+    let only = values.next().filter(|_| values.next().is_none())?;
+    TraceId::of(only.to_str().ok()?)
 }
 
 /// Ends of a request.

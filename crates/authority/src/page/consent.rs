@@ -140,6 +140,8 @@ struct Section<'a> {
     resource: Plain<'a>,
     permissions: Vec<Permission<'a>>,
     roles: Vec<Permission<'a>>,
+    /// Why it calls the API as itself, where it cannot pass a user on.
+    own_identity: Option<Plain<'a>>,
 }
 
 struct Permission<'a> {
@@ -173,6 +175,7 @@ impl<'a> Section<'a> {
             resource: Plain(&section.resource),
             permissions: section.permissions.iter().map(Permission::from).collect(),
             roles: section.roles.iter().map(Permission::from).collect(),
+            own_identity: section.own_identity.as_deref().map(Plain),
         }
     }
 }

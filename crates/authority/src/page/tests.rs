@@ -40,6 +40,7 @@ fn asks_consent(name: &str, may_grant_for_all: bool) -> ConsentRequest {
             resource: name.to_owned(),
             permissions: vec![published(false), published(true)],
             roles: vec![published(true)],
+            own_identity: Some(name.to_owned()),
         }],
         adds: vec![name.to_owned()],
         may_grant_for_all,
@@ -203,9 +204,11 @@ async fn the_consent_page_names_who_what_and_for_whom() {
             description: "Read what you were billed".to_owned(),
         }],
         roles: Vec::new(),
+        own_identity: Some("files carry no user".to_owned()),
     }];
     let (_, _, body) = parts(consent(&asked, "/t/consent", HIDDEN, CALLBACK)).await;
-    for word in ["Orders", "Billing", "Invoices.Read", "Read what you were billed"] {
+    let own = "as itself, not for you</b>: <bdi>files carry no user</bdi>";
+    for word in ["Orders", "Billing", "Invoices.Read", "Read what you were billed", own] {
         assert!(body.contains(word), "{word}: {body}");
     }
     assert!(body.contains(r#"name="action" value="accept""#) && body.contains(r#"name="action" value="cancel""#));

@@ -26,7 +26,7 @@ async fn signed_in_to(world: &World, browser: &mut Browser, path: &str, user: &s
 
 impl Browser {
     /// Signs in to a page of the authority's own.
-    async fn enter(&mut self, world: &World, page: Answer, user: &str) -> Answer {
+    pub(super) async fn enter(&mut self, world: &World, page: Answer, user: &str) -> Answer {
         use crate::world::estate::{password, upn};
         self.submit(world, &page.form(), &[("username", &upn(user)), ("password", &password(user))]).await
     }

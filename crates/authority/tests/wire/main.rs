@@ -18,6 +18,7 @@ mod corpus;
 mod delegation;
 #[cfg(test)]
 mod device;
+mod dropped_users;
 #[cfg(test)]
 mod events;
 #[cfg(test)]

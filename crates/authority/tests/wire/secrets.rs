@@ -30,7 +30,7 @@ async fn every_registered_secret_is_compared_and_each_bit_of_it_counts() {
         crypto,
         Timestamp(0),
     ) {
-        AuthenticationFacts::Secret { matched, .. } => matched.map(|(_, end)| end),
+        AuthenticationFacts::Secret { matched, .. } => matched.map(|secret| secret.end),
         other => panic!("{other:?}"),
     };
     assert_eq!(matched(&client, &secret("web")), Some(ends(3)), "the longest-lived of all that match");

@@ -7,6 +7,7 @@ use crate::world::{ASSERTION_TYPE, Answer, HOST, NOON, Params, World, but, claim
 use axum::Router;
 use axum::routing::get;
 use deputize_authority::{Federation, discovery};
+use deputize_core::audit::Credential;
 use deputize_core::id::ObjectId;
 use deputize_core::workload::{FederatedIdentityCredential, ManagedIdentity, ManagedIdentityKind, TOKEN_EXCHANGE};
 use fetch::{Allow, Fetch, IssuerKeys, KeySource, Lifetimes, Location};
@@ -152,6 +153,9 @@ async fn another_issuers_token_proves_the_application_it_was_registered_for() {
         assert_eq!((&claims["azpacr"], &claims["idtyp"]), (&json!("2"), &json!("app")), "{case}");
         assert_eq!(claims["roles"], json!(["Invoices.Export"]), "{case}");
     }
+    let used = world.store.audit(0, 1_000).unwrap().pop().unwrap().1.credential;
+    let (name, subject) = ("cluster".to_owned(), WORKER.to_owned());
+    assert_eq!(used, Some(Credential::Federated { name, issuer: issuer.clone(), subject }), "the audit trail names it");
     assert_eq!(cluster.fetched(), 1, "keys are asked for once");
 }
 

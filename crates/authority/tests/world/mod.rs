@@ -132,6 +132,11 @@ impl World {
     }
 
     /// Changes the directory, as an administrator does.
+    /// The newest record of the audit trail.
+    pub(crate) fn last_record(&self) -> AuditRecord {
+        self.store.audit(0, 1_000).unwrap().pop().unwrap().1
+    }
+
     pub(crate) async fn apply(&self, changes: Vec<Change>) {
         self.store.apply(changes, record()).await.unwrap();
     }

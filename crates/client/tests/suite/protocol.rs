@@ -46,6 +46,41 @@ async fn on_behalf_of_is_sent_as_entra_documents_it() {
     assert_eq!(seen, sorted(&expected));
 }
 
+/// Answers every token request, and keeps the trace context that came with it.
+#[derive(Default)]
+struct Traced(Mutex<Vec<Vec<(String, String)>>>);
+
+impl client::Transport for Traced {
+    fn send(&self, request: http::Request<Vec<u8>>) -> client::Sending<'_> {
+        let traces = request.headers().iter().filter(|(name, _)| name.as_str().starts_with("trace"));
+        let traces = traces.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+        let mut seen = self.0.lock().unwrap();
+        seen.push(traces);
+        let (status, body) = issued(&format!("t{}", seen.len()), 3600);
+        let answer = Response::builder().status(status).body(body.to_string().into_bytes());
+        Box::pin(async { Ok(answer.unwrap()) })
+    }
+}
+
+#[tokio::test]
+async fn the_trace_of_the_request_that_is_answered_goes_along_and_changes_no_cache() {
+    let authority = Arc::new(Traced::default());
+    let client =
+        orders().build(Arc::clone(&authority) as _, Hands::at(NOON), Arc::new(|bytes: &mut [u8]| bytes.fill(7)));
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let inbound =
+        http::Request::get("/").header("traceparent", parent).header("tracestate", "a=1").header("x-other", "1");
+    let inside = client.in_trace(inbound.body(()).unwrap().headers());
+    let user = Secret::new("the-assertion");
+    let first = inside.on_behalf_of(&user, &["api://billing/Invoices.Read"], None).await.unwrap();
+    inside.client_credentials("api://billing/.default").await.unwrap();
+    let again = client.on_behalf_of(&user, &["api://billing/Invoices.Read"], None).await.unwrap();
+    assert_eq!(first.access_token, again.access_token, "from the cache, whatever the trace");
+    client.client_credentials("api://other/.default").await.unwrap();
+    let context = vec![("traceparent".to_owned(), parent.to_owned()), ("tracestate".to_owned(), "a=1".to_owned())];
+    assert_eq!(*authority.0.lock().unwrap(), [context.clone(), context, Vec::new()]);
+}
+
 #[tokio::test]
 async fn refusals_are_sorted_by_who_can_act() {
     let challenge = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;

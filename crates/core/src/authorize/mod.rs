@@ -430,6 +430,8 @@ async fn issue(
         client: Some(client),
         subject: Some(person.id.to_string()),
         scope: record.scope.clone(),
+        session: Some(session.id),
+        grants: vec![record.family],
         ..AuditRecord::new(now, issuance::random_uuid(ports).to_string(), action)
     };
     let digest = ports.crypto.keyed_digest(code.expose());

@@ -4,6 +4,7 @@
 //! nobody learns by guessing what is registered. Tokens of this authority's own tenants are verified here, without a request.
 use super::{Proven, SKEW, peek};
 use crate::admission::short;
+use crate::audit::Credential;
 use crate::client_auth::{Method, Presented};
 use crate::denial::Denial;
 use crate::directory::{Registration, Snapshot};
@@ -145,11 +146,16 @@ pub(super) fn decide(
     let [audience] = claims.aud.as_slice() else {
         return Err(Denial::new(CheckId::FederatedAudience, "one audience", format!("{} of them", claims.aud.len())));
     };
-    if !of_subject.any(|credential| credential.audiences.contains(audience)) {
+    let Some(credential) = of_subject.find(|credential| credential.audiences.contains(audience)) else {
         let expected = format!("an audience of that federated identity credential, such as `{TOKEN_EXCHANGE}`");
         return Err(Denial::new(CheckId::FederatedAudience, expected, format!("`{}`", short(audience))));
-    }
-    Ok((Method::Assertion, once(client, claims)?))
+    };
+    let used = Credential::Federated {
+        name: credential.name.clone(),
+        issuer: claims.iss.clone(),
+        subject: claims.sub.clone(),
+    };
+    Ok(Proven { method: Method::Assertion, credential: Some(used), once: once(client, claims)? })
 }
 
 /// Platforms hand out one token for an hour and more: it works once only where the application asks for that.

@@ -63,6 +63,8 @@ pub struct Section {
     pub permissions: Vec<Published>,
     /// As itself, without a user.
     pub roles: Vec<Published>,
+    /// Why it calls the API as itself also where a user stands behind the call.
+    pub own_identity: Option<String>,
 }
 
 /// Whose application it is.
@@ -100,6 +102,7 @@ impl Shown {
                 resource: resource.application.display_name.clone(),
                 permissions,
                 roles: Vec::new(),
+                own_identity: client.application.own_identity(resource.application.app_id).map(str::to_owned),
             },
         }
     }

@@ -1,9 +1,8 @@
 //! What a file declares, as written: every text knows its place.
 use super::access::{LocationDeclared, PolicyDeclared};
+use super::extensions::ExtensionsDeclared;
 use super::tokens::{LifetimeDeclared, OptionalClaimsDeclared};
-use crate::model::{
-    AccessType, ConsentType, Extensions, GroupMembershipClaims, MemberType, SignInAudience, TenantSettings,
-};
+use crate::model::{AccessType, ConsentType, GroupMembershipClaims, MemberType, SignInAudience, TenantSettings};
 use crate::workload::ManagedIdentityKind;
 use decision::Timestamp;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
@@ -124,7 +123,7 @@ pub struct ApplicationDeclared {
     pub trusted_certificate_subjects: Vec<Spanned<TrustedSubjectDeclared>>,
     /// What Entra has no word for.
     #[serde(default)]
-    pub deputize: Option<Spanned<Extensions>>,
+    pub deputize: ExtensionsDeclared,
 }
 
 /// What an application offers as a resource.

@@ -21,6 +21,7 @@ mod access;
 mod declared;
 mod difference;
 mod directory;
+mod extensions;
 mod item;
 mod names;
 mod reach;
@@ -41,6 +42,7 @@ pub use declared::{
     UserDeclared,
 };
 pub use difference::{Difference, Sign, Step, difference};
+pub use extensions::{ExtensionsDeclared, OwnIdentityDeclared};
 pub use item::{Item, ItemKey};
 pub use names::nearest;
 pub use resolve::{Fault, NewSecret, Resolved, provisioned, resolve};

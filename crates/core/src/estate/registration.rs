@@ -30,12 +30,6 @@ impl Work<'_> {
         for uri in &declared.identifier_uris {
             self.check("application ID URI", uri, rules::identifier_uri);
         }
-        let deputize = declared.deputize.as_ref().map(|it| it.get_ref().clone()).unwrap_or_default();
-        if let (Some(algorithm), Some(spanned)) = (&deputize.signing_algorithm, &declared.deputize)
-            && let Err(hint) = rules::algorithm(algorithm)
-        {
-            self.fault(spanned.span(), format!("no key signs with `{algorithm}`"), hint);
-        }
         let application = Application {
             app_id,
             home_tenant: tenant,
@@ -55,7 +49,7 @@ impl Work<'_> {
             federated_identity_credentials: self.federated(app_id, &declared.federated_identity_credentials),
             trusted_certificate_subjects: self.trusted_subjects(&declared.trusted_certificate_subjects),
             managed_identity: None,
-            deputize,
+            deputize: self.extensions(tenant, declared),
             display_name: name,
             sign_in_audience: declared.sign_in_audience,
             // Users are declared after applications: taken in with them.

@@ -292,22 +292,7 @@ impl Work<'_> {
     /// The application that a reference means: by client id, application ID URI or display name.
     pub(super) fn app(&mut self, tenant: TenantId, text: &Spanned<String>, foreign: bool) -> Option<usize> {
         let word = text.get_ref().as_str();
-        let by_id = |app: &Registered| {
-            app.app_id.to_string().eq_ignore_ascii_case(word)
-                || app.uris.iter().any(|uri| uri.eq_ignore_ascii_case(word))
-        };
-        let here = |app: &Registered| app.tenant == tenant && (by_id(app) || app.name == word);
-        let there = |app: &Registered| {
-            app.tenant != tenant && by_id(app) && (foreign || self.principals.contains_key(&(tenant, app.app_id)))
-        };
-        let positions = |wanted: &dyn Fn(&Registered) -> bool| -> Vec<usize> {
-            self.apps.iter().enumerate().filter(|(_, app)| wanted(app)).map(|(at, _)| at).collect()
-        };
-        let mut found = positions(&here);
-        if found.is_empty() {
-            found = positions(&there);
-        }
-        match found.as_slice() {
+        match self.called(tenant, word, foreign).as_slice() {
             [one] => Some(*one),
             [] => {
                 let own = self.apps.iter().filter(|app| app.tenant == tenant);
@@ -323,6 +308,23 @@ impl Work<'_> {
                 None
             }
         }
+    }
+
+    /// All applications that a reference may mean.
+    pub(super) fn called(&self, tenant: TenantId, word: &str, foreign: bool) -> Vec<usize> {
+        let by_id = |app: &Registered| {
+            app.app_id.to_string().eq_ignore_ascii_case(word)
+                || app.uris.iter().any(|uri| uri.eq_ignore_ascii_case(word))
+        };
+        let here = |app: &Registered| app.tenant == tenant && (by_id(app) || app.name == word);
+        let there = |app: &Registered| {
+            app.tenant != tenant && by_id(app) && (foreign || self.principals.contains_key(&(tenant, app.app_id)))
+        };
+        let positions = |wanted: &dyn Fn(&Registered) -> bool| -> Vec<usize> {
+            self.apps.iter().enumerate().filter(|(_, app)| wanted(app)).map(|(at, _)| at).collect()
+        };
+        let found = positions(&here);
+        if found.is_empty() { positions(&there) } else { found }
     }
 
     /// A scope of an application, by value or id.

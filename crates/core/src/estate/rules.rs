@@ -92,6 +92,15 @@ pub(super) fn shown(name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Why something is as it is, for administrators and auditors.
+pub(super) fn reason(text: &str) -> Result<(), String> {
+    let length = text.chars().count();
+    if !(10..=500).contains(&length) || text.chars().any(char::is_control) {
+        return Err("write a sentence of 10 to 500 characters, on one line".into());
+    }
+    Ok(())
+}
+
 /// A tenant's domain.
 pub(super) fn domain(name: &str) -> Result<(), String> {
     let label = |label: &str| {

@@ -144,9 +144,14 @@ pub fn decide(facts: &Facts, now: Timestamp) -> Outcome {
                     expires,
                 });
             }
+            writes.extend(crate::trace::seen(facts, &client, Some(&admitted), now));
             Outcome { writes, verdict: Ok(Grantable { client, admitted }) }
         }
-        Err(denial) => Outcome { writes: if refused { proved.on_refusal } else { Vec::new() }, verdict: Err(denial) },
+        Err(denial) => {
+            let mut writes = if refused { proved.on_refusal } else { Vec::new() };
+            writes.extend(crate::trace::seen(facts, &client, None, now));
+            Outcome { writes, verdict: Err(denial) }
+        }
     }
 }
 

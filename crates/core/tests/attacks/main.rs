@@ -10,6 +10,7 @@ mod combined;
 mod conditional_access;
 mod consent;
 mod delegation;
+mod dropped_users;
 mod federation;
 mod matrix;
 mod random;

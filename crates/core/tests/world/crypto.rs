@@ -115,6 +115,7 @@ impl Crypto for FakeCrypto {
         let text = |name: &str| claims[name].as_str().unwrap_or_default().to_owned();
         ClientAssertionFacts::Verified(Box::new(ClientAssertionClaims {
             key_id: ObjectId(credential.key_id.0),
+            thumbprint: credential.key.clone(),
             iss: text("iss"),
             sub: text("sub"),
             aud: audiences(&claims),

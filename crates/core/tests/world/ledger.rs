@@ -4,13 +4,14 @@ use decision::Timestamp;
 use deputize_core::audit::AuditRecord;
 use deputize_core::consent::ApprovalRequest;
 use deputize_core::cut_off::Logged;
-use deputize_core::id::{FamilyId, SessionId, TenantId, UserId};
+use deputize_core::id::{AppId, FamilyId, SessionId, TenantId, UserId};
 use deputize_core::ledger::{
     CodeRecord, CommitError, DeviceRecord, OncePurpose, RefreshRecord, SessionRecord, Unavailable, Write,
 };
 use deputize_core::model::Digest;
 use deputize_core::ports::{Ledger, Pending};
 use deputize_core::second_factor::SecondFactor;
+use deputize_core::trace::{Carried, TraceId, UserInTrace};
 use std::collections::{HashMap, HashSet};
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,7 @@ pub(crate) struct State {
     pub(crate) factors: HashMap<UserId, SecondFactor>,
     pub(crate) audit: Vec<AuditRecord>,
     pub(crate) requests: Vec<ApprovalRequest>,
+    pub(crate) traces: Vec<UserInTrace>,
     revoked: HashSet<FamilyId>,
     once: HashMap<(OncePurpose, Digest), Timestamp>,
 }
@@ -128,6 +130,7 @@ impl State {
                 }
                 *device = *record;
             }
+            Write::CarryUser(user) => self.traces.push(user),
             Write::PutSession(session) => drop(self.sessions.insert(session.id, session)),
             Write::AmendSession(id, amendment) => {
                 let session = self.sessions.get_mut(&id).filter(|session| !session.revoked)?;
@@ -234,6 +237,20 @@ impl Ledger for FakeLedger {
         let open =
             self.read(|state| state.requests.iter().filter(|request| request.tenant == tenant).cloned().collect());
         Box::pin(ready(Ok(open)))
+    }
+
+    fn carried(
+        &self,
+        tenant: TenantId,
+        client: AppId,
+        trace: TraceId,
+        now: Timestamp,
+    ) -> Pending<'_, Result<Vec<Carried>, Unavailable>> {
+        let of = |user: &&UserInTrace| {
+            (user.tenant, user.client, user.trace) == (tenant, client, trace) && user.expires > now
+        };
+        let found = self.read(|state| state.traces.iter().filter(of).map(|user| user.how).collect());
+        Box::pin(ready(Ok(found)))
     }
 
     fn commit(&self, writes: Vec<Write>) -> Pending<'_, Result<(), CommitError>> {

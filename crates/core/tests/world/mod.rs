@@ -111,6 +111,7 @@ impl World {
             origin: None,
             correlation: None,
             address: None,
+            trace: None,
         };
         now_or_never(token_endpoint::answer(&self.ports, request)).map(|answered| answered.response)
     }
@@ -127,6 +128,7 @@ impl World {
             origin,
             correlation: None,
             address: None,
+            trace: None,
         };
         now_or_never(token_endpoint::answer(&self.ports, request)).map(|answered| answered.response)
     }
@@ -188,6 +190,7 @@ impl World {
             origin: None,
             correlation: None,
             address,
+            trace: None,
         };
         now_or_never(token_endpoint::answer(&self.ports, request)).map(|answered| answered.response)
     }

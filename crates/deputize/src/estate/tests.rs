@@ -66,6 +66,7 @@ fn open(folder: &Path) -> Arc<Store> {
 }
 
 mod access;
+mod own_identity;
 mod reach;
 mod tokens;
 mod workload;

@@ -25,6 +25,15 @@ async fn after(sql: &str) -> Result<AuditHead, AuditFault> {
     world.store.audit_verify(None)
 }
 
+/// The hash covers the text. Members were added since; a record that has none of them reads, and is written, as before.
+#[test]
+fn records_of_before_are_read_and_written_as_they_were() {
+    let text = r#"{"at":1790000000,"decision":"d-1","action":"on_behalf_of","tenant":"00000000-0000-0000-0000-000000000001","client":"00000000-0000-0000-0000-000000000005","subject":"ada","resource":"00000000-0000-0000-0000-000000000006","scope":"Invoices.Read","token":"t-2","from_token":"t-1","actors":["00000000-0000-0000-0000-000000000005"],"refused":"chain.depth"}"#;
+    let record: deputize_core::audit::AuditRecord = serde_json::from_str(text).unwrap();
+    assert_eq!((record.credential.as_ref(), record.session, record.trace), (None, None, None));
+    assert_eq!(serde_json::to_string(&record).unwrap(), text);
+}
+
 #[tokio::test]
 async fn m_06_a_deleted_record_is_named() {
     assert_eq!(after("DELETE FROM audit WHERE sequence = 1").await, Err(AuditFault::Missing(1)));

@@ -135,6 +135,42 @@ pub(super) async fn a_value_is_consumed_once_for_each_purpose(world: World) {
 }
 
 /// Expired rows go, in turns; what was consumed and could still be presented stays.
+pub(super) async fn a_user_in_a_trace_is_known_to_every_process_for_a_while(world: World) {
+    use deputize_core::id::AppId;
+    use deputize_core::trace::{Carried, TraceId, UserInTrace};
+    let (orders, billing) = (AppId(uuid(5)), AppId(uuid(6)));
+    let user = |how, seconds| {
+        let expires = NOON.plus(seconds);
+        Write::CarryUser(UserInTrace { tenant: TENANT, client: orders, trace: TraceId(u128::MAX), how, expires })
+    };
+    let exchanged = Carried::Exchanged(billing);
+    // In the commit of what proved it, or not at all.
+    let failing = vec![user(exchanged, 300), Write::RotateRefresh(digest(b'r', 404), NOON)];
+    assert_eq!(world.store.commit(failing).await, Err(CommitError::Conflict));
+    let known = async |store: &Store, client, trace, now| {
+        let mut known = store.carried(TENANT, client, TraceId(trace), now).await.unwrap();
+        known.sort_unstable();
+        known
+    };
+    assert_eq!(known(&world.store, orders, u128::MAX, NOON).await, []);
+    let all = vec![user(exchanged, 300), user(Carried::Introspected, 200), user(Carried::Addressed, 100)];
+    world.store.commit(all).await.unwrap();
+    world.store.commit(vec![user(exchanged, 10)]).await.unwrap();
+    let other = world.another();
+    assert_eq!(
+        known(&other, orders, u128::MAX, NOON).await,
+        [exchanged, Carried::Introspected, Carried::Addressed],
+        "another process knows it"
+    );
+    assert_eq!(known(&other, orders, u128::MAX, NOON.plus(200)).await, [exchanged], "the longest of what was said");
+    assert_eq!(known(&other, billing, u128::MAX, NOON).await, [], "another client");
+    assert_eq!(known(&other, orders, 1, NOON).await, [], "another trace");
+    let elsewhere = TenantId(uuid(77));
+    assert_eq!(other.carried(elsewhere, orders, TraceId(u128::MAX), NOON).await.unwrap(), [], "another tenant");
+    assert_eq!(world.store.purge(NOON.plus(201)).await.unwrap(), 2);
+    assert_eq!(known(&world.store, orders, u128::MAX, NOON).await, [exchanged]);
+}
+
 pub(super) async fn purging_forgets_the_expired_and_nothing_else(world: World) {
     let store = &world.store;
     let once = |n, seconds| Write::ConsumeOnce {
@@ -379,6 +415,7 @@ macro_rules! conformance {
             a_session_is_amended_while_it_lives
             a_second_factor_changes_from_its_newest_version_only
             a_value_is_consumed_once_for_each_purpose
+            a_user_in_a_trace_is_known_to_every_process_for_a_while
             purging_forgets_the_expired_and_nothing_else
             the_directory_is_read_as_it_was_applied
             every_change_of_a_user_binds_when_it_is_acknowledged

@@ -161,21 +161,7 @@ pub(super) fn session(n: u128) -> SessionRecord {
 }
 
 pub(super) fn record(decision: &str) -> AuditRecord {
-    AuditRecord {
-        at: NOON,
-        decision: decision.to_owned(),
-        action: "test".to_owned(),
-        tenant: Some(TENANT),
-        client: None,
-        subject: None,
-        resource: None,
-        scope: String::new(),
-        roles: Vec::new(),
-        token: None,
-        from_token: None,
-        actors: Vec::new(),
-        refused: None,
-    }
+    AuditRecord { tenant: Some(TENANT), ..AuditRecord::new(NOON, decision.to_owned(), "test") }
 }
 
 pub(super) fn audit(decision: &str) -> Write {

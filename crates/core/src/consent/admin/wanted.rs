@@ -129,7 +129,8 @@ fn everything_registered(
     let mut shown = Vec::new();
     let mut take = |of: &Registration, need: &Need| {
         let edge = need.shown(of, &need.declared).with_roles(&need.resource, &need.roles);
-        let something = !edge.edge.scope.is_empty() || !edge.edge.roles.is_empty();
+        let permissions = !edge.edge.scope.is_empty() || !edge.edge.roles.is_empty();
+        let something = permissions || edge.section.own_identity.is_some();
         shown.extend(something.then_some(edge));
     };
     for need in needs(snapshot, &place.tenant, client, None) {
