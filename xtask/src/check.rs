@@ -7,7 +7,7 @@ mod rooms;
 mod supply;
 mod words;
 
-use crate::{Outcome, root};
+use crate::{Outcome, generate, root};
 use cargo_metadata::{Metadata, MetadataCommand};
 
 /// One thing that is wrong, where, and what to change.
@@ -22,11 +22,12 @@ pub(crate) struct Finding {
 pub(crate) fn run() -> Outcome {
     let metadata = metadata()?;
     let built = built::packages(&metadata);
-    let rules: [(&str, Vec<Finding>); 4] = [
+    let rules: [(&str, Vec<Finding>); 5] = [
         ("arrows between rooms", rooms::findings(&rooms::arrows(&metadata))),
         ("licences", supply::licences(&built)),
         ("banned crates and least versions", supply::bans_and_floors(&built)),
         ("words and lock files", words::findings(&root())?),
+        ("pages written from the code", generate::findings()?),
     ];
     let mut wrong = 0;
     for (rule, findings) in &rules {

@@ -1,7 +1,8 @@
 //! Everything people run on this repository: `check`, `test`, `prove`, `bench`.
 //!
 //! ```text
-//! cargo xtask check                 rules of the workspace: arrows, licences, banned crates, versions, words
+//! cargo xtask check                 rules of the workspace: arrows, licences, banned crates, versions, words, written pages
+//! cargo xtask generate              the pages that are written from the code, in docs/reference
 //! cargo xtask test [--quick]        all of it, from formatting to real clients; --quick stops before the release build
 //! cargo xtask test --only STEP      one step of it
 //! cargo xtask prove [--only NAME]   the long forms of the proofs, in release builds
@@ -16,6 +17,7 @@
 mod bench;
 mod check;
 mod demo;
+mod generate;
 mod install;
 mod offline;
 mod prove;
@@ -38,13 +40,13 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["check"] => check::run(),
+        ["generate"] => generate::run(),
         ["test", options @ ..] => test::run(options),
         ["prove", options @ ..] => prove::run(options),
         ["bench", options @ ..] => bench::run(options),
         ["bench-answer", port] => bench::answer(port),
-        _ => {
-            Err("say one of: check, test [--quick | --only STEP], prove [--only NAME], bench [--only PART]".to_owned())
-        }
+        _ => Err("say one of: check, generate, test [--quick | --only STEP], prove [--only NAME], bench [--only PART]"
+            .to_owned()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

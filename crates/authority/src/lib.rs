@@ -8,9 +8,13 @@ mod edge;
 mod federation;
 mod page;
 mod password;
+mod reference;
 
+pub use edge::endpoint::{Caller, Endpoint, Readers, Route};
+pub use edge::endpoints;
 pub use federation::{Federation, discovery};
 pub use password::{PasswordCost, password_hash};
+pub use reference::reference;
 
 use deputize_core::cut_off::CutOff;
 use deputize_core::id::TenantId;

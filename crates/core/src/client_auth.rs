@@ -12,7 +12,7 @@ use crate::model::{Digest, PasswordCredential, Profile};
 use crate::ports::Crypto;
 use crate::token::{ClientAssertionClaims, ClientAssertionFacts};
 use decision::{CheckId, Timestamp};
-use oauth::{CLIENT_ASSERTION_JWT_BEARER, Form, Secret};
+use oauth::{CLIENT_ASSERTION_JWT_BEARER, Form, Parameter, Parameters, Secret};
 use sha2::{Digest as _, Sha256};
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -110,6 +110,40 @@ pub enum Presented<'a> {
     /// An assertion of an unknown type.
     AssertionType(&'a str),
 }
+
+/// What is read to find out which client calls: exactly one mechanism proves it.
+pub const PARAMETERS: Parameters = Parameters {
+    when: "Which client calls",
+    each: &[
+        Parameter::depends(
+            "client_id",
+            "The application's id. Needed unless HTTP Basic or a client assertion names it.",
+        ),
+        Parameter::depends("client_secret", "A secret of the application within its dates; its value, not its id."),
+        Parameter::depends(
+            "client_assertion",
+            "A JWT signed with a certificate of the application (RS256 or PS256; `x5t`, `x5t#S256` or `x5c`), or one of an \
+             issuer that is registered among its federated identity credentials.",
+        ),
+        Parameter::depends(
+            "client_assertion_type",
+            "`urn:ietf:params:oauth:client-assertion-type:jwt-bearer`; needed beside `client_assertion`.",
+        ),
+    ],
+};
+
+/// What is read of a client's request beside its form.
+pub const HEADERS: Parameters = Parameters {
+    when: "Header fields",
+    each: &[
+        Parameter::header("authorization", "HTTP Basic with the client id and a secret, each form-encoded."),
+        Parameter::header(
+            "origin",
+            "Sent by browsers: it must be that of one of the client's `spa` redirect URIs, and no credential may stand \
+             beside it.",
+        ),
+    ],
+};
 
 /// Reads the client id and the one mechanism that was used.
 ///

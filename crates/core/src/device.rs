@@ -19,7 +19,7 @@ use crate::model::{Digest, Profile};
 use crate::ports::Ports;
 use crate::token_endpoint::{Refusal, TokenRequest, blank, find_tenant, is_alias, unavailable};
 use decision::{CheckId, Timestamp};
-use oauth::{ClaimsRequest, Secret};
+use oauth::{ClaimsRequest, Parameter, Parameters, Place, Secret};
 use serde::Serialize;
 
 /// Life of a device code, in seconds.
@@ -52,6 +52,30 @@ pub struct Begun {
     /// What to show to the person.
     pub message: String,
 }
+
+/// What is read.
+pub const PARAMETERS: &[Parameters] = &[
+    Parameters {
+        when: "",
+        each: &[
+            Parameter::depends(
+                "scope",
+                "v2.0: what the device asks for; scopes of one resource, and OpenID Connect's.",
+            ),
+            Parameter::depends("resource", "v1.0: one resource; all that is registered or granted there is asked for."),
+            Parameter::optional(
+                "claims",
+                "A JSON object: claims that the tokens must have, and the client's capabilities.",
+            ),
+            Parameter::optional("mkt", "The language of `message`, as `de-DE`.").at(Place::Either),
+        ],
+    },
+    client_auth::PARAMETERS,
+    Parameters {
+        when: "Header fields",
+        each: &[Parameter::header("origin", "A request that has one is refused: devices are no pages.")],
+    },
+];
 
 /// Answers a device authorization request (RFC 8628 section 3.1).
 ///

@@ -5,6 +5,7 @@
 use crate::admission::{self, Admitted, Proof};
 use crate::called::{Called, called};
 use crate::chain::Chain;
+use crate::client_auth;
 use crate::conditional_access;
 use crate::denial::Denial;
 use crate::directory::{Registration, UserKey, UserRecord};
@@ -19,11 +20,24 @@ use crate::token::{AssertionFacts, TokenClaims};
 use crate::token_endpoint::{Refusal, TokenRequest, blank, unavailable, user_facts};
 use crate::trace::{Carried, UserInTrace};
 use decision::{CheckId, Timestamp};
-use oauth::Scopes;
+use oauth::{Parameter, Parameters, Scopes};
 use serde_json::{Map, Value, json};
 
 /// Clocks may differ by this much.
 const SKEW: i64 = 60;
+
+/// What is read.
+pub const PARAMETERS: &[Parameters] = &[
+    Parameters {
+        when: "",
+        each: &[Parameter::required(
+            "token",
+            "An access token for the calling API, or a refresh token of the caller. Anything else is `active: false`.",
+        )],
+    },
+    client_auth::PARAMETERS,
+    client_auth::HEADERS,
+];
 
 /// Answers an introspection request of an API.
 ///

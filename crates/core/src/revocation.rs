@@ -3,6 +3,7 @@
 use crate::audit::AuditRecord;
 use crate::called::{Called, called};
 use crate::chain::Chain;
+use crate::client_auth;
 use crate::denial::Denial;
 use crate::grant;
 use crate::id::{FamilyId, UserId};
@@ -11,6 +12,21 @@ use crate::ports::Ports;
 use crate::token::{AssertionFacts, TokenClaims};
 use crate::token_endpoint::{Refusal, TokenRequest, unavailable};
 use decision::CheckId;
+use oauth::{Parameter, Parameters};
+
+/// What is read.
+pub const PARAMETERS: &[Parameters] = &[
+    Parameters {
+        when: "",
+        each: &[Parameter::required(
+            "token",
+            "A refresh token of the caller, or an access token that a user's sign-in at it gave: the authorization behind it \
+             ends, with all that stems from it.",
+        )],
+    },
+    client_auth::PARAMETERS,
+    client_auth::HEADERS,
+];
 
 /// Answers a revocation request with the decision's id. A token that is not the caller's, or none at all, is answered alike.
 ///

@@ -5,7 +5,7 @@ use crate::ledger::{SessionRecord, Write};
 use crate::ports::Ports;
 use crate::token::{AssertionFacts, TokenClaims};
 use crate::token_endpoint::unavailable;
-use oauth::Form;
+use oauth::{Form, Parameter, Parameters, Place};
 
 /// What a sign-out request proves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,26 @@ pub struct SignOut {
     /// Where to go afterwards: a registered address, or nowhere.
     pub back: Option<String>,
 }
+
+/// What is read.
+pub const PARAMETERS: Parameters = Parameters {
+    when: "",
+    each: &[
+        Parameter::optional(
+            "id_token_hint",
+            "An ID token of the session: it ends without a question. Without it the person is asked.",
+        )
+        .at(Place::Either),
+        Parameter::optional("client_id", "Whose `post_logout_redirect_uri` it is, where no `id_token_hint` says so.")
+            .at(Place::Either),
+        Parameter::optional(
+            "post_logout_redirect_uri",
+            "Where to go afterwards: exactly a registered redirect URI of the client; another one is ignored.",
+        )
+        .at(Place::Either),
+        Parameter::optional("state", "Comes back at `post_logout_redirect_uri`.").at(Place::Either),
+    ],
+};
 
 /// Reads a sign-out request.
 pub fn read(ports: &Ports, request: &Form, session: Option<&SessionRecord>) -> SignOut {

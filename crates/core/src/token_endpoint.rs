@@ -16,7 +16,7 @@ use crate::scope_request::{self, Parties};
 use crate::token::AssertionFacts;
 use crate::trace::{Carried, TraceId};
 use decision::{CheckId, Timestamp};
-use oauth::{ClaimsRequest, ErrorBody, Form, Scopes, TokenResponse, V1Members};
+use oauth::{ClaimsRequest, ErrorBody, Form, Parameter, Parameters, Scopes, TokenResponse, V1Members};
 use std::sync::Arc;
 
 /// Turns before a conflict counts as overload.
@@ -25,7 +25,40 @@ const TURNS: usize = 3;
 pub const FOREIGN_KINDS: [&str; 7] =
     ["dpop+jwt", "txntoken+jwt", "wpt+jwt", "wit+jwt", "logout+jwt", "secevent+jwt", "oauth-client-attestation"];
 
+/// What every grant reads; each sees this and its own.
+const COMMON: Parameters = Parameters {
+    when: "",
+    each: &[
+        Parameter::required("grant_type", "Which grant; the sections below are named after it."),
+        Parameter::optional(
+            "claims",
+            "A JSON object: claims that the tokens must have (OpenID Connect Core section 5.5), from a claims challenge, and \
+             the client's capabilities (`xms_cc`).",
+        ),
+        Parameter::optional("client_info", "`1`: the answer names the user's account in `client_info`."),
+    ],
+};
+
+/// What the token endpoint reads.
+pub const PARAMETERS: &[Parameters] = &[
+    COMMON,
+    client_auth::PARAMETERS,
+    client_auth::HEADERS,
+    Parameters { when: "`grant_type=authorization_code`", each: grant::authorization_code::PARAMETERS },
+    Parameters { when: "`grant_type=refresh_token`", each: grant::refresh_token::PARAMETERS },
+    Parameters { when: "`grant_type=client_credentials`", each: grant::client_credentials::PARAMETERS },
+    Parameters {
+        when: "On-Behalf-Of: `grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer`",
+        each: grant::on_behalf_of::PARAMETERS,
+    },
+    Parameters {
+        when: "Devices: `grant_type=urn:ietf:params:oauth:grant-type:device_code`, or `device_code`",
+        each: grant::device_code::PARAMETERS,
+    },
+];
+
 /// A request of the token endpoint.
+#[derive(Clone, Copy)]
 pub struct TokenRequest<'a> {
     /// Which version of the endpoint was asked.
     pub version: EndpointVersion,
@@ -95,9 +128,11 @@ async fn decide(
     now: Timestamp,
     profile: &mut Profile,
 ) -> Result<(TokenResponse, Option<V1Members>), Denial> {
-    let form = request.form;
-    let grant = choose(form, ports)?;
-    (grant.parse)(form)?;
+    let grant = choose(request.form, ports)?;
+    let read = COMMON.each.iter().chain(client_auth::PARAMETERS.each).chain(grant.parameters);
+    let form = &request.form.clone().only(|name| read.clone().any(|parameter| parameter.name == name));
+    let request = &TokenRequest { form, ..*request };
+    grant.accepts(form)?;
     // An essential claim must not be lost because its JSON is broken.
     if form.value("claims").is_some_and(|claims| ClaimsRequest::parse(claims).is_none()) {
         return Err(Denial::new(CheckId::RequestWellFormed, "`claims` as a JSON object", "another text"));

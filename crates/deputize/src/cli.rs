@@ -36,6 +36,8 @@ enum Command {
     /// Looks after the audit trail
     #[command(subcommand)]
     Audit(crate::audit::Command),
+    /// Writes the reference of endpoints and checks, as this version has them
+    Reference(crate::reference::Options),
     /// Makes a certificate authority for development on this machine, and a certificate for localhost
     DevCa(crate::dev_ca::Options),
 }
@@ -54,6 +56,7 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
         Command::Import(options) => crate::import::run(options),
         Command::Explain(options) => crate::explain::run(options),
         Command::Audit(command) => crate::audit::run(command),
+        Command::Reference(options) => crate::reference::run(&options),
         Command::DevCa(options) => crate::dev_ca::run(options),
     }
 }

@@ -19,6 +19,7 @@ mod log;
 mod managed_identity;
 mod output;
 mod peer;
+mod reference;
 mod run;
 mod serve;
 mod system;

@@ -95,6 +95,18 @@ impl Form {
             .map(|(_, value)| value.as_str())
     }
 
+    /// This form without what is not declared: whoever gets it cannot read anything else.
+    ///
+    /// ```
+    /// let form = deputize_oauth::Form::decode(b"token=a&toke=b").unwrap().only(|name| name == "token");
+    /// assert_eq!((form.value("token"), form.value("toke")), (Some("a"), None));
+    /// ```
+    #[must_use]
+    pub fn only(mut self, declared: impl Fn(&str) -> bool) -> Self {
+        self.pairs.retain(|(name, _)| declared(name));
+        self
+    }
+
     /// Whether the parameter stands in the request at all, even empty.
     pub fn mentions(&self, name: &str) -> bool {
         self.pairs.iter().any(|(known, _)| known == name)

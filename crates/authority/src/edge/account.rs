@@ -1,10 +1,13 @@
 //! Pages of people who are signed in to this authority itself: admin consent, what they allowed, and what waits for them.
+use super::authorize::CREDENTIALS;
 use super::browser::{self, Visit};
+use super::endpoint::{BROWSER, Caller, Endpoint, OF_OUR_PAGE, PAGE, Readers, Route};
 use crate::{Authority, page};
 use axum::extract::{Path, Request, State};
 use axum::http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::routing::any;
 use deputize_core::authorize::{Browser, SignInRequest};
 use deputize_core::consent::admin::{self, AdminAnswer, Version};
 use deputize_core::consent::approvals::{self, ApprovalsAnswer};
@@ -12,7 +15,7 @@ use deputize_core::consent::given::{self, GivenAnswer};
 use deputize_core::sign_in::{Credentials, forged, sign_in as check_password};
 use deputize_core::ticket::{Page, Ticket};
 use deputize_core::token_endpoint::find_tenant;
-use oauth::Form;
+use oauth::{Form, Parameter, Parameters};
 use std::sync::Arc;
 
 /// One of these pages.
@@ -49,6 +52,73 @@ impl Place {
         all.into_iter().find(|place| place.word() == word)
     }
 }
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        title: "Admin consent",
+        purpose: "An administrator agrees for everyone to all that an application's registration asks for.",
+        routes: &[Route { path: "/{tenant}/adminconsent", handler: || any(admin_consent_v1) }],
+        methods: &["GET", "POST"],
+        parameters: &[admin::PARAMETERS_V1, &[BROWSER]],
+        caller: Caller::Browser,
+        readers: Readers::None,
+        notes: &["The tenant is named: under an alias it is AADSTS50059."],
+    },
+    Endpoint {
+        title: "Admin consent to named permissions",
+        purpose: "An administrator agrees for everyone to the permissions that the request names.",
+        routes: &[Route { path: "/{tenant}/v2.0/adminconsent", handler: || any(admin_consent_v2) }],
+        methods: &["GET", "POST"],
+        parameters: &[admin::PARAMETERS_V2, &[BROWSER]],
+        caller: Caller::Browser,
+        readers: Readers::None,
+        notes: &["The tenant is named: under an alias it is AADSTS50059."],
+    },
+    Endpoint {
+        title: "Admin consent page",
+        purpose: "The administrator's decision, as the page posts it.",
+        routes: &[
+            Route { path: "/{tenant}/adminconsent/decide", handler: || any(admin_decided_v1) },
+            Route { path: "/{tenant}/v2.0/adminconsent/decide", handler: || any(admin_decided_v2) },
+        ],
+        parameters: &[&[
+            Parameters { when: "", each: &[Parameter::optional("action", "`accept`; anything else declines.")] },
+            PAGE,
+            BROWSER,
+        ]],
+        ..OF_OUR_PAGE
+    },
+    Endpoint {
+        title: "What I allowed",
+        purpose: "Which applications act for the person who is signed in; a posted form takes it back from one.",
+        routes: &[Route { path: "/{tenant}/consents", handler: || any(given) }],
+        methods: &["GET", "POST"],
+        parameters: &[&[PAGE, BROWSER]],
+        ..OF_OUR_PAGE
+    },
+    Endpoint {
+        title: "What waits for an administrator",
+        purpose: "Requests for consent; a posted form decides one.",
+        routes: &[Route { path: "/{tenant}/consent-requests", handler: || any(approvals) }],
+        methods: &["GET", "POST"],
+        parameters: &[&[
+            Parameters {
+                when: "",
+                each: &[Parameter::depends("action", "`approve` or `deny`, where a form is posted.")],
+            },
+            PAGE,
+            BROWSER,
+        ]],
+        ..OF_OUR_PAGE
+    },
+    Endpoint {
+        title: "Sign-in page of these pages",
+        purpose: "The password, for the page that `place` names: `adminconsent`, `adminconsent-v1`, `consents`, `consent-requests`.",
+        routes: &[Route { path: "/{tenant}/sign-in/{place}", handler: || any(sign_in) }],
+        parameters: &[&[CREDENTIALS, PAGE, BROWSER]],
+        ..OF_OUR_PAGE
+    },
+];
 
 /// What every page is made from.
 struct At<'a> {

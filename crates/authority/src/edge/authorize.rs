@@ -1,18 +1,112 @@
 //! The authorization endpoint and its pages on the wire. Pages post to us; we answer with the next page or a redirect.
 use super::browser::{self, Visit};
+use super::endpoint::{BROWSER, Caller, Endpoint, OF_OUR_PAGE, PAGE, Readers, Route};
 use crate::{Authority, page};
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
 use axum::response::{IntoResponse, Response};
+use axum::routing::any;
 use decision::CheckId;
 use deputize_core::authorize::{self as rules, Answer, Asking, Browser, Decided, Redirect, ResponseMode};
 use deputize_core::denial::Denial;
 use deputize_core::endpoint::EndpointVersion;
 use deputize_core::sign_in::{Credentials, forged, sign_in as check_password};
 use deputize_core::ticket::{Page, Ticket};
-use oauth::Form;
+use oauth::{Form, Parameter, Parameters};
 use std::sync::Arc;
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        title: "Authorization",
+        purpose: "A person signs in, agrees, and the application gets a code at its redirect URI.",
+        routes: &[
+            Route { path: "/{tenant}/oauth2/v2.0/authorize", handler: || any(authorize) },
+            Route { path: "/{tenant}/oauth2/authorize", handler: || any(v1) },
+        ],
+        methods: &["GET", "POST"],
+        parameters: &[&[rules::PARAMETERS, BROWSER]],
+        caller: Caller::Browser,
+        readers: Readers::None,
+        notes: &[
+            "The answer carries `code`, `state`, `iss` and `session_state`; a refusal `error`, `error_description`, `state` \
+             and `iss`. What is wrong with tenant, client or redirect URI is told on a page, and leads nowhere.",
+            "Under `common` and `organizations` the person's own tenant decides; only applications of many tenants may be \
+             used there.",
+            "v2.0 takes scopes; v1.0 takes one `resource`, which means what `{resource}/.default` means at v2.0.",
+        ],
+    },
+    Endpoint {
+        title: "Sign-in page",
+        purpose: "The password, as the sign-in page posts it.",
+        routes: &[Route { path: "/{tenant}/sign-in", handler: || any(sign_in) }],
+        parameters: &[&[CREDENTIALS, PAGE, BROWSER]],
+        ..OF_OUR_PAGE
+    },
+    Endpoint {
+        title: "Consent page",
+        purpose: "The person's decision, as the consent page posts it.",
+        routes: &[Route { path: "/{tenant}/consent", handler: || any(consent) }],
+        parameters: &[&[
+            Parameters {
+                when: "",
+                each: &[
+                    Parameter::optional("action", "`accept`; anything else declines."),
+                    Parameter::optional("for_all", "An administrator's: consent for everyone in the tenant."),
+                ],
+            },
+            PAGE,
+            BROWSER,
+        ]],
+        ..OF_OUR_PAGE
+    },
+    Endpoint {
+        title: "Second factor page",
+        purpose: "A code, as the pages about the second factor post it.",
+        routes: &[Route { path: "/{tenant}/second-factor", handler: || any(second_factor) }],
+        parameters: &[&[
+            Parameters {
+                when: "",
+                each: &[
+                    Parameter::optional("code", "The newest code, or a recovery code."),
+                    Parameter::optional(
+                        "step",
+                        "`enrol`, `continue` after the recovery codes, or none to show a code.",
+                    ),
+                ],
+            },
+            PAGE,
+            BROWSER,
+        ]],
+        ..OF_OUR_PAGE
+    },
+    Endpoint {
+        title: "Page that asks an administrator",
+        purpose: "A person asks their administrator for consent.",
+        routes: &[Route { path: "/{tenant}/ask-admin", handler: || any(ask_admin) }],
+        parameters: &[&[
+            Parameters {
+                when: "",
+                each: &[
+                    Parameter::optional("action", "`ask`; anything else goes back to the application."),
+                    Parameter::optional("reason", "Why the permissions are needed, for the administrator."),
+                ],
+            },
+            PAGE,
+            BROWSER,
+        ]],
+        ..OF_OUR_PAGE
+    },
+];
+
+/// What a sign-in page posts.
+pub(super) const CREDENTIALS: Parameters = Parameters {
+    when: "",
+    each: &[
+        Parameter::optional("username", "The name to sign in with."),
+        Parameter::optional("password", "The password."),
+    ],
+};
 
 /// What every answer is made from.
 struct Shown<'a> {

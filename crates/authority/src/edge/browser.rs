@@ -1,6 +1,5 @@
 //! What the browser brings: its cookies, and whether a posted page is its own.
 use super::form::{BodyError, posted, query};
-use super::method_not_allowed;
 use crate::{Authority, ClientAddress, page};
 use axum::extract::Request;
 use axum::http::header::SET_COOKIE;
@@ -56,16 +55,16 @@ impl Visit {
             Method::GET | Method::HEAD => query(&request).map_err(BodyError::Form),
             _ => posted(request).await,
         };
-        Self::of(authority, form, &headers, address, "GET, POST").await
+        Self::of(authority, form, &headers, address).await
     }
 
     /// A form that a page of our own posted.
     pub(super) async fn from_our_page(authority: &Authority, request: Request) -> Result<Self, Box<Response>> {
         let (headers, address) = (request.headers().clone(), ClientAddress::of(&request));
-        if request.method() == Method::POST && !pages::posted_from(&headers, &authority.ports.host) {
+        if !pages::posted_from(&headers, &authority.ports.host) {
             return Err(Box::new(page::error(403, &forged(), None, None)));
         }
-        Self::of(authority, posted(request).await, &headers, address, "POST").await
+        Self::of(authority, posted(request).await, &headers, address).await
     }
 
     async fn of(
@@ -73,13 +72,8 @@ impl Visit {
         form: Result<Form, BodyError>,
         headers: &HeaderMap,
         address: Option<IpAddr>,
-        allowed: &'static str,
     ) -> Result<Self, Box<Response>> {
-        let form = form.map_err(|error| {
-            let response = page::error(error.status().as_u16(), &error.denial(), None, None);
-            let wrong_method = error.status() == StatusCode::METHOD_NOT_ALLOWED;
-            Box::new(if wrong_method { method_not_allowed(allowed, response) } else { response })
-        })?;
+        let form = form.map_err(|error| Box::new(page::error(error.status().as_u16(), &error.denial(), None, None)))?;
         let (browser, new) = browser(authority, headers)
             .await
             .map_err(|denial| Box::new(page::error(denial.status(), &denial, None, None)))?;

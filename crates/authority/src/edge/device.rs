@@ -1,20 +1,83 @@
 //! Devices on the wire: the endpoint they begin at, and the pages on which a person types their code and approves them.
 use super::browser::Visit;
+use super::endpoint::{BROWSER, CORRELATION, Caller, Endpoint, OF_OUR_PAGE, PAGE, Readers, Route};
 use super::form::{BodyError, posted, query};
+use super::json;
 use super::refusal::{Correlation, refusal, with_id};
-use super::{json, method_not_allowed};
 use crate::page::device as page;
 use crate::{Authority, ClientAddress};
 use axum::extract::{Path, Request, State};
 use axum::http::header::{HeaderValue, LOCATION, ORIGIN};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::routing::any;
 use decision::CheckId;
 use deputize_core::denial::Denial;
 use deputize_core::device::{self as rules, DeviceDecided};
 use deputize_core::endpoint::EndpointVersion;
 use deputize_core::token_endpoint::TokenRequest;
-use oauth::Form;
+use oauth::{Form, Parameter, Parameters, Place};
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        title: "Device authorization",
+        purpose: "A device without a browser begins: it gets a code to show (RFC 8628).",
+        routes: &[
+            Route { path: "/{tenant}/oauth2/v2.0/devicecode", handler: || any(begin) },
+            Route { path: "/{tenant}/oauth2/devicecode", handler: || any(v1) },
+        ],
+        methods: &["POST"],
+        parameters: &[rules::PARAMETERS, &[CORRELATION]],
+        caller: Caller::Program,
+        readers: Readers::None,
+        notes: &["Codes live for 15 minutes; devices ask every `interval` seconds, else they are told `slow_down`."],
+    },
+    Endpoint {
+        title: "Page that takes a device's code",
+        purpose: "A person types the code that their device shows.",
+        routes: &[Route { path: "/device", handler: || any(device) }],
+        methods: &["GET", "POST"],
+        parameters: &[&[
+            Parameters {
+                when: "",
+                each: &[Parameter::optional("user_code", "The code, as typed; a code in the address is not read.")],
+            },
+            PAGE,
+            BROWSER,
+        ]],
+        ..OF_OUR_PAGE
+    },
+    Endpoint {
+        title: "Page that approves a device",
+        purpose: "Where the sign-in for a device comes back to, and where the person's decision is posted.",
+        routes: &[Route { path: "/device/approve", handler: || any(approve) }],
+        methods: &["GET", "POST"],
+        parameters: &[&[
+            Parameters {
+                when: "As it comes back",
+                each: &[
+                    Parameter::depends("code", "The sign-in's code.").at(Place::Query),
+                    Parameter::depends("state", "Which device, in which browser.").at(Place::Query),
+                    Parameter::depends("error", "Why there is no code.").at(Place::Query),
+                    Parameter::optional("error_description", "The same in words.").at(Place::Query),
+                ],
+            },
+            Parameters {
+                when: "As it is posted",
+                each: &[
+                    Parameter::optional("action", "`continue`; anything else declines."),
+                    Parameter::depends(
+                        "own",
+                        "The person says that they began this themselves; without it nothing is approved.",
+                    ),
+                ],
+            },
+            PAGE,
+            BROWSER,
+        ]],
+        ..OF_OUR_PAGE
+    },
+];
 
 /// RFC 8628 section 3.1.
 pub(super) async fn begin(
@@ -38,13 +101,7 @@ async fn start(authority: Authority, version: EndpointVersion, tenant: String, r
     let (in_url, form) = match read {
         Ok(read) => read,
         Err(error) => {
-            let status = error.status();
-            let response = refusal(&authority, status, &error.denial(), &correlation);
-            return if status == StatusCode::METHOD_NOT_ALLOWED {
-                method_not_allowed("POST", response)
-            } else {
-                response
-            };
+            return refusal(&authority, error.status(), &error.denial(), &correlation);
         }
     };
     let correlation = correlation.or(&form);

@@ -5,18 +5,21 @@
 //! |---|---|
 //! | `cut-off` | a security event token (RFC 8417); `id` stands with the last one of its change |
 //! | `current` | none: everything up to `id` has been told. Sent after each part, and as the heartbeat |
-use super::{bearer, json, method_not_allowed};
+use super::endpoint::{BEARER, Caller, Endpoint, Readers, Route};
+use super::{bearer, json};
 use crate::Authority;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::routing::any;
 use deputize_core::cut_off::Entry;
 use deputize_core::events::{self, LONGEST_LIFE, Subscriber};
 use deputize_core::id::{AppId, TenantId};
 use deputize_core::ledger::Unavailable;
 use http_body_util::channel::{Channel, Sender};
+use oauth::{Parameter, Parameters};
 use quick_cache::sync::Cache;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -78,15 +81,34 @@ impl Drop for Seat {
     }
 }
 
+pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
+    title: "Events",
+    purpose: "The stream of cut-offs that concern tokens for the caller: server-sent events, each a security event token.",
+    routes: &[Route { path: "/{tenant}/events", handler: || any(events) }],
+    methods: &["GET"],
+    parameters: &[&[Parameters {
+        when: "",
+        each: &[
+            BEARER,
+            Parameter::header(
+                "last-event-id",
+                "The last `id` that was told; the stream continues after it. Left out: from the beginning.",
+            ),
+        ],
+    }]],
+    caller: Caller::Program,
+    readers: Readers::Any,
+    notes: &[
+        "The token is app-only, and has the app role `Events.Read` of this authority.",
+        "`cut-off` carries a token (RFC 8417); `current` says that all up to its `id` was told, and comes each second.",
+    ],
+}];
+
 pub(super) async fn events(
     State(authority): State<Authority>,
     Path(tenant): Path<String>,
     request: Request,
 ) -> Response {
-    if request.method() != Method::GET {
-        let body = serde_json::json!({"error": "invalid_request", "error_description": "use GET"});
-        return method_not_allowed("GET", json(StatusCode::METHOD_NOT_ALLOWED, &body));
-    }
     let headers = request.headers();
     let subscriber = bearer::token(headers).and_then(|token| events::subscribe(&authority.ports, &tenant, token));
     let subscriber = match subscriber {

@@ -1,19 +1,33 @@
 //! Reading parameters from a query or a body: bounded, strictly decoded, each once.
+use super::endpoint::Endpoint;
 use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, StatusCode};
 use decision::CheckId;
 use deputize_core::denial::Denial;
-use oauth::{Form, FormError, MAX_FORM_BYTES};
+use oauth::{Form, FormError, MAX_FORM_BYTES, Place};
 
-/// The query string, strictly decoded.
+/// What the request's endpoint reads of the query string, strictly decoded.
 pub(super) fn query(request: &Request) -> Result<Form, FormError> {
+    whole_query(request).map(|form| declared(endpoint(request), form, &[Place::Query, Place::Either]))
+}
+
+/// All of the query string, for those who look for what must not stand there.
+pub(super) fn whole_query(request: &Request) -> Result<Form, FormError> {
     Form::decode(request.uri().query().unwrap_or_default().as_bytes())
+}
+
+fn endpoint(request: &Request) -> Option<&'static Endpoint> {
+    request.extensions().get().copied()
+}
+
+/// A form forgets what its endpoint does not declare: unknown parameters are ignored.
+fn declared(endpoint: Option<&Endpoint>, form: Form, places: &[Place]) -> Form {
+    form.only(|name| endpoint.is_some_and(|endpoint| endpoint.reads(name, places)))
 }
 
 /// Why a body was not taken.
 pub(super) enum BodyError {
-    Method,
     MediaType,
     TooLarge,
     Broken,
@@ -23,7 +37,6 @@ pub(super) enum BodyError {
 impl BodyError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge | Self::Form(FormError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType | Self::Broken | Self::Form(_) => StatusCode::BAD_REQUEST,
         }
@@ -32,7 +45,6 @@ impl BodyError {
     pub(super) fn denial(&self) -> Denial {
         let denial = |expected: &str, actual: &str| Denial::new(CheckId::RequestWellFormed, expected, actual);
         match self {
-            Self::Method => denial("POST", "another method").fix("send the request with POST"),
             Self::MediaType => denial("`application/x-www-form-urlencoded` in UTF-8", "another content type")
                 .fix("send the parameters form-encoded in the body"),
             Self::Broken => denial("a whole body", "one that broke off").fix("send the body again, whole"),
@@ -42,11 +54,9 @@ impl BodyError {
     }
 }
 
-/// A posted form: the right method, the right type, bounded in size, strictly decoded.
+/// What the request's endpoint reads of a posted form: the right type, bounded in size, strictly decoded.
 pub(super) async fn posted(request: Request) -> Result<Form, BodyError> {
-    if request.method() != Method::POST {
-        return Err(BodyError::Method);
-    }
+    let endpoint = endpoint(&request);
     let mut types = request.headers().get_all(CONTENT_TYPE).iter();
     let essence = types.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut parts = essence.split(';').map(str::trim);
@@ -59,5 +69,6 @@ pub(super) async fn posted(request: Request) -> Result<Form, BodyError> {
         let limit = error.into_inner().downcast::<http_body_util::LengthLimitError>().is_ok();
         if limit { BodyError::TooLarge } else { BodyError::Broken }
     })?;
-    Form::decode(&bytes).map_err(BodyError::Form)
+    let form = Form::decode(&bytes).map_err(BodyError::Form)?;
+    Ok(declared(endpoint, form, &[Place::Body, Place::Either]))
 }

@@ -1,4 +1,5 @@
 //! Instance discovery (spec/entra.md section 2.4): client libraries ask whether a host is to be trusted.
+use super::endpoint::{CORRELATION, Caller, Endpoint, Readers, Route};
 use super::form::query;
 use super::json;
 use super::refusal::{Correlation, refusal};
@@ -6,10 +7,33 @@ use crate::Authority;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use axum::routing::get;
 use decision::CheckId;
 use deputize_core::cloud::{self, CLOUDS, Cloud};
 use deputize_core::denial::Denial;
 use deputize_core::token_endpoint;
+use oauth::{Parameter, Parameters, Place};
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
+    title: "Instance discovery",
+    purpose: "Client libraries ask whether a host is to be trusted, and where its metadata is.",
+    routes: &[Route { path: "/common/discovery/instance", handler: || get(instance) }],
+    methods: &["GET"],
+    parameters: &[&[
+        Parameters {
+            when: "",
+            each: &[Parameter::required(
+                "authorization_endpoint",
+                "An authorization endpoint of this host; another host is AADSTS50049.",
+            )
+            .at(Place::Query)],
+        },
+        CORRELATION,
+    ]],
+    caller: Caller::Program,
+    readers: Readers::Any,
+    notes: &["`api-version` is not read: all versions are answered as 1.1."],
+}];
 
 pub(super) async fn instance(State(authority): State<Authority>, request: Request) -> Response {
     let ports = &authority.ports;

@@ -1,10 +1,26 @@
 //! Key sets (spec/entra.md section 2.3).
+use super::endpoint::{CORRELATION, Caller, Endpoint, Readers, Route};
 use super::{metadata, public_document};
 use crate::Authority;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
+use axum::routing::get;
 use deputize_core::token_endpoint::{find_tenant, is_alias};
 use jose::{Jwk, SigningKey};
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
+    title: "Keys",
+    purpose: "The keys that tokens are signed with (RFC 7517).",
+    routes: &[
+        Route { path: "/{tenant}/discovery/v2.0/keys", handler: || get(keys) },
+        Route { path: "/{tenant}/discovery/keys", handler: || get(keys_v1) },
+    ],
+    methods: &["GET"],
+    parameters: &[&[CORRELATION]],
+    caller: Caller::Program,
+    readers: Readers::Any,
+    notes: &["Keys of the v2.0 document name the issuer they sign for, as a template; those of v1.0 do not."],
+}];
 
 pub(super) async fn keys(State(authority): State<Authority>, Path(tenant): Path<String>, request: Request) -> Response {
     let host = authority.ports.host.clone();

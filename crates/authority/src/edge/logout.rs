@@ -1,15 +1,40 @@
 //! Signing out on the wire (OpenID Connect RP-Initiated Logout 1.0).
 use super::browser::{self, Visit};
+use super::endpoint::{BROWSER, Caller, Endpoint, OF_OUR_PAGE, PAGE, Readers, Route};
 use crate::{Authority, page};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, LOCATION};
 use axum::response::{IntoResponse, Response};
+use axum::routing::any;
 use deputize_core::denial::Denial;
 use deputize_core::sign_in::forged;
 use deputize_core::sign_out as rules;
 use deputize_core::ticket::{Page, Ticket};
 use oauth::Form;
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        title: "Sign-out",
+        purpose: "Ends the session, and all that stems from it (OpenID Connect RP-Initiated Logout 1.0).",
+        routes: &[
+            Route { path: "/{tenant}/oauth2/v2.0/logout", handler: || any(logout) },
+            Route { path: "/{tenant}/oauth2/logout", handler: || any(logout) },
+        ],
+        methods: &["GET", "POST"],
+        parameters: &[&[rules::PARAMETERS, BROWSER]],
+        caller: Caller::Browser,
+        readers: Readers::None,
+        notes: &["v1.0 and v2.0 are the same."],
+    },
+    Endpoint {
+        title: "Sign-out page",
+        purpose: "The person's answer, as the page that asks posts it.",
+        routes: &[Route { path: "/{tenant}/sign-out", handler: || any(sign_out) }],
+        parameters: &[&[PAGE, BROWSER]],
+        ..OF_OUR_PAGE
+    },
+];
 
 pub(super) async fn logout(State(authority): State<Authority>, request: Request) -> Response {
     let visit = match Visit::from_anywhere(&authority, request).await {

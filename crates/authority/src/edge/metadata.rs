@@ -1,16 +1,39 @@
 //! Metadata in its three well-known places (RFC 8414, OpenID Connect Discovery; spec/entra.md section 2.2).
+use super::endpoint::{CORRELATION, Caller, Endpoint, Readers, Route};
 use super::public_document;
 use super::refusal::{Correlation, refusal};
 use crate::Authority;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use axum::routing::get;
 use deputize_core::conditional_access;
 use deputize_core::denial::Denial;
 use deputize_core::endpoint::EndpointVersion;
 use deputize_core::grant;
 use deputize_core::token_endpoint::{find_tenant, is_alias};
 use oauth::metadata::Metadata;
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
+    title: "Metadata",
+    purpose: "What this authority offers, in its three well-known places (OpenID Connect Discovery, RFC 8414).",
+    routes: &[
+        Route { path: "/{tenant}/v2.0/.well-known/openid-configuration", handler: || get(appended) },
+        Route { path: "/.well-known/openid-configuration/{tenant}/v2.0", handler: || get(appended) },
+        Route { path: "/.well-known/oauth-authorization-server/{tenant}/v2.0", handler: || get(appended) },
+        Route { path: "/{tenant}/.well-known/openid-configuration", handler: || get(v1) },
+        Route { path: "/.well-known/openid-configuration/{tenant}", handler: || get(v1) },
+        Route { path: "/.well-known/oauth-authorization-server/{tenant}", handler: || get(v1) },
+    ],
+    methods: &["GET"],
+    parameters: &[&[CORRELATION]],
+    caller: Caller::Program,
+    readers: Readers::Any,
+    notes: &[
+        "Under an alias `issuer` is a template, `{tenantid}`; asked for by domain, everything comes back with the tenant's id.",
+        "Paths with `v2.0` describe the v2.0 endpoints, the others v1.0.",
+    ],
+}];
 
 pub(super) async fn appended(
     State(authority): State<Authority>,

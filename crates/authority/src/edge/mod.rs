@@ -5,6 +5,7 @@ mod authorize;
 mod bearer;
 mod browser;
 mod device;
+pub(crate) mod endpoint;
 pub(crate) mod events;
 mod form;
 mod instance;
@@ -16,71 +17,87 @@ mod refusal;
 mod token;
 mod userinfo;
 
+use self::endpoint::{Caller, Endpoint, Readers, Route};
 use crate::{Authority, page};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
-};
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::get;
 use decision::CheckId;
 use deputize_core::denial::Denial;
+use oauth::{Parameter, Parameters, Place};
 
-/// Every route of the authority. To add an endpoint: a file and a line here.
+/// Every endpoint of the authority. To add one: a file with its entries, and a line here.
+const ALL: &[&[Endpoint]] = &[
+    authorize::ENDPOINTS,
+    token::ENDPOINTS,
+    device::ENDPOINTS,
+    userinfo::ENDPOINTS,
+    member_objects::ENDPOINTS,
+    logout::ENDPOINTS,
+    account::ENDPOINTS,
+    metadata::ENDPOINTS,
+    keys::ENDPOINTS,
+    instance::ENDPOINTS,
+    events::ENDPOINTS,
+    ENDPOINTS,
+];
+
+/// Every endpoint, in the order of the reference.
+pub fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
+    ALL.iter().copied().flatten()
+}
+
+/// The routes of all endpoints.
 pub(crate) fn router(authority: Authority) -> Router {
-    let public_documents = Router::new()
-        .route("/{tenant}/events", any(events::events))
-        .route("/{tenant}/discovery/v2.0/keys", get(keys::keys))
-        .route("/{tenant}/discovery/keys", get(keys::keys_v1))
-        .route("/{tenant}/v2.0/.well-known/openid-configuration", get(metadata::appended))
-        .route("/.well-known/openid-configuration/{tenant}/v2.0", get(metadata::appended))
-        .route("/.well-known/oauth-authorization-server/{tenant}/v2.0", get(metadata::appended))
-        .route("/{tenant}/.well-known/openid-configuration", get(metadata::v1))
-        .route("/.well-known/openid-configuration/{tenant}", get(metadata::v1))
-        .route("/.well-known/oauth-authorization-server/{tenant}", get(metadata::v1))
-        .route("/common/discovery/instance", get(instance::instance))
-        .route_layer(axum::middleware::from_fn(for_any_origin));
-    Router::new()
-        .merge(public_documents)
-        .route("/{tenant}/oauth2/v2.0/authorize", any(authorize::authorize))
-        .route("/{tenant}/oauth2/v2.0/token", any(token::token))
-        .route("/{tenant}/oauth2/v2.0/introspect", any(token::introspect))
-        .route("/{tenant}/oauth2/v2.0/revoke", any(token::revoke))
-        .route("/{tenant}/oauth2/v2.0/devicecode", any(device::begin))
-        .route("/{tenant}/oauth2/devicecode", any(device::v1))
-        .route("/device", any(device::device))
-        .route("/device/approve", any(device::approve))
-        .route("/{tenant}/oauth2/v2.0/logout", any(logout::logout))
-        .route("/{tenant}/oauth2/authorize", any(authorize::v1))
-        .route("/{tenant}/oauth2/token", any(token::v1))
-        .route("/{tenant}/oauth2/logout", any(logout::logout))
-        .route("/{tenant}/sign-in", any(authorize::sign_in))
-        .route("/{tenant}/consent", any(authorize::consent))
-        .route("/{tenant}/second-factor", any(authorize::second_factor))
-        .route("/{tenant}/ask-admin", any(authorize::ask_admin))
-        .route("/{tenant}/adminconsent", any(account::admin_consent_v1))
-        .route("/{tenant}/adminconsent/decide", any(account::admin_decided_v1))
-        .route("/{tenant}/v2.0/adminconsent", any(account::admin_consent_v2))
-        .route("/{tenant}/v2.0/adminconsent/decide", any(account::admin_decided_v2))
-        .route("/{tenant}/consents", any(account::given))
-        .route("/{tenant}/consent-requests", any(account::approvals))
-        .route("/{tenant}/sign-in/{place}", any(account::sign_in))
-        .route("/{tenant}/sign-out", any(logout::sign_out))
-        .route("/{tenant}/openid/userinfo", any(userinfo::userinfo))
-        .route("/{tenant}/users/{user}/getMemberObjects", any(member_objects::member_objects))
-        .route("/error", get(error_page))
-        .route("/assets/{name}", get(asset))
-        .route("/health/live", get(|| async { "live\n" }))
-        .route("/health/ready", get(ready))
+    Endpoint::router(endpoints(), &authority)
         .fallback(not_found)
         .layer(axum::middleware::from_fn(everywhere))
         .with_state(authority)
 }
+
+const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        title: "Explanation of a code",
+        purpose: "What an AADSTS code means, and what to do; `error_uri` of every error points here.",
+        routes: &[Route { path: "/error", handler: || get(error_page) }],
+        methods: &["GET"],
+        parameters: &[&[Parameters {
+            when: "",
+            each: &[Parameter::depends("code", "The number after `AADSTS`.").at(Place::Query)],
+        }]],
+        caller: Caller::Browser,
+        readers: Readers::None,
+        notes: &["A code that is not this authority's is answered with 404."],
+    },
+    Endpoint {
+        title: "Assets",
+        purpose: "Style and scripts of the pages. Their names change with what they hold.",
+        routes: &[Route { path: "/assets/{name}", handler: || get(asset) }],
+        methods: &["GET"],
+        parameters: &[],
+        caller: Caller::Browser,
+        readers: Readers::None,
+        notes: &[],
+    },
+    Endpoint {
+        title: "Health",
+        purpose: "Whether the process lives, and whether it can serve: 503 while the store does not answer or take writes.",
+        routes: &[
+            Route { path: "/health/live", handler: || get(|| async { "live\n" }) },
+            Route { path: "/health/ready", handler: || get(ready) },
+        ],
+        methods: &["GET"],
+        parameters: &[],
+        caller: Caller::Program,
+        readers: Readers::None,
+        notes: &[],
+    },
+];
 
 /// Headers that every answer has.
 async fn everywhere(request: Request, next: Next) -> Response {
@@ -94,21 +111,6 @@ async fn everywhere(request: Request, next: Next) -> Response {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
     } else if limited {
         headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("30"));
-    }
-    response
-}
-
-/// Public documents may be read by any page, and errors about them: no credentials are involved. Browsers ask first only
-/// if a page adds headers of its own.
-async fn for_any_origin(request: Request, next: Next) -> Response {
-    let preflight = request.method() == Method::OPTIONS;
-    let mut response = if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
-    let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    if preflight {
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET"));
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
-        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
     }
     response
 }
@@ -172,11 +174,6 @@ fn json<T: serde::Serialize>(status: StatusCode, body: &T) -> Response {
 fn public_document(body: impl Into<Body>) -> Response {
     let headers = [(CONTENT_TYPE, "application/json; charset=utf-8"), (CACHE_CONTROL, "max-age=86400, private")];
     (headers, body.into()).into_response()
-}
-
-fn method_not_allowed(allowed: &'static str, mut response: Response) -> Response {
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-    response
 }
 
 fn wants_html(headers: &axum::http::HeaderMap) -> bool {

@@ -1,12 +1,14 @@
 //! The token endpoint on the wire.
-use super::form::{BodyError, posted, query};
+use super::endpoint::{CORRELATION, Caller, Endpoint, Readers, Route};
+use super::form::{BodyError, posted, whole_query};
+use super::json;
 use super::refusal::{Correlation, refusal, with_id};
-use super::{json, method_not_allowed};
 use crate::{Authority, ClientAddress};
 use axum::extract::{Path, Request, State};
 use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::routing::any;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use decision::CheckId;
@@ -31,16 +33,60 @@ const NEVER_IN_URLS: [&str; 9] = [
     "token",
 ];
 
+pub(super) const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        title: "Token",
+        purpose: "Tokens for a grant: a code, a refresh token, the client itself, a user's token (On-Behalf-Of), a device.",
+        routes: &[
+            Route { path: "/{tenant}/oauth2/v2.0/token", handler: || any(token) },
+            Route { path: "/{tenant}/oauth2/token", handler: || any(v1) },
+        ],
+        methods: &["POST"],
+        parameters: &[token_endpoint::PARAMETERS, &[CORRELATION]],
+        caller: Caller::Program,
+        readers: Readers::SinglePage,
+        notes: &[
+            "Under `common` and `organizations` the tenant is that of what is presented: the code, the refresh token, the \
+             device code, `tid` of the assertion. Client credentials need the tenant itself.",
+            "v1.0 answers with numbers as strings and with `expires_on`, `not_before` and `resource`; On-Behalf-Of and \
+             sign-ins get a refresh token unasked.",
+            "Secrets in the URL are refused, and should be replaced: they are in logs.",
+            "Errors have Entra's form (`entra` profile of the client) or that of RFC 6749 with check ids (`native`). 401 \
+             stands for `invalid_client`; `WWW-Authenticate` goes with it where HTTP Basic was used.",
+        ],
+    },
+    Endpoint {
+        title: "Introspection",
+        purpose: "Whether a token is good now, told to the API that it is for (RFC 7662).",
+        routes: &[Route { path: "/{tenant}/oauth2/v2.0/introspect", handler: || any(introspect) }],
+        methods: &["POST"],
+        parameters: &[introspection::PARAMETERS, &[CORRELATION]],
+        caller: Caller::Program,
+        readers: Readers::SinglePage,
+        notes: &["Public clients may not ask. What may not be told is `{\"active\": false}`."],
+    },
+    Endpoint {
+        title: "Revocation",
+        purpose: "A client gives back what it was issued (RFC 7009).",
+        routes: &[Route { path: "/{tenant}/oauth2/v2.0/revoke", handler: || any(revoke) }],
+        methods: &["POST"],
+        parameters: &[revocation::PARAMETERS, &[CORRELATION]],
+        caller: Caller::Program,
+        readers: Readers::SinglePage,
+        notes: &["A token that is not the caller's, or is none, is answered with 200 and nothing happens."],
+    },
+];
+
 pub(super) async fn token(
     State(authority): State<Authority>,
     Path(tenant): Path<String>,
     request: Request,
 ) -> Response {
-    served(&authority, EndpointVersion::V2, &tenant, request, Endpoint::Token).await
+    served(&authority, EndpointVersion::V2, &tenant, request, Asked::Token).await
 }
 
 pub(super) async fn v1(State(authority): State<Authority>, Path(tenant): Path<String>, request: Request) -> Response {
-    served(&authority, EndpointVersion::V1, &tenant, request, Endpoint::Token).await
+    served(&authority, EndpointVersion::V1, &tenant, request, Asked::Token).await
 }
 
 /// Introspection (RFC 7662): the same clients, authenticated in the same ways.
@@ -49,7 +95,7 @@ pub(super) async fn introspect(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Response {
-    served(&authority, EndpointVersion::V2, &tenant, request, Endpoint::Introspect).await
+    served(&authority, EndpointVersion::V2, &tenant, request, Asked::Introspect).await
 }
 
 /// Revocation (RFC 7009).
@@ -58,12 +104,12 @@ pub(super) async fn revoke(
     Path(tenant): Path<String>,
     request: Request,
 ) -> Response {
-    served(&authority, EndpointVersion::V2, &tenant, request, Endpoint::Revoke).await
+    served(&authority, EndpointVersion::V2, &tenant, request, Asked::Revoke).await
 }
 
 /// What an authenticated client asks for.
 #[derive(Clone, Copy)]
-enum Endpoint {
+enum Asked {
     Token,
     Introspect,
     Revoke,
@@ -74,7 +120,7 @@ async fn served(
     version: EndpointVersion,
     tenant: &str,
     request: Request,
-    endpoint: Endpoint,
+    asked: Asked,
 ) -> Response {
     let headers = request.headers().clone();
     // Several, or one that is no text, is still an origin: left out, it would pass for a request without one.
@@ -83,11 +129,10 @@ async fn served(
     if request.method() == Method::OPTIONS {
         return preflight(authority, origin.as_deref());
     }
-    let (in_url, address) = (query(&request), ClientAddress::of(&request));
-    let mut correlation = Correlation::of(&headers);
+    let (in_url, address) = (whole_query(&request), ClientAddress::of(&request));
+    let mut correlation = Correlation::of_query(&request);
     let answered = async {
         let in_url = in_url.map_err(BodyError::Form).map_err(Early::Body)?;
-        correlation = std::mem::take(&mut correlation).or(&in_url);
         let form = posted(request).await.map_err(Early::Body)?;
         if let Some(name) = NEVER_IN_URLS.iter().find(|name| in_url.mentions(name)) {
             let denial =
@@ -109,19 +154,19 @@ async fn served(
             trace: trace(&headers),
         };
         let ports = &authority.ports;
-        let answered = match endpoint {
-            Endpoint::Token => token_endpoint::answer(ports, request).await.map(|answered| {
+        let answered = match asked {
+            Asked::Token => token_endpoint::answer(ports, request).await.map(|answered| {
                 let body = match &answered.v1 {
                     Some(v1) => json(StatusCode::OK, &TokenResponseV1::new(&answered.response, v1)),
                     None => json(StatusCode::OK, &answered.response),
                 };
                 (answered.decision, body)
             }),
-            Endpoint::Introspect => introspection::answer(ports, request)
+            Asked::Introspect => introspection::answer(ports, request)
                 .await
                 .map(|(decision, told)| (decision, json(StatusCode::OK, &told))),
             // RFC 7009 section 2.2: the body means nothing.
-            Endpoint::Revoke => revocation::answer(ports, request)
+            Asked::Revoke => revocation::answer(ports, request)
                 .await
                 .map(|decision| (decision, json(StatusCode::OK, &serde_json::json!({})))),
         };
@@ -181,8 +226,7 @@ impl Early {
             Self::Body(error) => (error.status(), error.denial()),
             Self::Denied(denial) => (StatusCode::from_u16(denial.status()).unwrap_or(StatusCode::BAD_REQUEST), denial),
         };
-        let response = refusal(authority, status, &denial, correlation);
-        if status == StatusCode::METHOD_NOT_ALLOWED { method_not_allowed("POST, OPTIONS", response) } else { response }
+        refusal(authority, status, &denial, correlation)
     }
 }
 

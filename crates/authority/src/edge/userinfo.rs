@@ -1,15 +1,25 @@
 //! Userinfo on the wire (OpenID Connect Core section 5.3, RFC 6750).
-use super::{bearer, json, method_not_allowed};
+use super::endpoint::{BEARER, Caller, Endpoint, Readers, Route};
+use super::{bearer, json};
 use crate::Authority;
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
+use axum::routing::any;
+use oauth::Parameters;
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
+    title: "Userinfo",
+    purpose: "What the user's scopes tell of them (OpenID Connect Core section 5.3).",
+    routes: &[Route { path: "/{tenant}/openid/userinfo", handler: || any(userinfo) }],
+    methods: &["GET", "POST"],
+    parameters: &[&[Parameters { when: "", each: &[BEARER] }]],
+    caller: Caller::Program,
+    readers: Readers::None,
+    notes: &["A refusal carries `WWW-Authenticate: Bearer` (RFC 6750)."],
+}];
 
 pub(super) async fn userinfo(State(authority): State<Authority>, request: Request) -> Response {
-    if !matches!(*request.method(), Method::GET | Method::POST) {
-        let body = serde_json::json!({"error": "invalid_request", "error_description": "use GET or POST"});
-        return method_not_allowed("GET, POST", json(StatusCode::METHOD_NOT_ALLOWED, &body));
-    }
     let token = match bearer::token(request.headers()) {
         Ok(token) => token,
         Err(denial) => return bearer::refuse(&denial),

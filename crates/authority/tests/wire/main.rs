@@ -20,6 +20,7 @@ mod delegation;
 mod device;
 mod dropped_users;
 #[cfg(test)]
+mod endpoints;
 mod events;
 #[cfg(test)]
 mod faults;

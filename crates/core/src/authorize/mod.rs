@@ -14,6 +14,7 @@ pub use redirect_uri::registered;
 pub use second_factor::{CodeProblem, SecondFactorRequest, Shown as SecondFactorShown, Step, Stepped, second_factor};
 
 use self::consent::{Dialog, consent_page, gather};
+pub use self::parameters::PARAMETERS;
 use self::parameters::{Parameters, parameters};
 use self::standing::standing;
 pub(crate) use self::standing::{Standing, combined, future, with};

@@ -3,7 +3,67 @@ use super::{Proved, missing};
 use crate::denial::Denial;
 use crate::endpoint;
 use decision::CheckId;
-use oauth::{ClaimsRequest, Form};
+use oauth::{ClaimsRequest, Form, Parameter, Place};
+
+/// What an authorization request says.
+pub const PARAMETERS: oauth::Parameters = oauth::Parameters {
+    when: "",
+    each: &[
+        required("client_id", "The application's id."),
+        required(
+            "redirect_uri",
+            "A registered redirect URI, exactly; `http://localhost` of a public client with any port. Another one is told on \
+             a page and never redirected to.",
+        ),
+        required("response_type", "`code`; nothing else is offered."),
+        optional(
+            "response_mode",
+            "`query` (default), `fragment` or `form_post`: how the answer comes to the redirect URI.",
+        ),
+        optional(
+            "scope",
+            "v2.0: scopes, of several resources if need be: all are consented to, and a token is for one. v1.0: OpenID \
+             Connect's only.",
+        ),
+        optional(
+            "resource",
+            "v1.0: the application ID URI or client id of one resource; all that is registered or granted there. v2.0: RFC \
+             8707, only beside `scope`.",
+        ),
+        optional("state", "Comes back unchanged."),
+        optional("nonce", "Comes back in the ID token unchanged; absent there if none was sent."),
+        depends(
+            "code_challenge",
+            "43 base64url characters (RFC 7636). Public clients and single-page applications must send it; confidential ones \
+             may leave it out, which is flagged in the audit trail.",
+        ),
+        depends("code_challenge_method", "`S256`, always beside `code_challenge`; `plain` is refused."),
+        optional(
+            "prompt",
+            "`login`: type the password again. `select_account`: the same. `consent`: show the dialog though all is \
+             granted. `none`: show nothing, and answer `login_required`, `interaction_required` or `consent_required`.",
+        ),
+        optional("login_hint", "Filled into the sign-in page."),
+        optional("max_age", "Seconds since the sign-in, at most; else the person signs in again."),
+        optional("claims", "A JSON object: claims that the tokens must have, as a claims challenge has them."),
+        optional("acr_values", "Authentication contexts (RFC 9470), `c1` to `c99`; what cannot be had is refused."),
+        optional("client_info", "`1`: the answer names the user's account in `client_info`."),
+        optional("request", "Refused: request objects are not offered."),
+        optional("request_uri", "Refused: request objects are not offered."),
+    ],
+};
+
+const fn required(name: &'static str, behaviour: &'static str) -> Parameter {
+    Parameter::required(name, behaviour).at(Place::Either)
+}
+
+const fn optional(name: &'static str, behaviour: &'static str) -> Parameter {
+    Parameter::optional(name, behaviour).at(Place::Either)
+}
+
+const fn depends(name: &'static str, behaviour: &'static str) -> Parameter {
+    Parameter::depends(name, behaviour).at(Place::Either)
+}
 
 pub(super) struct Parameters {
     pub(super) challenge: Option<String>,

@@ -16,7 +16,7 @@ use crate::sign_in::forged;
 use crate::ticket::{Page, Ticket};
 use crate::token_endpoint::unavailable;
 use decision::{CheckId, Timestamp};
-use oauth::Form;
+use oauth::{Form, Parameter, Parameters, Place};
 
 /// The two forms of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,35 @@ pub enum Version {
     /// `/{tenant}/v2.0/adminconsent`: what `scope` names.
     V2,
 }
+
+/// What the first form reads.
+pub const PARAMETERS_V1: &[Parameters] = &[BOTH];
+/// What the second form reads.
+pub const PARAMETERS_V2: &[Parameters] = &[
+    BOTH,
+    Parameters {
+        when: "v2.0",
+        each: &[Parameter::required(
+            "scope",
+            "The permissions, `{application ID URI}/{scope}`, or `{application ID URI}/.default` for all that is registered.",
+        )
+        .at(Place::Query)],
+    },
+];
+
+const BOTH: Parameters = Parameters {
+    when: "",
+    each: &[
+        Parameter::required("client_id", "The application that is consented to.").at(Place::Query),
+        Parameter::optional(
+            "redirect_uri",
+            "A registered redirect URI: it gets `admin_consent=True`, `tenant`, `state` and `scope`, or `error`. Left out: a \
+             page says that it is done.",
+        )
+        .at(Place::Query),
+        Parameter::optional("state", "Comes back at `redirect_uri`.").at(Place::Query),
+    ],
+};
 
 /// What happens next.
 #[derive(Clone, Debug, PartialEq)]

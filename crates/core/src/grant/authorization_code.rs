@@ -1,5 +1,5 @@
 //! Authorization code with PKCE (RFC 6749 section 4.1.3, RFC 7636).
-use super::{Gathered, Gathering, Grant, Proved, required};
+use super::{Gathered, Gathering, Grant, Proved};
 use crate::admission::Proof;
 use crate::client_auth::{AuthenticatedClient, Method};
 use crate::denial::Denial;
@@ -12,15 +12,33 @@ use crate::scope_request::Several;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::{CheckId, Timestamp};
-use oauth::Scopes;
+use oauth::{Need, Parameter, Scopes};
 use sha2::{Digest as _, Sha256};
 
 pub(crate) const GRANT: Grant = Grant {
     grant_type: oauth::GrantType::AuthorizationCode,
     recognises: |_| true,
-    parse: |form| required(form, "code").map(drop),
+    parameters: PARAMETERS,
+    parse: |_| Ok(()),
     gather,
 };
+
+/// What this grant reads.
+pub const PARAMETERS: &[Parameter] = &[
+    Parameter::required("code", "The code, within ten minutes and once; a second use revokes what the first one gave."),
+    Parameter::depends("redirect_uri", "Exactly the one of the authorization request."),
+    Parameter::depends(
+        "code_verifier",
+        "The verifier of the `code_challenge` that was sent (RFC 7636); refused where none was sent.",
+    ),
+    Parameter {
+        need: Need::Optional,
+        behaviour: "Scopes of one resource, of those that were asked for (`native` profile) or consented to (`entra` \
+                    profile). Left out: those of the authorization request, of the first resource.",
+        ..super::SCOPE
+    },
+    Parameter { need: Need::Optional, ..super::RESOURCE },
+];
 
 fn gather(from: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
     Box::pin(async move {

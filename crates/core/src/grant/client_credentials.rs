@@ -8,9 +8,24 @@ use crate::ledger::Unavailable;
 use crate::ports::Pending;
 use crate::scope_request::Several;
 use decision::CheckId;
+use oauth::Parameter;
 
-pub(crate) const GRANT: Grant =
-    Grant { grant_type: oauth::GrantType::ClientCredentials, recognises: |_| true, parse: |_| Ok(()), gather };
+pub(crate) const GRANT: Grant = Grant {
+    grant_type: oauth::GrantType::ClientCredentials,
+    recognises: |_| true,
+    parameters: PARAMETERS,
+    parse: |_| Ok(()),
+    gather,
+};
+
+/// What this grant reads.
+pub const PARAMETERS: &[Parameter] = &[
+    Parameter {
+        behaviour: "v2.0: `{application ID URI}/.default` of one resource; single app roles cannot be named.",
+        ..super::SCOPE
+    },
+    super::RESOURCE,
+];
 
 fn gather(_: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
     Box::pin(async {

@@ -10,11 +10,12 @@ use crate::model::{Digest, Profile};
 use crate::ports::Pending;
 use crate::scope_request::Several;
 use decision::{CheckId, Timestamp};
-use oauth::{Form, Scopes};
+use oauth::{Form, Parameter, Scopes};
 
 pub(crate) const GRANT: Grant = Grant {
     grant_type: oauth::GrantType::DeviceCode,
     recognises: |_| true,
+    parameters: PARAMETERS,
     parse: |form| {
         super::required(form, if form.mentions("code") { "code" } else { "device_code" })?;
         code(form).map(drop).ok_or_else(|| {
@@ -23,6 +24,12 @@ pub(crate) const GRANT: Grant = Grant {
     },
     gather,
 };
+
+/// What this grant reads. What was approved is what is got, whatever is asked for now.
+pub const PARAMETERS: &[Parameter] = &[
+    Parameter::depends("device_code", "The device code; it works once."),
+    Parameter::depends("code", "The same under its older name; beside `device_code` it must be equal."),
+];
 
 /// The device code. MSAL sends it twice, as `device_code` and as `code`.
 pub(crate) fn code(form: &Form) -> Option<&str> {

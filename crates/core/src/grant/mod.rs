@@ -17,7 +17,7 @@ use crate::facts::{Facts, ProofFacts};
 use crate::ledger::{Unavailable, Write};
 use crate::ports::{Pending, Ports};
 use decision::{CheckId, Timestamp};
-use oauth::Form;
+use oauth::{Form, Need, Parameter};
 use std::sync::Arc;
 
 /// A grant of the token endpoint.
@@ -27,7 +27,9 @@ pub struct Grant {
     pub grant_type: oauth::GrantType,
     /// Whether a form with that `grant_type` means this grant (one URN has several meanings).
     pub recognises: fn(&Form) -> bool,
-    /// Refuses forms that lack what the grant needs.
+    /// What it reads of the form; it sees nothing else.
+    pub parameters: &'static [Parameter],
+    /// Refuses forms whose parameters do not fit each other.
     pub parse: fn(&Form) -> Result<(), Denial>,
     /// Reads, through ports, what its decision needs. Judges nothing.
     pub gather: for<'a> fn(Gathering<'a>) -> Pending<'a, Result<Gathered, Unavailable>>,
@@ -41,6 +43,32 @@ pub const ALL: &[Grant] = &[
     on_behalf_of::GRANT,
     refresh_token::GRANT,
 ];
+
+impl Grant {
+    /// Refuses forms that lack what the grant needs.
+    ///
+    /// # Errors
+    /// With what is missing, or does not fit.
+    pub fn accepts(&self, form: &Form) -> Result<(), Denial> {
+        for parameter in self.parameters.iter().filter(|parameter| parameter.need == Need::Required) {
+            required(form, parameter.name)?;
+        }
+        (self.parse)(form)
+    }
+}
+
+/// `scope` and `resource` of the grants that ask for a resource.
+pub(crate) const SCOPE: Parameter = Parameter::depends(
+    "scope",
+    "v2.0: scopes of one resource, `{application ID URI}/{scope}` or `{application ID URI}/.default`, and OpenID Connect's. \
+     v1.0: OpenID Connect's scopes only.",
+);
+/// See [`SCOPE`].
+pub(crate) const RESOURCE: Parameter = Parameter::depends(
+    "resource",
+    "v1.0: the application ID URI or client id of one resource; all that is granted there is asked for. \
+     v2.0: RFC 8707, only beside `scope` and naming the same resource; alone it is AADSTS901002.",
+);
 
 /// What a grant gathers from.
 #[derive(Clone, Copy)]

@@ -1,5 +1,5 @@
 //! On-Behalf-Of: a middle tier trades the user's token for one at a downstream API (spec/entra.md section 6).
-use super::{Gathered, Gathering, Grant, Proved, required};
+use super::{Gathered, Gathering, Grant, Proved};
 use crate::admission::Proof;
 use crate::chain::Chain;
 use crate::client_auth::{AuthenticatedClient, Method};
@@ -14,6 +14,7 @@ use crate::ports::Pending;
 use crate::scope_request::Several;
 use crate::token::{AssertionFacts, TokenClaims};
 use decision::{CheckId, Timestamp};
+use oauth::Parameter;
 
 /// Clocks may differ by this much.
 const SKEW: i64 = 60;
@@ -21,18 +22,29 @@ const SKEW: i64 = 60;
 pub(crate) const GRANT: Grant = Grant {
     grant_type: oauth::GrantType::JwtBearer,
     recognises: |form| form.value("requested_token_use") == Some("on_behalf_of"),
-    parse: |form| {
-        // Never fall back to the client's own rights when the assertion is missing (X-07).
-        required(form, "assertion")?;
-        match form.value("requested_token_type") {
-            None | Some("urn:ietf:params:oauth:token-type:access_token" | "urn:ietf:params:oauth:token-type:jwt") => {
-                Ok(())
-            }
-            Some(_) => Err(Denial::new(CheckId::GrantSupported, "an access token", "another `requested_token_type`")),
-        }
+    parameters: PARAMETERS,
+    parse: |form| match form.value("requested_token_type") {
+        None | Some("urn:ietf:params:oauth:token-type:access_token" | "urn:ietf:params:oauth:token-type:jwt") => Ok(()),
+        Some(_) => Err(Denial::new(CheckId::GrantSupported, "an access token", "another `requested_token_type`")),
     },
     gather,
 };
+
+/// What this grant reads. It never falls back to the client's own rights when the assertion is missing (X-07).
+pub const PARAMETERS: &[Parameter] = &[
+    Parameter::required("requested_token_use", "`on_behalf_of`."),
+    Parameter::required(
+        "assertion",
+        "The access token of a user that this client received; its audience is this client's id or one of its application \
+         ID URIs. ID tokens and app-only tokens are refused.",
+    ),
+    super::SCOPE,
+    super::RESOURCE,
+    Parameter::optional(
+        "requested_token_type",
+        "`urn:ietf:params:oauth:token-type:access_token` or `…:jwt`; SAML assertions are not offered.",
+    ),
+];
 
 fn gather(from: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
     Box::pin(async move {

@@ -1,5 +1,5 @@
 //! Refresh (RFC 6749 section 6), with the rotation of each profile (architecture section 6).
-use super::{Gathered, Gathering, Grant, Proved, required};
+use super::{Gathered, Gathering, Grant, Proved};
 use crate::admission::Proof;
 use crate::client_auth::{AuthenticatedClient, Method};
 use crate::denial::Denial;
@@ -10,7 +10,7 @@ use crate::model::{Digest, Profile};
 use crate::ports::Pending;
 use crate::scope_request::Several;
 use decision::{CheckId, Timestamp};
-use oauth::Scopes;
+use oauth::{Need, Parameter, Scopes};
 
 /// How long after rotation a public client of the entra profile gets a sibling instead of a refusal, in seconds: its cache
 /// may have raced with itself.
@@ -19,9 +19,26 @@ const GRACE: i64 = 10;
 pub(crate) const GRANT: Grant = Grant {
     grant_type: oauth::GrantType::RefreshToken,
     recognises: |_| true,
-    parse: |form| required(form, "refresh_token").map(drop),
+    parameters: PARAMETERS,
+    parse: |_| Ok(()),
     gather,
 };
+
+/// What this grant reads.
+pub const PARAMETERS: &[Parameter] = &[
+    Parameter::required(
+        "refresh_token",
+        "One that this client was issued. Confidential clients may use it again (`entra` profile); public clients get a new \
+         one each time; in the `native` profile a second use revokes what stems from it.",
+    ),
+    Parameter {
+        need: Need::Optional,
+        behaviour: "Scopes of one resource, the first one named if there are several: within the grant in the `native` \
+                    profile, within consent in the `entra` profile. Left out: what was granted.",
+        ..super::SCOPE
+    },
+    Parameter { need: Need::Optional, ..super::RESOURCE },
+];
 
 fn gather(from: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
     Box::pin(async move {
