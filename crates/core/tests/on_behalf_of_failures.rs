@@ -314,7 +314,7 @@ fn failures() -> Vec<Failure> {
         "5e" "a loop": |f| if let Some(s) = &mut f.session { s.chain.actors.push(BILLING) } => ChainLoop 90023 "invalid_request" 400 None, CallerAdmin;
         "6" "a block": |f| policy(f, GrantControls::block()) => AccessNotBlocked 53003 "interaction_required" 400 Some("message_only"), TenantAdmin;
         "6" "a second factor, and none is set up": |f| policy(f, GrantControls::mfa()) => MfaEnrolled 50079 "interaction_required" 400 ACT, Caller;
-        "6" "multi-factor authentication": |f| { policy(f, GrantControls::mfa()); f.user.as_mut().unwrap().second_factor = true; } => MfaSatisfied 50076 "interaction_required" 400 ACT, Caller;
+        "6" "multi-factor authentication": |f| { policy(f, GrantControls::mfa()); if let Some(u) = &mut f.user { u.second_factor = true } } => MfaSatisfied 50076 "interaction_required" 400 ACT, Caller;
         "6" "an authentication context": |f| policy(f, GrantControls::context("c1")) => ContextSatisfied 50076 "interaction_required" 400 ACT, Caller;
         "6" "an essential context": |f| f.claims = asked(r#"{"access_token":{"acrs":{"essential":true,"value":"c2"}}}"#) => ContextSatisfied 50076 "interaction_required" 400 ACT, Caller;
         "6" "any context, essentially": |f| f.claims = asked(r#"{"access_token":{"acrs":{"essential":true}}}"#) => ContextSatisfied 50076 "interaction_required" 400 ACT, Caller;
