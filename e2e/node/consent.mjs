@@ -138,6 +138,23 @@ test('what only an administrator may allow can be asked of one, with a reason, a
   assert.ok(claims.scp.split(' ').includes('Trips.Approve'), claims.scp);
 });
 
+test('where an organization takes no requests, the page says where an administrator allows it', async () => {
+  const { erin, frank } = fabrikam.users;
+  const url = await at(travel, fabrikam.id).getAuthCodeUrl({ scopes: [scope('.default')], redirectUri: TRAVEL });
+  await signIn(url, erin, { back: TRAVEL });
+  const approve = await at(travel, fabrikam.id).getAuthCodeUrl({ scopes: [scope('Trips.Approve')], redirectUri: TRAVEL });
+  const needs = await open(erin, approve, 'This request was refused');
+  await look('needs-admin', needs.page);
+  assert.match(await needs.page.innerText('main'), /an administrator's consent for Travel to Trips\.Approve of Trips/);
+  const address = (await needs.page.innerText('main')).match(/https:\S+\/adminconsent\?\S+/)[0];
+  await needs.close();
+  const allowing = await open(frank, address, 'Done');
+  await look('admin-consented', allowing.page);
+  await allowing.close();
+  const { claims } = await travelling(erin, [scope('Trips.Approve')], { segment: fabrikam.id });
+  assert.ok(claims.scp.split(' ').includes('Trips.Approve'), claims.scp);
+});
+
 const adminConsent = (segment, version, more) =>
   `${host}/${segment}/${version}adminconsent?${new URLSearchParams({
     client_id: travel.app_id, redirect_uri: TRAVEL, state: 'a state', ...more,

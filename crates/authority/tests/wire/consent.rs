@@ -275,6 +275,25 @@ async fn administrators_read_what_is_written_for_them_and_users_what_is_written_
 }
 
 #[tokio::test]
+async fn where_nobody_can_be_asked_the_page_says_where_an_administrator_allows_it() {
+    let world = World::new().await;
+    let asked = request("web", "openid api://orders/Orders.Manage");
+    let mut ada = Browser::default();
+    let page = ada.authorize(&world, &asked).await;
+    let page = ada.sign_in(&world, page, "ada").await;
+    assert!(page.page() && page.text().contains("AADSTS90094"), "{}", page.text());
+    let shown = page.text();
+    assert!(!shown.contains(&crate::world::estate::user("ada").to_string()), "in words: {shown}");
+    let address = shown.split(&format!("<code>{HOST}")).nth(1).and_then(|rest| rest.split("</code>").next()).unwrap();
+    let address = address.replace("&amp;", "&").replace("&#38;", "&");
+    let mut carol = Browser::default();
+    let page = signed_in_to(&world, &mut carol, &address, "carol").await;
+    let done = carol.submit(&world, &page.form(), &[("action", "accept")]).await;
+    assert!(done.page() && done.status == StatusCode::OK, "{}", done.text());
+    assert!(ada.authorize(&world, &asked).await.redirected().1.mentions("code"));
+}
+
+#[tokio::test]
 async fn a_user_sees_who_acts_for_them_and_takes_it_back_at_once() {
     let world = World::new().await;
     let scope = "openid offline_access api://orders/Orders.Write";

@@ -20,6 +20,7 @@ use self::standing::standing;
 pub(crate) use self::standing::{Standing, combined, future, with};
 use crate::admission::{self, Proof};
 use crate::audit::AuditRecord;
+use crate::consent::consent_address;
 use crate::denial::{Denial, Remedy};
 use crate::directory::{Registration, TenantDirectory};
 use crate::endpoint::EndpointVersion;
@@ -277,7 +278,10 @@ async fn proceed(
             let shown = consent_page(ports, ticket(Page::AskAdmin), proved, &signed_in, dialog);
             return Ok(Answer::AskAdmin(Box::new(shown)));
         }
-        return Err(denial);
+        let tenant = &signed_in.tenant.tenant;
+        let address = consent_address(&ports.host, tenant.id, client.application.app_id, request);
+        let fix = format!("ask an administrator of {} to allow it at `{address}`", tenant.display_name);
+        return Err(Box::new(denial.fix(fix)));
     }
     if !dialog.is_empty() {
         if asked.prompt_none {

@@ -4,6 +4,7 @@ use crate::authorize::combined;
 use crate::denial::Denial;
 use crate::directory::{Registration, TenantDirectory};
 use crate::facts::{Facts, ProofFacts, ResourceFacts, Target};
+use crate::id::{AppId, TenantId};
 use crate::model::Application;
 use crate::ports::Ports;
 use crate::token::AssertionFacts;
@@ -47,6 +48,15 @@ pub(crate) fn attach(
     });
     denial.urls = Some(Box::new(ConsentUrls { admin_consent_url, consent_url: consent_url.flatten() }));
     denial
+}
+
+/// Where an administrator allows what an authorization request asks for.
+pub(crate) fn consent_address(host: &str, tenant: TenantId, client: AppId, request: &Form) -> String {
+    let query = Form::default().with("client_id", &client.to_string());
+    match request.value("scope") {
+        Some(scope) => format!("{host}/{tenant}/v2.0/adminconsent?{}", query.with("scope", scope).encode()),
+        None => format!("{host}/{tenant}/adminconsent?{}", query.encode()),
+    }
 }
 
 /// An authorization request of a web application. Others would need a challenge that only the application can make.

@@ -12,7 +12,7 @@ mod request;
 
 pub(crate) use grant::{By, may_add, writes};
 pub use link::ConsentUrls;
-pub(crate) use link::attach;
+pub(crate) use link::{attach, consent_address};
 pub(crate) use needs::{Need, needs};
 pub(crate) use request::reason;
 pub use request::{ApprovalRequest, WAITS};

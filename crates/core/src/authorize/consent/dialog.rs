@@ -103,9 +103,9 @@ fn consentable(
     let admin_only = resource.published.iter().any(|p| p.admin_only && all.contains(&p.value))
         && denial.id() == CheckId::ConsentAdmin;
     if !signed_in.user.user.is_tenant_admin && (admin_only || !signed_in.tenant.tenant.settings.user_consent) {
-        let mut denial = denial;
-        denial.check.id = CheckId::ConsentAdmin;
-        dialog.refer(denial);
+        let (client, api) = (&client.application.display_name, &resource.display_name);
+        let expected = format!("an administrator's consent for {client} to `{all}` of {api}");
+        dialog.refer(Denial::new(CheckId::ConsentAdmin, expected, "none"));
     }
     Ok(())
 }
