@@ -1,5 +1,5 @@
 //! What is carried over, in the words of an estate file, and what is not, with the reason and what to do instead.
-use super::manifest::{Key, Manifest, OptionalClaim, Scope};
+use super::manifest::{self, Manifest, OptionalClaim, Scope};
 use crate::failure::Failure;
 use crate::output::printable;
 use deputize_core::estate::optional_claim;
@@ -345,7 +345,7 @@ impl<'a> Reading<'a, '_> {
             self.leave("client secrets: a new one is made for each, and shown by `deputize apply`");
         }
         let mut names = HashSet::new();
-        let password = |(at, password): (usize, &'a super::manifest::Password)| {
+        let password = |(at, password): (usize, &'a manifest::Password)| {
             let name = if password.display_name.is_empty() { "secret" } else { &password.display_name };
             let display_name = if names.insert(name) { name.to_owned() } else { format!("{name} {}", at + 1) };
             Password { key_id: password.key_id.as_deref(), display_name }
@@ -356,7 +356,7 @@ impl<'a> Reading<'a, '_> {
     fn certificates(&mut self) -> Vec<Certificate<'a>> {
         let mut certificates: Vec<Certificate<'a>> = Vec::new();
         for key in &self.manifest.key_credentials {
-            let Key { key_id, display_name, custom_key_identifier, key } = key;
+            let manifest::Certificate { key_id, display_name, custom_key_identifier, key } = key;
             match key {
                 // Each may stand there twice: for verifying and for signing.
                 Some(key) if certificates.iter().any(|known| known.key.value == key) => {}
@@ -423,13 +423,10 @@ impl<'a> Reading<'a, '_> {
 
     fn optional_claims(&mut self) -> OptionalClaims<'a> {
         let claims = &self.manifest.optional_claims;
-        if !claims.saml2_token.is_empty() {
+        if !claims.saml.is_empty() {
             self.leave("optional claims of SAML tokens: there is no SAML");
         }
-        OptionalClaims {
-            access_token: self.claims(&claims.access_token, false),
-            id_token: self.claims(&claims.id_token, true),
-        }
+        OptionalClaims { access_token: self.claims(&claims.access, false), id_token: self.claims(&claims.id, true) }
     }
 
     fn claims(&mut self, claims: &'a [OptionalClaim], in_id_token: bool) -> Vec<Claim<'a>> {

@@ -22,7 +22,7 @@ pub(super) struct Manifest {
     pub(super) optional_claims: OptionalClaims,
     pub(super) group_membership_claims: Option<String>,
     #[serde(deserialize_with = "present")]
-    pub(super) key_credentials: Vec<Key>,
+    pub(super) key_credentials: Vec<Certificate>,
     #[serde(deserialize_with = "present")]
     pub(super) password_credentials: Vec<Password>,
     #[serde(alias = "allowPublicClient")]
@@ -169,14 +169,14 @@ pub(super) struct ReplyUrl {
 
 /// Claims beyond the usual ones.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(default)]
 pub(super) struct OptionalClaims {
-    #[serde(deserialize_with = "present")]
-    pub(super) access_token: Vec<OptionalClaim>,
-    #[serde(deserialize_with = "present")]
-    pub(super) id_token: Vec<OptionalClaim>,
-    #[serde(deserialize_with = "present", alias = "samlToken")]
-    pub(super) saml2_token: Vec<OptionalClaim>,
+    #[serde(rename = "accessToken", deserialize_with = "present")]
+    pub(super) access: Vec<OptionalClaim>,
+    #[serde(rename = "idToken", deserialize_with = "present")]
+    pub(super) id: Vec<OptionalClaim>,
+    #[serde(rename = "saml2Token", alias = "samlToken", deserialize_with = "present")]
+    pub(super) saml: Vec<OptionalClaim>,
 }
 
 /// One of them.
@@ -195,7 +195,7 @@ pub(super) struct OptionalClaim {
 /// A certificate. Downloads leave its value out.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Key {
+pub(super) struct Certificate {
     pub(super) key_id: Option<String>,
     #[serde(default, deserialize_with = "present")]
     pub(super) display_name: String,
