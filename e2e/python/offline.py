@@ -413,6 +413,15 @@ def a_resource_that_demands_a_second_factor_of_who_has_none():
     return answer
 
 
+@misconfigured("interaction_required", 50076, "basic_action")
+def a_claims_challenge_that_the_sign_in_does_not_meet():
+    challenge = json.dumps({"access_token": {"acrs": {"essential": True, "value": "c9"}}})
+    client = confidential(ORDERS)
+    answer = client.acquire_token_on_behalf_of(user_token(), [BILLING_READ], claims_challenge=challenge)
+    expect(json.loads(answer["claims"])["access_token"]["acrs"]["value"], "c9", "the claims to sign in with")
+    return answer
+
+
 @misconfigured("interaction_required", 53003, "message_only")
 def a_policy_that_blocks():
     return on_behalf_of(user_token(), ["api://vault/Vault.Read"])
@@ -454,6 +463,17 @@ def a_redirect_uri_that_is_not_registered_is_an_error_page_with_50011():
     flow = confidential(WEB).initiate_auth_code_flow([ORDERS_SCOPE], redirect_uri="https://elsewhere.example/callback")
     answer = requests.get(flow["auth_uri"], allow_redirects=False, timeout=20)
     assert answer.status_code == 400 and "50011" in answer.text and "Location" not in answer.headers, answer.text
+
+
+@test
+def an_application_of_one_tenant_under_common_is_an_error_page_with_50194():
+    for alias in ("common", "organizations"):
+        client = msal.ConfidentialClientApplication(
+            WEB, authority=f"https://login.microsoftonline.com/{alias}", client_credential=SECRET[WEB]
+        )
+        flow = client.initiate_auth_code_flow([ORDERS_SCOPE], redirect_uri=CALLBACK)
+        answer = requests.get(flow["auth_uri"], allow_redirects=False, timeout=20)
+        assert answer.status_code == 400 and "AADSTS50194" in answer.text and "Location" not in answer.headers, answer.text
 
 
 @test

@@ -4,6 +4,7 @@
 mod world;
 
 #[cfg(test)]
+mod aadsts;
 mod assertions;
 #[cfg(test)]
 mod authorize;
