@@ -90,6 +90,8 @@ impl Profile {
         folds_audience: true,
         claims: entra_claims,
     };
+    /// Microsoft Entra's v1.0 access tokens: other claims, and the key's thumbprint in the header.
+    pub const ENTRA_V1: Self = Self { client: "appid", claims: entra_v1_claims, ..Self::ENTRA };
     /// RFC 9068.
     pub const NATIVE: Self = Self {
         typ: "at+jwt",
@@ -240,6 +242,19 @@ pub fn entra_claims(issuer: &Issuer) -> Map<String, Value> {
         "azp": "cccccccc-0000-4000-8000-00000000000c", "azpacr": "1", "scp": "access_as_user", "roles": ["Orders.Reader"],
         "idtyp": "user", "ver": "2.0", "uti": "uti-1", "jti": "jti-1",
     }))
+}
+
+/// The claims of a good v1.0 access token.
+pub fn entra_v1_claims(issuer: &Issuer) -> Map<String, Value> {
+    let mut claims = entra_claims(issuer);
+    for name in ["azp", "azpacr"] {
+        claims.remove(name);
+    }
+    claims.extend(object(json!({
+        "appid": "cccccccc-0000-4000-8000-00000000000c", "appidacr": "1", "acr": "1", "amr": ["pwd"], "ver": "1.0",
+        "unique_name": "ada@contoso.example", "upn": "ada@contoso.example",
+    })));
+    claims
 }
 
 /// The claims of a good RFC 9068 access token.

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 /// The claims of a real token, on which the corpus is built.
 static REAL: OnceLock<Map<String, Value>> = OnceLock::new();
+static REAL_V1: OnceLock<Map<String, Value>> = OnceLock::new();
 static REAL_NATIVE: OnceLock<Map<String, Value>> = OnceLock::new();
 static REAL_OWN: OnceLock<Map<String, Value>> = OnceLock::new();
 
@@ -75,6 +76,26 @@ async fn r_1_no_hostile_token_is_accepted_as_assertion() {
     let world = World::new().await;
     REAL.set(object(claims(&world.orders_token().await))).unwrap();
     let tokens = corpus(&issuer(&app("orders").to_string(), profile("JWT", |_| REAL.get().cloned().unwrap())));
+    assert!(tokens.len() >= 500, "{}", tokens.len());
+    let good = assertions(&world, &tokens, "orders").await;
+    assert!(good >= 10, "the corpus would prove nothing: {good}");
+}
+
+#[tokio::test]
+async fn r_1_no_hostile_v1_token_is_accepted_as_assertion() {
+    let world = World::with(|plan| plan.app("orders").api.requested_access_token_version = Some(1)).await;
+    let token = world.orders_token().await;
+    let real = object(claims(&token));
+    assert_eq!((&real["ver"], &real["appid"]), (&"1.0".into(), &app("web").to_string().into()));
+    assert_eq!(crate::world::header(&token)["x5t"], crate::world::header(&token)["kid"]);
+    REAL_V1.set(real).unwrap();
+    let shape = Profile { client: "appid", ..profile("JWT", |_| REAL_V1.get().cloned().unwrap()) };
+    let v2 = issuer("api://orders", shape);
+    let of = |iss: &str| iss.trim_end_matches("v2.0").to_owned();
+    let neighbour = Neighbour { iss: of(&v2.neighbour.iss), ..v2.neighbour };
+    let mut tokens = corpus(&Issuer { iss: of(&v2.iss), neighbour, ..v2 });
+    // v1.0 repeats an application ID URI as it was asked for, with or without a slash at its end (spec/entra.md section 9.1).
+    tokens.retain(|hostile| hostile.reason != "aud is \"api://orders/\"");
     assert!(tokens.len() >= 500, "{}", tokens.len());
     let good = assertions(&world, &tokens, "orders").await;
     assert!(good >= 10, "the corpus would prove nothing: {good}");

@@ -1,4 +1,4 @@
-//! R1: the corpus of hostile tokens against the guard, in both profiles. One test for each row of the table.
+//! R1: the corpus of hostile tokens against the guard, in both profiles and both versions. One test for each row of the table.
 use decision::Timestamp;
 use decision::contract::Contract;
 use deputize_guard::Guard;
@@ -17,13 +17,18 @@ pub(crate) struct Entry {
     pub(crate) tokens: Vec<Hostile>,
 }
 
-/// A guard for each profile, with the tokens that are minted for it.
-fn entries(mint: impl Fn(&Issuer) -> Vec<Hostile>) -> [Entry; 2] {
-    [entry("entra", Profile::ENTRA, &mint), entry("native", Profile::NATIVE, &mint)]
+/// A guard for each shape of tokens, with the tokens that are minted for it.
+fn entries(mint: impl Fn(&Issuer) -> Vec<Hostile>) -> [Entry; 3] {
+    [
+        entry("entra", Profile::ENTRA, &mint),
+        entry("entra", Profile::ENTRA_V1, &mint),
+        entry("native", Profile::NATIVE, &mint),
+    ]
 }
 
 pub(crate) fn entry(profile: &'static str, shape: Profile, mint: impl FnOnce(&Issuer) -> Vec<Hostile>) -> Entry {
-    let iss = format!("https://login.example/{TID}/v2.0");
+    let version = if shape.client == Profile::ENTRA_V1.client { "" } else { "v2.0" };
+    let iss = format!("https://login.example/{TID}/{version}");
     let issuer = Issuer::new(shape, &iss, "api://orders", TID, NOON).unwrap();
     let contract: Contract = serde_json::from_value(json!({
         "audiences": ["api://orders"],

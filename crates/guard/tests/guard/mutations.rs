@@ -20,7 +20,7 @@ fn good(issuer: &Issuer) -> Vec<String> {
 
 #[test]
 fn r_1_no_mutation_is_accepted() {
-    for (profile, shape) in [("entra", Profile::ENTRA), ("native", Profile::NATIVE)] {
+    for (profile, shape) in [("entra", Profile::ENTRA), ("entra", Profile::ENTRA_V1), ("native", Profile::NATIVE)] {
         let mut tokens = Vec::new();
         let entry = entry(profile, shape, |issuer| {
             tokens = good(issuer);

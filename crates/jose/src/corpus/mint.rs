@@ -1,5 +1,5 @@
 //! Mints the tokens of the corpus, good and bad.
-use super::{Expect, Hostile, Issuer, Layer, Mark};
+use super::{Expect, Hostile, Issuer, Layer, Mark, Profile};
 use crate::{Algorithm, SigningKey, base64url};
 use aws_lc_rs::hmac;
 use serde_json::{Map, Value, json};
@@ -74,7 +74,12 @@ impl<'a> Mint<'a> {
     }
 
     pub(super) fn header_of(&self, key: &SigningKey) -> Map<String, Value> {
-        super::object(json!({ "alg": key.algorithm().as_str(), "kid": key.kid(), "typ": self.issuer.profile.typ }))
+        let (alg, kid, typ) = (key.algorithm().as_str(), key.kid(), self.issuer.profile.typ);
+        let mut header = super::object(json!({ "alg": alg, "kid": kid, "typ": typ }));
+        if self.issuer.profile.client == Profile::ENTRA_V1.client {
+            header.insert("x5t".to_owned(), kid.into());
+        }
+        header
     }
 
     pub(super) fn header(&self) -> Map<String, Value> {

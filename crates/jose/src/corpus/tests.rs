@@ -21,7 +21,7 @@ fn enter(keys: &KeySet, text: &str) -> Result<(), Refusal> {
 /// corpus would not show that claims are read at all.
 fn judge(row: &str) {
     let mut issuer = issuer(Profile::ENTRA);
-    for profile in [Profile::ENTRA, Profile::NATIVE] {
+    for profile in [Profile::ENTRA, Profile::ENTRA_V1, Profile::NATIVE] {
         issuer.profile = profile;
         let keys = KeySet::from_keys(issuer.keys.iter().map(SigningKey::verifying_key).collect());
         let tokens = super::row(&issuer, row);
@@ -98,7 +98,7 @@ fn the_corpus_has_what_the_table_of_attacks_asks_for() {
         ("J-23", 14),
         ("J-26", 18),
     ];
-    for profile in [Profile::ENTRA, Profile::NATIVE] {
+    for profile in [Profile::ENTRA, Profile::ENTRA_V1, Profile::NATIVE] {
         let tokens = corpus(&issuer(profile));
         let mut counts = BTreeMap::new();
         for token in &tokens {
