@@ -7,7 +7,7 @@ use crate::issuance;
 use crate::ledger::{CommitError, OncePurpose, Unavailable, Write};
 use crate::model::Profile;
 use crate::ports::Ports;
-use crate::token_endpoint::{Refusal, TokenRequest, find_tenant, opening, same_origin, unavailable};
+use crate::token_endpoint::{Refusal, TokenRequest, authenticate, find_tenant, opening, same_origin, unavailable};
 use decision::{CheckId, Timestamp};
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(crate) async fn called<T>(
     answered.map(|answer| (decision.clone(), answer)).map_err(|denial| {
         let correlation = request.correlation.unwrap_or(&decision);
         let context = ErrorContext { host: &ports.host, decision: &decision, correlation, now };
-        Refusal { status: denial.status(), check: denial.id(), body: Box::new(denial.body(profile, &context)) }
+        Refusal::of(&denial, profile, &context)
     })
 }
 
@@ -59,7 +59,7 @@ async fn authenticated(
     }
     let parties = (&*snapshot, tenant.as_deref(), client.as_deref());
     let facts = opening(ports, request, parties, &client_id, presented, now).await;
-    let proven = client_auth::decide(&facts, now)?;
+    let proven = authenticate(ports, request, &facts, now)?;
     match (tenant, client) {
         (Some(tenant), Some(client)) => Ok(Called { tenant, client, decision: decision.to_owned(), now, proven }),
         _ => Err(Denial::new(CheckId::ClientKnown, "a client", "none")),

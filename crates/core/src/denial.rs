@@ -19,6 +19,9 @@ pub struct Denial {
     /// Where a missing consent is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub urls: Option<Box<ConsentUrls>>,
+    /// How many seconds later it may be answered otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<i64>,
     /// What the person could do about it at once, at the authorization endpoint.
     #[serde(skip)]
     pub remedy: Option<Remedy>,
@@ -36,7 +39,14 @@ pub enum Remedy {
 impl Denial {
     /// A refusal with the catalogue's advice.
     pub fn new(id: CheckId, expected: impl Into<String>, actual: impl Into<String>) -> Self {
-        Self { check: Check::fail(id, expected, actual), claims: None, missing: None, urls: None, remedy: None }
+        Self {
+            check: Check::fail(id, expected, actual),
+            claims: None,
+            missing: None,
+            urls: None,
+            retry_after: None,
+            remedy: None,
+        }
     }
 
     /// With advice more exact than the catalogue's.
@@ -50,6 +60,13 @@ impl Denial {
     #[must_use]
     pub fn challenge(mut self, claims: String) -> Self {
         self.claims = Some(claims);
+        self
+    }
+
+    /// With how long to wait.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: i64) -> Self {
+        self.retry_after = Some(seconds);
         self
     }
 

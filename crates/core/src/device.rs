@@ -17,7 +17,7 @@ use crate::ledger::{CommitError, DeviceRecord, DeviceStage, Unavailable, Write};
 use crate::limits::{Caller, DEVICE_INTERVAL, Wait};
 use crate::model::{Digest, Profile};
 use crate::ports::Ports;
-use crate::token_endpoint::{Refusal, TokenRequest, blank, find_tenant, is_alias, unavailable};
+use crate::token_endpoint::{Refusal, TokenRequest, authenticate, blank, find_tenant, is_alias, unavailable};
 use decision::{CheckId, Timestamp};
 use oauth::{ClaimsRequest, Parameter, Parameters, Place, Secret};
 use serde::Serialize;
@@ -88,7 +88,7 @@ pub async fn begin(ports: &Ports, request: TokenRequest<'_>) -> Result<Begun, Re
     decide(ports, &request, &decision, now, &mut profile).await.map_err(|denial| {
         let correlation = request.correlation.unwrap_or(&decision);
         let context = ErrorContext { host: &ports.host, decision: &decision, correlation, now };
-        Refusal { status: denial.status(), check: denial.id(), body: Box::new(denial.body(profile, &context)) }
+        Refusal::of(&denial, profile, &context)
     })
 }
 
@@ -115,7 +115,7 @@ async fn decide(
     }
     let mut facts = blank(ports, request.tenant, tenant.map(AsRef::as_ref), &client_id, client.map(AsRef::as_ref));
     facts.authentication = client_auth::gather(presented, client.map(AsRef::as_ref), &*ports.crypto, now);
-    let proven = client_auth::decide(&facts, now)?;
+    let proven = authenticate(ports, request, &facts, now)?;
     let (Some(tenant), Some(client)) = (tenant, client) else {
         return Err(Denial::new(CheckId::ClientKnown, "a client", "none"));
     };
@@ -141,7 +141,7 @@ async fn decide(
     // Each is a record, made for a stranger.
     if let Err(Wait(seconds)) = ports.limits.attempt(&[Caller::DevicesFrom(request.address.into())], now) {
         let expected = format!("fewer device authorizations from one address; wait {seconds} seconds");
-        return Err(Denial::new(CheckId::AttemptsLimited, expected, "too many"));
+        return Err(Denial::new(CheckId::AttemptsLimited, expected, "too many").retry_after(seconds));
     }
     for _ in 0..TRIES {
         let (device_code, user_code) = (issuance::secret_text(ports), user_code(ports));

@@ -1,19 +1,31 @@
-//! How often callers may be wrong: a delay that grows, never a lock-out, and never a record for each stranger.
+//! How often callers may be wrong: a delay that grows, never a lock-out, and never a record for each stranger. And how
+//! often a client may ask at all.
+//!
+//! Whoever has to wait is told how long, and it is no longer than that. Client libraries replay an answer of 429 to everybody
+//! behind the same client (spec/entra.md section 8.3), so at the token endpoint only what is the whole client's fault is
+//! answered so: guesses at its credential, from one address; and more requests than it may make. No person's is.
 //!
 //! Held in memory and bounded: what is forgotten under a flood are the oldest of many thousand callers. An attempt counts as
 //! wrong from its beginning until it has succeeded, so that a thousand at once are not judged by the same clean record.
+use crate::denial::Denial;
 use crate::id::{AppId, TenantId};
 use crate::model::Digest;
-use decision::Timestamp;
+use decision::{CheckId, Timestamp};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 
 /// How many callers are remembered.
 const CALLERS: usize = 20_000;
 /// After this long without another failure a caller has a clean record, in seconds.
 const FORGIVEN: i64 = 900;
+/// How many requests a second a client may make on average, unless the operator says otherwise: far more than one that keeps
+/// its tokens, and so few that none can take the authority from the others for long.
+pub const REQUESTS_PER_SECOND: u32 = 2_000;
+/// How many seconds' worth of them may come at once.
+const BURST: i64 = 10;
 /// The least pause between two requests of a device, in seconds (RFC 8628 section 3.5).
 pub const DEVICE_INTERVAL: i64 = 5;
 
@@ -34,6 +46,15 @@ pub enum Caller {
     UserCodesFrom(Address),
     /// Who begins device authorizations from this address.
     DevicesFrom(Address),
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Requester {
+    /// A client that proved who it is, from anywhere.
+    Proven(TenantId, AppId),
+    /// A client that proves nothing: anyone may use its name, so each address counts by itself.
+    Unproven(TenantId, AppId, Address),
 }
 
 /// An address as it is counted: one subscriber of IPv6 has at least 2^64 of them.
@@ -70,12 +91,27 @@ impl Caller {
 }
 
 /// The records of all callers.
-#[derive(Default)]
 pub struct Limits {
     callers: Mutex<HashMap<Caller, Failures>>,
     devices: Mutex<HashMap<Digest, Pause>>,
     known: Mutex<HashMap<Digest, Timestamp>>,
+    requests: Mutex<HashMap<Requester, Bucket>>,
+    /// Nothing: as many as come.
+    requests_per_second: Option<NonZeroU32>,
     unlimited: bool,
+}
+
+/// Requests that are still free, as they were at a moment.
+#[derive(Clone, Copy)]
+struct Bucket {
+    left: i64,
+    at: Timestamp,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::requests_per_second(REQUESTS_PER_SECOND)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -111,11 +147,52 @@ pub struct Attempt<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait(pub i64);
 
+impl Wait {
+    /// The refusal of who was wrong too often.
+    pub(crate) fn denial(self, after: &str, found: &str) -> Denial {
+        let expected = format!("a wait of {} after so many {after}", words(self.0));
+        Denial::new(CheckId::AttemptsLimited, expected, found).retry_after(self.0)
+    }
+}
+
 impl Limits {
     /// Never makes anybody wait: for stopwatches only.
     #[doc(hidden)]
     pub fn unlimited() -> Self {
-        Self { unlimited: true, ..Self::default() }
+        Self { unlimited: true, ..Self::requests_per_second(0) }
+    }
+
+    /// Clients may make so many requests a second on average; 0 is as many as come.
+    pub fn requests_per_second(rate: u32) -> Self {
+        Self {
+            callers: Mutex::default(),
+            devices: Mutex::default(),
+            known: Mutex::default(),
+            requests: Mutex::default(),
+            requests_per_second: NonZeroU32::new(rate),
+            unlimited: false,
+        }
+    }
+
+    /// Takes one of the requests that this client may make.
+    ///
+    /// # Errors
+    /// If there is none left before the next second.
+    pub fn request(&self, requester: Requester, now: Timestamp) -> Result<(), Wait> {
+        let Some(rate) = self.requests_per_second else { return Ok(()) };
+        let rate = i64::from(rate.get());
+        let full = rate.saturating_mul(BURST);
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        room(&mut requests, |bucket| bucket.at, now);
+        let bucket = requests.entry(requester).or_insert(Bucket { left: full, at: now });
+        let since = now.since(bucket.at).clamp(0, BURST);
+        bucket.left = bucket.left.saturating_add(since.saturating_mul(rate)).min(full);
+        bucket.at = bucket.at.max(now);
+        if bucket.left == 0 {
+            return Err(Wait(1));
+        }
+        bucket.left -= 1;
+        Ok(())
     }
 
     /// Begins an attempt that is counted for each of these.
@@ -265,6 +342,35 @@ mod tests {
         assert_ne!(one, Address::from(Some("2001:db8:1:3::1".parse().unwrap())));
         let mapped: Address = Some("::ffff:192.0.2.1".parse().unwrap()).into();
         assert_eq!(mapped, Address::from(Some("192.0.2.1".parse().unwrap())));
+    }
+
+    #[test]
+    fn a_19_a_client_may_ask_so_often_and_no_other_client_waits_for_it() {
+        let limits = Limits::requests_per_second(3);
+        let requester = |n: u128| Requester::Proven(TenantId(Uuid::nil()), AppId(Uuid::from_u128(n)));
+        let granted =
+            |who: u128, at: i64| (0..100).take_while(|_| limits.request(requester(who), NOON.plus(at)).is_ok()).count();
+        assert_eq!(granted(1, 0), 30, "ten seconds' worth at once");
+        assert_eq!(limits.request(requester(1), NOON), Err(Wait(1)));
+        assert_eq!(granted(2, 0), 30, "nobody else waits");
+        assert_eq!(granted(1, 1), 3, "what is told is kept: a second later there are more");
+        assert_eq!(granted(1, 3), 6);
+        assert_eq!(granted(1, 2), 0, "a clock that goes back gives nothing");
+        assert_eq!(granted(1, 1_000), 30, "and no more than that is saved up");
+        let unlimited = Limits::requests_per_second(0);
+        assert!((0..100_000).all(|_| unlimited.request(requester(1), NOON).is_ok()));
+    }
+
+    #[test]
+    fn a_19_requests_are_counted_for_a_bounded_number_of_clients() {
+        let limits = Limits::default();
+        for n in 0..100_000 {
+            let address = Address::from(Some(IpAddr::from(u128::from(u32::MAX - n).to_be_bytes())));
+            let address = if n % 2 == 0 { address } else { Address::from(Some(IpAddr::from(n.to_be_bytes()))) };
+            let requester = Requester::Unproven(TenantId(Uuid::nil()), AppId(Uuid::from_u128(n.into())), address);
+            assert_eq!(limits.request(requester, NOON.plus(i64::from(n) / 1_000)), Ok(()));
+        }
+        assert!(limits.requests.lock().unwrap().len() <= CALLERS);
     }
 
     #[test]

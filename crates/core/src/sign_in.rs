@@ -52,10 +52,8 @@ fn attempt<'a>(
         let name = ports.crypto.keyed_digest(&format!("sign-in name\0{}", typed.username.to_lowercase()));
         vec![Caller::User(tenant, name), Caller::SignInFrom(typed.address.into())]
     };
-    ports.limits.attempt(&callers, now).map_err(|Wait(seconds)| {
-        let expected = format!("a wait of {} after so many wrong attempts", crate::limits::words(seconds));
-        Denial::new(CheckId::AttemptsLimited, expected, "another attempt at once")
-    })
+    let wait = |wait: Wait| wait.denial("wrong attempts", "another attempt at once");
+    ports.limits.attempt(&callers, now).map_err(wait)
 }
 
 fn known(ports: &Ports, typed: Credentials<'_>) -> crate::model::Digest {

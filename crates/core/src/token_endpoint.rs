@@ -1,6 +1,6 @@
 //! The token endpoint, from form to answer (architecture section 3).
 use crate::admission;
-use crate::client_auth::{self, Basic, Presented};
+use crate::client_auth::{self, AuthenticatedClient, Basic, Method, Presented};
 use crate::denial::{Denial, ErrorContext};
 use crate::directory::{Registration, Snapshot, TenantDirectory};
 use crate::endpoint::EndpointVersion;
@@ -8,7 +8,7 @@ use crate::facts::{AccessFacts, AuthenticationFacts, ClientFacts, Facts, ProofFa
 use crate::grant::{self, Gathered, Gathering, Grant};
 use crate::issuance;
 use crate::ledger::{CommitError, Unavailable};
-use crate::limits::{Caller, Wait};
+use crate::limits::{Caller, Requester, Wait};
 use crate::model::{DirectoryRole, Profile};
 use crate::ports::Ports;
 use crate::resource_request;
@@ -96,8 +96,17 @@ pub struct Refusal {
     pub status: u16,
     /// The check that failed.
     pub check: CheckId,
+    /// How many seconds later it may be answered otherwise.
+    pub retry_after: Option<i64>,
     /// The body, in the dialect of the client.
     pub body: Box<ErrorBody>,
+}
+
+impl Refusal {
+    pub(crate) fn of(denial: &Denial, profile: Profile, context: &ErrorContext<'_>) -> Self {
+        let body = Box::new(denial.body(profile, context));
+        Self { status: denial.status(), check: denial.id(), retry_after: denial.retry_after, body }
+    }
 }
 
 /// Answers a token request.
@@ -115,7 +124,7 @@ pub async fn answer(ports: &Ports, request: TokenRequest<'_>) -> Result<Answered
     decided.map(|(response, v1)| Answered { decision: decision.clone(), response, v1 }).map_err(|denial| {
         let correlation = request.correlation.unwrap_or(&decision);
         let context = ErrorContext { host: &ports.host, decision: &decision, correlation, now };
-        Refusal { status: denial.status(), check: denial.id(), body: Box::new(denial.body(profile, &context)) }
+        Refusal::of(&denial, profile, &context)
     })
 }
 
@@ -187,22 +196,45 @@ async fn decide(
     Err(exhausted(&facts, now))
 }
 
-/// Authenticates the client. Who guesses at its secret has to wait: from that address alone, since the client's users
-/// must not suffer for a stranger (spec/entra.md section 8.3).
-fn authenticate(ports: &Ports, request: &TokenRequest<'_>, facts: &Facts, now: Timestamp) -> Result<(), Denial> {
+/// Authenticates the client, at every endpoint that clients call. Who guesses at its secret has to wait: from that address
+/// alone, since the client's users must not suffer for a stranger (spec/entra.md section 8.3). A client that is known may ask
+/// so often; who only uses its name takes none of that.
+pub(crate) fn authenticate(
+    ports: &Ports,
+    request: &TokenRequest<'_>,
+    facts: &Facts,
+    now: Timestamp,
+) -> Result<AuthenticatedClient, Denial> {
+    let client = unless_guessing(ports, request, facts, now)?;
+    let tenant = facts.tenant.as_ref().map(|tenant| tenant.id).unwrap_or_default();
+    let requester = match client.method() {
+        Method::None => Requester::Unproven(tenant, client.app(), request.address.into()),
+        Method::Secret | Method::Assertion => Requester::Proven(tenant, client.app()),
+    };
+    ports.limits.request(requester, now).map_err(|Wait(seconds)| {
+        let expected = "no more requests a second than one client may make";
+        Denial::new(CheckId::RequestsLimited, expected, "more").retry_after(seconds)
+    })?;
+    Ok(client)
+}
+
+fn unless_guessing(
+    ports: &Ports,
+    request: &TokenRequest<'_>,
+    facts: &Facts,
+    now: Timestamp,
+) -> Result<AuthenticatedClient, Denial> {
     // Signatures cannot be guessed: only secrets are counted.
     let secret = matches!(facts.authentication, AuthenticationFacts::Secret { .. });
     let Some(client) = facts.client.as_ref().filter(|_| secret) else {
-        return client_auth::decide(facts, now).map(drop);
+        return client_auth::decide(facts, now);
     };
     let guesser = Caller::Client(client.app_id, request.address.into());
-    let attempt = ports.limits.attempt(&[guesser], now).map_err(|Wait(seconds)| {
-        let expected = format!("a wait of {} after so many wrong credentials", crate::limits::words(seconds));
-        Denial::new(CheckId::AttemptsLimited, expected, "another attempt at once")
-    })?;
-    client_auth::decide(facts, now)?;
+    let wait = |wait: Wait| wait.denial("wrong credentials", "another attempt at once");
+    let attempt = ports.limits.attempt(&[guesser], now).map_err(wait)?;
+    let proven = client_auth::decide(facts, now)?;
     attempt.succeeded();
-    Ok(())
+    Ok(proven)
 }
 
 /// A browser's cross-origin request comes from a registered single-page application, and carries no credential.

@@ -349,6 +349,9 @@ catalogue! {
     AttemptsLimited: "limits.attempts", Some(50053), "temporarily_unavailable", None, 429, Caller, None,
         "the caller is not wrong more often than people are",
         "wait as long as the answer says, and try again";
+    RequestsLimited: "limits.requests", Some(90055), "temporarily_unavailable", None, 429, CallerAdmin, None,
+        "the client asks no more often than it may",
+        "keep tokens until they end instead of asking for each call, and wait as long as `Retry-After` says";
     RefreshValid: "refresh.valid", Some(9002313), "invalid_grant", None, 400, Caller, None,
         "the refresh token is one of this authority's",
         "sign in again";

@@ -10,6 +10,7 @@ use crate::output::say;
 use crate::serve::{self, Server};
 use crate::{first_start, listen, log};
 use deputize_core::cloud;
+use deputize_core::limits::REQUESTS_PER_SECOND;
 use deputize_core::ports::Directory;
 use rustls::ServerConfig;
 use serde::Deserialize;
@@ -60,8 +61,24 @@ pub(crate) struct Config {
     issuers: Vec<Issuer>,
     /// Networks of proxies whose `X-Forwarded-For` is believed; by default nobody's is.
     trusted_proxies: Vec<Spanned<String>>,
+    /// How often clients may ask.
+    limits: RequestLimits,
     /// What is logged.
     log: Option<String>,
+}
+
+/// How often clients may ask.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RequestLimits {
+    /// Requests a second that one client may make on average; 0 is as many as come.
+    client_requests_per_second: u32,
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self { client_requests_per_second: REQUESTS_PER_SECOND }
+    }
 }
 
 /// How the authority proves its name.
@@ -158,7 +175,8 @@ async fn serve(options: Options, config: Config, text: Option<Text>) -> Result<E
     let master = MasterKey::load(&data, config.master_key.map(|file| base.join(file)).as_deref())?;
     let store = open_store(&data, &master)?;
     tokio::spawn(store.watch());
-    let router = first_start::router(Arc::clone(&store), master, &host, federation).await?;
+    let rate = config.limits.client_requests_per_second;
+    let router = first_start::router(Arc::clone(&store), master, &host, federation, rate).await?;
 
     let router = crate::peer::behind(router, proxies);
     let mut server = Server::new();
@@ -229,6 +247,7 @@ mod tests {
     fn every_configuration_in_the_examples_is_read() {
         let config = parse(include_str!("../../../examples/estate/authority.toml")).unwrap();
         assert!(config.host.is_some() && config.tls.is_some());
+        assert_eq!(config.limits.client_requests_per_second, REQUESTS_PER_SECOND, "as it is shown there");
     }
 
     #[test]
@@ -243,6 +262,7 @@ mod tests {
                 "error: `deputize.toml` line 1: invalid value: string \"acme\", expected `\"dev-ca\"`, or a table with `certificate` and `key`\n",
             ),
             ("[tls]\ncertificate = \"a\"", "error: `deputize.toml` line 1: `key` is missing\nhint: add `key`\n"),
+            ("[limits]\nclient_requests_per_second = -1", "error: `deputize.toml` line 2: invalid value: integer `-1`"),
             ("listen = 8443", "error: `deputize.toml` line 1: invalid type: integer `8443`, expected a string"),
         ];
         for (content, expected) in cases {

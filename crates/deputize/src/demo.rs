@@ -88,6 +88,8 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
     let store = open_store(&data, &master)?;
     tokio::spawn(store.watch());
     let instance = Instance::open(store, &master, &host, federation(options.issuer.as_deref(), &ca)?).await?;
+    // What is measured here comes from one client.
+    let instance = instance.limited(0);
     let items = apply(&instance, &secrets, &master, options.issuer.as_deref()).await?;
     let world = World::new(&host, Some(options.port), &items, &secrets, &ca.file, &ca.pem)?;
 

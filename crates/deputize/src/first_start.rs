@@ -21,9 +21,11 @@ pub(crate) async fn router(
     master: MasterKey,
     host: &str,
     federation: Federation,
+    requests_per_second: u32,
 ) -> Result<Router, Failure> {
+    let limited = move |instance: Instance| instance.limited(requests_per_second).authority.router();
     if !is_empty(&store) || store.signing_keys().is_ok_and(|keys| !keys.is_empty()) {
-        return Ok(Instance::open(store, &master, host, federation).await?.authority.router());
+        return Ok(limited(Instance::open(store, &master, host, federation).await?));
     }
     let early = Instance::with(Arc::clone(&store), Vec::new(), &master, host, Federation::default()).authority.router();
     let (made, waiting) = watch::channel(false);
@@ -32,7 +34,7 @@ pub(crate) async fn router(
     tokio::spawn(async move {
         let opened = Instance::open(shared, &master, &host, federation).await;
         match opened {
-            Ok(instance) => drop(making.set(instance.authority.router())),
+            Ok(instance) => drop(making.set(limited(instance))),
             // Requests that need keys are refused from now on; the next start tries again.
             Err(failure) => tracing::error!(reason = ?failure, "the signing keys could not be made; start again"),
         }

@@ -5,6 +5,7 @@ use crate::keys::MasterKey;
 use crate::system::{self, StoreClock, SystemClock};
 use ::authority::{Authority, Federation, Settings, authority};
 use decision::Clock;
+use deputize_core::limits::Limits;
 use jose::SigningKey;
 use std::sync::Arc;
 use store::{OpenError, Store, StoreKeys};
@@ -56,6 +57,12 @@ impl Instance {
         let instance = Self::with(store, keys, master, host, federation);
         tokio::spawn(instance.authority.watch());
         Ok(instance)
+    }
+
+    /// The same, where a client may make so many requests a second on average; 0 is as many as come.
+    pub(crate) fn limited(mut self, requests_per_second: u32) -> Self {
+        self.authority.ports.limits = Arc::new(Limits::requests_per_second(requests_per_second));
+        self
     }
 
     /// An authority that signs with these keys.

@@ -56,6 +56,40 @@ fn parse(hop: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::Body;
+    use axum::routing::get;
+    use decision::Timestamp;
+    use deputize_core::limits::{Caller, Limits};
+    use http::StatusCode;
+    use tower::ServiceExt;
+
+    #[tokio::test]
+    async fn a_19_who_guesses_behind_a_proxy_waits_and_the_others_behind_it_do_not() {
+        let limits = Arc::new(Limits::default());
+        let attempt = move |request: Request| async move {
+            let address = request.extensions().get::<ClientAddress>().map(|address| address.0);
+            let wrong = limits.attempt(&[Caller::SignInFrom(address.into())], Timestamp(0)).map(drop);
+            wrong.map_or(StatusCode::TOO_MANY_REQUESTS, |()| StatusCode::OK)
+        };
+        let router = Router::new().route("/", get(attempt));
+        let proxied = behind(router.clone(), vec!["10.0.0.0/8".parse().unwrap()]);
+        let ask = async |router: &Router, from: &str| {
+            let mut request = Request::get("/").header("x-forwarded-for", from).body(Body::empty()).unwrap();
+            request.extensions_mut().insert(ClientAddress("10.0.0.1".parse().unwrap()));
+            router.clone().oneshot(request).await.unwrap().status()
+        };
+        for _ in 0..100 {
+            assert_eq!(ask(&proxied, "2001:db8:1:2::1").await, StatusCode::OK);
+        }
+        // One subscriber has the whole /64, and what they write before the proxy's word changes nothing.
+        for same in ["2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "198.51.100.7, 2001:db8:1:2::1"] {
+            assert_eq!(ask(&proxied, same).await, StatusCode::TOO_MANY_REQUESTS, "{same}");
+        }
+        for other in ["2001:db8:1:3::1", "198.51.100.7"] {
+            assert_eq!(ask(&proxied, other).await, StatusCode::OK, "{other}");
+            assert_eq!(ask(&router, other).await, StatusCode::OK, "the proxy itself, where it is not trusted");
+        }
+    }
 
     #[test]
     fn only_trusted_proxies_are_believed_and_only_about_who_called_them() {

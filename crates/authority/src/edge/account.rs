@@ -2,6 +2,7 @@
 use super::authorize::CREDENTIALS;
 use super::browser::{self, Visit};
 use super::endpoint::{BROWSER, Caller, Endpoint, OF_OUR_PAGE, PAGE, Readers, Route};
+use super::wait;
 use crate::{Authority, page};
 use axum::extract::{Path, Request, State};
 use axum::http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
@@ -274,6 +275,7 @@ pub(super) async fn sign_in(
             let at = At { authority: &authority, tenant: &tenant, place, form: &original, browser: &browser };
             let mut response = at.sign_in(&request, Some(&text));
             *response.status_mut() = status;
+            wait(&mut response, denial.retry_after);
             response
         }
     }

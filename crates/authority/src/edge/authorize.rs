@@ -1,6 +1,7 @@
 //! The authorization endpoint and its pages on the wire. Pages post to us; we answer with the next page or a redirect.
 use super::browser::{self, Visit};
 use super::endpoint::{BROWSER, Caller, Endpoint, OF_OUR_PAGE, PAGE, Readers, Route};
+use super::wait;
 use crate::{Authority, page};
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
@@ -190,6 +191,7 @@ pub(super) async fn sign_in(
             let shown = Shown { authority: &authority, tenant: &tenant, request: &original, browser: &browser };
             let mut response = shown.answer(Answer::SignIn(request), Some(&text));
             *response.status_mut() = status;
+            wait(&mut response, denial.retry_after);
             response
         }
     }

@@ -2,8 +2,8 @@
 use super::browser::Visit;
 use super::endpoint::{BROWSER, CORRELATION, Caller, Endpoint, OF_OUR_PAGE, PAGE, Readers, Route};
 use super::form::{BodyError, posted, query};
-use super::json;
 use super::refusal::{Correlation, refusal, with_id};
+use super::{json, wait};
 use crate::page::device as page;
 use crate::{Authority, ClientAddress};
 use axum::extract::{Path, Request, State};
@@ -129,6 +129,7 @@ async fn start(authority: Authority, version: EndpointVersion, tenant: String, r
         Err(refusal) => {
             let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
             let mut response = json(status, &refusal.body);
+            wait(&mut response, refusal.retry_after);
             with_id(&mut response, refusal.body.trace_id.as_deref().unwrap_or_default());
             response
         }
@@ -169,7 +170,9 @@ async fn enter(authority: &Authority, request: Request) -> Response {
         }
         Err(denial) if denial.id() == CheckId::AttemptsLimited => {
             let text = format!("Too many wrong codes. Expected {}.", denial.check.expected);
-            ask(authority, &visit, StatusCode::TOO_MANY_REQUESTS, Some(&text))
+            let mut response = ask(authority, &visit, StatusCode::TOO_MANY_REQUESTS, Some(&text));
+            wait(&mut response, denial.retry_after);
+            response
         }
         Err(denial) => refused(&denial),
     }

@@ -103,16 +103,20 @@ const ENDPOINTS: &[Endpoint] = &[
 async fn everywhere(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let unavailable = response.status() == StatusCode::SERVICE_UNAVAILABLE;
-    let limited = response.status() == StatusCode::TOO_MANY_REQUESTS;
     let headers = response.headers_mut();
     headers.insert("strict-transport-security", HeaderValue::from_static("max-age=31536000"));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     if unavailable {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
-    } else if limited {
-        headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("30"));
     }
     response
+}
+
+/// Says how long to wait, where that is known: never for a person's own refusal (spec/entra.md section 8.3).
+fn wait(response: &mut Response, seconds: Option<i64>) {
+    if let Some(seconds) = seconds {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
 }
 
 async fn asset(request: Request) -> Response {

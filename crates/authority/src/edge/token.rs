@@ -1,8 +1,8 @@
 //! The token endpoint on the wire.
 use super::endpoint::{CORRELATION, Caller, Endpoint, Readers, Route};
 use super::form::{BodyError, posted, whole_query};
-use super::json;
 use super::refusal::{Correlation, refusal, with_id};
+use super::{json, wait};
 use crate::{Authority, ClientAddress};
 use axum::extract::{Path, Request, State};
 use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
@@ -18,7 +18,7 @@ use deputize_core::endpoint::EndpointVersion;
 use deputize_core::token_endpoint::{self, TokenRequest};
 use deputize_core::trace::TraceId;
 use deputize_core::{introspection, revocation};
-use oauth::{Form, Secret, TokenResponseV1};
+use oauth::{Form, Parameter, Parameters, Secret, TokenResponseV1};
 
 /// Parameters that carry secrets: in a URL they end up in logs and histories (A-14, A-16).
 const NEVER_IN_URLS: [&str; 9] = [
@@ -42,12 +42,14 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
             Route { path: "/{tenant}/oauth2/token", handler: || any(v1) },
         ],
         methods: &["POST"],
-        parameters: &[token_endpoint::PARAMETERS, &[CORRELATION]],
+        parameters: &[token_endpoint::PARAMETERS, &[CORRELATION, TRACE]],
         caller: Caller::Program,
         readers: Readers::SinglePage,
         notes: &[
             "Under `common` and `organizations` the tenant is that of what is presented: the code, the refresh token, the \
              device code, `tid` of the assertion. Client credentials need the tenant itself.",
+            "A client that is wrong about its credential, or asks, too often is answered with 429, and `Retry-After` says how \
+             long; nobody else is.",
             "v1.0 answers with numbers as strings and with `expires_on`, `not_before` and `resource`; On-Behalf-Of and \
              sign-ins get a refresh token unasked.",
             "Secrets in the URL are refused, and should be replaced: they are in logs.",
@@ -60,7 +62,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         purpose: "Whether a token is good now, told to the API that it is for (RFC 7662).",
         routes: &[Route { path: "/{tenant}/oauth2/v2.0/introspect", handler: || any(introspect) }],
         methods: &["POST"],
-        parameters: &[introspection::PARAMETERS, &[CORRELATION]],
+        parameters: &[introspection::PARAMETERS, &[CORRELATION, TRACE]],
         caller: Caller::Program,
         readers: Readers::SinglePage,
         notes: &["Public clients may not ask. What may not be told is `{\"active\": false}`."],
@@ -76,6 +78,16 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         notes: &["A token that is not the caller's, or is none, is answered with 200 and nothing happens."],
     },
 ];
+
+/// The trace that a request is part of.
+const TRACE: Parameters = Parameters {
+    when: "Trace",
+    each: &[Parameter::header(
+        "traceparent",
+        "W3C Trace Context: by its trace-id an API is known that received a user's token and asks as itself. One that is \
+         malformed, or not alone, means none.",
+    )],
+};
 
 pub(super) async fn token(
     State(authority): State<Authority>,
@@ -216,6 +228,7 @@ impl Early {
             Self::Refused(refusal, basic) => {
                 let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
                 let mut response = json(status, &refusal.body);
+                wait(&mut response, refusal.retry_after);
                 // RFC 6749 section 5.2: a client that used the header is answered with the scheme.
                 if status == StatusCode::UNAUTHORIZED && basic {
                     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"token\""));

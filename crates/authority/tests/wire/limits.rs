@@ -1,8 +1,9 @@
 //! Guessing: a delay that grows, for the guesser; never a lock-out, and never for anybody else.
 use crate::world::browser::{Browser, request};
 use crate::world::estate::{CONTOSO, FABRIKAM, app, password, upn};
-use crate::world::{Answer, World, but, client_credentials};
-use deputize_core::limits::Caller;
+use crate::world::{Answer, World, but, client_credentials, credential, encode, obo_form};
+use deputize_core::limits::{Caller, Limits};
+use std::sync::Arc;
 
 async fn wrong(browser: &mut Browser, world: &World, name: &str) -> Answer {
     let page = browser.authorize(world, &request("web", "openid")).await;
@@ -27,7 +28,7 @@ async fn a_19_a_guesser_waits_and_the_person_in_their_own_browser_does_not() {
     for mut other in [guesser.clone(), Browser::default()] {
         let answer = right(&mut other, &world).await;
         assert!(answer.page() && answer.status == 429, "even the right password, and from any browser");
-        assert!(answer.text().contains("1 second") && !answer.header("retry-after").is_empty(), "{}", answer.text());
+        assert!(answer.text().contains("1 second") && answer.header("retry-after") == "1", "{}", answer.text());
     }
     assert_eq!(right(&mut own, &world).await.status, 303, "no denial of service on the victim");
     let mut bob = Browser::default();
@@ -100,5 +101,82 @@ async fn a_19_who_is_right_is_never_counted() {
     let world = World::new().await;
     for _ in 0..60 {
         world.token(client_credentials("daemon", "api://billing/.default")).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn a_19_the_wait_that_is_told_is_the_wait_that_is_kept() {
+    let world = World::new().await;
+    let guess = || but(client_credentials("daemon", "api://billing/.default"), "client_secret", Some("canary-guess"));
+    for _ in 0..30 {
+        assert_eq!(world.token(guess()).await.status, 401);
+    }
+    for told in [1, 2, 4, 8, 16, 32, 60, 60] {
+        let answer = world.token(guess()).await;
+        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, told.to_string().as_str()));
+        world.clock.advance(told - 1);
+        let still = world.token(guess()).await;
+        assert_eq!((still.status.as_u16(), still.header("retry-after")), (429, "1"), "after {told} seconds but one");
+        world.clock.advance(1);
+        assert_eq!(world.token(guess()).await.status, 401, "soft: after {told} seconds one is let in");
+    }
+}
+
+#[tokio::test]
+async fn a_19_a_secret_is_guessed_at_every_endpoint_and_counted_at_each() {
+    let world = World::new().await;
+    let guess = || but(credential("orders"), "client_secret", Some("canary-guess"));
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let ask = async |endpoint: &str, params: crate::world::Params<'_>| {
+        let params = [params, vec![("token", "x".to_owned()), ("scope", "openid".to_owned())]].concat();
+        world.post(&format!("/{CONTOSO}/oauth2/v2.0/{endpoint}"), &form, encode(&params)).await
+    };
+    for endpoint in ["introspect", "revoke", "devicecode"] {
+        for _ in 0..10 {
+            assert_eq!(ask(endpoint, guess()).await.check(), "client.secret_correct", "{endpoint}");
+        }
+    }
+    for endpoint in ["introspect", "revoke", "devicecode"] {
+        let answer = ask(endpoint, credential("orders")).await;
+        assert_eq!((answer.check().as_str(), answer.header("retry-after")), ("limits.attempts", "1"), "{endpoint}");
+    }
+    assert_eq!(world.token(client_credentials("orders", "api://billing/.default")).await.check(), "limits.attempts");
+}
+
+#[tokio::test]
+async fn a_19_a_client_that_asks_too_often_waits_and_nobody_else_does() {
+    let mut world = World::new().await;
+    world.authority.ports.limits = Arc::new(Limits::requests_per_second(2));
+    world.router = world.authority.router();
+    let asked = || client_credentials("daemon", "api://billing/.default");
+    // Who only uses its name takes none of what it may ask.
+    for _ in 0..25 {
+        assert_eq!(world.token(but(asked(), "client_secret", Some("canary-guess"))).await.status, 401);
+    }
+    for _ in 0..20 {
+        world.token(asked()).await.ok();
+    }
+    let answer = world.token(asked()).await;
+    assert_eq!(answer.refused(), (429, "temporarily_unavailable".into(), 90_055, "limits.requests".into()));
+    assert_eq!(answer.header("retry-after"), "1");
+    world.token(client_credentials("orders", "api://billing/.default")).await.ok();
+    world.clock.advance(1);
+    world.token(asked()).await.ok();
+}
+
+#[tokio::test]
+async fn a_19_no_persons_refusal_says_when_to_come_again() {
+    // Client libraries would replay it to everybody else behind the same client (spec/entra.md section 8.3).
+    let world = World::new().await;
+    let user = world.orders_token().await;
+    for (form, check) in [
+        (obo_form("orders", "no token", "api://billing/Invoices.Read"), "assertion.form"),
+        (obo_form("billing", &user, "api://archive/Archive.Read"), "assertion.audience"),
+        (obo_form("orders", &user, "api://billing/Invoices.Void"), "consent.granted"),
+        (obo_form("orders", &user, "api://nowhere/x"), "resource.known"),
+    ] {
+        let answer = world.token(form).await;
+        assert_eq!((answer.status.as_u16(), answer.check().as_str()), (400, check));
+        assert!(answer.header("retry-after").is_empty(), "{check}");
     }
 }

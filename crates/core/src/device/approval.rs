@@ -6,7 +6,7 @@ use crate::denial::Denial;
 use crate::id::TenantId;
 use crate::issuance;
 use crate::ledger::{Approval, CommitError, DeviceRecord, DeviceStage, Unavailable, Write};
-use crate::limits::{Caller, Wait, words};
+use crate::limits::{Caller, Wait};
 use crate::model::{Application, Digest};
 use crate::ports::Ports;
 use crate::sign_in::forged;
@@ -65,10 +65,8 @@ pub async fn enter(ports: &Ports, browser: &Browser, ticket: &str, text: &str) -
     Ticket::open(ports, ticket, Page::UserCode, &browser.cookie, None, &Form::default(), now).ok_or_else(forged)?;
     let cookie = ports.crypto.keyed_digest(&browser.cookie);
     let callers = [Caller::UserCodes(cookie), Caller::UserCodesFrom(browser.address.into())];
-    let attempt = ports.limits.attempt(&callers, now).map_err(|Wait(seconds)| {
-        let expected = format!("a wait of {} after so many wrong codes", words(seconds));
-        Denial::new(CheckId::AttemptsLimited, expected, "another code at once")
-    })?;
+    let wait = |wait: Wait| wait.denial("wrong codes", "another code at once");
+    let attempt = ports.limits.attempt(&callers, now).map_err(wait)?;
     let known = match typed(text) {
         Some(code) => ports.ledger.device_by_user_code(user_code_digest(ports, &code)).await.map_err(unavailable)?,
         None => None,
