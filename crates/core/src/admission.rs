@@ -6,10 +6,11 @@ use crate::conditional_access;
 use crate::denial::Denial;
 use crate::endpoint::EndpointVersion;
 use crate::facts::{
-    Asked, ClientFacts, Facts, ProofFacts, ResourceFacts, SessionFacts, Target, TenantFacts, UserFacts,
+    Asked, CallerFacts, ClientFacts, Facts, ProofFacts, ResourceFacts, SessionFacts, Target, TenantFacts, UserFacts,
 };
 use crate::id::AppId;
 use crate::model::DroppedUserContext;
+use crate::token::AssertionFacts;
 use crate::trace;
 use decision::{CheckId, Timestamp};
 use oauth::Scopes;
@@ -40,6 +41,8 @@ pub struct Admitted {
     pub(crate) roles: Vec<String>,
     /// The chain, this client included; `None` for app-only.
     pub(crate) chain: Option<Chain>,
+    /// Until when no policy would ask anything anew; `None` where none ever would.
+    pub(crate) settled: Option<Timestamp>,
 }
 
 impl Admitted {
@@ -124,14 +127,14 @@ fn admit_app(facts: &Facts, tenant: &TenantFacts, client: &ClientFacts, now: Tim
             format!("`{}/.default`, since application permissions cannot be asked for one by one", resource.name);
         return Err(Denial::new(CheckId::ScopeValid, expected, "named scopes"));
     }
-    conditional_access::evaluate_app(facts, now)?;
+    let settled = conditional_access::evaluate_app(facts, now)?;
     let Some(roles) = &resource.client_roles else {
         if resource.assignment_required {
             let expected = format!("an app role of `{}` for the application `{}`", resource.name, client.app_id);
             return Err(Denial::new(CheckId::ClientAssigned, expected, "none"));
         }
         passed_on(facts, tenant, client, resource)?;
-        return Ok(Admitted { scopes: Scopes::default(), roles: Vec::new(), chain: None });
+        return Ok(Admitted { scopes: Scopes::default(), roles: Vec::new(), chain: None, settled });
     };
     if roles.is_empty() && resource.assignment_required {
         let expected =
@@ -139,7 +142,7 @@ fn admit_app(facts: &Facts, tenant: &TenantFacts, client: &ClientFacts, now: Tim
         return Err(Denial::new(CheckId::ClientAssigned, expected, "none"));
     }
     passed_on(facts, tenant, client, resource)?;
-    Ok(Admitted { scopes: Scopes::default(), roles: roles.clone(), chain: None })
+    Ok(Admitted { scopes: Scopes::default(), roles: roles.clone(), chain: None, settled })
 }
 
 /// An API that acts for a user never asks as itself: else it alone would decide what the user may do downstream. Asked last, so
@@ -173,23 +176,23 @@ fn admit_user(
     now: Timestamp,
 ) -> Result<Admitted, Denial> {
     let resource = resource(facts, client)?;
-    not_withdrawn(facts, client)?;
     let scopes = match resource {
         Some(resource) => scopes(facts, client, resource, ceiling)?,
         None => facts.oidc.clone(),
     };
+    not_withdrawn(facts, client)?;
+    called_for(facts)?;
     if let Some(ceiling) = ceiling {
         within(&facts.oidc, ceiling)?;
     }
     let (user, session) = signed_in(facts.user.as_ref(), facts.session.as_ref(), now)?;
-    if let Some(resource) = resource {
-        assigned(resource, user)?;
-    }
+    let called = caller(facts).map(|caller| &caller.resource);
+    called.into_iter().chain(resource).try_for_each(|resource| assigned(resource, user))?;
     let mut chain = extend(tenant, client, resource, session, actors)?;
     let allowed = conditional_access::evaluate(facts, user, &chain, now)?;
     (chain.acrs, chain.session_ends) = (allowed.acrs, allowed.ends);
     let roles = resource.and_then(|resource| resource.user_roles.clone()).unwrap_or_default();
-    Ok(Admitted { scopes, roles, chain: Some(chain) })
+    Ok(Admitted { scopes, roles, chain: Some(chain), settled: Some(allowed.settled) })
 }
 
 /// Steps 4a to 4c.
@@ -379,22 +382,59 @@ pub(crate) fn signed_in<'a>(
         let found = "one that rests on an authorization which was revoked";
         return Err(Denial::new(CheckId::UserNotRevoked, "a token that has not been revoked", found));
     }
+    if let Some(gone) = session.gone {
+        let expected = "a chain of applications that stand in this tenant, enabled";
+        return Err(Denial::new(CheckId::UserNotRevoked, expected, format!("one that came through `{gone}`")));
+    }
     if session.ended || session.chain.session_ends <= now {
         return Err(Denial::new(CheckId::SessionAlive, "a living sign-in session", "one that has ended"));
     }
     Ok((user, session))
 }
 
-/// Step 5a: a consent that was taken back ends every refresh token that stems from it, those of other resources too.
+/// Step 5a: a consent that was taken back ends every refresh token that stems from it, those of other resources too, and every
+/// assertion of before that came through that client.
 fn not_withdrawn(facts: &Facts, client: &ClientFacts) -> Result<(), Denial> {
-    let withdrawn = facts.user.as_ref().and_then(|user| user.consent_withdrawn);
-    match (&facts.proof, withdrawn) {
-        (ProofFacts::Refresh { record: Some(record), .. }, Some(withdrawn)) if record.issued <= withdrawn => {
-            let expected = format!("a consent of the user to {} that was not taken back", client.display_name);
+    let issued = match &facts.proof {
+        ProofFacts::Refresh { record: Some(record), .. } => record.issued,
+        ProofFacts::OnBehalfOf { assertion: AssertionFacts::Verified(claims), .. } => Timestamp(claims.iat),
+        _ => return Ok(()),
+    };
+    match facts.user.as_ref().and_then(|user| user.consent_withdrawn) {
+        Some(withdrawn) if issued <= withdrawn => {
+            let before = matches!(facts.proof, ProofFacts::OnBehalfOf { .. });
+            let to = if before { "an application that acted before" } else { client.display_name.as_str() };
+            let expected = format!("a consent of the user to {to} that was not taken back");
             let denial = Denial::new(CheckId::ConsentGranted, expected, format!("one that ended at {withdrawn}"));
             Err(denial.fix("have the user sign in and consent again"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Step 5a: an assertion is worth what stands behind it now: who called with it, and that they may call the middle tier for
+/// this user still.
+fn called_for(facts: &Facts) -> Result<(), Denial> {
+    let (Some(caller), ProofFacts::OnBehalfOf { assertion: AssertionFacts::Verified(claims), .. }) =
+        (caller(facts), &facts.proof)
+    else {
+        return Ok(());
+    };
+    let scopes_then = Scopes::from(claims.scp.clone());
+    let granted = scopes(facts, &caller.client, &caller.resource, None).unwrap_or_default();
+    if scopes_then.intersection(&granted).is_empty() {
+        let denial = consent(facts, &caller.client, &caller.resource, &scopes_then, CheckId::ConsentGranted);
+        // Nothing that this client could ask for mends it.
+        return Err(Denial { missing: None, ..denial });
+    }
+    Ok(())
+}
+
+/// Who called with the assertion. Who stands here no more is told of with the rest of the chain.
+fn caller(facts: &Facts) -> Option<&CallerFacts> {
+    match &facts.proof {
+        ProofFacts::OnBehalfOf { caller, .. } => caller.as_deref(),
+        _ => None,
     }
 }
 

@@ -22,6 +22,9 @@ pub(crate) struct Allowed {
     pub(crate) acrs: Vec<String>,
     /// Nothing that is issued outlives this moment.
     pub(crate) ends: Timestamp,
+    /// Until when no policy would ask anything anew: what lives longer would escape it. Nobody but the authority asks where a
+    /// request comes from, so a policy that does asks anew at once.
+    pub(crate) settled: Timestamp,
 }
 
 /// Gathers what the policies read: those that could bind, where the request comes from and by what kind of client.
@@ -40,9 +43,8 @@ pub(crate) fn gather(tenant: &TenantDirectory, facts: &mut Facts, address: Optio
     let client = root.or(facts.client.as_ref().map(|client| client.app_id));
     let client_app_types = match (&facts.session, client.and_then(|app| tenant.app(app))) {
         (None, _) => vec![ClientAppType::Other],
-        (Some(_), Some(client)) => kinds(&client.application),
-        // The client that the chain began with is gone: whatever it was, nothing is easier for it.
-        (Some(_), None) => vec![ClientAppType::Browser, ClientAppType::MobileAppsAndDesktopClients],
+        // Who does not stand here is refused whatever kind of client it was.
+        (Some(_), client) => client.map(|client| kinds(&client.application)).unwrap_or_default(),
     };
     let holding = tenant.tenant.named_locations.iter().filter(|place| address.is_some_and(|ip| place.holds(ip)));
     let trusted = holding.clone().any(|place| place.is_trusted);
@@ -96,6 +98,10 @@ fn covers(policy: &Policy, resource: AppId) -> bool {
 }
 
 fn concerns(policy: &Policy, user: Option<&UserFacts>, access: &AccessFacts) -> bool {
+    concerns_person(policy, user) && by_kind(policy, access) && from_there(policy, access)
+}
+
+fn concerns_person(policy: &Policy, user: Option<&UserFacts>) -> bool {
     let asked = &policy.conditions.users;
     let everyone = asked.include_users.is_empty() && asked.include_groups.is_empty() && asked.include_roles.is_empty();
     let (spared, named) = match user {
@@ -109,7 +115,7 @@ fn concerns(policy: &Policy, user: Option<&UserFacts>, access: &AccessFacts) -> 
                 || asked.include_roles.iter().any(|role| user.directory_roles.contains(role)),
         ),
     };
-    !spared && (everyone || named) && by_kind(policy, access) && from_there(policy, access)
+    !spared && (everyone || named)
 }
 
 fn by_kind(policy: &Policy, access: &AccessFacts) -> bool {
@@ -161,13 +167,16 @@ pub(crate) fn evaluate(facts: &Facts, user: &UserFacts, chain: &Chain, now: Time
     if let Some(denial) = first {
         return Err(denial);
     }
-    let lifetimes = binding.iter().filter_map(|policy| policy.session_controls.session_lifetime);
-    let ends = lifetimes.map(|life| chain.auth_time.plus(life.seconds())).min().unwrap_or(chain.session_ends);
-    if ends <= now {
+    let lifetimes = binding.iter().filter_map(|policy| Some((policy, policy.session_controls.session_lifetime?)));
+    let ending = lifetimes.map(|(policy, life)| (chain.auth_time.plus(life.seconds()), policy)).min_by_key(|it| it.0);
+    if let Some((_, policy)) = ending.filter(|(ends, _)| *ends <= now) {
         let found = format!("one of {}", chain.auth_time);
-        return Err(sign_in_again(CheckId::SessionAlive, "a session within the lifetime of its policies", found, now));
+        let expected = "a session within the lifetime of its policies";
+        return Err(sign_in_again(policy, CheckId::SessionAlive, expected, found));
     }
-    Ok(Allowed { acrs, ends: ends.min(chain.session_ends) })
+    let ends = ending.map_or(chain.session_ends, |(ends, _)| ends.min(chain.session_ends));
+    let settled = asking.settled(&acrs).min(ends);
+    Ok(Allowed { acrs, ends, settled })
 }
 
 /// The policies in report-only state that would have refused, with the check.
@@ -189,22 +198,23 @@ pub(crate) fn reported<'a>(
     asking.binding(PolicyState::EnabledForReportingButNotEnforced).filter_map(refusal).collect()
 }
 
-/// Policies over programs that act as themselves: those that say so. Such a program has no second factor to show.
+/// Policies over programs that act as themselves: those that say so. Such a program has no second factor to show. Answers
+/// until when they would ask nothing anew, where they ever would.
 ///
 /// # Errors
 /// If one of them demands anything.
-pub(crate) fn evaluate_app(facts: &Facts, now: Timestamp) -> Result<(), Denial> {
+pub(crate) fn evaluate_app(facts: &Facts, now: Timestamp) -> Result<Option<Timestamp>, Denial> {
     let resource = resource_of(facts);
-    let mut binding = facts.policies.iter().filter(|policy| policy.state == PolicyState::Enabled);
-    let found = binding.find(|policy| {
-        covers(policy, resource) && concerns(policy, None, &facts.access) && !policy.grant_controls.is_empty()
-    });
+    let covering = || facts.policies.iter().filter(|it| it.state == PolicyState::Enabled && covers(it, resource));
+    let found = covering().find(|policy| concerns(policy, None, &facts.access) && !policy.grant_controls.is_empty());
     if let Some(policy) = found {
         return Err(blocked(policy));
     }
     // An application proves itself at this moment, and has no authentication context.
     essential_acrs(&facts.claims, &[], None)?;
-    essential_nbf(&facts.claims, now, now)
+    essential_nbf(&facts.claims, now)?;
+    let moves = covering().any(|policy| policy.conditions.locations.is_some() && by_kind(policy, &facts.access));
+    Ok(moves.then_some(now))
 }
 
 impl<'a> Asking<'a> {
@@ -222,6 +232,29 @@ impl<'a> Asking<'a> {
     /// The contexts that are satisfied.
     fn contexts(self) -> Vec<String> {
         defined(&self.facts.policies).into_iter().filter(|context| self.unmet(context).is_none()).cloned().collect()
+    }
+
+    /// Until when the policies over this user here, and those that define what they satisfied, ask nothing anew.
+    fn settled(self, acrs: &[String]) -> Timestamp {
+        let resource = resource_of(self.facts);
+        let all = self.facts.policies.iter().filter(|policy| policy.state == PolicyState::Enabled);
+        let asked = all.filter(|policy| {
+            (covers(policy, resource) || acrs.iter().any(|context| means(policy, context)))
+                && concerns_person(policy, Some(self.user))
+                && by_kind(policy, &self.facts.access)
+        });
+        let until = asked.filter_map(|policy| {
+            if policy.conditions.locations.is_some() {
+                return Some(self.now);
+            }
+            let frequency = policy.session_controls.sign_in_frequency?;
+            let shown = match frequency.authentication_type {
+                AuthenticationType::PrimaryAndSecondaryAuthentication => self.chain.auth_time,
+                AuthenticationType::SecondaryAuthentication => self.chain.mfa_time.unwrap_or(self.chain.auth_time),
+            };
+            Some(shown.plus(frequency.seconds()?))
+        });
+        until.min().unwrap_or(self.chain.session_ends)
     }
 
     /// What keeps a context from being satisfied.
@@ -266,7 +299,7 @@ impl<'a> Asking<'a> {
                 let expected =
                     format!("a sign-in within {seconds} seconds, as the policy `{}` demands", policy.display_name);
                 let found = format!("one of {}", self.chain.auth_time);
-                Err(sign_in_again(CheckId::SignInRecent, expected, found, self.now.plus(-seconds)))
+                Err(sign_in_again(policy, CheckId::SignInRecent, expected, found))
             }
             AuthenticationType::SecondaryAuthentication => match self.chain.mfa_time {
                 Some(at) if recent(at) => Ok(()),
@@ -315,7 +348,7 @@ impl<'a> Asking<'a> {
     /// Essential claims of the `claims` parameter: met, or refused, never skipped.
     fn essential(self, acrs: &[String]) -> impl Iterator<Item = Denial> {
         let acrs = essential_acrs(&self.facts.claims, acrs, Some(self));
-        [acrs, essential_nbf(&self.facts.claims, self.chain.auth_time, self.now)].into_iter().filter_map(Result::err)
+        [acrs, essential_nbf(&self.facts.claims, self.now)].into_iter().filter_map(Result::err)
     }
 }
 
@@ -332,10 +365,9 @@ fn polids(policy: &Policy) -> String {
     json!({"access_token": {"polids": {"essential": true, "values": [policy.id]}}}).to_string()
 }
 
-/// Told as a sign-in after a moment, which a middle tier can pass back as it is.
-fn sign_in_again(check: CheckId, expected: impl Into<String>, actual: impl Into<String>, after: Timestamp) -> Denial {
-    let claims = json!({"access_token": {"nbf": {"essential": true, "value": after.0.to_string()}}});
-    Denial::new(check, expected, actual).challenge(claims.to_string()).remedy(Remedy::SignIn)
+/// Told as the policy, which a middle tier can pass back as it is.
+fn sign_in_again(policy: &Policy, check: CheckId, expected: impl Into<String>, actual: impl Into<String>) -> Denial {
+    Denial::new(check, expected, actual).challenge(polids(policy)).remedy(Remedy::SignIn)
 }
 
 fn essential_acrs(claims: &ClaimsRequest, acrs: &[String], asking: Option<Asking<'_>>) -> Result<(), Denial> {
@@ -351,7 +383,8 @@ fn essential_acrs(claims: &ClaimsRequest, acrs: &[String], asking: Option<Asking
     }
 }
 
-fn essential_nbf(claims: &ClaimsRequest, auth_time: Timestamp, now: Timestamp) -> Result<(), Denial> {
+/// A token from this moment on (Entra's continuous access evaluation): what is issued now is judged as everything stands now.
+fn essential_nbf(claims: &ClaimsRequest, now: Timestamp) -> Result<(), Denial> {
     let asked = claims.access_token("nbf").filter(|asked| asked.essential);
     let Some(value) = asked.and_then(|asked| asked.values.first()) else { return Ok(()) };
     let Ok(moment) = value.parse().map(Timestamp) else {
@@ -361,13 +394,13 @@ fn essential_nbf(claims: &ClaimsRequest, auth_time: Timestamp, now: Timestamp) -
             "another text",
         ));
     };
-    if moment <= now && auth_time >= moment {
+    if moment <= now {
         return Ok(());
     }
-    let expected = format!("a sign-in at or after {moment}");
-    let denial = sign_in_again(CheckId::EssentialClaim, expected, format!("a sign-in at {auth_time}"), moment);
+    let claims = json!({"access_token": {"nbf": {"essential": true, "value": value}}});
+    let denial = Denial::new(CheckId::EssentialClaim, format!("a token from {moment} on"), format!("one of {now}"));
     // No sign-in is of the future.
-    Err(if moment <= now { denial } else { Denial { remedy: None, ..denial } })
+    Err(denial.challenge(claims.to_string()))
 }
 
 fn unmet_context(expected: String, wanted: &[String], acrs: &[String], remedy: Option<Remedy>) -> Denial {

@@ -9,7 +9,7 @@ use crate::denial::Denial;
 use crate::directory::TenantDirectory;
 use crate::facts::{Facts, Target};
 use crate::id::{AppId, PrincipalId, TenantId};
-use crate::ledger::Unavailable;
+use crate::ledger::{Unavailable, Write};
 use crate::ports::Ports;
 use crate::reference;
 use crate::scope_request::{Parties, standing};
@@ -45,6 +45,10 @@ impl Subscriber {
     /// The application that is told, and that the tokens are for.
     pub fn client(&self) -> AppId {
         self.client
+    }
+    /// The note that every cut-off was told at this moment.
+    pub fn heard(&self, at: Timestamp) -> Write {
+        Write::Heard(self.tenant, self.client, at)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The same value feeds the decision, its explanation, the recorded decision and what-if.
 use crate::chain::Chain;
+use crate::directory::TenantDirectory;
 use crate::endpoint::EndpointVersion;
 use crate::id::{AppId, FamilyId, GroupId, ObjectId, PrincipalId, TenantId, UserId};
 use crate::ledger::{CodeRecord, DeviceRecord, Proven, RefreshRecord, SessionRecord};
@@ -223,6 +224,9 @@ pub enum ProofFacts {
     OnBehalfOf {
         /// What stood in it.
         assertion: AssertionFacts,
+        /// Who called with it; nobody where that application does not stand in the tenant any more.
+        #[serde(default)]
+        caller: Option<Box<CallerFacts>>,
     },
     /// The user's own sign-in, at the authorization endpoint.
     SignIn,
@@ -237,6 +241,15 @@ impl ProofFacts {
             _ => None,
         }
     }
+}
+
+/// The client that called the middle tier, as both stand now: an assertion rests on it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallerFacts {
+    /// The client that the assertion was issued to.
+    pub client: ClientFacts,
+    /// The middle tier, as a resource for that client and this user.
+    pub resource: ResourceFacts,
 }
 
 /// What was sent as `code_verifier` (RFC 7636).
@@ -318,6 +331,9 @@ pub struct ResourceFacts {
     /// Why the client calls it as itself, where its registration says so.
     #[serde(default)]
     pub own_identity: Option<String>,
+    /// When a subscriber of its was last told every cut-off; `None` too where no long-lived token is asked for.
+    #[serde(default)]
+    pub heard: Option<Timestamp>,
 }
 
 /// A published delegated permission.
@@ -413,7 +429,7 @@ pub struct UserFacts {
     /// Of a guest: how their account at home stands.
     #[serde(default)]
     pub home: Option<HomeFacts>,
-    /// When they last took back their consent to this client.
+    /// When they last took back their consent to this client, or to one that acted before it.
     #[serde(default)]
     pub consent_withdrawn: Option<Timestamp>,
 }
@@ -439,6 +455,9 @@ pub struct SessionFacts {
     /// Whether one of the authorizations that the chain rests on has been revoked.
     #[serde(default)]
     pub grant_revoked: bool,
+    /// An application of the chain that does not stand in the tenant any more, or is disabled there.
+    #[serde(default)]
+    pub gone: Option<AppId>,
     /// Where the user's browser was last seen.
     pub address: Option<IpAddr>,
 }
@@ -457,7 +476,14 @@ impl SessionFacts {
             grants,
             actors,
         };
-        Self { chain, ended: record.revoked, address: record.address, grant_revoked: false }
+        Self { chain, ended: record.revoked, address: record.address, grant_revoked: false, gone: None }
+    }
+
+    /// The same, as those who acted stand in a tenant now.
+    pub(crate) fn in_tenant(mut self, tenant: &TenantDirectory) -> Self {
+        let stands = |app: &AppId| tenant.app(*app).is_some_and(|app| app.principal.account_enabled);
+        self.gone = self.chain.actors.iter().find(|app| !stands(app)).copied();
+        self
     }
 
     /// The same for a token of before: a session that was strengthened since does not strengthen it.

@@ -9,7 +9,7 @@ use crate::client_auth;
 use crate::conditional_access;
 use crate::denial::Denial;
 use crate::directory::{Registration, UserKey, UserRecord};
-use crate::facts::{Asked, Facts, ProofFacts, SessionFacts, Target};
+use crate::facts::{Asked, CallerFacts, Facts, ProofFacts, ResourceFacts, SessionFacts, Target, UserFacts};
 use crate::grant;
 use crate::id::{AppId, UserId};
 use crate::ledger::{Unavailable, Write};
@@ -17,7 +17,7 @@ use crate::model::Profile;
 use crate::ports::Ports;
 use crate::scope_request::{Parties, standing};
 use crate::token::{AssertionFacts, TokenClaims};
-use crate::token_endpoint::{Refusal, TokenRequest, blank, unavailable, user_facts};
+use crate::token_endpoint::{Refusal, TokenRequest, blank, client_facts, unavailable, user_facts, withdrawn};
 use crate::trace::{Carried, UserInTrace};
 use decision::{CheckId, Timestamp};
 use oauth::{Parameter, Parameters, Scopes};
@@ -101,7 +101,11 @@ async fn access_token(
             let user = ports.directory.user(called.tenant.tenant.id, UserKey::Id(oid)).await?;
             let actors: Vec<AppId> = chain.actors.iter().skip(1).copied().collect();
             let session = grant::session_behind(ports, chain).await?;
-            let proof = ProofFacts::OnBehalfOf { assertion: AssertionFacts::Verified(Box::new(claims.clone())) };
+            // As an assertion is judged: what the caller may not exchange any more is not active.
+            let assertion = AssertionFacts::Verified(Box::new(claims.clone()));
+            let resource = at_caller(called, client, user.as_deref());
+            let caller = Some(Box::new(CallerFacts { client: client_facts(client), resource }));
+            let proof = ProofFacts::OnBehalfOf { assertion, caller };
             let facts = facts(ports, called, client, user.as_deref(), session, proof);
             admission::admit(&facts, Ok(Proof::User { actors, ceiling: None }), now)
         }
@@ -123,19 +127,25 @@ fn facts(
     session: Option<SessionFacts>,
     proof: ProofFacts,
 ) -> Facts {
-    let parties = Parties { tenant: &called.tenant, client, user };
-    let name = called.client.application.app_id.to_string();
-    let target = Target::Resource(Box::new(standing(&called.client, &name, Asked::Default, parties)));
+    let target = Target::Resource(Box::new(at_caller(called, client, user)));
     let client_id = client.application.app_id.to_string();
+    let acting = session.iter().flat_map(|session| session.chain.actors.iter().copied());
+    let withdrawn = user.and_then(|user| withdrawn(user, &called.tenant, acting));
     let mut facts = Facts {
         target,
         proof,
-        user: user.map(user_facts),
-        session,
+        user: user.map(|user| UserFacts { consent_withdrawn: withdrawn, ..user_facts(user) }),
+        session: session.map(|session| session.in_tenant(&called.tenant)),
         ..blank(ports, &called.tenant.tenant.id.to_string(), Some(&called.tenant), &client_id, Some(client))
     };
     policies(called, &mut facts);
     facts
+}
+
+fn at_caller(called: &Called, client: &Registration, user: Option<&UserRecord>) -> ResourceFacts {
+    let parties = Parties { tenant: &called.tenant, client, user };
+    let name = called.client.application.app_id.to_string();
+    standing(&called.client, &name, Asked::Default, parties)
 }
 
 /// Whoever bears the token may be anywhere; the user is where their browser was last seen.
@@ -172,7 +182,8 @@ fn told(claims: &TokenClaims, admitted: &Admitted) -> Option<Map<String, Value>>
 /// A refresh token is for the authority alone; the client that holds it may ask about it.
 async fn refresh_token(ports: &Ports, called: &Called, text: &str) -> Result<Option<Map<String, Value>>, Unavailable> {
     // By the digest of the whole text: a part of it, or more than it, is another text.
-    let Some(record) = ports.ledger.refresh(ports.crypto.keyed_digest(text)).await? else { return Ok(None) };
+    let digest = ports.crypto.keyed_digest(text);
+    let Some(record) = ports.ledger.refresh(digest).await? else { return Ok(None) };
     let now: Timestamp = called.now;
     let own = record.client == called.client.application.app_id && record.tenant == called.tenant.tenant.id;
     if !own || record.revoked || record.rotated.is_some() || record.expires <= now {
@@ -183,10 +194,13 @@ async fn refresh_token(ports: &Ports, called: &Called, text: &str) -> Result<Opt
     let rests_on = (Some(record.family), grants);
     let session = grant::session(ports, record.session, actors.clone(), rests_on, record.proven.as_ref()).await?;
     let client_id = record.client.to_string();
+    let acting = actors.iter().copied().chain([record.client]);
+    let withdrawn = user.as_deref().and_then(|user| withdrawn(user, &called.tenant, acting));
     let mut facts = Facts {
         target: Target::Authority,
-        user: user.as_deref().map(user_facts),
-        session,
+        proof: ProofFacts::Refresh { digest, record: Some(record.clone()) },
+        user: user.as_deref().map(|user| UserFacts { consent_withdrawn: withdrawn, ..user_facts(user) }),
+        session: session.map(|session| session.in_tenant(&called.tenant)),
         ..blank(ports, &record.tenant.to_string(), Some(&called.tenant), &client_id, Some(&called.client))
     };
     policies(called, &mut facts);

@@ -14,6 +14,7 @@ use crate::facts::{Asked, ClientFacts, Facts, ProofFacts, ResourceFacts, Target,
 use crate::grant::Grantable;
 use crate::id::{AppId, FamilyId};
 use crate::ledger::{RefreshRecord, Unavailable, Write};
+use crate::lifetime;
 use crate::model::{ClaimName, Digest, Profile};
 use crate::ports::Ports;
 use crate::reference;
@@ -24,13 +25,10 @@ use oauth::{Secret, TokenResponse, V1Members};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+/// Above this life, in seconds, a client is told to renew half-way.
+const LONG: i64 = 7_200;
 /// Life of an ID token, in seconds.
 const ID_TOKEN_SECONDS: i64 = 3_600;
-/// Life of an app-only access token, in seconds, unless somebody says otherwise.
-const APP_TOKEN_SECONDS: i64 = 3_599;
-/// The longest life of an access token while no event stream can cut it short, in seconds.
-const TOKEN_SECONDS: i64 = 5_400;
-
 /// Life of a single-page application's refresh tokens, in seconds.
 const SPA_REFRESH_SECONDS: i64 = 86_400;
 
@@ -78,7 +76,7 @@ pub fn prepare(
     let (proven, admitted) = (&granted.client, &granted.admitted);
     let parts = Parts { facts, tenant, client, proven, admitted, now, grants };
     let uti = URL_SAFE_NO_PAD.encode(random::<16>(ports));
-    let expires = parts.expires();
+    let expires = lifetime::expires(facts, tenant, admitted, now);
     let resource = parts.resource();
     let access = parts.access(&uti, expires, ports)?;
     let life = expires.since(now).max(0);
@@ -87,7 +85,8 @@ pub fn prepare(
         scope: parts.response_scope(),
         expires_in: life,
         ext_expires_in: (client.profile == Profile::Entra).then_some(life),
-        refresh_in: None,
+        // Clients renew what lives long well before it ends, as they do with Entra's.
+        refresh_in: (life > LONG).then_some(life / 2),
         access_token: access,
         refresh_token: None,
         id_token: None,
@@ -157,7 +156,7 @@ fn record(facts: &Facts, credential: Option<&Credential>, decision: &str, now: T
         ProofFacts::Code { .. } => ("authorization_code", None),
         ProofFacts::Refresh { .. } => ("refresh_token", None),
         ProofFacts::Device { .. } => ("device_code", None),
-        ProofFacts::OnBehalfOf { assertion: crate::token::AssertionFacts::Verified(claims) } => {
+        ProofFacts::OnBehalfOf { assertion: crate::token::AssertionFacts::Verified(claims), .. } => {
             ("on_behalf_of", Some(claims.uti.clone()))
         }
         ProofFacts::OnBehalfOf { .. } => ("on_behalf_of", None),
@@ -193,28 +192,6 @@ impl Parts<'_> {
         match &self.facts.target {
             Target::Resource(resource) => Some(resource),
             _ => None,
-        }
-    }
-
-    /// A token obtained on someone's behalf never outlives the session it stems from, nor (native) its assertion.
-    fn expires(&self) -> Timestamp {
-        let settings = &self.tenant.settings;
-        // An organization's policy goes before an application's (spec/entra.md section 9.3).
-        let policy = self.resource().and_then(|resource| resource.shape.seconds);
-        let Some(chain) = self.admitted.chain() else {
-            let seconds = settings.app_token_seconds.or(policy).unwrap_or(APP_TOKEN_SECONDS);
-            return self.now.plus(seconds.min(TOKEN_SECONDS));
-        };
-        let seconds = settings.access_token_seconds.or(policy).unwrap_or(3_600 + self.facts.jitter);
-        let longest = seconds.min(TOKEN_SECONDS);
-        let until = self.now.plus(longest).min(chain.session_ends);
-        match &self.facts.proof {
-            ProofFacts::OnBehalfOf { assertion: crate::token::AssertionFacts::Verified(claims) }
-                if self.facts.native() =>
-            {
-                until.min(Timestamp(claims.exp))
-            }
-            _ => until,
         }
     }
 

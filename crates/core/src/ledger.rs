@@ -289,6 +289,8 @@ pub enum Write {
     RequestApproval(Box<ApprovalRequest>),
     /// Condition: this request is still open. Closes it.
     CloseRequest(TenantId, ObjectId),
+    /// A subscriber of an application in a tenant was told every cut-off at this moment.
+    Heard(TenantId, AppId, Timestamp),
     /// The record of what was decided. In the same commit as what it records.
     Audit(Box<AuditRecord>),
 }

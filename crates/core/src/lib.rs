@@ -28,6 +28,7 @@ pub mod id;
 pub mod introspection;
 pub mod issuance;
 pub mod ledger;
+mod lifetime;
 pub mod limits;
 pub mod member_objects;
 pub mod model;

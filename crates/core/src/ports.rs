@@ -43,6 +43,8 @@ pub trait Ledger: Send + Sync {
     fn family_revoked(&self, family: FamilyId) -> Pending<'_, Result<bool, Unavailable>>;
     /// The cut-offs of a tenant after a change, at most so many changes, with the newest change that was looked at.
     fn cut_offs(&self, tenant: TenantId, after: u64, limit: u32) -> Pending<'_, Result<Logged, Unavailable>>;
+    /// When a subscriber of an application in a tenant was last told every cut-off, by whichever process.
+    fn heard(&self, tenant: TenantId, application: AppId) -> Pending<'_, Result<Option<Timestamp>, Unavailable>>;
     /// The newest change that everything this process reads contains. Read before what it is to vouch for.
     fn view(&self) -> u64;
     /// Waits until this process knows of a change after this one. Changes are durable before they are known.

@@ -152,6 +152,7 @@ pub fn standing(resource: &Registration, name: &str, asked: Asked, parties: Part
             .assignment(client_principal, principal)
             .map(|roles| resource.role_values(roles, MemberType::Application)),
         own_identity: client.application.own_identity(application.app_id).map(str::to_owned),
+        heard: None,
     }
 }
 

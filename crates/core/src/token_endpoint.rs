@@ -396,7 +396,7 @@ pub(crate) fn blank(
     }
 }
 
-fn client_facts(client: &Registration) -> ClientFacts {
+pub(crate) fn client_facts(client: &Registration) -> ClientFacts {
     let application = &client.application;
     let native = application.deputize.client_profile == Profile::Native;
     ClientFacts {
@@ -440,20 +440,32 @@ async fn complete(
     };
     facts.oidc = oidc;
     facts.target = target;
+    // A middle tier's own consent is not behind the assertion that it received.
+    let own = (grant.grant_type != oauth::GrantType::JwtBearer).then_some(from.client.application.app_id);
+    let before = session.iter().flat_map(|session| session.chain.actors.iter().copied());
     facts.user = match user {
         Some(user) => Some(crate::facts::UserFacts {
-            consent_withdrawn: user.withdrawn.get(&from.client.principal.id).copied(),
+            consent_withdrawn: withdrawn(&user, from.tenant, own.into_iter().chain(before)),
             ..person(from.ports, &user).await?
         }),
         None => None,
     };
-    facts.session = session;
+    facts.session = session.map(|session| session.in_tenant(from.tenant));
     facts.proof = proof;
     if let Some(claims) = claims.filter(|_| from.form.value("claims").is_none()) {
         facts.claims = ClaimsRequest::parse(&claims).unwrap_or_default();
     }
     crate::conditional_access::gather(from.tenant, facts, address);
-    Ok(())
+    crate::lifetime::gather(from.ports, facts).await
+}
+
+/// When a user last took back their consent to one of these.
+pub(crate) fn withdrawn(
+    user: &crate::directory::UserRecord,
+    tenant: &TenantDirectory,
+    acting: impl Iterator<Item = crate::id::AppId>,
+) -> Option<Timestamp> {
+    acting.filter_map(|app| user.withdrawn.get(&tenant.app(app)?.principal.id).copied()).max()
 }
 
 /// Users whom an app-only request may drop. Other requests carry theirs.

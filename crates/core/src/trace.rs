@@ -134,7 +134,7 @@ pub(crate) fn seen(
     let Target::Resource(resource) = &facts.target else { return Vec::new() };
     let carries = |client, how| Write::CarryUser(UserInTrace::new(tenant.id, client, trace, how, now));
     let mut seen = Vec::new();
-    if let ProofFacts::OnBehalfOf { assertion: AssertionFacts::Verified(claims) } = &facts.proof
+    if let ProofFacts::OnBehalfOf { assertion: AssertionFacts::Verified(claims), .. } = &facts.proof
         // Anyone could say so in the name of a client that proves nothing.
         && proven.method() != Method::None
         // One that has expired, or that nobody consented to, was received all the same.

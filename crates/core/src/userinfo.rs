@@ -93,6 +93,7 @@ pub(crate) async fn bearer(ports: &Ports, token: &str) -> Result<Bearer, Denial>
         Some(chain) => grant::session_behind(ports, chain).await.map_err(unavailable)?,
         None => None,
     };
+    let session = session.map(|session| session.in_tenant(tenant));
     let person_behind = match user.as_deref() {
         Some(user) => Some(person(ports, user).await.map_err(unavailable)?),
         None => None,

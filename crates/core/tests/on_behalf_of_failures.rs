@@ -6,8 +6,8 @@ use deputize_core::chain::Chain;
 use deputize_core::denial::ErrorContext;
 use deputize_core::endpoint::EndpointVersion;
 use deputize_core::facts::{
-    AccessFacts, Asked, AuthenticationFacts, ClientFacts, Facts, MatchedSecret, ProofFacts, Published, ResourceFacts,
-    SessionFacts, Target, TenantFacts, UserFacts,
+    AccessFacts, Asked, AuthenticationFacts, CallerFacts, ClientFacts, Facts, MatchedSecret, ProofFacts, Published,
+    ResourceFacts, SessionFacts, Target, TenantFacts, UserFacts,
 };
 use deputize_core::grant;
 use deputize_core::id::{AppId, ObjectId, PrincipalId, SessionId, TenantId, UserId};
@@ -30,6 +30,25 @@ fn scopes(text: &str) -> Scopes {
     Scopes::from(text.to_owned())
 }
 
+fn orders() -> ClientFacts {
+    ClientFacts {
+        app_id: ORDERS,
+        principal: PrincipalId(Uuid::from_u128(11)),
+        display_name: "Orders".into(),
+        enabled: true,
+        profile: Profile::Entra,
+        identifier_uris: vec!["api://orders".into()],
+        confidential: true,
+        public_allowed: false,
+        one_time_assertions: false,
+        fallback_public: false,
+        one_time_federated: false,
+        managed_identity: None,
+        id_claims: ClaimSet::default(),
+        memberships: GroupMembershipClaims::None,
+    }
+}
+
 /// Orders asks for a token at Billing, on behalf of a user who came through Web.
 fn ordinary_obo() -> Facts {
     let tenant = TenantId(Uuid::from_u128(10));
@@ -44,22 +63,7 @@ fn ordinary_obo() -> Facts {
             settings: TenantSettings::default(),
         }),
         client_requested: ORDERS.to_string(),
-        client: Some(ClientFacts {
-            app_id: ORDERS,
-            principal: PrincipalId(Uuid::from_u128(11)),
-            display_name: "Orders".into(),
-            enabled: true,
-            profile: Profile::Entra,
-            identifier_uris: vec!["api://orders".into()],
-            confidential: true,
-            public_allowed: false,
-            one_time_assertions: false,
-            fallback_public: false,
-            one_time_federated: false,
-            managed_identity: None,
-            id_claims: ClaimSet::default(),
-            memberships: GroupMembershipClaims::None,
-        }),
+        client: Some(orders()),
         authentication: AuthenticationFacts::Secret {
             matched: Some(secret(NOW.plus(-1000), NOW.plus(1000))),
             is_key_id: false,
@@ -81,6 +85,23 @@ fn ordinary_obo() -> Facts {
                 scp: "access_as_user".into(),
                 uti: "u1".into(),
                 ..TokenClaims::default()
+            })),
+            caller: Some(Box::new(CallerFacts {
+                client: ClientFacts { app_id: WEB, display_name: "Web".into(), ..orders() },
+                resource: ResourceFacts {
+                    app_id: ORDERS,
+                    name: "api://orders".into(),
+                    display_name: "Orders".into(),
+                    published: vec![Published {
+                        value: "access_as_user".into(),
+                        admin_only: false,
+                        display_name: "Orders".into(),
+                        description: String::new(),
+                    }],
+                    asked: Asked::Default,
+                    user_grant: scopes("access_as_user"),
+                    ..ResourceFacts::default()
+                },
             })),
         },
         oidc: Scopes::default(),
@@ -124,6 +145,7 @@ fn ordinary_obo() -> Facts {
             },
             ended: false,
             grant_revoked: false,
+            gone: None,
             address: None,
         }),
         policies: Vec::new(),
@@ -143,7 +165,14 @@ fn client(facts: &mut Facts) -> Option<&mut ClientFacts> {
 
 fn claims(facts: &mut Facts) -> Option<&mut TokenClaims> {
     match &mut facts.proof {
-        ProofFacts::OnBehalfOf { assertion: AssertionFacts::Verified(claims) } => Some(claims),
+        ProofFacts::OnBehalfOf { assertion: AssertionFacts::Verified(claims), .. } => Some(claims),
+        _ => None,
+    }
+}
+
+fn caller(facts: &mut Facts) -> Option<&mut CallerFacts> {
+    match &mut facts.proof {
+        ProofFacts::OnBehalfOf { caller, .. } => caller.as_deref_mut(),
         _ => None,
     }
 }
@@ -156,7 +185,7 @@ fn resource(facts: &mut Facts) -> Option<&mut ResourceFacts> {
 }
 
 fn assertion(facts: &mut Facts, assertion: AssertionFacts) {
-    facts.proof = ProofFacts::OnBehalfOf { assertion };
+    facts.proof = ProofFacts::OnBehalfOf { assertion, caller: None };
 }
 
 fn secret(start: Timestamp, end: Timestamp) -> MatchedSecret {
@@ -302,13 +331,16 @@ fn failures() -> Vec<Failure> {
             r.asked = Asked::Named(vec![("api://billing/Invoices.Void".into(), Some("Invoices.Void".into()))]);
             r.user_grant = scopes("Invoices.Void");
         } => ConsentAdmin 90094 "invalid_grant" 400 CONSENT, TenantAdmin;
+        "5b" "the caller's consent was taken back": |f| if let Some(c) = caller(f) { c.resource.user_grant = scopes("") } => ConsentGranted 65001 "invalid_grant" 400 CONSENT, TenantAdmin;
         "5c" "the user is gone": |f| f.user = None => UserKnown 50034 "invalid_grant" 400 None, TenantAdmin;
         "5c" "the user is disabled": |f| if let Some(u) = &mut f.user { u.enabled = false } => UserEnabled 50057 "invalid_grant" 400 None, TenantAdmin;
         "5c" "no session": |f| f.session = None => SessionAlive 50132 "invalid_grant" 400 BAD, Caller;
         "5c" "the user is revoked": |f| if let Some(u) = &mut f.user { u.valid_from = NOW } => UserNotRevoked 50173 "invalid_grant" 400 BAD, Caller;
         "5c" "the authorization is revoked": |f| if let Some(s) = &mut f.session { s.grant_revoked = true } => UserNotRevoked 50173 "invalid_grant" 400 BAD, Caller;
+        "5c" "who acted before is gone": |f| if let Some(s) = &mut f.session { s.gone = Some(WEB) } => UserNotRevoked 50173 "invalid_grant" 400 BAD, Caller;
         "5c" "the session has ended": |f| if let Some(s) = &mut f.session { s.ended = true } => SessionAlive 50132 "invalid_grant" 400 BAD, Caller;
         "5c" "the session has run out": |f| if let Some(s) = &mut f.session { s.chain.session_ends = NOW } => SessionAlive 50132 "invalid_grant" 400 BAD, Caller;
+        "5d" "a user who is not assigned at the middle tier": |f| if let Some(c) = caller(f) { c.resource.assignment_required = true } => UserAssigned 50105 "invalid_grant" 400 None, TenantAdmin;
         "5d" "an unassigned user": |f| if let Some(r) = resource(f) { r.assignment_required = true; r.user_roles = None } => UserAssigned 50105 "invalid_grant" 400 None, TenantAdmin;
         "5e" "a deep chain": |f| if let Some(s) = &mut f.session { s.chain.actors = (100..200).map(|n| AppId(Uuid::from_u128(n))).collect() } => ChainDepth 90023 "invalid_request" 400 None, Operator;
         "5e" "a loop": |f| if let Some(s) = &mut f.session { s.chain.actors.push(BILLING) } => ChainLoop 90023 "invalid_request" 400 None, CallerAdmin;

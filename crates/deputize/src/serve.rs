@@ -1,4 +1,7 @@
 //! The accept loop: TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2, with bounds on time and number, and an orderly end.
+mod under_way;
+
+use self::under_way::{Over, UnderWay};
 use crate::failure::Failure;
 use crate::listen::Bound;
 use authority::ClientAddress;
@@ -81,8 +84,9 @@ impl Server {
                 router: router.clone(),
                 graceful: Arc::clone(&self.graceful),
                 permits: Arc::clone(&self.permits),
+                ended: self.ended.subscribe(),
             };
-            self.doors.spawn(door.keep(listener, self.ended.subscribe()));
+            self.doors.spawn(door.keep(listener));
         }
         Ok(())
     }
@@ -153,10 +157,12 @@ struct Door {
     router: Router,
     graceful: Arc<GracefulShutdown>,
     permits: Arc<Semaphore>,
+    ended: watch::Receiver<bool>,
 }
 
 impl Door {
-    async fn keep(self, listener: TcpListener, mut ended: watch::Receiver<bool>) {
+    async fn keep(self, listener: TcpListener) {
+        let mut ended = self.ended.clone();
         loop {
             let next = async {
                 // The permit comes before the connection: who is over the cap waits in the system's queue.
@@ -183,10 +189,12 @@ impl Door {
     fn open(&self, stream: TcpStream, peer: ClientAddress, permit: OwnedSemaphorePermit) {
         let _ = stream.set_nodelay(true);
         let (acceptor, router, watcher) = (self.acceptor.clone(), self.router.clone(), self.graceful.watcher());
+        let ended = self.ended.clone();
         tokio::spawn(async move {
             let _permit = permit;
             let Some(acceptor) = acceptor else {
-                return speak(stream, peer, router, Builder::new(TokioExecutor::new()).http1_only(), watcher).await;
+                return speak(stream, peer, router, Builder::new(TokioExecutor::new()).http1_only(), watcher, ended)
+                    .await;
             };
             // Who does not finish a handshake is nobody we know: not worth a line in the log.
             let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(stream)).await else { return };
@@ -194,7 +202,7 @@ impl Door {
             let http = Builder::new(TokioExecutor::new());
             let http =
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") { http.http2_only() } else { http.http1_only() };
-            speak(stream, peer, router, http, watcher).await;
+            speak(stream, peer, router, http, watcher, ended).await;
         });
     }
 }
@@ -205,6 +213,7 @@ async fn speak<S>(
     router: Router,
     mut http: Builder<TokioExecutor>,
     watcher: hyper_util::server::graceful::Watcher,
+    ended: watch::Receiver<bool>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -215,16 +224,15 @@ async fn speak<S>(
         .keep_alive_timeout(PATIENCE)
         .max_concurrent_streams(128)
         .max_header_list_size(64 << 10);
-    let (begun, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (beginning, ending) = (Arc::clone(&begun), Arc::clone(&ended));
+    let (begun, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (beginning, ending) = (Arc::clone(&begun), Arc::clone(&over));
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
         beginning.fetch_add(1, Ordering::Relaxed);
-        let (router, ending) = (router.clone(), Arc::clone(&ending));
+        let (router, over, ended) = (router.clone(), Over(Arc::clone(&ending)), ended.clone());
         async move {
             let answered = answer(router, request.map(Body::new)).await;
-            ending.fetch_add(1, Ordering::Relaxed);
-            answered
+            answered.map(|response| response.map(|body| UnderWay::new(body, ended, over)))
         }
     });
     let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service).into_owned());
@@ -234,7 +242,7 @@ async fn speak<S>(
         loop {
             sleep(wait).await;
             let now = begun.load(Ordering::Relaxed);
-            if now == seen && ended.load(Ordering::Relaxed) == now {
+            if now == seen && over.load(Ordering::Relaxed) == now {
                 return;
             }
             (seen, wait) = (now, IDLE);
@@ -328,11 +336,61 @@ mod tests {
             let http = Builder::new(TokioExecutor::new()).http1_only();
             let graceful = GracefulShutdown::new();
             let peer = ClientAddress(std::net::IpAddr::from([127, 0, 0, 1]));
-            tokio::spawn(speak(server, peer, router.clone(), http, graceful.watcher()));
+            let ended = watch::Sender::new(false);
+            tokio::spawn(speak(server, peer, router.clone(), http, graceful.watcher(), ended.subscribe()));
             client.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
             let mut answered = String::new();
             client.read_to_string(&mut answered).await.unwrap();
             assert_eq!(answered.split(' ').nth(1), Some(status), "{head}");
         }
+    }
+
+    /// A stream that says something every second, for as long as it is listened to.
+    async fn stream() -> Response {
+        let (mut to, body) = http_body_util::channel::Channel::<axum::body::Bytes, Infallible>::new(1);
+        tokio::spawn(async move {
+            while to.send_data("word\n".into()).await.is_ok() {
+                sleep(Duration::from_secs(1)).await
+            }
+        });
+        Response::new(Body::new(body))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_stays_open_while_it_goes_on_and_ends_with_the_server() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let router = Router::new().route("/stream", get(stream)).route("/", get(|| async { "good" }));
+        let ended = watch::Sender::new(false);
+        let open = |path: &str| {
+            let (mut client, server) = tokio::io::duplex(4_096);
+            let http = Builder::new(TokioExecutor::new()).http1_only();
+            let peer = ClientAddress(std::net::IpAddr::from([127, 0, 0, 1]));
+            let watcher = GracefulShutdown::new().watcher();
+            tokio::spawn(speak(server, peer, router.clone(), http, watcher, ended.subscribe()));
+            let head = format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n");
+            async move {
+                client.write_all(head.as_bytes()).await.unwrap();
+                client
+            }
+        };
+        let read = async |client: &mut tokio::io::DuplexStream| {
+            let mut some = [0; 1_024];
+            client.read(&mut some).await.unwrap()
+        };
+        let (mut streaming, mut idle) = (open("/stream").await, open("/").await);
+        let from = tokio::time::Instant::now();
+        while from.elapsed() < Duration::from_mins(30) {
+            assert_ne!(read(&mut streaming).await, 0, "cut after {:?}", from.elapsed());
+        }
+        let mut whole = String::new();
+        idle.read_to_string(&mut whole).await.unwrap();
+        assert!(whole.contains("content-length: 4"), "what is over is known to be: {whole}");
+        ended.send_replace(true);
+        let mut rest = Vec::new();
+        let ending = streaming.read_to_end(&mut rest);
+        let until = tokio::time::Instant::now();
+        timeout(PATIENCE + IDLE, ending).await.unwrap().unwrap();
+        assert!(rest.ends_with(b"0\r\n\r\n"), "in order: {:?}", String::from_utf8_lossy(&rest));
+        assert!(until.elapsed() <= IDLE, "{:?}", until.elapsed());
     }
 }

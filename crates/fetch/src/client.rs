@@ -39,6 +39,8 @@ pub trait Transport: Send + Sync {
 #[derive(Clone)]
 pub struct Fetch {
     pub(crate) client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    /// For answers that do not end: each has a connection of its own. A shared one that is dead would be taken again.
+    pub(crate) streaming: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
     allow: Allow,
     pub(crate) total: Duration,
     max_bytes: usize,
@@ -217,11 +219,12 @@ impl FetchBuilder {
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(tcp);
+        let streaming = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https.clone());
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_mins(1))
             .build(https);
-        Ok(Fetch { client, allow: self.allow, total: self.total, max_bytes: self.max_bytes })
+        Ok(Fetch { client, streaming, allow: self.allow, total: self.total, max_bytes: self.max_bytes })
     }
 }
 

@@ -20,9 +20,10 @@ pub struct Streaming {
 
 impl Fetch {
     /// Fetches a document that goes on, such as server-sent events. Only its head has to come within the usual time.
+    /// It has a connection of its own, which ends with it.
     pub async fn stream(&self, url: &str, headers: HeaderMap) -> Result<Streaming, FetchError> {
         let (request, host) = self.request(Method::GET, url, headers, Bytes::new())?;
-        let asked = Box::pin(self.client.request(request));
+        let asked = Box::pin(self.streaming.request(request));
         let answer = match tokio::time::timeout(self.total, asked).await {
             Ok(answer) => answer.map_err(|e| refusal(&e, &host))?,
             Err(_) => return Err(FetchError::Timeout(host)),

@@ -15,8 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tracing::{info, warn};
 
-/// Heartbeats come each second; after so long without a word the connection is given up.
-const SILENCE: Duration = Duration::from_secs(5);
+/// Heartbeats come each second; after so long without a word the connection is given up, and a new one is made in time for
+/// what is told within five seconds.
+const SILENCE: Duration = Duration::from_secs(3);
 /// Between two attempts, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
@@ -210,9 +211,11 @@ impl Subscription {
         if place > 0 {
             headers.insert("last-event-id", HeaderValue::from(place));
         }
-        let mut answer = match self.events.fetch.stream(&self.events.url, headers).await {
-            Ok(answer) => answer,
-            Err(error) => return error.to_string(),
+        let opening = Box::pin(self.events.fetch.stream(&self.events.url, headers));
+        let mut answer = match tokio::time::timeout(SILENCE, opening).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return error.to_string(),
+            Err(_) => return "it does not answer".into(),
         };
         if answer.status != http::StatusCode::OK {
             return format!("it answers with status {}", answer.status.as_u16());

@@ -1,7 +1,7 @@
 //! The decision: what cryptography established, then the contract. One function, whoever watches.
 use crate::events::Subscription;
 use crate::evidence::{Evidence, Fault, Proven};
-use decision::contract::{Contract, Presented, Route, Steps, decide_claims, shown};
+use decision::contract::{Claims, Contract, Presented, Route, Steps, decide_claims, shown};
 use decision::{CheckId, Observe, Timestamp};
 use jose::Token;
 use std::sync::Arc;
@@ -57,6 +57,16 @@ pub(crate) fn judge<O: Observe>(
     }
 }
 
+/// A longer life than this, in seconds, is given on the word that it can be cut short.
+const UNHEARD: i64 = 5_400;
+
+/// Whether a token is good only while its cut-offs arrive: it lives long, and its issuer tells of cut-offs here, or its client
+/// said that it can be told of one, which is what issuers give long lives for.
+fn needs_cut_offs(claims: &Claims, subscribed: bool) -> bool {
+    let (Some(exp), Some(iat)) = (claims.expires(), claims.issued_at()) else { return true };
+    exp.since(iat) > UNHEARD && (subscribed || claims.handles_challenges())
+}
+
 /// Whether the token was cut off after it was issued, and whether that could be known.
 fn cut_off<O: Observe>(
     proven: &Proven,
@@ -66,12 +76,13 @@ fn cut_off<O: Observe>(
     streams: &[Arc<Subscription>],
     observer: &mut O,
 ) -> Result<(), CheckId> {
-    let needed = route.is_some_and(|route| route.live_cut_offs);
+    let stream = proven.claims.issuer().and_then(|issuer| streams.iter().find(|stream| stream.is_about(issuer)));
+    let marked = route.is_some_and(|route| route.live_cut_offs);
+    let needed = marked || needs_cut_offs(&proven.claims, stream.is_some());
     if streams.is_empty() && !needed {
         return Ok(());
     }
     let mut steps = Steps::new(observer);
-    let stream = proven.claims.issuer().and_then(|issuer| streams.iter().find(|stream| stream.is_about(issuer)));
     let void = stream.and_then(|stream| stream.cut_offs.void(proven));
     steps.check(CheckId::TokenRevoked, void.is_none(), || {
         let found = void.map_or("none was told".into(), |void| format!("one at {}", void.at));
@@ -89,6 +100,8 @@ fn cut_off<O: Observe>(
     }
     steps.check(CheckId::CutOffsCurrent, current, || {
         let expected = format!("word from the issuer's stream in the last {} seconds", contract.fail_static);
+        let expected =
+            if marked { expected } else { format!("{expected}, since the token lives longer than {UNHEARD} s") };
         let found = match stream.map(|stream| stream.status().current_at) {
             None => "no subscription for this issuer".into(),
             Some(None) => "none yet".into(),

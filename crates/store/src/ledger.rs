@@ -84,6 +84,14 @@ impl Ledger for Store {
         Box::pin(async move { self.read_at_once(|connection| cut_offs::logged(connection, tenant, after, limit)) })
     }
 
+    fn heard(&self, tenant: TenantId, app: AppId) -> Pending<'_, Result<Option<Timestamp>, Unavailable>> {
+        let sql = "SELECT heard FROM subscriptions WHERE tenant = ?1 AND application = ?2";
+        Box::pin(async move {
+            let heard = self.read(|c| c.prepare_cached(sql)?.query_row([tenant.0, app.0], |row| row.get(0)).optional());
+            Ok(heard?.map(Timestamp))
+        })
+    }
+
     fn view(&self) -> u64 {
         *self.held.view.borrow()
     }
@@ -202,6 +210,7 @@ impl Step {
             | Write::Provision(_)
             | Write::Withdraw { .. }
             | Write::CloseRequest(..)
+            | Write::Heard(..)
             | Write::Assign(_) => String::new(),
         };
         Ok(Self { write, body })
@@ -261,6 +270,14 @@ impl Step {
                 batch.changed |= directory::withdraw(connection, (tenant, client, user), at, batch.now)?;
                 Ok(())
             }
+            // What another process wrote may be newer.
+            Write::Heard(tenant, app, at) => execute(
+                connection,
+                "INSERT INTO subscriptions (tenant, application, heard) VALUES (?1, ?2, ?3) ON CONFLICT (tenant, application) \
+                 DO UPDATE SET heard = excluded.heard WHERE excluded.heard > subscriptions.heard",
+                params![tenant.0, app.0, at.0],
+            )
+            .map(drop),
             Write::RequestApproval(request) => approval::open(connection, &request, &body),
             Write::CloseRequest(tenant, id) => provided(
                 connection,

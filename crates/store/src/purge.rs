@@ -13,7 +13,7 @@ const GRACE: i64 = 3_600;
 const CHANGES: i64 = 7 * 86_400;
 
 /// Each takes a moment and a number of rows.
-const TURNS: [(&str, i64); 9] = [
+const TURNS: [(&str, i64); 10] = [
     (
         "DELETE FROM codes WHERE digest IN (SELECT digest FROM codes WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
         GRACE,
@@ -45,6 +45,11 @@ const TURNS: [(&str, i64); 9] = [
         "DELETE FROM users_in_traces WHERE (tenant, client, trace, how, resource) IN \
          (SELECT tenant, client, trace, how, resource FROM users_in_traces WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
         0,
+    ),
+    (
+        "DELETE FROM subscriptions WHERE (tenant, application) IN \
+         (SELECT tenant, application FROM subscriptions WHERE heard < ?1 ORDER BY heard LIMIT ?2)",
+        GRACE,
     ),
     // The last one stays: its number is where the log goes on.
     (

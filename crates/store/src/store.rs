@@ -25,6 +25,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "cut-offs", sql: include_str!("0004_cut_offs.sql") },
     Migration { name: "devices", sql: include_str!("0005_devices.sql") },
     Migration { name: "users in traces", sql: include_str!("0006_users_in_traces.sql") },
+    Migration { name: "subscriptions", sql: include_str!("0007_subscriptions.sql") },
 ];
 
 /// How often other processes' changes are looked for.

@@ -14,6 +14,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use decision::Timestamp;
 use deputize_core::cut_off::Entry;
 use deputize_core::events::{self, LONGEST_LIFE, Subscriber};
 use deputize_core::id::{AppId, TenantId};
@@ -40,17 +41,21 @@ const BUFFERED: usize = 4;
 const EACH: usize = 256;
 /// Streams of all.
 const ALL: usize = 2_048;
+/// How often it is noted, for all processes, that an application hears of cut-offs, in seconds.
+const NOTED: i64 = 20;
 
 /// What the streams of an authority share.
 pub(crate) struct Streams {
     open: Mutex<HashMap<(TenantId, AppId), usize>>,
     /// Many instances of one application read the same tokens.
     told: Cache<(u64, TenantId, AppId), Arc<str>>,
+    /// When it was last noted that an application hears of cut-offs.
+    noted: Cache<(TenantId, AppId), Timestamp>,
 }
 
 impl Streams {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { open: Mutex::default(), told: Cache::new(4_096) })
+        Arc::new(Self { open: Mutex::default(), told: Cache::new(4_096), noted: Cache::new(4_096) })
     }
 
     fn admit(self: &Arc<Self>, subscriber: &Subscriber) -> Option<Seat> {
@@ -62,6 +67,16 @@ impl Streams {
         }
         open.insert(key, own + 1);
         Some(Seat { streams: Arc::clone(self), key })
+    }
+
+    /// Whether it is time to note that a subscriber was told everything.
+    fn is_due(&self, subscriber: &Subscriber, now: Timestamp) -> bool {
+        let key = (subscriber.tenant(), subscriber.client());
+        let due = self.noted.get(&key).is_none_or(|at| now.since(at) >= NOTED || at > now);
+        if due {
+            self.noted.insert(key, now);
+        }
+        due
     }
 }
 
@@ -149,11 +164,22 @@ async fn tell(authority: &Authority, subscriber: &Subscriber, last: u64, mut to:
             return;
         }
         if part.whole {
+            note(authority, subscriber);
             tokio::select! {
                 () = ledger.changed(after) => {}
                 () = sleep(HEARTBEAT) => {}
             }
         }
+    }
+}
+
+/// Notes that a subscriber was told everything, so that what is issued for it may live long. Nobody waits for it.
+fn note(authority: &Authority, subscriber: &Subscriber) {
+    let now = authority.ports.now();
+    if authority.streams.is_due(subscriber, now) {
+        let (ledger, heard) = (Arc::clone(&authority.ports.ledger), subscriber.heard(now));
+        // What cannot be noted now is noted later; until then tokens live as long as usual.
+        tokio::spawn(async move { ledger.commit(vec![heard]).await });
     }
 }
 

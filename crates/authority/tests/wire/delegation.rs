@@ -350,14 +350,16 @@ async fn x_11_a_chain_does_not_return_to_an_api_it_came_through() {
 /// What each state change does to each grant, at once: `X-01` on the wire.
 #[tokio::test]
 async fn x_01_a_change_binds_every_grant_at_once() {
-    const CHANGES: [(&str, [&str; 4]); 13] = [
+    const CHANGES: [(&str, [&str; 4]); 14] = [
         // change, and what becomes of: code, refresh, on-behalf-of, userinfo
         ("nothing", ["", "", "", ""]),
         ("user disabled", ["user.enabled", "user.enabled", "user.enabled", "user.enabled"]),
         ("user deleted", ["user.known", "user.known", "user.known", "user.known"]),
         ("sessions revoked", ["user.not_revoked", "user.not_revoked", "user.not_revoked", "user.not_revoked"]),
         ("tenant disabled", ["tenant.enabled", "tenant.enabled", "tenant.enabled", "tenant.enabled"]),
-        ("client disabled", ["client.enabled", "client.enabled", "", "client.enabled"]),
+        // An assertion is worth what stands behind it: the call that it came with.
+        ("client disabled", ["client.enabled", "client.enabled", "user.not_revoked", "client.enabled"]),
+        ("client's consent withdrawn", ["consent.granted", "consent.granted", "consent.granted", ""]),
         ("client secret removed", ["client.confidential", "client.confidential", "", ""]),
         ("middle tier disabled", ["resource.enabled", "resource.enabled", "client.enabled", ""]),
         ("downstream disabled", ["", "", "resource.enabled", ""]),
@@ -384,6 +386,7 @@ async fn x_01_a_change_binds_every_grant_at_once() {
             "middle tier disabled" => world.edit_principal("orders", |it| it.account_enabled = false).await,
             "downstream disabled" => world.edit_principal("billing", |it| it.account_enabled = false).await,
             "downstream deleted" => world.delete(Key::ServicePrincipal(CONTOSO, principal("billing"))).await,
+            "client's consent withdrawn" => world.delete(Object::Grant(grant("web", "orders", "")).key()).await,
             "consent withdrawn" => world.delete(Object::Grant(grant("orders", "billing", "")).key()).await,
             "scope removed" => world.edit_app("billing", |app| app.api.oauth2_permission_scopes.clear()).await,
             "mfa demanded downstream" => {

@@ -7,7 +7,7 @@ use axum::http::Request;
 use deputize_authority::ClientAddress;
 use serde_json::Value;
 
-const URN: &str = "urn:ietf:params:oauth:grant-type:device_code";
+pub(crate) const URN: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const SCOPE: &str = "openid profile offline_access api://orders/access_as_user";
 
 async fn world() -> World {
@@ -48,24 +48,24 @@ async fn poll(world: &World, client: &str, begun: &Value) -> Answer {
 }
 
 /// Types a code; answers what came of it.
-async fn enter(browser: &mut Browser, world: &World, code: &str) -> Answer {
+pub(crate) async fn enter(browser: &mut Browser, world: &World, code: &str) -> Answer {
     let page = browser.get(world, "/device").await;
     assert!(page.page());
     browser.submit(world, &page.form(), &[("user_code", code)]).await
 }
 
 /// From the code to the page that asks for approval.
-async fn asked(browser: &mut Browser, world: &World, begun: &Value, user: &str) -> Answer {
+pub(crate) async fn asked(browser: &mut Browser, world: &World, begun: &Value, user: &str) -> Answer {
     let answer = enter(browser, world, &text(begun, "user_code")).await;
     let mut answer = follow(browser, world, answer).await;
-    if answer.status == 200 && answer.form().action.ends_with("/sign-in") {
+    if answer.status == 200 && answer.text().contains("<form ") && answer.form().action.ends_with("/sign-in") {
         answer = browser.sign_in(world, answer, user).await;
         answer = follow(browser, world, answer).await;
     }
     answer
 }
 
-async fn follow(browser: &mut Browser, world: &World, mut answer: Answer) -> Answer {
+pub(crate) async fn follow(browser: &mut Browser, world: &World, mut answer: Answer) -> Answer {
     while answer.status == 303 {
         let location = answer.header("location").to_owned();
         let path = location.strip_prefix(crate::world::HOST).unwrap_or(&location).to_owned();
@@ -81,7 +81,7 @@ fn approval(page: &Answer) -> PageForm {
     form
 }
 
-const YES: [(&str, &str); 2] = [("own", "true"), ("action", "continue")];
+pub(crate) const YES: [(&str, &str); 2] = [("own", "true"), ("action", "continue")];
 
 async fn approved(world: &World, client: &str, user: &str) -> Value {
     let begun = begin(world, client).await;

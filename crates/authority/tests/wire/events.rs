@@ -169,6 +169,100 @@ async fn a_stream_ends_with_its_token() {
     assert_eq!(world.listen(&token, None).await.err().unwrap().1, "token.not_expired");
 }
 
+/// Many instances of one API listen, and not as many as it likes; another API has its own.
+#[tokio::test]
+async fn an_application_has_a_bounded_number_of_streams() {
+    let world = world().await;
+    let (orders, billing) = (world.events_token("orders").await, world.events_token("billing").await);
+    let mut open = Vec::new();
+    for _ in 0..256 {
+        open.push(world.listen(&orders, None).await.ok().unwrap());
+    }
+    let request =
+        axum::http::Request::get(format!("/{CONTOSO}/events")).header("authorization", format!("Bearer {orders}"));
+    let refused = world.send(request.body(axum::body::Body::empty()).unwrap()).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "5"));
+    assert_eq!(refused.json()["error"], "temporarily_unavailable");
+    assert!(world.listen(&billing, None).await.is_ok());
+    // Who goes makes room, once their stream finds out.
+    open.pop();
+    let room = async {
+        while world.listen(&orders, None).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), room).await.unwrap();
+}
+
+/// Who does not read what they are told costs a few parts and ten seconds, and resumes where they were.
+#[tokio::test]
+async fn a_subscriber_that_does_not_read_is_cut_off() {
+    let world = world().await;
+    let mut stream = world.listen(&world.events_token("orders").await, None).await.ok().unwrap();
+    stream.told().await;
+    tokio::time::pause();
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    let mut left = 0;
+    while stream.next().await.is_some() {
+        left += 1;
+    }
+    assert!((1..=8).contains(&left), "{left} parts were kept for it");
+}
+
+fn lives(token: &str) -> i64 {
+    let claims = claims(token);
+    claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap()
+}
+
+/// Long-lived tokens are issued, by every process, while one of them tells the API of cut-offs; and not a minute later.
+#[tokio::test]
+async fn tokens_live_for_a_day_while_their_api_listens_wherever_it_does() {
+    let world = World::with(|plan| {
+        plan.others.push(reader("orders"));
+        let wanted = serde_json::from_value(json!({"accessToken": [{"name": "xms_cc"}]})).unwrap();
+        plan.app("orders").optional_claims = wanted;
+    })
+    .await;
+    world.edit_tenant(|tenant| tenant.settings.access_token_seconds = None).await;
+    let refresh =
+        text(&world.signed_in("web", "ada", "api://orders/access_as_user offline_access").await, "refresh_token");
+    let beside = world.beside();
+    let renewed = async |at: &World, able: bool| {
+        let mut form = crate::world::refresh_form("web", &refresh, None);
+        if able {
+            form.push(("claims", r#"{"access_token":{"xms_cc":{"values":["cp1"]}}}"#.to_owned()));
+        }
+        at.token(form).await.ok()
+    };
+    let life = async |at: &World, able| lives(&text(&renewed(at, able).await, "access_token"));
+    assert!(life(&world, true).await <= 5_400, "nobody listens");
+    let mut stream = world.listen(&world.events_token("orders").await, None).await.ok().unwrap();
+    stream.told().await;
+    while world.store.heard(CONTOSO, app("orders")).await.unwrap().is_none() {
+        stream.told().await;
+    }
+    for at in [&world, &beside] {
+        let answer = renewed(at, true).await;
+        assert!((72_000..=100_800).contains(&lives(&text(&answer, "access_token"))));
+        assert_eq!(answer["refresh_in"].as_i64(), answer["expires_in"].as_i64().map(|life| life / 2));
+        assert!(life(at, false).await <= 5_400, "who cannot be told");
+    }
+    // While it goes on it is noted again, and not with every heartbeat.
+    world.clock.advance(19);
+    stream.told().await;
+    assert_eq!(world.store.heard(CONTOSO, app("orders")).await.unwrap(), Some(NOON));
+    world.clock.advance(1);
+    while world.store.heard(CONTOSO, app("orders")).await.unwrap() == Some(NOON) {
+        stream.told().await;
+    }
+    assert_eq!(world.store.heard(CONTOSO, app("orders")).await.unwrap(), Some(NOON.plus(20)));
+    drop(stream);
+    world.clock.advance(61);
+    for at in [&world, &beside] {
+        assert!(life(at, true).await <= 5_400);
+    }
+}
+
 /// What one process commits, those that read at another are told.
 #[tokio::test]
 async fn a_change_by_another_process_is_told() {

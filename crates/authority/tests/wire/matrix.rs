@@ -1,5 +1,5 @@
 //! X-01, the matrix on the wire: each surface × each change of state, with the change made by another process, and one second
-//! for it to bind.
+//! for it to bind. Token exchange (RFC 8693) is no grant here yet; the external issuer of a federated credential is in `workload`.
 use crate::world::browser::Browser;
 use crate::world::estate::{self, CONTOSO, app, grant, policy, principal, user};
 use crate::world::{Answer, NOON, World, but, claims, credential, encode, redeem_form, refresh_form, text};
@@ -26,7 +26,7 @@ enum Cell {
 }
 use Cell::{Inactive, Reduced, Refused, Unaffected};
 
-const SURFACES: [&str; 5] = ["code", "refresh", "OBO", "introspect", "userinfo"];
+const SURFACES: [&str; 7] = ["code", "refresh", "OBO", "introspect", "userinfo", "device", "device, not approved yet"];
 /// Everything that is asked for, with `openid` for the surfaces that need it.
 const SCOPE: &str = "api://billing/.default openid offline_access";
 
@@ -36,11 +36,23 @@ type Act = fn(&Prepared) -> Vec<Change>;
 struct Column {
     name: &'static str,
     act: Act,
-    cells: [Cell; 5],
+    cells: [Cell; 7],
 }
 
 fn columns() -> Vec<Column> {
-    let column = |name, act: Act, cells| Column { name, act, cells };
+    // A device that was approved is as a code that was issued. One that was not is what its person can make of it after the
+    // change: sign in, and approve, but neither consent anew nor set up a second factor. Else it waits on.
+    let column = |name, act: Act, [code, refresh, obo, introspect, userinfo]: [Cell; 5]| {
+        let waiting = match (name, &code) {
+            ("user sessions revoked" | "session ended", _) => Unaffected,
+            ("tenant disabled" | "client disabled" | "client secret removed" | "signing key withdrawn", _) => {
+                code.clone()
+            }
+            (_, Refused(_)) => Refused("device.approved"),
+            _ => code.clone(),
+        };
+        Column { name, act, cells: [code.clone(), refresh, obo, introspect, userinfo, code, waiting] }
+    };
     let user = |check| [Refused(check), Refused(check), Refused(check), Inactive, Refused(check)];
     // Userinfo is the authority's own: neither the resource nor a consent stands behind `openid`.
     let resource = |check, caller| [Refused(check), Refused(check), Refused(check), Refused(caller), Unaffected];
@@ -160,6 +172,8 @@ struct Prepared {
     world: World,
     there: Store,
     code: String,
+    device: String,
+    waiting: (String, Browser, String),
     refresh: String,
     for_orders: String,
     for_billing: String,
@@ -184,6 +198,10 @@ impl Prepared {
         let orders = browser.code(&world, "web", "ada", "api://orders/access_as_user").await;
         let userinfo = browser.code(&world, "web", "ada", "openid profile").await;
         let code = browser.code(&world, "web", "ada", SCOPE).await;
+        let (device, typed) = begin(&world).await;
+        assert!(approve(&world, &mut browser, &typed).await);
+        let (waits, typed) = begin(&world).await;
+        let waiting = (waits, browser, typed);
         Self {
             there: Store::open(
                 &world.folder.file(),
@@ -192,6 +210,8 @@ impl Prepared {
             )
             .unwrap(),
             code,
+            device,
+            waiting,
             refresh: text(&whole, "refresh_token"),
             for_orders: text(&world.redeem("web", &orders).await.ok(), "access_token"),
             for_billing: text(&whole, "access_token"),
@@ -271,6 +291,12 @@ impl Prepared {
         match surface {
             "code" => issued(&world.token(redeem_form("web", &self.code)).await),
             "refresh" => issued(&world.token(refresh_form("web", &self.refresh, None)).await),
+            "device" => issued(&world.token(polling(&self.device)).await),
+            "device, not approved yet" => {
+                let (device, browser, typed) = &self.waiting;
+                approve(world, &mut browser.clone(), typed).await;
+                issued(&world.token(polling(device)).await)
+            }
             "OBO" => issued(&world.obo("orders", &self.for_orders, "api://billing/.default").await),
             "introspect" => {
                 let mut form = credential("billing");
@@ -288,6 +314,31 @@ impl Prepared {
             }
         }
     }
+}
+
+/// A device of Web, which has a credential: its code, and the code that it shows.
+async fn begin(world: &World) -> (String, String) {
+    let mut form = credential("web");
+    form.push(("scope", SCOPE.to_owned()));
+    let begun = world.post(&format!("/{CONTOSO}/oauth2/v2.0/devicecode"), &[], encode(&form)).await.ok();
+    (text(&begun, "device_code"), text(&begun, "user_code"))
+}
+
+fn polling(device: &str) -> crate::world::Params<'static> {
+    let mut form = credential("web");
+    form.extend([("grant_type", crate::device::URN.to_owned()), ("device_code", device.to_owned())]);
+    form
+}
+
+/// The person types the code, signs in where they are asked, and approves if they get so far.
+async fn approve(world: &World, browser: &mut Browser, typed: &str) -> bool {
+    let page = crate::device::asked(browser, world, &json!({"user_code": typed}), "ada").await;
+    let asked = page.status == 200 && page.text().contains("action=\"/device/approve\"");
+    if asked {
+        let done = browser.submit(world, &page.form(), &crate::device::YES).await;
+        assert!(done.text().contains("You are signed in"), "{}", done.text());
+    }
+    asked
 }
 
 fn issued(answer: &Answer) -> Cell {

@@ -62,7 +62,7 @@ impl World {
             return Ok(Stream { body, text: String::new() });
         }
         let body: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
-        Err((parts.status, text(&body, "check")))
+        Err((parts.status, body["check"].as_str().unwrap_or_default().to_owned()))
     }
 }
 

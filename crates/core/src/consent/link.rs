@@ -75,7 +75,7 @@ fn through_caller(
     resource: &ResourceFacts,
     missing: &Scopes,
 ) -> Option<Form> {
-    let ProofFacts::OnBehalfOf { assertion: AssertionFacts::Verified(claims) } = &facts.proof else { return None };
+    let ProofFacts::OnBehalfOf { assertion: AssertionFacts::Verified(claims), .. } = &facts.proof else { return None };
     let declared = resource.declared.as_ref().is_some_and(|declared| missing.difference(declared).is_empty());
     let caller = &tenant.app(claims.client().parse().ok()?)?.application;
     let both = declared && combined(caller, &middle.application);

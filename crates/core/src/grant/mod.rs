@@ -158,7 +158,7 @@ pub fn decide(facts: &Facts, now: Timestamp) -> Outcome {
         ProofFacts::Device { digest, record, impatient } => {
             device_code::prove(facts, &client, digest, record.as_deref(), *impatient, now)
         }
-        ProofFacts::OnBehalfOf { assertion } => on_behalf_of::prove(facts, &client, assertion, now),
+        ProofFacts::OnBehalfOf { assertion, .. } => on_behalf_of::prove(facts, &client, assertion, now),
         ProofFacts::SignIn => Proved::no(Denial::new(CheckId::GrantSupported, "a grant", "a sign-in"), Vec::new()),
     };
     let refused = proved.proof.is_err();

@@ -4,15 +4,16 @@ use crate::admission::Proof;
 use crate::chain::Chain;
 use crate::client_auth::{AuthenticatedClient, Method};
 use crate::denial::Denial;
-use crate::directory::UserKey;
+use crate::directory::{UserKey, UserRecord};
 use crate::endpoint::EndpointVersion;
-use crate::facts::{Facts, ProofFacts};
+use crate::facts::{Asked, CallerFacts, Facts, ProofFacts};
 use crate::id::AppId;
 use crate::ledger::Unavailable;
 use crate::model::Profile;
 use crate::ports::Pending;
-use crate::scope_request::Several;
+use crate::scope_request::{Parties, Several, standing};
 use crate::token::{AssertionFacts, TokenClaims};
+use crate::token_endpoint::client_facts;
 use decision::{CheckId, Timestamp};
 use oauth::Parameter;
 
@@ -49,7 +50,7 @@ pub const PARAMETERS: &[Parameter] = &[
 fn gather(from: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
     Box::pin(async move {
         let assertion = from.ports.crypto.assertion(from.form.value("assertion").unwrap_or_default());
-        let (mut user, mut session) = (None, None);
+        let (mut user, mut session, mut caller) = (None, None, None);
         if let AssertionFacts::Verified(claims) = &assertion
             && claims.tid == from.tenant.tenant.id.to_string()
         {
@@ -59,10 +60,20 @@ fn gather(from: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
             if let Some(chain) = from.ports.crypto.open(&claims.aio).and_then(|bytes| Chain::decode(&bytes)) {
                 session = super::session_behind(from.ports, chain).await?;
             }
+            caller = who_called(from, claims, user.as_deref()).map(Box::new);
         }
-        let proof = ProofFacts::OnBehalfOf { assertion };
+        let proof = ProofFacts::OnBehalfOf { assertion, caller };
         Ok(Gathered { proof, user, session, scope: None, several: Several::Refuse, claims: None })
     })
+}
+
+/// The client that the assertion was issued to, and its standing at this middle tier.
+fn who_called(from: Gathering<'_>, claims: &TokenClaims, user: Option<&UserRecord>) -> Option<CallerFacts> {
+    let client = from.tenant.app(claims.client().parse().ok()?)?;
+    let name = from.client.application.app_id.to_string();
+    let parties = Parties { tenant: from.tenant, client, user };
+    let resource = standing(from.client, &name, Asked::Default, parties);
+    Some(CallerFacts { client: client_facts(client), resource })
 }
 
 pub(super) fn prove(facts: &Facts, client: &AuthenticatedClient, assertion: &AssertionFacts, now: Timestamp) -> Proved {

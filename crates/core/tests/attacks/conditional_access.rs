@@ -266,11 +266,11 @@ fn a_policy_binds_the_kinds_of_client_that_it_names() {
     world.estate.edit(|e| e.objects.policies.push(Policy { conditions, ..policy(&[], GrantControls::block()) }));
     assert_eq!(refused(world.obo("orders", &web, DOWN)), CheckId::AccessNotBlocked);
     assert!(world.obo("orders", &phone, DOWN).is_ok());
-    // An application of both kinds is of both, and one that is gone may have been either.
+    // An application of both kinds is of both, and through one that is gone nothing comes.
     world.estate.edit(|e| e.app("phone").web.redirect_uris.push("https://phone.example".into()));
     assert_eq!(refused(world.obo("orders", &phone, DOWN)), CheckId::AccessNotBlocked);
     world.estate.edit(|e| e.objects.principals.retain(|known| known.app_id != app("phone")));
-    assert_eq!(refused(world.obo("orders", &phone, DOWN)), CheckId::AccessNotBlocked);
+    assert_eq!(refused(world.obo("orders", &phone, DOWN)), CheckId::UserNotRevoked);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! On-Behalf-Of: which assertions speak for a user, and for whom.
-use crate::world::estate::{CONTOSO, FABRIKAM, secret};
+use crate::world::estate::{CONTOSO, FABRIKAM, State, grant, secret};
 use crate::world::{FakeCrypto, HOST, NOON, World, app, claims, form, obo, principal, refused, user};
 use decision::CheckId;
-use deputize_core::model::Profile;
+use deputize_core::ledger::Write;
+use deputize_core::model::{PermissionGrant, Profile};
 use oauth::Secret;
 use serde_json::{Value, json};
 
@@ -182,4 +183,70 @@ fn x_19_a_token_from_before_sessions_were_revoked_is_refused() {
     world.estate.edit(|estate| estate.person("ada").sign_in_sessions_valid_from = NOON.plus(6));
     let denial = refused(world.obo("orders", &token, DOWN));
     assert_eq!(denial, CheckId::UserNotRevoked, "nobody knows which came first in that second");
+}
+
+/// What is exchanged rests on the call that it came with: once that call would not be allowed any more, nothing comes of it,
+/// though the middle tier's own consent stands.
+#[test]
+fn x_01_an_assertion_is_worth_what_stands_behind_it_now() {
+    type Change = fn(&mut State);
+    let changes: [(&str, Change, CheckId); 6] = [
+        ("consent withdrawn", |e| e.withdraw("web", "orders"), CheckId::ConsentGranted),
+        (
+            "scope removed",
+            |e| e.app("orders").api.oauth2_permission_scopes.retain(|scope| scope.value != "access_as_user"),
+            CheckId::ConsentGranted,
+        ),
+        ("client disabled", |e| e.principal("web").account_enabled = false, CheckId::UserNotRevoked),
+        (
+            "client deleted",
+            |e| e.objects.principals.retain(|known| known.app_id != app("web")),
+            CheckId::UserNotRevoked,
+        ),
+        (
+            "assignment required at the middle tier",
+            |e| e.principal("orders").app_role_assignment_required = true,
+            CheckId::UserAssigned,
+        ),
+        (
+            "fewer scopes than were asked for",
+            |e| {
+                for grant in &mut e.objects.grants {
+                    if (grant.client_id, grant.resource_id) == (principal("web"), principal("orders")) {
+                        grant.scope = ["Orders.Write"].into_iter().collect();
+                    }
+                }
+            },
+            CheckId::ConsentGranted,
+        ),
+    ];
+    for (what, change, check) in changes {
+        let world = World::new();
+        let (token, _) = good(&world);
+        assert!(world.obo("orders", &token, DOWN).is_ok());
+        world.estate.edit(change);
+        assert_eq!(refused(world.obo("orders", &token, DOWN)), check, "{what}");
+    }
+}
+
+/// A user who takes back a consent ends what came through that client, also where an administrator's consent still stands,
+/// and also one hop on. A new sign-in begins anew.
+#[test]
+fn x_01_what_came_through_a_client_ends_when_the_user_takes_their_consent_to_it_back() {
+    let world = World::new();
+    let (token, _) = good(&world);
+    let renewable = format!("{DOWN} offline_access");
+    let refresh = world.obo("orders", &token, &renewable).unwrap().refresh_token.unwrap();
+    world.estate.edit(|e| {
+        let of_hers = PermissionGrant { principal_id: Some(user("ada")), ..grant("web", "orders", "access_as_user") };
+        e.objects.grants.push(of_hers);
+    });
+    world.advance(5);
+    let (tenant, client, user, at) = (CONTOSO, principal("web"), user("ada"), world.now());
+    world.ledger.write(vec![Write::Withdraw { tenant, client, user, at }]).unwrap();
+    assert_eq!(refused(world.obo("orders", &token, DOWN)), CheckId::ConsentGranted);
+    assert_eq!(refused(world.refresh("orders", &refresh)), CheckId::ConsentGranted);
+    world.advance(1);
+    let (token, _) = good(&world);
+    assert!(world.obo("orders", &token, DOWN).is_ok());
 }

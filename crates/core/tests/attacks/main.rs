@@ -9,6 +9,7 @@ mod codes;
 mod combined;
 mod conditional_access;
 mod consent;
+mod continuous_access;
 mod delegation;
 mod dropped_users;
 mod federation;

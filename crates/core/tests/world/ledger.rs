@@ -27,6 +27,7 @@ pub(crate) struct State {
     pub(crate) audit: Vec<AuditRecord>,
     pub(crate) requests: Vec<ApprovalRequest>,
     pub(crate) traces: Vec<UserInTrace>,
+    heard: HashMap<(TenantId, AppId), Timestamp>,
     revoked: HashSet<FamilyId>,
     once: HashMap<(OncePurpose, Digest), Timestamp>,
 }
@@ -167,6 +168,7 @@ impl State {
             write @ (Write::AddGrant(_) | Write::Withdraw { .. } | Write::Provision(_) | Write::Assign(_)) => {
                 changes.push(write);
             }
+            Write::Heard(tenant, app, at) => drop(self.heard.insert((tenant, app), at)),
             Write::Audit(record) => self.audit.push(*record),
         }
         Some(())
@@ -223,6 +225,10 @@ impl Ledger for FakeLedger {
 
     fn cut_offs(&self, _: TenantId, _: u64, _: u32) -> Pending<'_, Result<Logged, Unavailable>> {
         Box::pin(ready(Ok(Logged::default())))
+    }
+
+    fn heard(&self, tenant: TenantId, app: AppId) -> Pending<'_, Result<Option<Timestamp>, Unavailable>> {
+        Box::pin(ready(Ok(self.read(|state| state.heard.get(&(tenant, app)).copied()))))
     }
 
     fn view(&self) -> u64 {

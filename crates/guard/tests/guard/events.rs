@@ -217,6 +217,39 @@ async fn without_the_stream_marked_routes_are_closed_after_their_time_and_others
     assert!(authority.url.starts_with("http://127.0.0.1"));
 }
 
+/// A long life is given on the word that it can be cut short: where that is not so, on any route, the token is not taken.
+#[tokio::test]
+async fn a_long_lived_token_is_good_only_while_its_cut_offs_arrive() {
+    let authority = Authority::new(contract()).await;
+    let long = |more: Value| {
+        let mut claims = json!({"exp": NOON.plus(5_401)});
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        authority.check(claims)
+    };
+    let closed = Err(CheckId::CutOffsCurrent);
+    assert_eq!((long(json!({})), authority.check(json!({"exp": NOON.plus(5_400)}))), (closed, Ok(())), "not begun");
+    authority.say("event: current\nid: 3\ndata:\n\n");
+    authority.until(|status| status.current_at.is_some()).await;
+    assert_eq!((long(json!({})), long(json!({"xms_cc": ["cp1"]}))), (Ok(()), Ok(())));
+    authority.world.clock.advance(60);
+    assert_eq!(long(json!({})), Ok(()), "static for so long");
+    authority.world.clock.advance(1);
+    assert_eq!((long(json!({})), authority.check(json!({}))), (closed, Ok(())));
+    let status = authority.world.guard.events().remove(0);
+    assert_eq!((status.unavailable, status.let_in), (2, 2), "and counted");
+    // A guard that does not subscribe: whose client can be told of a cut-off was promised that somebody tells of it. Others'
+    // tokens, such as those of Entra's managed identities, live as their issuer says.
+    let world = World::new();
+    let at = |claims| world.try_get("/invoices", claims).map(drop).map_err(|refused| refused.check());
+    assert_eq!(at(json!({"exp": NOON.plus(86_400), "xms_cc": ["cp1"]})), closed);
+    assert_eq!(at(json!({"exp": NOON.plus(5_400), "xms_cc": ["cp1"]})), Ok(()));
+    assert_eq!(at(json!({"exp": NOON.plus(86_400)})), Ok(()));
+    let refused = world.try_get("/invoices", json!({"exp": NOON.plus(86_400), "xms_cc": ["cp1"]})).unwrap_err();
+    let failed = refused.verdict().failed().unwrap();
+    assert!(failed.expected.contains("lives longer than 5400 s"), "{failed:?}");
+    assert_eq!((refused.status().as_u16(), &*failed.actual), (503, "no subscription for this issuer"));
+}
+
 #[test]
 fn a_guard_that_could_never_serve_a_route_is_not_made() {
     let key = SigningKey::generate(Algorithm::ES256).unwrap();

@@ -4,8 +4,9 @@ use super::world::{
     record, session, token, user, uuid,
 };
 use crate::{ApplyError, Change, KeyState, Object, SigningKey, Store};
+use decision::Timestamp;
 use deputize_core::directory::{UserKey, UserRecord};
-use deputize_core::id::{FamilyId, RoleId, SessionId, TenantId, UserId};
+use deputize_core::id::{AppId, FamilyId, RoleId, SessionId, TenantId, UserId};
 use deputize_core::ledger::{Amendment, CommitError, OncePurpose, Write};
 use deputize_core::model::{Assignee, PermissionGrant};
 use deputize_core::ports::{Directory, Ledger};
@@ -396,6 +397,23 @@ pub(super) async fn a_session_is_amended_while_it_lives(world: World) {
     assert!(store.session(id).await.unwrap().unwrap().revoked);
 }
 
+pub(super) async fn what_a_subscriber_heard_is_kept_for_its_application_and_never_goes_back(world: World) {
+    let store = &world.store;
+    let (tenant, app) = (TENANT, AppId(uuid(0x51)));
+    let (elsewhere, other) = (TenantId(uuid(0x52)), AppId(uuid(0x53)));
+    let heard = async |at: i64| store.commit(vec![Write::Heard(tenant, app, Timestamp(at))]).await.unwrap();
+    assert_eq!(store.heard(tenant, app).await.unwrap(), None);
+    for (at, newest) in [(100, 100), (130, 130), (90, 130)] {
+        heard(at).await;
+        assert_eq!(store.heard(tenant, app).await.unwrap(), Some(Timestamp(newest)));
+    }
+    assert_eq!((store.heard(tenant, other).await.unwrap(), store.heard(elsewhere, app).await.unwrap()), (None, None));
+    store.purge(Timestamp(130 + 3_600)).await.unwrap();
+    assert!(store.heard(tenant, app).await.unwrap().is_some());
+    store.purge(Timestamp(131 + 3_600)).await.unwrap();
+    assert_eq!(store.heard(tenant, app).await.unwrap(), None);
+}
+
 macro_rules! conformance {
     ($engine:ident: $($promise:ident)*) => {
         mod $engine {
@@ -424,6 +442,7 @@ macro_rules! conformance {
             a_name_belongs_to_one_user_and_a_refused_change_leaves_nothing
             keys_and_settings_are_kept_as_given
             time_never_goes_back
+            what_a_subscriber_heard_is_kept_for_its_application_and_never_goes_back
         );
     };
 }
