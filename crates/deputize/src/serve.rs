@@ -360,13 +360,12 @@ mod tests {
     async fn a_stream_stays_open_while_it_goes_on_and_ends_with_the_server() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let router = Router::new().route("/stream", get(stream)).route("/", get(|| async { "good" }));
-        let ended = watch::Sender::new(false);
+        let (ended, graceful) = (watch::Sender::new(false), GracefulShutdown::new());
         let open = |path: &str| {
             let (mut client, server) = tokio::io::duplex(4_096);
             let http = Builder::new(TokioExecutor::new()).http1_only();
             let peer = ClientAddress(std::net::IpAddr::from([127, 0, 0, 1]));
-            let watcher = GracefulShutdown::new().watcher();
-            tokio::spawn(speak(server, peer, router.clone(), http, watcher, ended.subscribe()));
+            tokio::spawn(speak(server, peer, router.clone(), http, graceful.watcher(), ended.subscribe()));
             let head = format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n");
             async move {
                 client.write_all(head.as_bytes()).await.unwrap();

@@ -201,7 +201,7 @@ async fn a_subscriber_that_does_not_read_is_cut_off() {
     let mut stream = world.listen(&world.events_token("orders").await, None).await.ok().unwrap();
     stream.told().await;
     tokio::time::pause();
-    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    tokio::time::sleep(std::time::Duration::from_mins(1)).await;
     let mut left = 0;
     while stream.next().await.is_some() {
         left += 1;

@@ -41,7 +41,7 @@ impl HttpBody for UnderWay {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Pending => self.ending.as_mut().poll(context).map(|()| None),
-            ready => ready,
+            ready @ Poll::Ready(_) => ready,
         }
     }
 
