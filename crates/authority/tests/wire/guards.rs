@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{Change, Key, Store};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -32,6 +33,7 @@ struct Way {
     url: String,
     address: std::net::SocketAddr,
     passing: JoinSet<()>,
+    stalled: watch::Sender<()>,
 }
 
 impl Way {
@@ -42,20 +44,24 @@ impl Way {
         serving.spawn(async move { axum::serve(listener, router).await.unwrap() });
         let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/{CONTOSO}/events", front.local_addr().unwrap());
-        let mut way = Self { url, address, passing: JoinSet::new() };
+        let mut way = Self { url, address, passing: JoinSet::new(), stalled: watch::Sender::new(()) };
         way.open(front);
         way
     }
 
     fn open(&mut self, front: TcpListener) {
-        let address = self.address;
+        let (address, stalled) = (self.address, self.stalled.clone());
         self.passing.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (mut near, _) = front.accept().await.unwrap();
+                let mut stalled = stalled.subscribe();
                 connections.spawn(async move {
                     let Ok(mut far) = TcpStream::connect(address).await else { return };
-                    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        _ = stalled.changed() => std::future::pending().await,
+                    }
                 });
             }
         });
@@ -64,6 +70,11 @@ impl Way {
     /// Nothing passes any more.
     async fn cut(&mut self) {
         self.passing.shutdown().await;
+    }
+
+    /// Nothing passes on the connections there are, and nobody is told: they are half open. New ones are as before.
+    fn stall(&self) {
+        self.stalled.send_replace(());
     }
 
     async fn mend(&mut self) {
@@ -148,6 +159,19 @@ async fn revoke(world: &World, there: &Store, token: &str) {
     there.commit(vec![Write::RevokeFamily(chain.grants[0])]).await.unwrap();
 }
 
+/// How long after a commit each guard refuses a token; none may accept it after the bound.
+async fn refusals(guards: &[Guard], token: &str, from: Instant) -> Vec<Duration> {
+    let mut took = Vec::with_capacity(guards.len());
+    let mut waiting: Vec<&Guard> = guards.iter().collect();
+    while !waiting.is_empty() {
+        assert!(from.elapsed() < BOUND, "{} guards accept it after {BOUND:?}", waiting.len());
+        let refused = waiting.extract_if(.., |guard| check(guard, token, "GET") == Err(CheckId::TokenRevoked));
+        took.extend(refused.map(|_| from.elapsed()));
+        sleep(Duration::from_millis(1)).await;
+    }
+    took
+}
+
 fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
 }
@@ -161,9 +185,11 @@ async fn cut_offs_reach_every_guard_and_none_is_accepted_after_the_bound() {
     tasks.spawn(world.store.watch());
     let there = world.another_store();
     let mut way = Way::new(&world, &mut tasks).await;
-    let live = tokens(&world, count * 2 + 1).await;
+    let live = tokens(&world, count * 3 + 2).await;
     let (spared, live) = live.split_first().unwrap();
-    let (near, far) = live.split_at(count);
+    let (stalling, live) = live.split_first().unwrap();
+    let (near, others) = live.split_at(count);
+    let (severed, far) = others.split_at(count);
     let guards = guards(&world, &way, &world.events_token("orders").await, &mut tasks);
     until("the guards listen", || current(&guards)).await;
     for guard in &guards {
@@ -172,17 +198,8 @@ async fn cut_offs_reach_every_guard_and_none_is_accepted_after_the_bound() {
 
     let mut took = Vec::with_capacity(count * GUARDS);
     for token in near {
-        let from = {
-            revoke(&world, &there, token).await;
-            Instant::now()
-        };
-        let mut waiting: Vec<&Guard> = guards.iter().collect();
-        while !waiting.is_empty() {
-            assert!(from.elapsed() < BOUND, "{} guards accept it after {BOUND:?}", waiting.len());
-            let refused = waiting.extract_if(.., |guard| check(guard, token, "GET") == Err(CheckId::TokenRevoked));
-            took.extend(refused.map(|_| from.elapsed()));
-            sleep(Duration::from_millis(1)).await;
-        }
+        revoke(&world, &there, token).await;
+        took.extend(refusals(&guards, token, Instant::now()).await);
     }
     took.sort_unstable();
     let (p50, p99) = (percentile(&took, 50), percentile(&took, 99));
@@ -196,6 +213,30 @@ async fn cut_offs_reach_every_guard_and_none_is_accepted_after_the_bound() {
     if wanted.is_some() {
         assert!(p99 < Duration::from_secs(1), "p99 is {p99:?}");
     }
+
+    // Severed at each commit, and back at once: told on the next connection, from where the last one was.
+    let mut took = Vec::with_capacity(count * GUARDS);
+    for token in severed {
+        way.cut().await;
+        revoke(&world, &there, token).await;
+        let from = Instant::now();
+        way.mend().await;
+        took.extend(refusals(&guards, token, from).await);
+    }
+    took.sort_unstable();
+    println!(
+        "the stream severed at each of {count} commits: p50 {:?}, p99 {:?}, longest {:?}; 0 accepted after the bound",
+        percentile(&took, 50),
+        percentile(&took, 99),
+        took.last().unwrap()
+    );
+    // Half open: nobody says that nothing passes any more.
+    until("the stream is back", || current(&guards)).await;
+    way.stall();
+    revoke(&world, &there, stalling).await;
+    let took = refusals(&guards, stalling, Instant::now()).await;
+    println!("half-open connections: longest {:?} from commit to refusal", took.iter().max().unwrap());
+    until("the stream is back", || current(&guards)).await;
 
     // Cut: what is revoked meanwhile is not known to them, and marked routes close after their time.
     way.cut().await;
