@@ -5,6 +5,7 @@ mod world;
 
 #[cfg(test)]
 mod aadsts;
+#[cfg(test)]
 mod assertions;
 #[cfg(test)]
 mod authorize;
@@ -12,6 +13,7 @@ mod authorize;
 mod clients;
 #[cfg(test)]
 mod codes;
+#[cfg(test)]
 mod consent;
 #[cfg(test)]
 mod corpus;
@@ -19,9 +21,11 @@ mod corpus;
 mod delegation;
 #[cfg(test)]
 mod device;
+#[cfg(test)]
 mod dropped_users;
 #[cfg(test)]
 mod endpoints;
+#[cfg(test)]
 mod events;
 #[cfg(test)]
 mod faults;
