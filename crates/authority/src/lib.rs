@@ -88,7 +88,15 @@ pub fn authority_with(
         cost,
         settings.federation,
     ));
-    let ports = Ports { host: host.into(), directory, ledger, crypto: signing.clone(), clock, limits: Arc::default() };
+    let ports = Ports {
+        host: host.into(),
+        directory,
+        ledger,
+        crypto: signing.clone(),
+        clock,
+        limits: Arc::default(),
+        loops: Arc::default(),
+    };
     Authority { ports, signing, streams: edge::events::Streams::new() }
 }
 

@@ -9,6 +9,7 @@ pub(crate) use second_factor::second_factor;
 use askama::Template;
 use axum::body::Body;
 use axum::response::Response;
+use deputize_core::account::{Account, AccountsRequest};
 use deputize_core::authorize::{Redirect, SignInRequest};
 use deputize_core::denial::Denial;
 use http::StatusCode;
@@ -52,7 +53,7 @@ pub(crate) fn error(status: u16, denial: &Denial, decision: Option<&str>, back: 
 
 /// Says what an error code means.
 pub(crate) fn reference(denial: &Denial) -> Response {
-    let what = format!("The check that failed: {}.", denial.id().entry().title);
+    let what = format!("It says that this does not hold: {}.", denial.id().entry().title);
     refusal(200, "What this error means", &what, denial, None, None)
 }
 
@@ -96,17 +97,34 @@ pub(crate) fn form_post(redirect: &Redirect) -> Response {
     send(Page::new("Continue", content).form_action(&[&redirect.uri]).submitting_itself())
 }
 
-/// Asks before signing out, since any site can lead a browser here. The form may lead where the request asks to go back
-/// to; whether it does is decided when it is posted.
-pub(crate) fn sign_out(action: &str, ticket: &str, request: &str) -> Response {
-    let asked = Form::decode(request.as_bytes()).unwrap_or_default();
-    let back = asked.value("post_logout_redirect_uri").unwrap_or_default();
-    send(Page::new("Sign out", SignOut { action, hidden: Hidden { request, ticket } }).form_action(&[back]))
+/// Asks which of the browser's accounts it is. `form_action` is the redirect URI, to which the answer may redirect.
+pub(crate) fn accounts(request: &AccountsRequest, action: &str, hidden: Hidden<'_>, form_action: &str) -> Response {
+    let content = Accounts {
+        tenant: request.tenant_name.as_deref().map(Plain),
+        client: Plain(&request.client_name),
+        listed: request.accounts.iter().map(Listed::from).collect(),
+        action,
+        hidden,
+    };
+    send(Page::new("Pick an account", content).form_action(&[form_action]))
 }
 
-/// Says that the session is over. `back` is a registered address.
-pub(crate) fn signed_out(back: Option<&str>) -> Response {
-    send(Page::new("Signed out", SignedOut { back: back.filter(|href| leads(href)) }))
+/// Asks before signing out, since any site can lead a browser here, and of which account if there are several. The form may
+/// lead where the request asks to go back to; whether it does is decided when it is posted.
+pub(crate) fn sign_out(accounts: &[Account], action: &str, ticket: &str, request: &str) -> Response {
+    let asked = Form::decode(request.as_bytes()).unwrap_or_default();
+    let back = asked.value("post_logout_redirect_uri").unwrap_or_default();
+    let accounts = accounts.iter().map(Listed::from).collect();
+    let content = SignOut { accounts, action, hidden: Hidden { request, ticket } };
+    send(Page::new("Sign out", content).form_action(&[back]))
+}
+
+/// Says that the session is over. `back` is a registered address; `told` are clients' addresses, each shown in a frame that
+/// nobody sees and that can do nothing to this page.
+pub(crate) fn signed_out(back: Option<&str>, told: &[String]) -> Response {
+    let told: Vec<&str> = told.iter().map(String::as_str).filter(|address| form_source(address).is_some()).collect();
+    let content = SignedOut { back: back.filter(|href| leads(href)), told: &told };
+    send(Page::new("Signed out", content).frames(&told))
 }
 
 #[derive(Template)]
@@ -142,8 +160,38 @@ struct FormPost<'a> {
 }
 
 #[derive(Template)]
+#[template(path = "accounts.html")]
+struct Accounts<'a> {
+    tenant: Option<Plain<'a>>,
+    client: Plain<'a>,
+    listed: Vec<Listed<'a>>,
+    action: &'a str,
+    hidden: Hidden<'a>,
+}
+
+/// An account that is signed in.
+struct Listed<'a> {
+    session: String,
+    user: Plain<'a>,
+    upn: Plain<'a>,
+    tenant: Plain<'a>,
+}
+
+impl<'a> From<&'a Account> for Listed<'a> {
+    fn from(account: &'a Account) -> Self {
+        Self {
+            session: account.session.to_string(),
+            user: Plain(&account.user_name),
+            upn: Plain(&account.upn),
+            tenant: Plain(&account.tenant_name),
+        }
+    }
+}
+
+#[derive(Template)]
 #[template(path = "sign_out.html")]
 struct SignOut<'a> {
+    accounts: Vec<Listed<'a>>,
     action: &'a str,
     hidden: Hidden<'a>,
 }
@@ -152,6 +200,7 @@ struct SignOut<'a> {
 #[template(path = "signed_out.html")]
 struct SignedOut<'a> {
     back: Option<&'a str>,
+    told: &'a [&'a str],
 }
 
 fn send<C: Template>(page: Page<'_, C>) -> Response {

@@ -9,6 +9,7 @@ use crate::facts::{
     Asked, CallerFacts, ClientFacts, Facts, ProofFacts, ResourceFacts, SessionFacts, Target, TenantFacts, UserFacts,
 };
 use crate::id::AppId;
+use crate::loops::{SECONDS, TIMES};
 use crate::model::DroppedUserContext;
 use crate::token::AssertionFacts;
 use crate::trace;
@@ -175,6 +176,7 @@ fn admit_user(
     ceiling: Option<&Scopes>,
     now: Timestamp,
 ) -> Result<Admitted, Denial> {
+    not_looping(facts)?;
     let resource = resource(facts, client)?;
     let scopes = match resource {
         Some(resource) => scopes(facts, client, resource, ceiling)?,
@@ -193,6 +195,15 @@ fn admit_user(
     (chain.acrs, chain.session_ends) = (allowed.acrs, allowed.ends);
     let roles = resource.and_then(|resource| resource.user_roles.clone()).unwrap_or_default();
     Ok(Admitted { scopes, roles, chain: Some(chain), settled: Some(allowed.settled) })
+}
+
+/// A client that keeps nothing of what it gets, or goes in a circle, is stopped for what is left of a minute.
+fn not_looping(facts: &Facts) -> Result<(), Denial> {
+    if facts.times <= TIMES {
+        return Ok(());
+    }
+    let expected = format!("the same request at most {TIMES} times in {SECONDS} seconds");
+    Err(Denial::new(CheckId::ClientLoop, expected, format!("it for the {}th time", facts.times)))
 }
 
 /// Steps 4a to 4c.

@@ -64,6 +64,26 @@ impl EndpointVersion {
         }
     }
 
+    /// Where an authorization request that was taken is made again, from the start, relative to our host.
+    pub fn authorize_path(self, tenant: &str, taken: &Form) -> String {
+        let again = |form: Form, (name, value): (&str, &str)| match name {
+            CARRIED => form,
+            "scope" if self == Self::V1 && taken.value(CARRIED) == Some(READ) => {
+                let (default, oidc) = match value.split_once("/.default ") {
+                    Some((resource, oidc)) => (Some(resource), oidc),
+                    None => (None, value),
+                };
+                default.into_iter().fold(form, |form, resource| form.with("resource", resource)).with(name, oidc)
+            }
+            _ => form.with(name, value),
+        };
+        let request = taken.iter().fold(Form::default(), again).encode();
+        match self {
+            Self::V1 => format!("/{tenant}/oauth2/authorize?{request}"),
+            Self::V2 => format!("/{tenant}/oauth2/v2.0/authorize?{request}"),
+        }
+    }
+
     /// The version whose endpoint took an authorization request.
     pub fn of(request: &Form) -> Self {
         if request.mentions(CARRIED) { Self::V1 } else { Self::V2 }
@@ -129,6 +149,28 @@ mod tests {
             assert_eq!(taken.value("scope"), Some(scope));
             assert!(!taken.mentions("resource") && refusal(&taken).is_none());
             assert_eq!(EndpointVersion::of(&taken), EndpointVersion::V1);
+        }
+    }
+
+    #[test]
+    fn a_request_is_made_again_as_it_was_taken() {
+        for (version, sent) in [
+            (EndpointVersion::V1, form(&[("resource", "https://x.example/"), ("state", "s"), ("scope", "profile")])),
+            (EndpointVersion::V1, form(&[("state", "s")])),
+            (EndpointVersion::V1, form(&[("resource", "a"), ("resource", "b")])),
+            (EndpointVersion::V2, form(&[("scope", "openid api://x/.default"), ("state", "s")])),
+        ] {
+            let taken = version.taken(sent);
+            let path = version.authorize_path("t", &taken);
+            let (endpoint, query) = path.split_once('?').unwrap();
+            assert_eq!(endpoint.contains("v2.0"), version == EndpointVersion::V2);
+            let again = version.taken(Form::decode(query.as_bytes()).unwrap());
+            let sorted = |form: &Form| {
+                let mut all: Vec<_> = form.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+                all.sort();
+                all
+            };
+            assert_eq!(sorted(&again), sorted(&taken));
         }
     }
 

@@ -58,6 +58,9 @@ pub struct Facts {
     pub client_info: bool,
     /// Spread of lifetimes: 0 ..= 1800 seconds, drawn at random.
     pub jitter: i64,
+    /// How often the client has asked for the same thing within a minute, this time included; 0 where that is not counted.
+    #[serde(default)]
+    pub times: u32,
     /// The newest change that all of this contains: tokens say so, and changes after it can end them.
     #[serde(default)]
     pub view: u64,

@@ -1,8 +1,12 @@
 //! From an admitted request to claims, tokens and the writes that make them real.
 mod claims;
+mod id_token;
 pub(crate) mod optional;
 
-use self::claims::{AccessClaims, IdClaims, actor};
+pub(crate) use id_token::at_once;
+
+use self::claims::{AccessClaims, actor};
+use self::id_token::IdToken;
 use crate::admission::Admitted;
 use crate::audit::{AuditRecord, Credential};
 use crate::chain::Chain;
@@ -12,7 +16,7 @@ use crate::denial::Denial;
 use crate::endpoint::EndpointVersion;
 use crate::facts::{Asked, ClientFacts, Facts, ProofFacts, ResourceFacts, Target, TenantFacts, TokenShape, UserFacts};
 use crate::grant::Grantable;
-use crate::id::{AppId, FamilyId};
+use crate::id::FamilyId;
 use crate::ledger::{RefreshRecord, Unavailable, Write};
 use crate::lifetime;
 use crate::model::{ClaimName, Digest, Profile};
@@ -27,8 +31,6 @@ use uuid::Uuid;
 
 /// Above this life, in seconds, a client is told to renew half-way.
 const LONG: i64 = 7_200;
-/// Life of an ID token, in seconds.
-const ID_TOKEN_SECONDS: i64 = 3_600;
 /// Life of a single-page application's refresh tokens, in seconds.
 const SPA_REFRESH_SECONDS: i64 = 86_400;
 
@@ -95,7 +97,12 @@ pub fn prepare(
     let mut writes = Vec::new();
     if let (Some(chain), Some(user)) = (granted.admitted.chain(), &facts.user) {
         if facts.oidc.contains("openid") {
-            response.id_token = Some(parts.id_token(user, chain, &uti, ports)?);
+            let nonce = match &facts.proof {
+                ProofFacts::Code { record: Some(record), .. } => record.nonce.as_deref(),
+                _ => None,
+            };
+            let id_token = IdToken { facts, tenant, client, user, chain, nonce, uti: &uti, now };
+            response.id_token = Some(id_token.sign(ports)?);
         }
         if renewable {
             let (token, write) = parts.refresh(user, chain, ports);
@@ -242,7 +249,7 @@ impl Parts<'_> {
             email: user.filter(|_| asked(ClaimName::Email)).and_then(|user| user.mail.as_deref()),
             family_name: user.filter(|_| v1 || asked(ClaimName::FamilyName)).and_then(|user| user.surname.as_deref()),
             given_name: user.filter(|_| v1 || asked(ClaimName::GivenName)).and_then(|user| user.given_name.as_deref()),
-            idp: user.and_then(|user| self.identity_provider(user)),
+            idp: user.and_then(|user| identity_provider(self.facts, user)),
             idtyp: if user.is_some() { "user" } else { "app" },
             jti: uti,
             name: user.filter(|_| profile_claims || !native).map(|user| user.display_name.as_str()),
@@ -259,7 +266,10 @@ impl Parts<'_> {
             scp: scope,
             sid: chain.filter(|_| asked(ClaimName::Sid)).map(|chain| chain.session.to_string()),
             sub: match user {
-                Some(user) => self.pairwise(user, self.resource().map(|resource| resource.app_id), ports),
+                Some(user) => {
+                    let audience = self.resource().map(|resource| resource.app_id).unwrap_or_default();
+                    reference::user(&*ports.crypto, self.tenant.id, user.id, audience)
+                }
                 None => self.client.principal.to_string(),
             },
             tid,
@@ -275,63 +285,6 @@ impl Parts<'_> {
         };
         let bytes = serde_json::to_vec(&claims).map_err(|_| Unavailable)?;
         ports.crypto.sign(&shape.algorithm, if native { "at+jwt" } else { "JWT" }, v1, &bytes)
-    }
-
-    fn id_token(&self, user: &UserFacts, chain: &Chain, uti: &str, ports: &Ports) -> Result<Secret, Unavailable> {
-        let oidc = &self.facts.oidc;
-        // The endpoint's version is the ID token's; that of an access token is the resource's choice.
-        let version = self.facts.version;
-        let v1 = version == EndpointVersion::V1;
-        let profile = oidc.contains("profile") || v1;
-        let asked = |name| self.client.id_claims.has(name);
-        let claims = IdClaims {
-            aud: self.client.app_id,
-            iss: version.issuer(&self.facts.host, self.tenant.id),
-            iat: self.now.0,
-            nbf: self.now.0,
-            exp: self.now.plus(ID_TOKEN_SECONDS).min(chain.session_ends).0,
-            acct: guest(user).or(asked(ClaimName::Acct).then_some(0)),
-            acrs: asked(ClaimName::Acrs).then_some(chain.acrs.as_slice()).filter(|acrs| !acrs.is_empty()),
-            amr: v1.then_some(chain.amr.as_slice()),
-            auth_time: chain.auth_time.0,
-            email: user.mail.as_deref().filter(|_| oidc.contains("email") || asked(ClaimName::Email)),
-            family_name: user.surname.as_deref().filter(|_| v1 || asked(ClaimName::FamilyName)),
-            given_name: user.given_name.as_deref().filter(|_| v1 || asked(ClaimName::GivenName)),
-            idp: self.identity_provider(user),
-            name: profile.then_some(user.display_name.as_str()),
-            nonce: match &self.facts.proof {
-                ProofFacts::Code { record: Some(record), .. } => record.nonce.as_deref(),
-                _ => None,
-            },
-            oid: user.id.to_string(),
-            preferred_username: ((profile && !v1) || asked(ClaimName::PreferredUsername)).then_some(user.upn.as_str()),
-            sid: chain.session.to_string(),
-            sub: self.pairwise(user, Some(self.client.app_id), ports),
-            tid: self.tenant.id.to_string(),
-            unique_name: v1.then_some(user.upn.as_str()),
-            upn: (v1 || asked(ClaimName::Upn)).then_some(user.upn.as_str()),
-            uti,
-            ver: version.claim(),
-            optional: optional::of(
-                self.facts,
-                user,
-                self.client.id_claims,
-                self.client.memberships,
-                self.client.principal,
-            ),
-        };
-        let bytes = serde_json::to_vec(&claims).map_err(|_| Unavailable)?;
-        ports.crypto.sign("RS256", "JWT", v1, &bytes)
-    }
-
-    /// Who vouches for a guest: their own tenant.
-    fn identity_provider(&self, user: &UserFacts) -> Option<String> {
-        user.home.map(|home| format!("{}/{}/v2.0", self.facts.host, home.account.tenant))
-    }
-
-    /// `sub` is pairwise per user, audience and tenant: it tells two APIs nothing about each other's users.
-    fn pairwise(&self, user: &UserFacts, audience: Option<AppId>, ports: &Ports) -> String {
-        reference::user(&*ports.crypto, self.tenant.id, user.id, audience.unwrap_or_default())
     }
 
     fn refresh(&self, user: &UserFacts, chain: &Chain, ports: &Ports) -> (Secret, Write) {
@@ -405,6 +358,11 @@ impl Parts<'_> {
         words.extend(self.facts.oidc.iter().map(str::to_owned));
         Some(words.join(" "))
     }
+}
+
+/// Who vouches for a guest: their own tenant.
+fn identity_provider(facts: &Facts, user: &UserFacts) -> Option<String> {
+    user.home.map(|home| format!("{}/{}/v2.0", facts.host, home.account.tenant))
 }
 
 /// `acct`: 1 for guests; members have 0 where it is asked for, and else none.

@@ -1,6 +1,7 @@
 //! What grants write: records of codes, refresh tokens and sessions, and the conditional writes over them.
 use crate::audit::AuditRecord;
 use crate::consent::ApprovalRequest;
+use crate::endpoint::EndpointVersion;
 use crate::id::{AppId, FamilyId, ObjectId, PrincipalId, SessionId, TenantId, UserId};
 use crate::model::{Digest, PermissionGrant, RoleAssignment, ServicePrincipal};
 use crate::second_factor::SecondFactor;
@@ -9,6 +10,9 @@ use decision::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use thiserror::Error;
+
+/// How many clients a session remembers; the one that it signed in to first makes room.
+const CLIENTS: usize = 64;
 
 /// How and when a user proved who they are: the root of every chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +39,22 @@ pub struct SessionRecord {
     pub expires: Timestamp,
     /// Whether it was ended.
     pub revoked: bool,
+    /// Where it signed the user in, the newest last: who is told when it ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<SignedInTo>,
+}
+
+/// A client that a session signed in to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedInTo {
+    /// In which tenant: `iss` names it.
+    pub tenant: TenantId,
+    /// Which.
+    pub client: AppId,
+    /// `sid`, as the client knows it: when an account signs in again at a browser, what it had is kept.
+    pub session: SessionId,
+    /// Of which endpoint: `iss` names that too.
+    pub version: EndpointVersion,
 }
 
 /// What the user had proven when something was issued to a client. What they prove later is not for holders of it.
@@ -55,6 +75,8 @@ pub struct Amendment {
     pub second_factor: Option<(Timestamp, Vec<String>)>,
     /// Where the browser is now.
     pub address: Option<IpAddr>,
+    /// Where it signed in.
+    pub client: Option<SignedInTo>,
 }
 
 impl SessionRecord {
@@ -66,7 +88,18 @@ impl SessionRecord {
             (self.mfa_time, self.amr) = (Some(at), amr);
         }
         self.address = amendment.address.or(self.address);
+        if let Some(client) = amendment.client.filter(|client| !self.clients.contains(client)) {
+            if self.clients.len() >= CLIENTS {
+                self.clients.remove(0);
+            }
+            self.clients.push(client);
+        }
         self
+    }
+
+    /// Whether a client knows it by this `sid`.
+    pub fn known_as(&self, sid: SessionId) -> bool {
+        self.id == sid || self.clients.iter().any(|client| client.session == sid)
     }
 
     /// What it proves now.

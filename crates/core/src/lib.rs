@@ -5,6 +5,7 @@
 //! [`admission`] function about tenant, client, resource, user, session, consent, assignment, chain limits and
 //! conditional access. [`issuance`] turns an admitted request into claims, and [`token_endpoint`] runs the whole.
 
+pub mod account;
 pub mod admission;
 pub mod audit;
 pub mod authorize;
@@ -30,6 +31,7 @@ pub mod issuance;
 pub mod ledger;
 mod lifetime;
 pub mod limits;
+pub mod loops;
 pub mod member_objects;
 pub mod model;
 pub mod policy;

@@ -133,8 +133,8 @@ pub struct Application {
     pub token_lifetime_policy: Option<TokenLifetimePolicy>,
     /// What it says it needs of others.
     pub required_resource_access: Vec<RequiredResourceAccess>,
-    /// Redirect URIs of a web application.
-    pub web: RedirectUris,
+    /// A web application.
+    pub web: WebApplication,
     /// Redirect URIs of a single-page application.
     pub spa: RedirectUris,
     /// Redirect URIs of installed and mobile applications.
@@ -340,6 +340,35 @@ pub enum AccessType {
     Scope,
     /// Application.
     Role,
+}
+
+/// A web application (Graph's `webApplication`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct WebApplication {
+    /// Compared byte by byte.
+    pub redirect_uris: Vec<String>,
+    /// Where it is told in a frame that somebody signed out (OpenID Connect Front-Channel Logout 1.0).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logout_url: Option<String>,
+    /// What the authorization endpoint hands it without a code.
+    #[serde(skip_serializing_if = "ImplicitGrantSettings::is_none")]
+    pub implicit_grant_settings: ImplicitGrantSettings,
+}
+
+/// What the authorization endpoint hands out without a code: ID tokens in a posted form. Access tokens never are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ImplicitGrantSettings {
+    /// Whether `response_type=id_token` is answered.
+    pub enable_id_token_issuance: bool,
+}
+
+impl ImplicitGrantSettings {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Redirect URIs of one platform.

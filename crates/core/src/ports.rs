@@ -5,6 +5,7 @@ use crate::directory::{Snapshot, UserKey, UserRecord};
 use crate::id::{AppId, FamilyId, SessionId, TenantId, UserId};
 use crate::ledger::{CodeRecord, CommitError, DeviceRecord, RefreshRecord, SessionRecord, Unavailable, Write};
 use crate::limits::Limits;
+use crate::loops::Loops;
 use crate::model::{Application, Digest};
 use crate::second_factor::SecondFactor;
 use crate::token::{AssertionFacts, ClientAssertionFacts, FederatedFacts};
@@ -112,6 +113,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// How often callers may be wrong.
     pub limits: Arc<Limits>,
+    /// How often clients ask for the same thing.
+    pub loops: Arc<Loops>,
 }
 
 impl Ports {

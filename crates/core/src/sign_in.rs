@@ -33,6 +33,8 @@ pub struct Credentials<'a> {
     pub address: Option<std::net::IpAddr>,
     /// The cookie of their browser.
     pub browser: &'a str,
+    /// Who is signed in there already.
+    pub accounts: &'a [Arc<SessionRecord>],
 }
 
 /// Counts a sign-in before it is checked: for the name, whether or not there is such a user, and for the address. A
@@ -112,6 +114,9 @@ pub async fn sign_in(
         return Err(denial);
     }
     let cookie = issuance::secret_text(ports);
+    // The same account again: the clients of its earlier session are told when this one ends. One without any stands behind
+    // nothing, and is over.
+    let earlier = typed.accounts.iter().find(|known| (known.tenant, known.user) == (home.tenant.id, record.user.id));
     let session = SessionRecord {
         id: SessionId(issuance::random_uuid(ports)),
         cookie: ports.crypto.keyed_digest(cookie.expose()),
@@ -123,8 +128,10 @@ pub async fn sign_in(
         address: typed.address,
         expires: now.plus(home.tenant.settings.session_seconds),
         revoked: false,
+        clients: earlier.map(|earlier| earlier.clients.clone()).unwrap_or_default(),
     };
-    let writes = vec![ticket.consume(), Write::PutSession(session.clone()), audit(Some(record), None)];
+    let mut writes = vec![ticket.consume(), Write::PutSession(session.clone()), audit(Some(record), None)];
+    writes.extend(earlier.filter(|earlier| earlier.clients.is_empty()).map(|earlier| Write::RevokeSession(earlier.id)));
     match ports.ledger.commit(writes).await {
         Ok(()) => {
             attempt.succeeded();

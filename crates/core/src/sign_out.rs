@@ -1,18 +1,24 @@
-//! Signing out (OpenID Connect RP-Initiated Logout 1.0): ends the session, and with it everything that stems from it.
-use crate::authorize::registered;
+//! Signing out (OpenID Connect RP-Initiated Logout 1.0, Front-Channel Logout 1.0): ends sessions, and with them everything
+//! that stems from them, and says which applications are to be told.
+use crate::account::id_token;
+use crate::audit::AuditRecord;
+use crate::authorize::{Browser, registered};
 use crate::denial::Denial;
-use crate::ledger::{SessionRecord, Write};
+use crate::id::SessionId;
+use crate::issuance;
+use crate::ledger::{CommitError, SessionRecord, Unavailable, Write};
 use crate::ports::Ports;
-use crate::token::{AssertionFacts, TokenClaims};
+use crate::sign_in::forged;
 use crate::token_endpoint::unavailable;
 use oauth::{Form, Parameter, Parameters, Place};
+use std::sync::Arc;
 
 /// What a sign-out request proves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SignOut {
-    /// Whether `id_token_hint` shows that the request comes from an application that this session signed in to; else the
-    /// person is asked, so that no other page can sign them out.
-    pub genuine: bool,
+    /// The session that `id_token_hint` names, which shows that the request comes from an application that it signed in to;
+    /// else the person is asked, so that no other page can sign them out.
+    pub genuine: Option<SessionId>,
     /// Where to go afterwards: a registered address, or nowhere.
     pub back: Option<String>,
 }
@@ -24,6 +30,11 @@ pub const PARAMETERS: Parameters = Parameters {
         Parameter::optional(
             "id_token_hint",
             "An ID token of the session: it ends without a question. Without it the person is asked.",
+        )
+        .at(Place::Either),
+        Parameter::optional(
+            "logout_hint",
+            "The name that an account signs in with: the person is asked about that one alone.",
         )
         .at(Place::Either),
         Parameter::optional("client_id", "Whose `post_logout_redirect_uri` it is, where no `id_token_hint` says so.")
@@ -38,15 +49,10 @@ pub const PARAMETERS: Parameters = Parameters {
 };
 
 /// Reads a sign-out request.
-pub fn read(ports: &Ports, request: &Form, session: Option<&SessionRecord>) -> SignOut {
-    let hint: Option<Box<TokenClaims>> =
-        request.value("id_token_hint").and_then(|hint| match ports.crypto.assertion(hint) {
-            // An access token may name the session too (optional claim `sid`), and whoever serves an API holds one: it must
-            // not be able to sign the person out.
-            AssertionFacts::Verified(claims) if claims.idtyp.is_empty() => Some(claims),
-            _ => None,
-        });
-    let genuine = hint.as_ref().zip(session).is_some_and(|(claims, session)| claims.sid == session.id.to_string());
+pub fn read(ports: &Ports, request: &Form, browser: &Browser) -> SignOut {
+    let hint = request.value("id_token_hint").and_then(|hint| id_token(ports, hint));
+    let named: Option<SessionId> = hint.as_ref().and_then(|claims| claims.sid.parse().ok());
+    let genuine = named.and_then(|sid| browser.accounts.iter().find(|account| account.known_as(sid)));
     let client = hint.as_ref().map(|claims| claims.aud.as_str()).or(request.value("client_id"));
     let snapshot = ports.directory.snapshot();
     let back = request.value("post_logout_redirect_uri").filter(|uri| {
@@ -55,21 +61,54 @@ pub fn read(ports: &Ports, request: &Form, session: Option<&SessionRecord>) -> S
         registrations.next().is_some_and(|client| registered(&client.application, uri).is_some())
     });
     let back = back.map(|uri| match request.value("state") {
-        Some(state) => {
-            let separator = if uri.contains('?') { '&' } else { '?' };
-            format!("{uri}{separator}{}", Form::default().with("state", state).encode())
-        }
+        Some(state) => with(uri, &Form::default().with("state", state)),
         None => uri.to_owned(),
     });
-    SignOut { genuine, back }
+    SignOut { genuine: genuine.map(|account| account.id), back }
 }
 
-/// Ends a session.
+/// Ends sessions of a browser, each with those that stand for it with some client. Answers with the addresses at which
+/// clients are told (Front-Channel Logout section 2), each once.
 ///
 /// # Errors
-/// If the store cannot write.
-pub async fn end(ports: &Ports, session: &SessionRecord, once: Option<Write>) -> Result<(), Denial> {
-    let mut writes = vec![Write::RevokeSession(session.id)];
-    writes.extend(once);
-    ports.ledger.commit(writes).await.map_err(|_| unavailable(crate::ledger::Unavailable))
+/// If the store cannot write, or the page was posted before.
+pub async fn end(ports: &Ports, ended: &[Arc<SessionRecord>], once: Option<Write>) -> Result<Vec<String>, Denial> {
+    let now = ports.now();
+    let mut writes: Vec<Write> = once.into_iter().collect();
+    for session in ended {
+        let mut sessions = vec![session.id];
+        sessions.extend(session.clients.iter().map(|client| client.session));
+        sessions.sort_unstable();
+        sessions.dedup();
+        writes.extend(sessions.into_iter().map(Write::RevokeSession));
+        writes.push(Write::Audit(Box::new(AuditRecord {
+            tenant: Some(session.tenant),
+            subject: Some(session.user.to_string()),
+            ..AuditRecord::new(now, issuance::random_uuid(ports).to_string(), "sign_out")
+        })));
+    }
+    ports.ledger.commit(writes).await.map_err(|error| match error {
+        CommitError::Conflict => forged(),
+        CommitError::Unavailable => unavailable(Unavailable),
+    })?;
+    Ok(told(ports, ended))
+}
+
+fn told(ports: &Ports, ended: &[Arc<SessionRecord>]) -> Vec<String> {
+    let snapshot = ports.directory.snapshot();
+    let mut addresses = Vec::new();
+    for client in ended.iter().flat_map(|session| &session.clients) {
+        let registration = snapshot.tenant(client.tenant).and_then(|tenant| tenant.app(client.client));
+        let Some(address) = registration.and_then(|it| it.application.web.logout_url.as_deref()) else { continue };
+        let issuer = client.version.issuer(&ports.host, client.tenant);
+        let address = with(address, &Form::default().with("iss", &issuer).with("sid", &client.session.to_string()));
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    addresses
+}
+
+fn with(address: &str, parameters: &Form) -> String {
+    format!("{address}{}{}", if address.contains('?') { '&' } else { '?' }, parameters.encode())
 }

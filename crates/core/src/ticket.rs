@@ -17,6 +17,8 @@ const LIFE: i64 = 3_600;
 pub enum Page {
     /// The sign-in page.
     SignIn,
+    /// The page of accounts.
+    Accounts,
     /// The consent page.
     Consent,
     /// The page on which an administrator is asked to consent.
@@ -123,6 +125,11 @@ impl Ticket {
             && ticket.request == request_digest(request)
             && ticket.expires > now;
         fits.then_some(ticket)
+    }
+
+    /// The account that a page was shown to: what is posted is for that one, whatever others the browser holds.
+    pub fn account(ports: &Ports, text: &str) -> Option<SessionId> {
+        serde_json::from_slice::<Self>(&ports.crypto.open(text)?).ok()?.session
     }
 
     /// The write that lets it work once.

@@ -9,6 +9,7 @@ use crate::grant::{self, Gathered, Gathering, Grant};
 use crate::issuance;
 use crate::ledger::{CommitError, Unavailable};
 use crate::limits::{Caller, Requester, Wait};
+use crate::loops;
 use crate::model::{DirectoryRole, Profile};
 use crate::ports::Ports;
 use crate::resource_request;
@@ -163,15 +164,20 @@ async fn decide(
     let (Some(tenant), Some(client)) = (tenant, client) else {
         return Err(Denial::new(CheckId::ClientKnown, "a client", "none"));
     };
-    for _ in 0..TURNS {
+    for turn in 0..TURNS {
         let gathering = Gathering { form, tenant: &tenant, client: &client, ports };
         let gathered = (grant.gather)(gathering).await.map_err(unavailable)?;
         let address = request.address;
         complete(&mut facts, gathered, grant, &gathering, address).await.map_err(unavailable)?;
         facts.carried = carried(&facts, ports, now).await.map_err(unavailable)?;
+        if turn == 0 {
+            facts.times = loops::at_token(ports, form, &facts, now);
+        }
         let outcome = grant::decide(&facts, now);
         let mut writes = outcome.writes;
         match outcome.verdict {
+            // One that goes in a circle is recorded once a minute.
+            Err(denial) if denial.id() == CheckId::ClientLoop && facts.times > loops::TIMES + 1 => return Err(denial),
             // Devices ask every few seconds; a record of each would let strangers fill the disk.
             Err(denial) if matches!(denial.id(), CheckId::DeviceApproved | CheckId::DevicePatient) => {
                 return Err(denial);
@@ -390,6 +396,7 @@ pub(crate) fn blank(
         claims: ClaimsRequest::default(),
         client_info: false,
         jitter: 0,
+        times: 0,
         view: 0,
         trace: None,
         carried: Vec::new(),

@@ -153,6 +153,7 @@ fn ordinary_obo() -> Facts {
         claims: ClaimsRequest::default(),
         client_info: false,
         jitter: 0,
+        times: 0,
         view: 0,
         trace: None,
         carried: Vec::new(),

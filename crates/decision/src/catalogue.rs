@@ -277,6 +277,9 @@ catalogue! {
     MfaCurrent: "access.mfa_current", Some(50078), "interaction_required", Some("basic_action"), 400, Caller, None,
         "conditional access: the second factor was shown recently",
         "sign in again with the claims of this error";
+    AccountChosen: "session.chosen", Some(16000), "interaction_required", None, 400, Caller, None,
+        "it is clear which of the browser's accounts is meant",
+        "send `login_hint`, or ask without `prompt=none` so that the person picks";
     SignInRecent: "access.sign_in_frequency", Some(70043), "invalid_grant", Some("bad_token"), 400, Caller, None,
         "conditional access: the sign-in is recent",
         "sign in again";
@@ -352,6 +355,9 @@ catalogue! {
     RequestsLimited: "limits.requests", Some(90055), "temporarily_unavailable", None, 429, CallerAdmin, None,
         "the client asks no more often than it may",
         "keep tokens until they end instead of asking for each call, and wait as long as `Retry-After` says";
+    ClientLoop: "client.loop", Some(50196), "temporarily_unavailable", None, 400, CallerAdmin, None,
+        "the client does not ask for the same thing again and again",
+        "keep tokens until they end, stop when the same answer comes back, and wait a minute";
     RefreshValid: "refresh.valid", Some(9002313), "invalid_grant", None, 400, Caller, None,
         "the refresh token is one of this authority's",
         "sign in again";
@@ -374,7 +380,7 @@ catalogue! {
         "`redirect_uri` is registered",
         "register exactly this redirect URI for the application";
     ResponseTypeSupported: "authorize.response_type", Some(700054), "unsupported_response_type", None, 400, Caller, None,
-        "the response type is `code`",
+        "the response type is `code`, or an ID token that the application is registered for",
         "use `response_type=code`";
     ResponseModeSupported: "authorize.response_mode", Some(90023), "invalid_request", None, 400, Caller, None,
         "the response mode is supported",

@@ -99,6 +99,8 @@ metadata! {
     http_logout_supported: bool,
     /// Front-channel logout.
     frontchannel_logout_supported: bool,
+    /// Whether it says `iss` and `sid`.
+    frontchannel_logout_session_supported: bool,
     /// Entra: integrated Windows sign-in.
     kerberos_endpoint: String,
     /// Entra: the tenant's region; `null` on aliases.

@@ -7,6 +7,7 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, Response, StatusCode};
+use std::fmt::Write as _;
 
 /// A page to answer with.
 pub struct Page<'a, C> {
@@ -14,13 +15,14 @@ pub struct Page<'a, C> {
     title: &'a str,
     content: C,
     form_action: &'a [&'a str],
+    frames: &'a [&'a str],
     scripted: bool,
 }
 
 impl<'a, C: Template> Page<'a, C> {
     /// A page with this title and content, status 200.
     pub const fn new(title: &'a str, content: C) -> Self {
-        Self { status: StatusCode::OK, title, content, form_action: &[], scripted: false }
+        Self { status: StatusCode::OK, title, content, form_action: &[], frames: &[], scripted: false }
     }
 
     /// With another status.
@@ -36,6 +38,12 @@ impl<'a, C: Template> Page<'a, C> {
         Self { form_action: addresses, ..self }
     }
 
+    /// With frames of these addresses, and of no other origins.
+    #[must_use]
+    pub fn frames(self, addresses: &'a [&'a str]) -> Self {
+        Self { frames: addresses, ..self }
+    }
+
     /// With the script that submits the page's form. The page must have a button too, for browsers without scripts.
     #[must_use]
     pub fn submitting_itself(self) -> Self {
@@ -44,22 +52,22 @@ impl<'a, C: Template> Page<'a, C> {
 
     /// The response.
     pub fn respond(self) -> Response<String> {
-        let Self { status, title, content, form_action, scripted } = self;
+        let Self { status, title, content, form_action, frames, scripted } = self;
         let layout = content.render().and_then(|content| {
             let script = scripted.then_some(SCRIPT_PATH);
             Layout { title, content: &content, stylesheet: STYLESHEET_PATH, icon: ICON_PATH, script }.render()
         });
         match layout {
-            Ok(body) => respond(status, body, form_action, scripted),
+            Ok(body) => respond(status, body, form_action, frames, scripted),
             // Rendering into memory fails only if a template's own Display does.
-            Err(_) => respond(StatusCode::INTERNAL_SERVER_ERROR, String::new(), &[], false),
+            Err(_) => respond(StatusCode::INTERNAL_SERVER_ERROR, String::new(), &[], &[], false),
         }
     }
 }
 
 /// A whole HTML document with the headers that every page has. `form_action` names addresses as [`Page::form_action`] does.
 pub fn html(status: StatusCode, document: String, form_action: &[&str]) -> Response<String> {
-    respond(status, document, form_action, false)
+    respond(status, document, form_action, &[], false)
 }
 
 #[derive(Template)]
@@ -72,10 +80,22 @@ struct Layout<'a> {
     script: Option<&'a str>,
 }
 
-fn respond(status: StatusCode, document: String, form_action: &[&str], scripted: bool) -> Response<String> {
+fn respond(
+    status: StatusCode,
+    document: String,
+    form_action: &[&str],
+    frames: &[&str],
+    scripted: bool,
+) -> Response<String> {
     let mut policy = String::from("default-src 'none'; style-src 'self'; img-src 'self'; ");
     if scripted {
         policy.push_str("script-src 'self'; ");
+    }
+    let mut origins: Vec<String> = frames.iter().filter_map(|address| form_source(address)).collect();
+    origins.sort_unstable();
+    origins.dedup();
+    if !origins.is_empty() {
+        let _ = write!(policy, "frame-src {}; ", origins.join(" "));
     }
     policy.push_str("form-action 'self'");
     for source in form_action.iter().filter_map(|address| form_source(address)) {
@@ -164,6 +184,22 @@ mod tests {
             "{}",
             policy(&page)
         );
+    }
+
+    #[test]
+    fn frames_open_their_origins_and_no_other_directive() {
+        let addresses = [
+            "https://app.example/out?sid=1",
+            "https://app.example/other",
+            "http://localhost:3000/out",
+            "https://evil.example; script-src *",
+            "javascript:alert(1)",
+        ];
+        let page = Page::new("T", Content { name: "x" }).frames(&addresses).respond();
+        let expected =
+            "img-src 'self'; frame-src http://localhost:3000 https://app.example; form-action 'self'; frame-ancestors";
+        assert!(policy(&page).contains(expected), "{}", policy(&page));
+        assert!(!policy(&Page::new("T", Content { name: "x" }).respond()).contains("frame-src"));
     }
 
     #[test]

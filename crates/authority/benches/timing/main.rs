@@ -110,7 +110,7 @@ fn names(runtime: &Runtime, world: &World, samples: usize, cost: &str) -> Result
     let mut guesses = Guesses(Random::seeded(0x18));
     let input = &mut |known: bool, input: &mut String| input.push_str(&guesses.name(known));
     let call = &mut |username: &str| {
-        let typed = Credentials { username, password: "wrong", address: None, browser: "cookie" };
+        let typed = Credentials { username, password: "wrong", address: None, browser: "cookie", accounts: &[] };
         runtime.block_on(sign_in(ports, Some(tenant), CLIENT, typed, &ticket, NOW)).is_ok()
     };
     Ok(silent(&format!("sign-in:unknown-user/wrong-password({cost})"), &Times::take(samples, 1, input, call)))

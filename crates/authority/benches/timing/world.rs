@@ -6,7 +6,7 @@ use deputize_core::audit::AuditRecord;
 use deputize_core::id::{ObjectId, PrincipalId, UserId};
 use deputize_core::limits::Limits;
 use deputize_core::model::{
-    Application, PasswordCredential, RedirectUris, ServicePrincipal, Tenant, TenantSettings, User,
+    Application, PasswordCredential, ServicePrincipal, Tenant, TenantSettings, User, WebApplication,
 };
 use std::error::Error;
 use std::path::Path;
@@ -78,7 +78,7 @@ fn estate(authority: &Authority, hash: &str) -> Vec<Change> {
     let application = Application {
         app_id: CLIENT,
         home_tenant: TENANT,
-        web: RedirectUris { redirect_uris: vec![CALLBACK.to_owned()] },
+        web: WebApplication { redirect_uris: vec![CALLBACK.to_owned()], ..WebApplication::default() },
         password_credentials: vec![credential],
         ..Application::default()
     };

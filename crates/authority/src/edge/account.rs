@@ -1,5 +1,5 @@
 //! Pages of people who are signed in to this authority itself: admin consent, what they allowed, and what waits for them.
-use super::authorize::CREDENTIALS;
+use super::authorize::{CREDENTIALS, PICKED};
 use super::browser::{self, Visit};
 use super::endpoint::{BROWSER, Caller, Endpoint, OF_OUR_PAGE, PAGE, Readers, Route};
 use super::wait;
@@ -9,6 +9,7 @@ use axum::http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use deputize_core::account::{self, Account, AccountsRequest};
 use deputize_core::authorize::{Browser, SignInRequest};
 use deputize_core::consent::admin::{self, AdminAnswer, Version};
 use deputize_core::consent::approvals::{self, ApprovalsAnswer};
@@ -119,6 +120,13 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         parameters: &[&[CREDENTIALS, PAGE, BROWSER]],
         ..OF_OUR_PAGE
     },
+    Endpoint {
+        title: "Page of accounts of these pages",
+        purpose: "Which of the browser's accounts it is, for the page that `place` names.",
+        routes: &[Route { path: "/{tenant}/accounts/{place}", handler: || any(picked) }],
+        parameters: &[&[PICKED, PAGE, BROWSER]],
+        ..OF_OUR_PAGE
+    },
 ];
 
 /// What every page is made from.
@@ -204,10 +212,43 @@ async fn open(
         Ok(visit) => visit,
         Err(response) => return *response,
     };
-    let at = At { authority: &authority, tenant: &tenant, place, form: &visit.form, browser: &visit.browser };
-    let mut response = at.show().await;
+    let mut response = match account::at_page(&authority.ports, &tenant, visit.browser.clone()).await {
+        Ok((browser, accounts)) => {
+            let at = At { authority: &authority, tenant: &tenant, place, form: &visit.form, browser: &browser };
+            if accounts.is_empty() { at.show().await } else { at.accounts(accounts) }
+        }
+        Err(denial) => page::error(denial.status(), &denial, None, None),
+    };
     visit.keep(&mut response);
     response
+}
+
+/// Opens one of these pages for the account that was picked, or for somebody else.
+pub(super) async fn picked(
+    State(authority): State<Authority>,
+    Path((tenant, word)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    let visit = match Visit::from_our_page(&authority, request).await {
+        Ok(visit) => visit,
+        Err(response) => return *response,
+    };
+    let (original, ports) = (visit.original(), &authority.ports);
+    let Some(place) = Place::named(&word) else { return page::error(403, &forged(), None, None) };
+    let at = At { authority: &authority, tenant: &tenant, place, form: &original, browser: &visit.browser };
+    if visit.form.mentions("sign_out") {
+        let again = format!("{}/{}?{}", at.tenant_path(), place.path(), original.encode());
+        return super::logout::leave(&authority, &visit, &original, &again).await;
+    }
+    let text = visit.form.value("ticket").unwrap_or_default();
+    let ticket = Ticket::open(ports, text, Page::Accounts, &visit.browser.cookie, None, &original, ports.now());
+    let named = visit.form.value("account").unwrap_or_default();
+    let session = account::picked(&visit.browser, named);
+    if ticket.is_none() || (named != account::OTHER && session.is_none()) {
+        return page::error(403, &forged(), None, None);
+    }
+    let browser = Browser { session, ..visit.browser.clone() };
+    At { browser: &browser, ..at }.show().await
 }
 
 async fn admin_decided(
@@ -240,7 +281,7 @@ pub(super) async fn sign_in(
         Err(response) => return *response,
     };
     let original = visit.original();
-    let Visit { form, browser, .. } = visit;
+    let Visit { form, browser, jar, .. } = visit;
     let (ports, now) = (&authority.ports, authority.ports.now());
     let text = form.value("ticket").unwrap_or_default();
     let ticket = Ticket::open(ports, text, Page::SignIn, &browser.cookie, None, &original, now);
@@ -254,13 +295,14 @@ pub(super) async fn sign_in(
         password: form.value("password").unwrap_or_default(),
         address: browser.address,
         browser: &browser.cookie,
+        accounts: &browser.accounts.clone(),
     };
     match check_password(ports, Some(directory), None, typed, &ticket, now).await {
         Ok(signed_in) => {
             let browser = Browser { session: Some(Arc::clone(&signed_in.session)), fresh: true, ..browser };
             let at = At { authority: &authority, tenant: &tenant, place, form: &original, browser: &browser };
             let mut response = at.show().await;
-            browser::sign_in(&mut response, &signed_in.cookie);
+            jar.signed_in(&mut response, &signed_in);
             response
         }
         Err(denial) => {
@@ -299,6 +341,20 @@ impl At<'_> {
         let hidden = page::Hidden { request: &self.form.encode(), ticket: &ticket };
         let action = format!("{}/sign-in/{}", self.tenant_path(), self.place.word());
         page::sign_in(request, &action, hidden, error, self.form.value("redirect_uri").unwrap_or_default())
+    }
+
+    fn accounts(&self, accounts: Vec<Account>) -> Response {
+        let (ports, snapshot) = (&self.authority.ports, self.authority.ports.directory.snapshot());
+        let ticket = Ticket::new(ports, Page::Accounts, &self.browser.cookie, None, self.form, ports.now()).seal(ports);
+        let request = AccountsRequest {
+            client_name: "your account".to_owned(),
+            tenant_name: find_tenant(&snapshot, self.tenant).map(|tenant| tenant.tenant.display_name.clone()),
+            accounts,
+            ticket,
+        };
+        let hidden = page::Hidden { request: &self.form.encode(), ticket: &request.ticket };
+        let action = format!("{}/accounts/{}", self.tenant_path(), self.place.word());
+        page::accounts(&request, &action, hidden, self.form.value("redirect_uri").unwrap_or_default())
     }
 
     /// The tenant by its id: the path that was called says nothing of where to post, `//elsewhere` would be another host.

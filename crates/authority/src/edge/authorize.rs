@@ -14,6 +14,7 @@ use deputize_core::denial::Denial;
 use deputize_core::endpoint::EndpointVersion;
 use deputize_core::sign_in::{Credentials, forged, sign_in as check_password};
 use deputize_core::ticket::{Page, Ticket};
+use deputize_core::token_endpoint::{find_tenant, is_alias};
 use oauth::{Form, Parameter, Parameters};
 use std::sync::Arc;
 
@@ -42,6 +43,13 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         purpose: "The password, as the sign-in page posts it.",
         routes: &[Route { path: "/{tenant}/sign-in", handler: || any(sign_in) }],
         parameters: &[&[CREDENTIALS, PAGE, BROWSER]],
+        ..OF_OUR_PAGE
+    },
+    Endpoint {
+        title: "Page of accounts",
+        purpose: "Which of the browser's accounts it is, as the page that asks posts it.",
+        routes: &[Route { path: "/{tenant}/accounts", handler: || any(accounts) }],
+        parameters: &[&[PICKED, PAGE, BROWSER]],
         ..OF_OUR_PAGE
     },
     Endpoint {
@@ -100,6 +108,15 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
 ];
 
+/// What a page of accounts posts.
+pub(super) const PICKED: Parameters = Parameters {
+    when: "",
+    each: &[
+        Parameter::optional("account", "`sid` of an account, or `other`."),
+        Parameter::optional("sign_out", "`sid` of an account that signs out instead."),
+    ],
+};
+
 /// What a sign-in page posts.
 pub(super) const CREDENTIALS: Parameters = Parameters {
     when: "",
@@ -152,7 +169,7 @@ pub(super) async fn sign_in(
         Err(response) => return *response,
     };
     let original = visit.original();
-    let Visit { form, mut browser, .. } = visit;
+    let Visit { form, mut browser, jar, .. } = visit;
     let ports = &authority.ports;
     let now = ports.now();
     let ticket = form
@@ -168,6 +185,7 @@ pub(super) async fn sign_in(
         password: form.value("password").unwrap_or_default(),
         address: browser.address,
         browser: &browser.cookie,
+        accounts: &browser.accounts.clone(),
     };
     let client = proved.client.application.app_id;
     match check_password(ports, proved.tenant.as_deref(), client, typed, &ticket, now).await {
@@ -176,7 +194,7 @@ pub(super) async fn sign_in(
             let answer = rules::authorize(ports, &tenant, &original, &browser).await;
             let shown = Shown { authority: &authority, tenant: &tenant, request: &original, browser: &browser };
             let mut response = shown.answer(answer, None);
-            browser::sign_in(&mut response, &signed_in.cookie);
+            jar.signed_in(&mut response, &signed_in);
             response
         }
         Err(denial) => {
@@ -230,7 +248,7 @@ pub(super) async fn second_factor(
         Err(response) => return *response,
     };
     let original = visit.original();
-    let Visit { form, browser, .. } = visit;
+    let Visit { form, browser, jar, .. } = visit;
     let posted = rules::SecondFactorShown {
         page: match form.value("step") {
             Some("enrol") => Page::Enrolment,
@@ -243,10 +261,35 @@ pub(super) async fn second_factor(
     let stepped = rules::second_factor(&authority.ports, &tenant, &original, browser.clone(), posted).await;
     let shown = Shown { authority: &authority, tenant: &tenant, request: &original, browser: &browser };
     let mut response = shown.answer(stepped.answer, None);
-    if let Some(cookie) = &stepped.cookie {
-        browser::sign_in(&mut response, cookie);
+    if let (Some(secret), Some(session)) = (&stepped.cookie, &browser.session) {
+        jar.strengthened(&mut response, session.id, secret);
     }
     response
+}
+
+/// The page of accounts posts here: which one it is, or that one signs out.
+pub(super) async fn accounts(
+    State(authority): State<Authority>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Response {
+    let visit = match Visit::from_our_page(&authority, request).await {
+        Ok(visit) => visit,
+        Err(response) => return *response,
+    };
+    let (original, ports) = (visit.original(), &authority.ports);
+    if visit.form.mentions("sign_out") {
+        let segment = match find_tenant(&ports.directory.snapshot(), &tenant) {
+            Some(found) => found.tenant.id.to_string(),
+            None if is_alias(&tenant) => tenant,
+            None => return page::error(403, &forged(), None, None),
+        };
+        let again = EndpointVersion::of(&original).authorize_path(&segment, &original);
+        return super::logout::leave(&authority, &visit, &original, &again).await;
+    }
+    let (ticket, account) = (visit.form.value("ticket").unwrap_or_default(), visit.form.value("account"));
+    let answer = rules::picked(ports, &tenant, &original, &visit.browser, account.unwrap_or_default(), ticket).await;
+    Shown { authority: &authority, tenant: &tenant, request: &original, browser: &visit.browser }.answer(answer, None)
 }
 
 pub(super) async fn ask_admin(
@@ -279,6 +322,10 @@ impl Shown<'_> {
                     Ticket::new(ports, Page::SignIn, &self.browser.cookie, None, self.request, ports.now()).seal(ports);
                 let hidden = page::Hidden { request: &self.request.encode(), ticket: &ticket };
                 page::sign_in(&request, &format!("/{}/sign-in", self.tenant), hidden, error, self.form_action())
+            }
+            Answer::Accounts(request) => {
+                let hidden = page::Hidden { request: &self.request.encode(), ticket: &request.ticket };
+                page::accounts(&request, &format!("/{}/accounts", self.tenant), hidden, self.form_action())
             }
             Answer::Consent(request) => {
                 let hidden = page::Hidden { request: &self.request.encode(), ticket: &request.ticket };

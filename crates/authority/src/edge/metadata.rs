@@ -99,7 +99,7 @@ fn document(host: &str, segment: &str, issuer: &str) -> Metadata {
         ]),
         token_endpoint_auth_signing_alg_values_supported: words(&["RS256", "PS256"]),
         response_modes_supported: words(&["query", "fragment", "form_post"]),
-        response_types_supported: words(&["code"]),
+        response_types_supported: words(&["code", "id_token"]),
         grant_types_supported: words(&grants),
         code_challenge_methods_supported: words(&["S256"]),
         subject_types_supported: words(&["pairwise"]),
@@ -127,7 +127,9 @@ fn document(host: &str, segment: &str, issuer: &str) -> Metadata {
         authorization_response_iss_parameter_supported: Some(true),
         request_parameter_supported: Some(false),
         request_uri_parameter_supported: Some(false),
-        http_logout_supported: None,
+        http_logout_supported: Some(true),
+        frontchannel_logout_supported: Some(true),
+        frontchannel_logout_session_supported: Some(true),
         tenant_region_scope: None,
         ..Metadata::default()
     }

@@ -5,6 +5,7 @@ use decision::CheckId;
 use deputize_core::authorize::{CodeProblem, ConsentRequest, ResponseMode, SecondFactorRequest, Step};
 use deputize_core::consent::approvals::{Approval, ApprovalsPage};
 use deputize_core::consent::given::{Given, GivenPage};
+use deputize_core::device::DeviceRequest;
 use deputize_core::facts::Published;
 use http::HeaderMap;
 
@@ -109,8 +110,39 @@ fn answer(uri: &str, name: &str) -> Redirect {
     Redirect { uri: uri.to_owned(), mode: ResponseMode::FormPost, parameters }
 }
 
+fn listed(name: &str) -> [Account; 2] {
+    let account = Account {
+        session: deputize_core::id::SessionId::default(),
+        user_name: name.to_owned(),
+        upn: name.to_owned(),
+        tenant_name: name.to_owned(),
+    };
+    [account.clone(), account]
+}
+
+fn asks_account(name: &str) -> AccountsRequest {
+    AccountsRequest {
+        client_name: name.to_owned(),
+        tenant_name: Some(name.to_owned()),
+        accounts: listed(name).to_vec(),
+        ticket: name.to_owned(),
+    }
+}
+
+fn asks_device(name: &str) -> DeviceRequest {
+    DeviceRequest {
+        client_name: name.to_owned(),
+        tenant_name: name.to_owned(),
+        upn: name.to_owned(),
+        place: Some("2001:db8::1".parse().unwrap()),
+        asked: 75,
+        scope: name.to_owned(),
+        ticket: name.to_owned(),
+    }
+}
+
 /// Every page, filled with a name.
-fn every(name: &str) -> [Response; 15] {
+fn every(name: &str) -> [Response; 21] {
     let hidden = Hidden { request: name, ticket: name };
     let code = |step, problem| second_factor(&asks_code(name, step, problem), "/t/second-factor", hidden, CALLBACK);
     [
@@ -127,8 +159,14 @@ fn every(name: &str) -> [Response; 15] {
         consent(&asks_consent(name, true), "/t/consent", Hidden { request: name, ticket: name }, CALLBACK),
         error(403, &refusal(name), Some(name), Some(("/t/back", name))),
         form_post(&answer(CALLBACK, name)),
-        sign_out("/t/logout", name, name),
-        signed_out(Some(CALLBACK)),
+        sign_out(&listed(name)[..1], "/t/logout", name, name),
+        sign_out(&listed(name), "/t/logout", name, name),
+        signed_out(Some(CALLBACK), &["https://app.example/told?sid=1".to_owned()]),
+        accounts(&asks_account(name), "/t/accounts", hidden, CALLBACK),
+        device::user_code(StatusCode::OK, name, Some(name)),
+        device::approve(&asks_device(name), name),
+        device::decided(true),
+        reference(&refusal(name)),
     ]
 }
 
@@ -169,7 +207,7 @@ async fn forms_may_lead_to_the_client_only() {
         form_post(&answer(CALLBACK, "x")),
     ];
     let back = Form::default().with("post_logout_redirect_uri", CALLBACK).encode();
-    for page in pages.into_iter().chain([sign_out("/", "x", &back)]) {
+    for page in pages.into_iter().chain([sign_out(&listed("x"), "/", "x", &back)]) {
         let (_, headers, _) = parts(page).await;
         let policy = headers["content-security-policy"].to_str().unwrap();
         assert!(policy.contains("form-action 'self' https://app.example https:;"), "{policy}");
@@ -241,7 +279,7 @@ async fn an_error_names_the_check_and_who_can_mend_it() {
 async fn a_09_no_link_leads_where_it_must_not() {
     for href in ["javascript:alert(1)", "JAVASCRIPT:alert(1)", "//evil.example", "/\\evil.example", "data:text/html,x"]
     {
-        let (_, _, signed_out) = parts(signed_out(Some(href))).await;
+        let (_, _, signed_out) = parts(signed_out(Some(href), &[])).await;
         assert!(!signed_out.contains("<a "), "{href}");
         let (_, _, error) = parts(error(400, &refusal("x"), None, Some((href, "Back")))).await;
         assert!(!error.contains("<a "), "{href}");

@@ -97,6 +97,8 @@ const ELSEWHERE: &[(u32, &str, &str)] = &[
     (7_000_214, "authority/tests/wire/rotation.rs", "7_000_214"),
     (7_000_277, "authority/tests/wire/rotation.rs", "7_000_277"),
     (90_033, "authority/tests/wire/faults.rs", "temporarily_unavailable"),
+    (16_000, "authority/tests/wire/accounts.rs", "\"AADSTS16000\""),
+    (50_196, "authority/tests/wire/loops.rs", "\"temporarily_unavailable\".into(), 50_196"),
     (90_055, "authority/tests/wire/limits.rs", "\"temporarily_unavailable\".into(), 90_055"),
     // Pages say these in words, to the person whom they concern.
     (50_126, "authority/tests/wire/pages.rs", "a_18_the_sign_in_page_says_the_same"),

@@ -201,7 +201,7 @@ async fn a_user_asks_and_an_administrator_approves_once() {
     let page = signed_in_to(&world, &mut carol, &list, "carol").await;
     assert!(page.page() && page.text().contains("Orders.Manage") && page.text().contains("ADA"), "{}", page.text());
     assert!(!page.text().contains("<b>audits"), "{}", page.text());
-    assert_eq!(ada.submit(&world, &page.form(), &[("action", "approve")]).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(ada.submit(&world, &page.form(), &[("action", "approve")]).await.status, StatusCode::FORBIDDEN);
     let another = carol.get(&world, &list).await.form();
     let done = carol.submit(&world, &page.form(), &[("action", "approve")]).await;
     assert!(done.page() && done.text().contains("Nothing waits"), "{}", done.text());

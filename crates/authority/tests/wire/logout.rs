@@ -1,7 +1,7 @@
 //! Signing out: where it leads (A-09), who may ask for it, and what ends with it.
 use crate::world::browser::{Browser, request};
 use crate::world::estate::{CONTOSO, app};
-use crate::world::{World, encode, text};
+use crate::world::{Answer, World, encode, text};
 use axum::http::StatusCode;
 
 const OFFLINE: &str = "openid offline_access api://orders/access_as_user";
@@ -10,6 +10,15 @@ const BACK: &str = "https://app.example/signed-out";
 fn logout(params: &[(&str, &str)]) -> String {
     let params = params.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     format!("/{CONTOSO}/oauth2/v2.0/logout?{}", encode(&params))
+}
+
+/// The one account that a sign-out page is about.
+pub(super) fn only(page: &Answer) -> String {
+    let html = page.text();
+    let mut buttons = html.split("name=\"account\" value=\"").skip(1);
+    let value = buttons.next().unwrap().split('"').next().unwrap().to_owned();
+    assert!(buttons.next().is_none(), "one button: {html}");
+    value
 }
 
 #[tokio::test]
@@ -72,17 +81,21 @@ async fn signing_out_is_asked_for_unless_the_request_proves_whose_it_is() {
         assert!(alive(&mut ada).await, "{hint}");
     }
     // The page's own form: of another browser, from elsewhere, and then right.
-    let page = ada.get(&world, &logout(&[])).await.form();
+    let page = ada.get(&world, &logout(&[])).await;
+    let (own, page) = (only(&page), page.form());
+    let account = [("account", own.as_str())];
     let of_bob = bob.get(&world, &logout(&[])).await.form();
-    assert_eq!(ada.submit(&world, &of_bob, &[]).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(ada.submit(&world, &of_bob, &account).await.status, StatusCode::FORBIDDEN);
     assert_eq!(
-        ada.submit(&world, &page.with("ticket", of_bob.hidden("ticket")), &[]).await.status,
+        ada.submit(&world, &page.with("ticket", of_bob.hidden("ticket")), &account).await.status,
         StatusCode::FORBIDDEN
     );
-    let forged = world.post(&page.action, &[("origin", "https://evil.test")], page.body(&[])).await;
+    let forged = world.post(&page.action, &[("origin", "https://evil.test")], page.body(&account)).await;
     assert_eq!(forged.status, StatusCode::FORBIDDEN);
     assert!(alive(&mut ada).await);
-    assert!(ada.submit(&world, &page, &[]).await.page());
+    assert_eq!(ada.submit(&world, &page, &[]).await.status, StatusCode::FORBIDDEN, "it says of whom");
+    assert!(alive(&mut ada).await);
+    assert!(ada.submit(&world, &page, &account).await.page());
     assert!(!ada.cookies.contains_key("__Host-deputize-session") && !alive(&mut ada).await);
     // With a hint that proves it, nobody is asked.
     let code = ada.code(&world, "web", "ada", OFFLINE).await;

@@ -6,6 +6,8 @@ mod world;
 #[cfg(test)]
 mod aadsts;
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod assertions;
 #[cfg(test)]
 mod authorize;
@@ -30,9 +32,13 @@ mod events;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod front_channel;
+#[cfg(test)]
 mod guards;
 #[cfg(test)]
 mod hostile_assertions;
+#[cfg(test)]
+mod id_tokens;
 #[cfg(test)]
 mod input;
 #[cfg(test)]
@@ -41,6 +47,8 @@ mod interaction;
 mod limits;
 #[cfg(test)]
 mod logout;
+#[cfg(test)]
+mod loops;
 #[cfg(test)]
 mod matrix;
 #[cfg(test)]

@@ -83,7 +83,7 @@ async fn metadata_of_the_v1_endpoints_differs_where_they_do() {
                 assert_ne!(world.get(&format!("/{segment}/{path}")).await.status, 404, "{endpoint}");
             }
             assert_eq!(document["scopes_supported"], json!(["openid"]));
-            assert_eq!(document["response_types_supported"], json!(["code"]), "what exists");
+            assert_eq!(document["response_types_supported"], json!(["code", "id_token"]), "what exists");
             assert_eq!(document["microsoft_multi_refresh_token"], true);
             assert!(document["check_session_iframe"].is_null() && document["device_authorization_endpoint"].is_null());
             let claims = document["claims_supported"].as_array().unwrap();
@@ -98,7 +98,10 @@ async fn metadata_advertises_only_what_exists() {
     let world = World::new().await;
     let document = world.get(&places("contoso.example")[0]).await.ok();
     let lists = [
-        ("response_types_supported", json!(["code"])),
+        ("response_types_supported", json!(["code", "id_token"])),
+        ("http_logout_supported", json!(true)),
+        ("frontchannel_logout_supported", json!(true)),
+        ("frontchannel_logout_session_supported", json!(true)),
         ("code_challenge_methods_supported", json!(["S256"])),
         ("subject_types_supported", json!(["pairwise"])),
         ("response_modes_supported", json!(["query", "fragment", "form_post"])),

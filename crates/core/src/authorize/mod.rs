@@ -3,6 +3,7 @@
 //! Before client and redirect URI are proved nothing is redirected anywhere: an error is a page of our own.
 mod ask;
 mod consent;
+mod id_token;
 mod parameters;
 mod redirect_uri;
 mod second_factor;
@@ -18,6 +19,7 @@ pub use self::parameters::PARAMETERS;
 use self::parameters::{Parameters, parameters};
 use self::standing::standing;
 pub(crate) use self::standing::{Standing, combined, future, with};
+use crate::account::{self, AccountsRequest, Choice, Wish};
 use crate::admission::{self, Proof};
 use crate::audit::AuditRecord;
 use crate::consent::consent_address;
@@ -27,11 +29,13 @@ use crate::endpoint::EndpointVersion;
 use crate::facts::{Facts, ProofFacts, SessionFacts, Target};
 use crate::id::{AppId, FamilyId, TenantId};
 use crate::issuance;
-use crate::ledger::{Amendment, CodeRecord, SessionRecord, Write};
+use crate::ledger::{Amendment, CodeRecord, SessionRecord, SignedInTo, Write};
+use crate::loops;
 use crate::model::Profile;
 use crate::ports::Ports;
 use crate::presence::{Present, SSO_SECONDS, account, present};
 use crate::scope_request::{self, Parties, Several};
+use crate::sign_in::forged;
 use crate::ticket::{Page, Ticket};
 use crate::token_endpoint::{blank, find_tenant, is_alias, unavailable};
 use decision::{CheckId, Timestamp};
@@ -82,6 +86,8 @@ pub struct SignInRequest {
 pub enum Answer {
     /// The browser shows the sign-in page.
     SignIn(SignInRequest),
+    /// The browser shows the accounts to pick from.
+    Accounts(Box<AccountsRequest>),
     /// The browser shows the consent page.
     Consent(Box<ConsentRequest>),
     /// The browser shows a page about the second factor.
@@ -99,8 +105,10 @@ pub enum Answer {
 /// What the browser brings along.
 #[derive(Clone, Default)]
 pub struct Browser {
-    /// The session of its cookie, if it is known.
+    /// The session that this request is about, once that is settled.
     pub session: Option<Arc<SessionRecord>>,
+    /// Every session of its cookie that lives, the newest first.
+    pub accounts: Vec<Arc<SessionRecord>>,
     /// The cookie's text, for binding pages to it.
     pub cookie: String,
     /// Whether this very request made the person sign in.
@@ -181,9 +189,13 @@ pub fn prove(
         let found = if web { format!("`{}`", admission::short(redirect_uri)) } else { "another one".to_owned() };
         return Err(Box::new(Denial::new(CheckId::RedirectUriRegistered, expected, found)));
     };
+    let tokens = request.value("response_type").is_some_and(|it| it.split(' ').any(|word| word.ends_with("token")));
     let mode = match request.value("response_mode") {
         Some("fragment") => ResponseMode::Fragment,
         Some("form_post") => ResponseMode::FormPost,
+        // Where a token was asked for, clients look for an error where they would look for the token (OAuth 2.0 Multiple
+        // Response Types, section 5).
+        None if tokens => ResponseMode::Fragment,
         _ => ResponseMode::Query,
     };
     Ok(Proved {
@@ -214,6 +226,16 @@ fn missing(name: &str) -> Box<Denial> {
 
 /// Answers an authorization request.
 pub async fn authorize(ports: &Ports, segment: &str, request: &Form, browser: &Browser) -> Answer {
+    let settled;
+    let browser = if browser.session.is_none() && !browser.accounts.is_empty() {
+        match settle(ports, segment, request, browser).await {
+            Ok(session) => settled = Browser { session, ..browser.clone() },
+            Err(answer) => return *answer,
+        }
+        &settled
+    } else {
+        browser
+    };
     let proved = match prove(ports, segment, request, browser.session.as_deref()) {
         Ok(proved) => proved,
         Err(denial) => return Answer::Page(denial, None),
@@ -221,6 +243,72 @@ pub async fn authorize(ports: &Ports, segment: &str, request: &Form, browser: &B
     match proceed(ports, segment, request, browser, &proved).await {
         Ok(answer) => answer,
         Err(denial) => refuse(ports, &proved, *denial, request.value("prompt") == Some("none")),
+    }
+}
+
+/// Which of the browser's accounts the request is about; nobody if somebody else must sign in.
+async fn settle(
+    ports: &Ports,
+    segment: &str,
+    request: &Form,
+    browser: &Browser,
+) -> Result<Option<Arc<SessionRecord>>, Box<Answer>> {
+    let now = ports.now();
+    let proved = prove(ports, segment, request, None).map_err(|denial| Answer::Page(denial, None))?;
+    let silent = request.value("prompt") == Some("none");
+    let refused = |denial: Box<Denial>| Box::new(refuse(ports, &proved, *denial, silent));
+    let asked = parameters(request, &proved).map_err(refused)?;
+    let candidates = account::candidates(ports, proved.tenant.as_ref(), browser, now).await.map_err(refused)?;
+    let wish = Wish::of(ports, request, asked.select_account);
+    match account::choose(candidates, &wish) {
+        Choice::Nobody => Ok(None),
+        Choice::One(session) => Ok(Some(session)),
+        Choice::Several(accounts) if asked.prompt_none => {
+            let found = format!("{} of them, and no `login_hint`", accounts.len());
+            Err(refused(Box::new(Denial::new(CheckId::AccountChosen, "one account in this browser", found))))
+        }
+        Choice::Several(accounts) => Err(Box::new(Answer::Accounts(Box::new(AccountsRequest {
+            client_name: proved.client.application.display_name.clone(),
+            tenant_name: proved.tenant.as_ref().map(|tenant| tenant.tenant.display_name.clone()),
+            accounts,
+            ticket: Ticket::new(ports, Page::Accounts, &browser.cookie, None, request, now).seal(ports),
+        })))),
+    }
+}
+
+/// Takes what a person picked on the page of accounts, a session's id or `other`, and goes on.
+pub async fn picked(
+    ports: &Ports,
+    segment: &str,
+    request: &Form,
+    browser: &Browser,
+    picked: &str,
+    ticket: &str,
+) -> Answer {
+    let now = ports.now();
+    let proved = match prove(ports, segment, request, None) {
+        Ok(proved) => proved,
+        Err(denial) => return Answer::Page(denial, None),
+    };
+    if Ticket::open(ports, ticket, Page::Accounts, &browser.cookie, None, request, now).is_none() {
+        return Answer::Page(Box::new(forged()), None);
+    }
+    if picked == account::OTHER {
+        return Answer::SignIn(sign_in_request(&proved, None));
+    }
+    match account::picked(browser, picked) {
+        Some(session) => {
+            authorize(ports, segment, request, &Browser { session: Some(session), ..browser.clone() }).await
+        }
+        None => Answer::Page(Box::new(forged()), None),
+    }
+}
+
+fn sign_in_request(proved: &Proved, hint: Option<String>) -> SignInRequest {
+    SignInRequest {
+        client_name: proved.client.application.display_name.clone(),
+        tenant_name: proved.tenant.as_ref().map(|tenant| tenant.tenant.display_name.clone()),
+        hint,
     }
 }
 
@@ -233,21 +321,30 @@ async fn proceed(
 ) -> Result<Answer, Box<Denial>> {
     let now = ports.now();
     let asked = parameters(request, proved)?;
-    let ask = || {
-        Ok(Answer::SignIn(SignInRequest {
-            client_name: proved.client.application.display_name.clone(),
-            tenant_name: proved.tenant.as_ref().map(|tenant| tenant.tenant.display_name.clone()),
-            hint: request.value("login_hint").map(str::to_owned),
-        }))
+    let ask = async || {
+        // Whom the request is about signs in again, unless it names somebody else.
+        let hint = match (request.value("login_hint"), &browser.session) {
+            (Some(hint), _) => Some(hint.to_owned()),
+            (None, Some(session)) => account::name(ports, session).await?,
+            (None, None) => None,
+        };
+        Ok(Answer::SignIn(sign_in_request(proved, hint)))
     };
     let Some(signed_in) = signed_in(ports, browser, proved, Some(&asked), now).await? else {
         if asked.prompt_none {
             return Err(Box::new(Denial::new(CheckId::SignInNeeded, "a sign-in session", "none")));
         }
-        return ask();
+        return ask().await;
     };
     let snapshot = ports.directory.snapshot();
-    let (place, client, all) = wanted(ports, segment, request, browser, proved, &signed_in, &asked);
+    let (place, client, mut all) = wanted(ports, segment, request, browser, proved, &signed_in, &asked);
+    // Whoever has just typed or clicked something is no loop.
+    if !browser.fresh {
+        let times = loops::at_sign_in(ports, request, proved.client.application.app_id, signed_in.session.id, now);
+        for facts in &mut all {
+            facts.times = times;
+        }
+    }
     // Who they are comes before what they agree to: a consent lasts, and must not be had for a stolen password.
     for facts in &all {
         let Err(denial) = admission::reaches(facts, now) else { continue };
@@ -262,7 +359,7 @@ async fn proceed(
                 let person = second_factor::Person { proved, tenant: &tenant, user: &user, session };
                 Ok(person.asked(ports, request, browser, now))
             }
-            Some(_) if !browser.fresh && !asked.prompt_none => ask(),
+            Some(_) if !browser.fresh && !asked.prompt_none => ask().await,
             _ => Err(Box::new(denial)),
         };
     }
@@ -290,7 +387,12 @@ async fn proceed(
         let shown = consent_page(ports, ticket(Page::Consent), proved, &signed_in, dialog);
         return Ok(Answer::Consent(Box::new(shown)));
     }
-    issue(ports, request, browser, proved, &signed_in, &asked, now).await
+    match (&asked.id_token, all.first()) {
+        (Some(nonce), Some(facts)) => {
+            id_token::issue(ports, request, browser, (proved, &signed_in), facts, nonce, now).await
+        }
+        _ => issue(ports, request, browser, proved, &signed_in, &asked, now).await,
+    }
 }
 
 /// What is asked of each resource, for who is signed in; and where the client stands for them.
@@ -441,12 +543,14 @@ async fn issue(
     };
     let digest = ports.crypto.keyed_digest(code.expose());
     let mut writes = vec![Write::InsertCode(digest, record), Write::Audit(Box::new(audit))];
-    // Servers act for the user from elsewhere: for them, the user is where this browser is.
-    if browser.address.is_some() && browser.address != session.address {
-        writes.push(Write::AmendSession(session.id, Amendment { address: browser.address, ..Amendment::default() }));
-    }
+    writes.extend(visited(proved, signed_in, browser));
     ports.ledger.commit(writes).await.map_err(|_| Box::new(unavailable(crate::ledger::Unavailable)))?;
-    let mut answer = Form::default().with("code", code.expose());
+    Ok(answer(ports, request, proved, signed_in, Form::default().with("code", code.expose())))
+}
+
+/// What was asked for, and what goes along with it.
+fn answer(ports: &Ports, request: &Form, proved: &Proved, signed_in: &Present, mut answer: Form) -> Answer {
+    let Present { session, tenant, .. } = signed_in;
     if request.value("client_info") == Some("1") {
         use base64::Engine as _;
         // Clients know a person by who they are at home, in every tenant.
@@ -454,7 +558,25 @@ async fn issue(
         answer = answer.with("client_info", &base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(info));
     }
     let answer = answer.with("session_state", &session.id.to_string());
-    Ok(Answer::Redirect(redirect(ports, proved, &tenant.tenant.id.to_string(), answer)))
+    Answer::Redirect(redirect(ports, proved, &tenant.tenant.id.to_string(), answer))
+}
+
+/// What the session learns of this: where it signed in, and where its browser is. Servers act for the user from elsewhere:
+/// for them, the user is where this browser is.
+fn visited(proved: &Proved, signed_in: &Present, browser: &Browser) -> Option<Write> {
+    let Present { session, tenant, .. } = signed_in;
+    let client = SignedInTo {
+        tenant: tenant.tenant.id,
+        client: proved.client.application.app_id,
+        session: session.id,
+        version: proved.version,
+    };
+    let amendment = Amendment {
+        client: Some(client).filter(|client| !session.clients.contains(client)),
+        address: browser.address.filter(|_| browser.address != session.address),
+        ..Amendment::default()
+    };
+    (amendment != Amendment::default()).then(|| Write::AmendSession(session.id, amendment))
 }
 
 fn redirect(ports: &Ports, proved: &Proved, tid: &str, answer: Form) -> Redirect {
@@ -474,6 +596,8 @@ fn refuse(ports: &Ports, proved: &Proved, denial: Denial, silent: bool) -> Answe
     };
     let profile = proved.client.application.deputize.client_profile;
     let error = match denial.id() {
+        // OpenID Connect Core section 3.1.2.6; Entra says that the person has to act.
+        CheckId::AccountChosen if profile == Profile::Native => "account_selection_required",
         CheckId::ConsentGranted => "consent_required",
         // OpenID Connect Core section 3.1.2.6: what `prompt=none` could not settle in silence.
         CheckId::ConsentAdmin if silent => "consent_required",
@@ -506,7 +630,10 @@ fn refuse(ports: &Ports, proved: &Proved, denial: Denial, silent: bool) -> Answe
     }
     // A person who can only ask an administrator is told so before being sent back.
     match denial.id() {
-        CheckId::ConsentAdmin | CheckId::UserGuest if !silent => Answer::Page(Box::new(denial), Some(back)),
+        // Sent back, a loop would go on.
+        CheckId::ConsentAdmin | CheckId::UserGuest | CheckId::ClientLoop if !silent => {
+            Answer::Page(Box::new(denial), Some(back))
+        }
         _ => Answer::Redirect(back),
     }
 }

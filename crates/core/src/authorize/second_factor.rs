@@ -299,6 +299,7 @@ impl Stepping<'_> {
             cookie: Some(self.ports.crypto.keyed_digest(cookie.expose())),
             second_factor: Some((self.now, amr)),
             address: self.browser.address,
+            client: None,
         };
         let record = Arc::new(session.clone().amended(amendment.clone()));
         ((record, cookie), Write::AmendSession(session.id, amendment))

@@ -235,11 +235,10 @@ async fn accepted(
     };
     let digest = ports.crypto.keyed_digest(code);
     let record = ports.ledger.code(digest).await.map_err(unavailable)?.ok_or_else(forged)?;
-    let session = browser.session.as_ref().map(|session| session.id);
     let fits = record.client == at_work.record.client
         && record.redirect_uri == redirect_uri(ports)
         && record.challenge.as_deref() == Some(&at_work.challenge)
-        && session == Some(record.session)
+        && browser.accounts.iter().any(|account| account.id == record.session)
         && !record.consumed
         && !record.revoked
         && record.expires > now;

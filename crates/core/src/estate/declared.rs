@@ -97,9 +97,9 @@ pub struct ApplicationDeclared {
     /// What it needs of others.
     #[serde(default)]
     pub required_resource_access: Vec<Required>,
-    /// Of a web application.
+    /// A web application.
     #[serde(default)]
-    pub web: Redirects,
+    pub web: WebDeclared,
     /// Of a single-page application.
     #[serde(default)]
     pub spa: Redirects,
@@ -219,6 +219,28 @@ pub struct Access {
     /// Which of the two.
     #[serde(rename = "type")]
     pub kind: AccessType,
+}
+
+/// A web application.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct WebDeclared {
+    /// Exact, but for the port of loopback addresses.
+    pub redirect_uris: Vec<Spanned<String>>,
+    /// Where it is told in a frame that somebody signed out.
+    pub logout_url: Option<Spanned<String>>,
+    /// What it gets without a code.
+    pub implicit_grant_settings: ImplicitDeclared,
+}
+
+/// What a web application gets without a code.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ImplicitDeclared {
+    /// ID tokens, in a posted form.
+    pub enable_id_token_issuance: bool,
+    /// Access tokens: never.
+    pub enable_access_token_issuance: Option<Spanned<bool>>,
 }
 
 /// Redirect URIs of one platform.

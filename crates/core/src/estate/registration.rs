@@ -1,12 +1,12 @@
 //! Applications: what they offer, what they need, where browsers come back to, how they prove who they are.
 use super::Item;
-use super::declared::{ApplicationDeclared, CertificateDeclared, Redirects, SecretDeclared};
+use super::declared::{ApplicationDeclared, CertificateDeclared, SecretDeclared, WebDeclared};
 use super::resolve::{NewSecret, Work, derive};
 use super::rules::{self, Platform};
 use crate::id::{AppId, ObjectId, TenantId};
 use crate::model::{
-    AccessType, Api, AppRole, Application, KeyCredential, PasswordCredential, PermissionScope,
-    PreAuthorizedApplication, RedirectUris, RequiredResourceAccess, ResourceAccess,
+    AccessType, Api, AppRole, Application, ImplicitGrantSettings, KeyCredential, PasswordCredential, PermissionScope,
+    PreAuthorizedApplication, RedirectUris, RequiredResourceAccess, ResourceAccess, WebApplication,
 };
 use oauth::Secret;
 use serde_spanned::Spanned;
@@ -40,9 +40,11 @@ impl Work<'_> {
             group_membership_claims: declared.group_membership_claims,
             token_lifetime_policy: declared.token_lifetime_policy.as_ref().and_then(|policy| self.lifetime(policy)),
             required_resource_access: self.required(tenant, declared),
-            web: self.redirects(&declared.web, Platform::Web),
-            spa: self.redirects(&declared.spa, Platform::Spa),
-            public_client: self.redirects(&declared.public_client, Platform::PublicClient),
+            web: self.web(&declared.web),
+            spa: RedirectUris { redirect_uris: self.redirects(&declared.spa.redirect_uris, Platform::Spa) },
+            public_client: RedirectUris {
+                redirect_uris: self.redirects(&declared.public_client.redirect_uris, Platform::PublicClient),
+            },
             is_fallback_public_client: declared.is_fallback_public_client,
             password_credentials: self.secrets(app_id, &name, &declared.password_credentials),
             key_credentials: self.certificates(app_id, &declared.key_credentials),
@@ -159,11 +161,29 @@ impl Work<'_> {
         all
     }
 
-    fn redirects(&mut self, declared: &Redirects, platform: Platform) -> RedirectUris {
-        for uri in &declared.redirect_uris {
+    fn web(&mut self, declared: &WebDeclared) -> WebApplication {
+        if let Some(url) = &declared.logout_url {
+            self.check("address for signing out", url, |url| rules::redirect_uri(url, Platform::Web));
+        }
+        let implicit = &declared.implicit_grant_settings;
+        if let Some(enabled) = implicit.enable_access_token_issuance.as_ref().filter(|enabled| *enabled.get_ref()) {
+            let hint = "leave it out, and use the authorization code flow with PKCE";
+            self.fault(enabled.span(), "access tokens are never handed out without a code", hint);
+        }
+        WebApplication {
+            redirect_uris: self.redirects(&declared.redirect_uris, Platform::Web),
+            logout_url: declared.logout_url.as_ref().map(|url| url.get_ref().clone()),
+            implicit_grant_settings: ImplicitGrantSettings {
+                enable_id_token_issuance: implicit.enable_id_token_issuance,
+            },
+        }
+    }
+
+    fn redirects(&mut self, declared: &[Spanned<String>], platform: Platform) -> Vec<String> {
+        for uri in declared {
             self.check("redirect URI", uri, |uri| rules::redirect_uri(uri, platform));
         }
-        RedirectUris { redirect_uris: declared.redirect_uris.iter().map(|uri| uri.get_ref().clone()).collect() }
+        declared.iter().map(|uri| uri.get_ref().clone()).collect()
     }
 
     fn held_application(&self, app_id: AppId) -> Option<&Application> {

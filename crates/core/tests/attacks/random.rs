@@ -229,6 +229,10 @@ proptest! {
                     prop_assert!(false, "no policy demands it");
                     continue;
                 }
+                Answer::Accounts(_) => {
+                    prop_assert!(false, "the browser holds one account, and which one is settled");
+                    continue;
+                }
                 Answer::AskAdmin(_) | Answer::Asked(_) => {
                     prop_assert!(false, "no tenant here takes requests");
                     continue;

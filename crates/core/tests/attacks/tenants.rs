@@ -113,7 +113,13 @@ fn who_is_no_guest_is_told_so_once_they_signed_in() {
     let contoso = contoso.tenant(CONTOSO).unwrap();
     let try_as = |name: &str| {
         let ticket = Ticket::new(&world.ports, Page::SignIn, "cookie", None, &Form::default(), world.now());
-        let typed = Credentials { username: name, password: &password("ivan"), address: None, browser: "cookie" };
+        let typed = Credentials {
+            username: name,
+            password: &password("ivan"),
+            address: None,
+            browser: "cookie",
+            accounts: &[],
+        };
         now_or_never(sign_in::sign_in(&world.ports, Some(contoso), app("web"), typed, &ticket, world.now()))
             .map(|signed_in| (signed_in.session.tenant, signed_in.session.user))
     };

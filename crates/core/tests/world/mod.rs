@@ -89,6 +89,7 @@ impl World {
             crypto: crypto.clone(),
             clock: clock.clone(),
             limits: Arc::default(),
+            loops: Arc::default(),
         };
         Self { ports, estate, ledger, crypto, clock }
     }
@@ -152,9 +153,10 @@ impl World {
     /// Signs a person in, through the sign-in rules.
     pub(crate) fn try_sign_in(&self, upn: &str, password: &str) -> Result<Browser, Denial> {
         let ticket = Ticket::new(&self.ports, Page::SignIn, "cookie", None, &Form::default(), self.now());
-        let typed = Credentials { username: upn, password, address: None, browser: "cookie" };
+        let typed = Credentials { username: upn, password, address: None, browser: "cookie", accounts: &[] };
         now_or_never(sign_in::sign_in(&self.ports, None, app("web"), typed, &ticket, self.now())).map(|signed_in| {
             Browser {
+                accounts: vec![signed_in.session.clone()],
                 session: Some(signed_in.session),
                 cookie: signed_in.cookie.expose().to_owned(),
                 ..Browser::default()

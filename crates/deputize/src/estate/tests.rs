@@ -68,6 +68,7 @@ fn open(folder: &Path) -> Arc<Store> {
 mod access;
 mod own_identity;
 mod reach;
+mod sign_in;
 mod tokens;
 mod workload;
 

@@ -63,11 +63,22 @@ struct Application<'a> {
 #[serde(rename_all = "camelCase")]
 struct Redirects<'a> {
     redirect_uris: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logout_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    implicit_grant_settings: Option<IdTokens>,
+}
+
+/// What may come straight from the authorization endpoint here.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct IdTokens {
+    enable_id_token_issuance: bool,
 }
 
 impl Redirects<'_> {
     fn is_empty(&self) -> bool {
-        self.redirect_uris.is_empty()
+        self.redirect_uris.is_empty() && self.logout_url.is_none() && self.implicit_grant_settings.is_none()
     }
 }
 
@@ -327,6 +338,10 @@ impl<'a> Reading<'a, '_> {
         if manifest.reply_urls_with_type.is_empty() {
             web.redirect_uris.extend(manifest.reply_urls.iter().map(String::as_str));
         }
+        let told = manifest.web.logout_url.as_deref().or(manifest.logout_url.as_deref());
+        web.logout_url = told.filter(|url| !url.is_empty());
+        let id_tokens = manifest.implicit_id_tokens || manifest.web.implicit_grant_settings.enable_id_token_issuance;
+        web.implicit_grant_settings = id_tokens.then_some(IdTokens { enable_id_token_issuance: true });
         for platform in &mut all {
             let mut seen = HashSet::new();
             platform.redirect_uris.retain(|uri| seen.insert(*uri));

@@ -53,6 +53,9 @@ fn both_forms_of_manifest_become_one_estate_with_the_same_ids() {
     );
     assert_eq!(orders.app_roles.len(), 1);
     assert_eq!(orders.web.redirect_uris, ["https://shop.example/signin"]);
+    assert_eq!(orders.web.logout_url.as_deref(), Some("https://shop.example/signed-out"));
+    assert!(orders.web.implicit_grant_settings.enable_id_token_issuance);
+    assert!(!billing.web.implicit_grant_settings.enable_id_token_issuance && billing.web.logout_url.is_none());
     assert_eq!(orders.public_client.redirect_uris, ["http://localhost"]);
     assert_eq!(orders.api.known_client_applications, [page.app_id]);
     let [first] = orders.api.pre_authorized_applications.as_slice() else { panic!() };

@@ -6,8 +6,9 @@ use super::world::{
 use crate::{ApplyError, Change, KeyState, Object, SigningKey, Store};
 use decision::Timestamp;
 use deputize_core::directory::{UserKey, UserRecord};
+use deputize_core::endpoint::EndpointVersion;
 use deputize_core::id::{AppId, FamilyId, RoleId, SessionId, TenantId, UserId};
-use deputize_core::ledger::{Amendment, CommitError, OncePurpose, Write};
+use deputize_core::ledger::{Amendment, CommitError, OncePurpose, SignedInTo, Write};
 use deputize_core::model::{Assignee, PermissionGrant};
 use deputize_core::ports::{Directory, Ledger};
 use deputize_core::second_factor::SecondFactor;
@@ -377,6 +378,7 @@ pub(super) async fn a_session_is_amended_while_it_lives(world: World) {
         cookie: Some(digest(b's', 99)),
         second_factor: Some((NOON.plus(9), vec!["pwd".to_owned(), "mfa".to_owned()])),
         address: Some([198, 51, 100, 7].into()),
+        client: None,
     };
     let amend = async |amendment| store.commit(vec![Write::AmendSession(id, amendment)]).await;
     assert_eq!(amend(amendment()).await, Err(CommitError::Conflict), "there is none");
@@ -392,6 +394,20 @@ pub(super) async fn a_session_is_amended_while_it_lives(world: World) {
     let elsewhere = Amendment { address: Some([203, 0, 113, 9].into()), ..Amendment::default() };
     amend(elsewhere.clone()).await.unwrap();
     assert_eq!(*store.session(id).await.unwrap().unwrap(), stronger.clone().amended(elsewhere));
+    // Where it signed in is added, each client once; and there are never more than 64.
+    let signed_in_to = |n: u128| Amendment {
+        client: Some(SignedInTo { tenant: TENANT, client: AppId(uuid(n)), session: id, version: EndpointVersion::V2 }),
+        ..Amendment::default()
+    };
+    let (one, other) = tokio::join!(amend(signed_in_to(100)), amend(signed_in_to(101)));
+    assert_eq!((one, other), (Ok(()), Ok(())));
+    amend(signed_in_to(100)).await.unwrap();
+    assert_eq!(store.session(id).await.unwrap().unwrap().clients.len(), 2);
+    for n in 102..180 {
+        amend(signed_in_to(n)).await.unwrap();
+    }
+    let clients = store.session(id).await.unwrap().unwrap().clients.clone();
+    assert_eq!((clients.len(), clients.last().map(|last| last.client)), (64, Some(AppId(uuid(179)))));
     store.commit(vec![Write::RevokeSession(id)]).await.unwrap();
     assert_eq!(amend(amendment()).await, Err(CommitError::Conflict));
     assert!(store.session(id).await.unwrap().unwrap().revoked);

@@ -157,6 +157,7 @@ pub(super) fn session(n: u128) -> SessionRecord {
         address: None,
         expires: NOON.plus(86_400),
         revoked: false,
+        clients: Vec::new(),
     }
 }
 
