@@ -48,11 +48,17 @@ const running = once(() =>
   chromium.launch({ executablePath: '/usr/bin/chromium', args: FLAGS, env: { ...process.env, HOME: home() } }),
 );
 
+/** What the web client was told at the address that it registered for signing out. */
+export const told = [];
+
 // The web client's own page, where the authority sends the browser back to.
 const callback = once(
   () =>
     new Promise((resolve, reject) => {
-      const server = createServer((_, response) => response.end('You are signed in; this is the client.'));
+      const server = createServer((request, response) => {
+        if (request.url.startsWith('/signed-out')) told.push(new URL(request.url, REDIRECT));
+        response.end('You are signed in; this is the client.');
+      });
       server.once('error', reject);
       server.listen(Number(new URL(REDIRECT).port), 'localhost', () => resolve(server));
     }),

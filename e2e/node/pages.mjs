@@ -9,7 +9,7 @@ import { ada, authority, BILLING_READ, ORDERS_SCOPE, REDIRECT, web } from './wor
 
 const picture = (name, page) => page.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true });
 
-function authorizeUrl(more = {}) {
+export function authorizeUrl(more = {}) {
   const challenge = createHash('sha256').update(randomBytes(32).toString('hex')).digest('base64url');
   return `${authority}/oauth2/v2.0/authorize?${new URLSearchParams({
     client_id: web.app_id,
