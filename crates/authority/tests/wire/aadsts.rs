@@ -125,7 +125,6 @@ const NEVER: &[(u32, &str)] = &[
     (90_014, "a missing parameter is 900144"),
     (90_100, "a malformed parameter is 90023"),
     (90_083, "older threads; app-only assertions are 7000114"),
-    (50_196, "loops are told elsewhere"),
 ];
 
 struct Provoked<'a> {
