@@ -350,7 +350,7 @@ mod tests {
         let (mut to, body) = http_body_util::channel::Channel::<axum::body::Bytes, Infallible>::new(1);
         tokio::spawn(async move {
             while to.send_data("word\n".into()).await.is_ok() {
-                sleep(Duration::from_secs(1)).await
+                sleep(Duration::from_secs(1)).await;
             }
         });
         Response::new(Body::new(body))

@@ -61,10 +61,11 @@ pub(crate) fn judge<O: Observe>(
 const UNHEARD: i64 = 5_400;
 
 /// Whether a token is good only while its cut-offs arrive: it lives long, and its issuer tells of cut-offs here, or its client
-/// said that it can be told of one, which is what issuers give long lives for.
-fn needs_cut_offs(claims: &Claims, subscribed: bool) -> bool {
+/// said that it can be told of one, which is what issuers give long lives for. An API that hears of none, and says in its
+/// contract how long tokens may live, has decided that itself.
+fn needs_cut_offs(claims: &Claims, contract: &Contract, subscribed: bool) -> bool {
     let (Some(exp), Some(iat)) = (claims.expires(), claims.issued_at()) else { return true };
-    exp.since(iat) > UNHEARD && (subscribed || claims.handles_challenges())
+    exp.since(iat) > UNHEARD && (subscribed || (claims.handles_challenges() && contract.max_lifetime.is_none()))
 }
 
 /// Whether the token was cut off after it was issued, and whether that could be known.
@@ -78,7 +79,7 @@ fn cut_off<O: Observe>(
 ) -> Result<(), CheckId> {
     let stream = proven.claims.issuer().and_then(|issuer| streams.iter().find(|stream| stream.is_about(issuer)));
     let marked = route.is_some_and(|route| route.live_cut_offs);
-    let needed = marked || needs_cut_offs(&proven.claims, stream.is_some());
+    let needed = marked || needs_cut_offs(&proven.claims, contract, stream.is_some());
     if streams.is_empty() && !needed {
         return Ok(());
     }

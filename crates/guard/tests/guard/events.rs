@@ -248,6 +248,10 @@ async fn a_long_lived_token_is_good_only_while_its_cut_offs_arrive() {
     let failed = refused.verdict().failed().unwrap();
     assert!(failed.expected.contains("lives longer than 5400 s"), "{failed:?}");
     assert_eq!((refused.status().as_u16(), &*failed.actual), (503, "no subscription for this issuer"));
+    // Unless its contract says how long tokens may live: issuers elsewhere have no such stream.
+    let world = World::with(Contract { max_lifetime: Some(86_400), ..contract() });
+    let at = |claims| world.try_get("/invoices", claims).map(drop).map_err(|refused| refused.check());
+    assert_eq!(at(json!({"exp": NOON.plus(86_400), "xms_cc": ["cp1"]})), Ok(()));
 }
 
 #[test]
