@@ -4,6 +4,7 @@ mod issued;
 use crate::password::{PasswordCost, Passwords};
 use crate::{Federation, Random};
 use decision::Timestamp;
+use deputize_core::estate::CertificateRead;
 use deputize_core::ledger::Unavailable;
 use deputize_core::model::{Application, Digest, KeyCredential};
 use deputize_core::ports::{Crypto, Pending};
@@ -186,6 +187,16 @@ impl Crypto for Keys {
         now: Timestamp,
     ) -> Pending<'a, FederatedFacts> {
         Box::pin(self.federation.read(text, issuer, now))
+    }
+
+    fn certificate(&self, base64: &str) -> Result<CertificateRead, String> {
+        use base64::Engine as _;
+        let engine = &base64::engine::general_purpose::STANDARD;
+        let der = engine.decode(base64).map_err(|_| "give the DER certificate in standard base64".to_owned())?;
+        let certificate = Certificate::from_der(&der)
+            .map_err(|error| format!("give an RSA certificate of 2048 bits or more ({error})"))?;
+        let (not_before, not_after) = (certificate.not_before(), certificate.not_after());
+        Ok(CertificateRead { key: engine.encode(der), not_before, not_after })
     }
 
     fn keyed_digest(&self, secret: &str) -> Digest {

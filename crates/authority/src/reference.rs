@@ -1,12 +1,13 @@
 //! The reference, written from the tables that serve: the endpoints' and the catalogue of checks.
 use crate::{Caller, Endpoint, Readers, endpoints};
 use decision::{CheckId, Fixer};
+use deputize_core::directory_api::{ROUTES, Standing};
 use oauth::{Need, Parameters, Place};
 use std::fmt::{self, Write};
 
 /// The pages of the reference: the name of each file, and what stands in it.
-pub fn reference() -> [(&'static str, String); 2] {
-    [("endpoints.md", page(endpoints_page)), ("checks.md", page(checks_page))]
+pub fn reference() -> [(&'static str, String); 3] {
+    [("endpoints.md", page(endpoints_page)), ("directory.md", page(directory_page)), ("checks.md", page(checks_page))]
 }
 
 fn page(write: fn(&mut String) -> fmt::Result) -> String {
@@ -34,6 +35,34 @@ fn endpoints_page(to: &mut String) -> fmt::Result {
         writeln!(to, "| [{title}](#{}) | {} | {methods} |", anchor(title), paths.join("<br>"))?;
     }
     endpoints().try_for_each(|endpoint| endpoint_section(to, endpoint))
+}
+
+/// The directory API, from the table that its router reads.
+fn directory_page(to: &mut String) -> fmt::Result {
+    to.write_str(
+        "# The directory API\n\n\
+         Registrations, service principals, users and consents of one tenant, below `/{tenant}/v1.0/`, with Microsoft Graph's \
+         paths, shapes and names of permissions. It takes tokens for `api://deputize`; what a token allows is what still \
+         stands behind it at the call, conditional access included. `applications(appId='…')` names an object too; `id` and \
+         `appId` of a registration are the same.\n\n\
+         An owner changes their own registrations, but not `signInAudience`, `api.preAuthorizedApplications`, \
+         `tokenLifetimePolicy` and `deputize`, and is not the last to go. An application changes its own secrets and \
+         certificates, whatever its role. An application with power over the directory is changed by administrators and \
+         by itself alone. Properties that are not sent stay, lists are replaced whole, and what is not known is refused.\n\n\
+         | method | path | delegated permissions | app roles | the user is |\n|---|---|---|---|---|\n",
+    )?;
+    for route in ROUTES {
+        let rule = route.operation.rule();
+        let named = |all: &[&str]| all.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join("<br>");
+        let standing = match rule.standing {
+            Standing::Administrator => "an administrator",
+            Standing::Owner => "an administrator, or an owner",
+            Standing::Oneself => "anyone: it is about them",
+        };
+        let (verb, path) = (route.verb, route.path);
+        writeln!(to, "| {verb} | `{path}` | {} | {} | {standing} |", named(rule.scopes), named(rule.roles))?;
+    }
+    Ok(())
 }
 
 /// How renderers name a heading.

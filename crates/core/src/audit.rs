@@ -58,6 +58,12 @@ pub struct AuditRecord {
     /// Of an app-only request: why the application says that it calls this API as itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_identity: Option<String>,
+    /// The object that was to be changed, by its path in the directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// Its properties that changed, by Graph's names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
     /// The check that failed; nothing means allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<CheckId>,
@@ -113,6 +119,8 @@ impl AuditRecord {
             trace: None,
             dropped_user: None,
             own_identity: None,
+            object: None,
+            changed: Vec::new(),
             refused: None,
         }
     }

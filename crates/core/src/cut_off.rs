@@ -125,6 +125,10 @@ pub fn application(before: &Application, after: Option<&Application>) -> Vec<Cut
         let all = app.api.pre_authorized_applications.iter();
         all.flat_map(|one| one.delegated_permission_ids.iter().map(|id| (one.app_id, *id))).collect()
     };
+    if before.sign_in_audience.foreign_tenants() && !after.sign_in_audience.foreign_tenants() {
+        // It stands in other tenants no more.
+        return vec![CutOff::Client { client }, CutOff::Resource { resource }];
+    }
     let less = lacks(&scopes(before), &scopes(after))
         || lacks(&roles(before), &roles(after))
         || lacks(&pre_authorized(before), &pre_authorized(after));

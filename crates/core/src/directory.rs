@@ -140,6 +140,11 @@ impl Snapshot {
         self.applications.get(&id)
     }
 
+    /// All registrations.
+    pub fn applications(&self) -> impl Iterator<Item = &Arc<Application>> {
+        self.applications.values()
+    }
+
     /// The registrations that call themselves by this application ID URI, or client id, as a resource.
     pub fn applications_named(&self, name: &str) -> impl Iterator<Item = &Arc<Application>> {
         let bare = name.strip_suffix('/').unwrap_or(name).to_ascii_lowercase();

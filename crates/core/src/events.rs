@@ -7,14 +7,14 @@ use crate::built_in;
 use crate::cut_off::{CutOff, Entry};
 use crate::denial::Denial;
 use crate::directory::TenantDirectory;
+use crate::directory_api::own_token;
 use crate::facts::{Facts, Target};
 use crate::id::{AppId, PrincipalId, TenantId};
 use crate::ledger::{Unavailable, Write};
 use crate::ports::Ports;
 use crate::reference;
 use crate::scope_request::{Parties, standing};
-use crate::token::AssertionFacts;
-use crate::token_endpoint::{blank, find_tenant};
+use crate::token_endpoint::blank;
 use decision::{CheckId, Timestamp};
 use oauth::Secret;
 use serde_json::{Value, json};
@@ -59,29 +59,10 @@ impl Subscriber {
 pub fn subscribe(ports: &Ports, segment: &str, token: &str) -> Result<Subscriber, Denial> {
     let now = ports.now();
     let refuse = |check, expected: &str, actual: &str| Denial::new(check, expected, actual);
-    let AssertionFacts::Verified(claims) = ports.crypto.assertion(token) else {
-        return Err(refuse(CheckId::TokenSignature, "an access token of this authority", "another text"));
-    };
-    let snapshot = ports.directory.snapshot();
-    let Some(tenant) = find_tenant(&snapshot, segment) else {
-        return Err(refuse(CheckId::TenantKnown, "the id or a domain of a tenant", "another text"));
-    };
+    let (tenant, claims) = own_token(ports, segment, token, now)?;
     let id = tenant.tenant.id;
-    if claims.tid != id.to_string() || claims.iss != format!("{}/{id}/v2.0", ports.host) {
-        return Err(refuse(CheckId::TokenTenant, "a token of this tenant", "another tenant's"));
-    }
-    if claims.aud != built_in::APP.to_string() {
-        let expected = format!("a token for `{}`", built_in::URI);
-        return Err(refuse(CheckId::TokenAudience, &expected, "a token for another resource"));
-    }
     if claims.idtyp != "app" {
         return Err(refuse(CheckId::AppOnlyRequired, "an application's own token", "a user's"));
-    }
-    if claims.cnf.is_some() {
-        return Err(refuse(CheckId::TokenBinding, "proof of possession of the token's key", "none"));
-    }
-    if claims.nbf > now.0.saturating_add(SKEW) {
-        return Err(refuse(CheckId::TokenNotBefore, "a token that is valid already", "one of later"));
     }
     let Some((client, principal)) = claims.azp.parse().ok().and_then(|app| Some((app, tenant.app(app)?.principal.id)))
     else {

@@ -2,6 +2,7 @@
 use crate::audit::AuditRecord;
 use crate::consent::ApprovalRequest;
 use crate::endpoint::EndpointVersion;
+use crate::estate::Item;
 use crate::id::{AppId, FamilyId, ObjectId, PrincipalId, SessionId, TenantId, UserId};
 use crate::model::{Digest, PermissionGrant, RoleAssignment, ServicePrincipal};
 use crate::second_factor::SecondFactor;
@@ -318,6 +319,14 @@ pub enum Write {
         /// When: refresh tokens from until then are dead.
         at: Timestamp,
     },
+    /// Condition: the object of the directory is exactly this. It becomes the other, or ends.
+    Change(Box<Item>, Option<Box<Item>>),
+    /// Condition: no registration has changed since this change. For names that must be unique among all of them.
+    RegistrationsAsOf(u64),
+    /// Condition: there is such a consent. An administrator ends it; of a user's it is remembered, as with [`Self::Withdraw`].
+    EndGrant(GrantKey, Timestamp),
+    /// Condition: the user has one. Takes a second factor away: whatever was shown with it is for the caller to end.
+    RemoveSecondFactor(TenantId, UserId),
     /// A user asks for an administrator's consent, again or for the first time.
     RequestApproval(Box<ApprovalRequest>),
     /// Condition: this request is still open. Closes it.
@@ -326,6 +335,19 @@ pub enum Write {
     Heard(TenantId, AppId, Timestamp),
     /// The record of what was decided. In the same commit as what it records.
     Audit(Box<AuditRecord>),
+}
+
+/// What tells a consent from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantKey {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Who may act.
+    pub client: PrincipalId,
+    /// Where.
+    pub resource: PrincipalId,
+    /// For whom; nobody stands for everyone.
+    pub user: Option<UserId>,
 }
 
 /// Kinds of values that work once.

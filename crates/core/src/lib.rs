@@ -20,6 +20,7 @@ pub mod cut_off;
 pub mod denial;
 pub mod device;
 pub mod directory;
+pub mod directory_api;
 pub mod endpoint;
 pub mod estate;
 pub mod events;

@@ -244,7 +244,7 @@ pub struct Api {
 
 /// A delegated permission.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct PermissionScope {
     /// Its id.
     pub id: PermissionId,
@@ -288,7 +288,7 @@ pub struct PreAuthorizedApplication {
 
 /// An app role.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct AppRole {
     /// Its id.
     pub id: RoleId,
@@ -325,6 +325,7 @@ pub struct RequiredResourceAccess {
 
 /// One needed permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ResourceAccess {
     /// A permission's or an app role's id.
     pub id: ObjectId,

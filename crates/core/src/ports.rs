@@ -2,6 +2,7 @@
 use crate::consent::ApprovalRequest;
 use crate::cut_off::Logged;
 use crate::directory::{Snapshot, UserKey, UserRecord};
+use crate::estate::{CertificateRead, Item};
 use crate::id::{AppId, FamilyId, SessionId, TenantId, UserId};
 use crate::ledger::{CodeRecord, CommitError, DeviceRecord, RefreshRecord, SessionRecord, Unavailable, Write};
 use crate::limits::Limits;
@@ -18,12 +19,38 @@ use std::sync::Arc;
 /// A future that a port returns.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// Kinds of objects that are too many for a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// Users.
+    Users,
+    /// Consents, of single users and for all.
+    Grants,
+}
+
+/// An object of a list, and its place there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// What stands after it in the list is asked for by this.
+    pub place: Vec<u8>,
+    /// The object.
+    pub item: Item,
+}
+
 /// Reads of tenants, applications and users.
 pub trait Directory: Send + Sync {
     /// The newest snapshot: one atomic load.
     fn snapshot(&self) -> Arc<Snapshot>;
     /// One user with memberships, consents and assignments.
     fn user(&self, tenant: TenantId, key: UserKey) -> Pending<'_, Result<Option<Arc<UserRecord>>, Unavailable>>;
+    /// Objects of a tenant in the order of their places, after a place, at most so many.
+    fn listed(
+        &self,
+        tenant: TenantId,
+        kind: Listed,
+        after: Vec<u8>,
+        limit: u32,
+    ) -> Pending<'_, Result<Vec<Placed>, Unavailable>>;
 }
 
 /// Reads and conditional writes of codes, refresh tokens, sessions and the audit trail.
@@ -83,6 +110,12 @@ pub trait Crypto: Send + Sync {
     /// bounded time.
     fn federated_assertion<'a>(&'a self, text: &'a str, issuer: &'a str, now: Timestamp)
     -> Pending<'a, FederatedFacts>;
+    /// Reads a certificate in standard base64 that a client is to prove itself with. The problem is a sentence that says
+    /// what to change.
+    ///
+    /// # Errors
+    /// If it is none that assertions can be verified with.
+    fn certificate(&self, base64: &str) -> Result<CertificateRead, String>;
     /// HMAC-SHA-256 of a secret of ours under the store's pepper.
     fn keyed_digest(&self, secret: &str) -> Digest;
     /// Seals a short text so that only this authority can read it.

@@ -475,6 +475,42 @@ catalogue! {
     ContextSufficient: "context.sufficient", None, "insufficient_user_authentication", None, 401, Caller, Some("TokenClaimValueNotAllowed"),
         "the user authenticated strongly enough",
         "sign in again with the claims of the challenge";
+    DirectoryRoute: "directory.route", None, "invalid_request", None, 404, Caller, None,
+        "the address is one of the directory API",
+        "use an address that the reference of the directory API lists";
+    DirectoryMethod: "directory.method", None, "invalid_request", None, 405, Caller, None,
+        "the address takes this method",
+        "use a method that `Allow` names";
+    DirectoryMediaType: "directory.media_type", None, "invalid_request", None, 415, Caller, None,
+        "what is sent is JSON",
+        "send `Content-Type: application/json`";
+    DirectorySize: "directory.size", None, "invalid_request", None, 413, Caller, None,
+        "what is sent is within the size limit",
+        "send at most 65536 bytes: change fewer properties at once";
+    DirectoryBody: "directory.body", None, "invalid_request", None, 400, Caller, None,
+        "what is sent is one JSON object of properties that can be written",
+        "send properties that the reference of the directory API lists, each once and of its type";
+    DirectoryQuery: "directory.query", None, "invalid_request", None, 400, Caller, None,
+        "the query options are ones that are understood",
+        "use `$top` and `$skiptoken`, and follow `@odata.nextLink`";
+    DirectoryObject: "directory.object", None, "invalid_request", None, 404, Caller, None,
+        "the object stands in this tenant",
+        "check the id, and the tenant in the address";
+    DirectoryStanding: "directory.standing", None, "insufficient_scope", None, 403, TenantAdmin, None,
+        "the caller may change or read the object: as an administrator, or as an owner of the registration",
+        "ask an administrator, or have them make you an owner of the registration";
+    DirectoryPrivileged: "directory.privileged", None, "insufficient_scope", None, 403, TenantAdmin, None,
+        "who changes an application with power over the directory is an administrator",
+        "ask an administrator: whoever holds this application's credentials holds its power";
+    DirectoryProperty: "directory.property", None, "insufficient_scope", None, 403, TenantAdmin, None,
+        "the properties that change are the caller's to change",
+        "ask an administrator to change these properties";
+    DirectorySound: "directory.sound", None, "invalid_request", None, 400, Caller, None,
+        "the object as it would be keeps the rules of its kind",
+        "correct the property";
+    DirectoryUnique: "directory.unique", None, "invalid_request", None, 409, Caller, None,
+        "names that must be unique are free",
+        "choose another name";
     KeysAvailable: "keys.available", None, "temporarily_unavailable", None, 503, Operator, Some("KeysUnavailable"),
         "the issuer's keys are at hand",
         "check that the API can reach the issuer's metadata and keys";

@@ -1,6 +1,5 @@
 //! `deputize apply`: shows what an estate file changes, and changes it in one commit.
 mod materials;
-mod objects;
 pub(crate) mod plan;
 #[cfg(test)]
 mod tests;

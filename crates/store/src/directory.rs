@@ -5,10 +5,11 @@ use crate::cut_offs;
 use crate::object::{Change, Columns, Key, Object, folded};
 use decision::Timestamp;
 use deputize_core::directory::{Objects, Snapshot, UserKey, UserRecord};
+use deputize_core::estate::Item;
 use deputize_core::id::{GroupId, PrincipalId, RoleId, TenantId, UserId};
-use deputize_core::ledger::Unavailable;
+use deputize_core::ledger::{GrantKey, Unavailable};
 use deputize_core::model::{Assignee, HomeAccount, PermissionGrant, RoleAssignment, ServicePrincipal, User};
-use deputize_core::ports::{Directory, Pending};
+use deputize_core::ports::{Directory, Listed, Pending, Placed};
 use oauth::Scopes;
 use serde::de::DeserializeOwned;
 use sql::Abort;
@@ -44,6 +45,33 @@ impl Directory for Store {
             }
         })
     }
+
+    fn listed(
+        &self,
+        tenant: TenantId,
+        kind: Listed,
+        after: Vec<u8>,
+        limit: u32,
+    ) -> Pending<'_, Result<Vec<Placed>, Unavailable>> {
+        Box::pin(async move { self.read(|connection| listed(connection, tenant, kind, &after, limit)) })
+    }
+}
+
+/// Objects of a tenant in the order of their rows.
+fn listed(
+    connection: &Connection,
+    tenant: TenantId,
+    kind: Listed,
+    after: &[u8],
+    limit: u32,
+) -> rusqlite::Result<Vec<Placed>> {
+    let kind = match kind {
+        Listed::Users => "user",
+        Listed::Grants => "grant",
+    };
+    let sql = "SELECT kind, body, id FROM objects WHERE kind = ?1 AND tenant = ?2 AND id > ?3 ORDER BY id LIMIT ?4";
+    let row = |row: &rusqlite::Row<'_>| Ok(Placed { place: row.get(2)?, item: object(row)?.into() });
+    connection.prepare_cached(sql)?.query_map(params![kind, tenant.0, after, limit], row)?.collect()
 }
 
 impl Store {
@@ -185,6 +213,45 @@ pub(crate) fn write(connection: &Connection, change: &Change, at: Timestamp) -> 
     Ok(changed)
 }
 
+/// Carries a change out if the object is what it was taken for.
+pub(crate) fn change(connection: &Connection, before: Item, after: Option<Item>, at: Timestamp) -> Result<bool, Abort> {
+    let before = Object::from(before);
+    let key = before.key();
+    // Compared as objects: what an earlier version wrote has other text, and is the same.
+    if held(connection, &key.columns())? != Some(before) {
+        return Err(Abort::Conflict);
+    }
+    let change = after.map_or(Change::Delete(key), |after| Object::from(after).into());
+    write(connection, &change, at)
+}
+
+/// Whether no registration has changed since a change that was read.
+pub(crate) fn registrations_as_of(connection: &Connection, sequence: u64) -> Result<(), Abort> {
+    let sql = "SELECT 1 FROM change_log WHERE sequence > ?1 AND kind IN ('application', 'principal')";
+    let changed = connection.prepare_cached(sql)?.exists([changes::number(sequence)])?;
+    if changed { Err(Abort::Conflict) } else { Ok(()) }
+}
+
+/// Ends a consent that there is. That a user's was taken back is remembered, as when they do it.
+pub(crate) fn end_grant(connection: &Connection, key: GrantKey, at: Timestamp, now: Timestamp) -> Result<bool, Abort> {
+    let GrantKey { tenant, client, resource, user } = key;
+    let key = Key::Grant { tenant, client, resource, user };
+    match held(connection, &key.columns())? {
+        Some(Object::Grant(grant)) if !grant.scope.is_empty() => {
+            let change = match user {
+                None => Change::Delete(key),
+                Some(_) => Object::Grant(taken_back(grant, at)).into(),
+            };
+            write(connection, &change, now)
+        }
+        _ => Err(Abort::Conflict),
+    }
+}
+
+fn taken_back(grant: PermissionGrant, at: Timestamp) -> PermissionGrant {
+    PermissionGrant { scope: Scopes::default(), withdrawn: Some(at), start_time: None, ..grant }
+}
+
 /// The object as it is.
 fn held(connection: &Connection, of: &Columns) -> Result<Option<Object>, Abort> {
     let sql = "SELECT kind, body FROM objects WHERE kind = ?1 AND tenant = ?2 AND id = ?3";
@@ -250,8 +317,7 @@ pub(crate) fn withdraw(
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let mut changed = false;
     for grant in held.into_iter().filter(|grant| grant.client_id == client) {
-        let grant = PermissionGrant { scope: Scopes::default(), withdrawn: Some(at), start_time: None, ..grant };
-        changed |= write(connection, &Object::Grant(grant).into(), now)?;
+        changed |= write(connection, &Object::Grant(taken_back(grant, at)).into(), now)?;
     }
     Ok(changed)
 }

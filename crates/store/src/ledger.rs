@@ -131,7 +131,14 @@ impl Ledger for Store {
             // JSON is made here, on the caller's thread: the writer's time is everybody's.
             let writes = writes.into_iter().map(Step::of).collect::<Result<Vec<_>, _>>();
             let writes = writes.map_err(|_| CommitError::Unavailable)?;
-            self.write(|connection, batch| writes.into_iter().try_for_each(|step| step.run(connection, batch))).await
+            let done =
+                self.write(|connection, batch| writes.into_iter().try_for_each(|step| step.run(connection, batch)));
+            let done = done.await;
+            if done == Err(CommitError::Conflict) {
+                // Whoever lost to another process decides again on what won, and not on what this one has read so far.
+                let _ = self.poll();
+            }
+            done
         })
     }
 
@@ -211,6 +218,10 @@ impl Step {
             | Write::Withdraw { .. }
             | Write::CloseRequest(..)
             | Write::Heard(..)
+            | Write::Change(..)
+            | Write::RegistrationsAsOf(_)
+            | Write::EndGrant(..)
+            | Write::RemoveSecondFactor(..)
             | Write::Assign(_) => String::new(),
         };
         Ok(Self { write, body })
@@ -278,6 +289,16 @@ impl Step {
                 params![tenant.0, app.0, at.0],
             )
             .map(drop),
+            Write::Change(before, after) => {
+                batch.changed |= directory::change(connection, *before, after.map(|after| *after), batch.now)?;
+                Ok(())
+            }
+            Write::RegistrationsAsOf(sequence) => directory::registrations_as_of(connection, sequence),
+            Write::EndGrant(key, at) => {
+                batch.changed |= directory::end_grant(connection, key, at, batch.now)?;
+                Ok(())
+            }
+            Write::RemoveSecondFactor(tenant, user) => remove_second_factor(connection, batch, tenant, user),
             Write::RequestApproval(request) => approval::open(connection, &request, &body),
             Write::CloseRequest(tenant, id) => provided(
                 connection,
@@ -363,9 +384,28 @@ fn put_second_factor(
     let sql =
         "INSERT INTO second_factors (tenant, user_id, version, body) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
     provided(connection, sql, row)?;
-    // Whoever holds the user's record must learn that they have one now.
-    let id = factor.user.0.as_bytes().to_vec();
-    let of = Columns { kind: "user", tenant: factor.tenant.0, id, owner: None };
+    note_second_factor(connection, batch, factor.tenant, factor.user)
+}
+
+fn remove_second_factor(
+    connection: &Connection,
+    batch: &mut Writing,
+    tenant: TenantId,
+    user: UserId,
+) -> Result<(), Abort> {
+    let sql = "DELETE FROM second_factors WHERE tenant = ?1 AND user_id = ?2";
+    provided(connection, sql, params![tenant.0, user.0])?;
+    note_second_factor(connection, batch, tenant, user)
+}
+
+/// Whoever holds the user's record must learn whether they have one now.
+fn note_second_factor(
+    connection: &Connection,
+    batch: &mut Writing,
+    tenant: TenantId,
+    user: UserId,
+) -> Result<(), Abort> {
+    let of = Columns { kind: "user", tenant: tenant.0, id: user.0.as_bytes().to_vec(), owner: None };
     changes::note(connection, &of, &[], batch.now)?;
     batch.changed = true;
     Ok(())

@@ -1,4 +1,5 @@
 //! Objects of the directory as rows: which columns find them, and the rest as JSON.
+use deputize_core::estate::Item;
 use deputize_core::id::{AppId, GroupId, ObjectId, PrincipalId, RoleId, TenantId, UserId};
 use deputize_core::model::{
     Application, Assignee, Group, PermissionGrant, Policy, RoleAssignment, ServicePrincipal, Tenant, User,
@@ -74,6 +75,24 @@ pub enum Change {
     /// Its end. Deleting what is not there changes nothing.
     Delete(Key),
 }
+
+/// The directory's objects under core's name for them, and back.
+macro_rules! same_names {
+    ($($name:ident),*) => {
+        impl From<Item> for Object {
+            fn from(item: Item) -> Self {
+                match item { $(Item::$name(it) => Self::$name(it)),* }
+            }
+        }
+
+        impl From<Object> for Item {
+            fn from(object: Object) -> Self {
+                match object { $(Object::$name(it) => Self::$name(it)),* }
+            }
+        }
+    };
+}
+same_names!(Tenant, Application, ServicePrincipal, User, Group, Grant, Assignment, Policy);
 
 impl From<Object> for Change {
     fn from(object: Object) -> Self {

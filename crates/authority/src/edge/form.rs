@@ -1,8 +1,8 @@
 //! Reading parameters from a query or a body: bounded, strictly decoded, each once.
 use super::endpoint::Endpoint;
 use axum::extract::Request;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
 use decision::CheckId;
 use deputize_core::denial::Denial;
 use oauth::{Form, FormError, MAX_FORM_BYTES, Place};
@@ -71,4 +71,30 @@ pub(super) async fn posted(request: Request) -> Result<Form, BodyError> {
     })?;
     let form = Form::decode(&bytes).map_err(BodyError::Form)?;
     Ok(declared(endpoint, form, &[Place::Body, Place::Either]))
+}
+
+/// JSON that the directory API is sent, bounded in size; nothing where nothing is.
+pub(super) async fn sent_json(request: Request) -> Result<Vec<u8>, Denial> {
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::DELETE) {
+        return Ok(Vec::new());
+    }
+    let mut types = request.headers().get_all(CONTENT_TYPE).iter();
+    let kind = types.next().map(|value| value.to_str().unwrap_or_default().to_owned());
+    let one = types.next().is_none();
+    let bytes = axum::body::to_bytes(request.into_body(), MAX_FORM_BYTES).await.map_err(|error| {
+        if error.into_inner().downcast::<http_body_util::LengthLimitError>().is_ok() {
+            Denial::new(CheckId::DirectorySize, format!("at most {MAX_FORM_BYTES} bytes"), "more")
+        } else {
+            Denial::new(CheckId::DirectoryBody, "a whole body", "one that broke off")
+        }
+    })?;
+    let essence = kind.as_deref().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let is_json = one && essence.eq_ignore_ascii_case("application/json");
+    // Without a body there is nothing to be of a kind.
+    let nothing = bytes.is_empty() && kind.is_none();
+    if !is_json && !nothing {
+        let found = if kind.is_some() { "another content type" } else { "no content type" };
+        return Err(Denial::new(CheckId::DirectoryMediaType, "`application/json`", found));
+    }
+    Ok(bytes.to_vec())
 }

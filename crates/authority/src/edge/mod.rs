@@ -5,6 +5,7 @@ mod authorize;
 mod bearer;
 mod browser;
 mod device;
+mod directory_api;
 pub(crate) mod endpoint;
 pub(crate) mod events;
 mod form;
@@ -44,6 +45,7 @@ const ALL: &[&[Endpoint]] = &[
     keys::ENDPOINTS,
     instance::ENDPOINTS,
     events::ENDPOINTS,
+    directory_api::ENDPOINTS,
     ENDPOINTS,
 ];
 

@@ -24,6 +24,8 @@ mod delegation;
 #[cfg(test)]
 mod device;
 #[cfg(test)]
+mod directory_api;
+#[cfg(test)]
 mod dropped_users;
 #[cfg(test)]
 mod endpoints;

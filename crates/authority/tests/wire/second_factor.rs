@@ -10,40 +10,44 @@ use deputize_core::model::{GrantControls, Locations, Place, Policy};
 use serde_json::json;
 use store::Object;
 
-const SCOPE: &str = "api://orders/access_as_user openid";
+pub(crate) const SCOPE: &str = "api://orders/access_as_user openid";
 const SESSION: &str = "__Host-deputize-session";
+
+pub(crate) async fn step_up_policies(world: &World) {
+    world.put(Object::Policy(policy(&["billing"], GrantControls::context("c1")))).await;
+    world.put(Object::Policy(defining("c1", GrantControls::mfa()))).await;
+}
 
 async fn world() -> World {
     let world = World::new().await;
-    world.put(Object::Policy(policy(&["billing"], GrantControls::context("c1")))).await;
-    world.put(Object::Policy(defining("c1", GrantControls::mfa()))).await;
+    step_up_policies(&world).await;
     world
 }
 
-fn step_up() -> super::world::Params<'static> {
+pub(crate) fn step_up() -> super::world::Params<'static> {
     let mut asking = request("web", SCOPE);
     asking.push(("claims", r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#.to_owned()));
     asking
 }
 
 /// What the app makes of the secret on the page.
-struct Device(Vec<u8>);
+pub(crate) struct Device(Vec<u8>);
 
 impl Device {
-    fn scan(page: &Answer) -> Self {
+    pub(crate) fn scan(page: &Answer) -> Self {
         let html = page.text();
         let secret = html.split("?secret=").nth(1).and_then(|rest| rest.split('&').next()).unwrap();
         assert!(html.contains("<svg class=\"picture\""), "{html}");
         Self(data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).unwrap())
     }
 
-    fn code(&self, world: &World) -> String {
+    pub(crate) fn code(&self, world: &World) -> String {
         let step = u64::try_from(world.clock.now().0 / 30).unwrap();
         format!("{:06}", jose::one_time_code(&self.0, step))
     }
 }
 
-fn at_second_factor(page: &Answer, step: &str) -> PageForm {
+pub(crate) fn at_second_factor(page: &Answer, step: &str) -> PageForm {
     assert!(page.page(), "{}", page.text());
     let form = page.form();
     assert!(form.action.ends_with("/second-factor"), "{}", page.text());

@@ -47,6 +47,10 @@ pub(crate) fn role(value: &str) -> RoleId {
     RoleId(id("role", value))
 }
 
+pub(crate) fn permission_id(value: &str) -> PermissionId {
+    PermissionId(id("permission", value))
+}
+
 pub(crate) fn upn(name: &str) -> String {
     format!("{name}@{}", if name == "ivan" { "fabrikam.example" } else { "contoso.example" })
 }
@@ -149,7 +153,7 @@ fn api(
     api.api.oauth2_permission_scopes = permissions
         .iter()
         .map(|text| PermissionScope {
-            id: PermissionId(id("permission", text.trim_end_matches('!'))),
+            id: permission_id(text.trim_end_matches('!')),
             value: text.trim_end_matches('!').to_owned(),
             kind: if text.ends_with('!') { ConsentType::Admin } else { ConsentType::User },
             is_enabled: true,
@@ -161,6 +165,7 @@ fn api(
         .map(|(value, member)| AppRole {
             id: role(value),
             value: (*value).to_owned(),
+            display_name: (*value).to_owned(),
             allowed_member_types: vec![*member],
             is_enabled: true,
             ..AppRole::default()

@@ -95,11 +95,9 @@ struct Names(HashMap<uuid::Uuid, String>);
 
 impl Names {
     fn of(before: &[Item], after: &[Item]) -> Self {
-        let own = [
-            (built_in::PRINCIPAL.0, built_in::NAME.to_owned()),
-            (built_in::EVENTS_READ_ID.0, built_in::EVENTS_READ.to_owned()),
-        ];
-        let mut names = HashMap::from(own);
+        let own = built_in::registration(TenantId::default());
+        let mut names = HashMap::from([(own.principal.id.0, own.application.display_name)]);
+        names.extend(own.application.app_roles.into_iter().map(|role| (role.id.0, role.value)));
         for item in before.iter().chain(after) {
             match item {
                 Item::Tenant(it) => {

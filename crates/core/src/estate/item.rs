@@ -81,7 +81,7 @@ impl Item {
     }
 
     /// The properties in which two items differ, by Graph's names; those of a nested object with a dot.
-    pub(super) fn differing(&self, other: &Self) -> Vec<String> {
+    pub(crate) fn differing(&self, other: &Self) -> Vec<String> {
         let mut names = Vec::new();
         compare("", &self.json(), &other.json(), &mut names);
         names

@@ -25,11 +25,11 @@ mod extensions;
 mod item;
 mod names;
 mod reach;
-mod registration;
+pub(crate) mod registration;
 mod resolve;
-mod rules;
-mod tokens;
-mod workload;
+pub(crate) mod rules;
+pub(crate) mod tokens;
+pub(crate) mod workload;
 
 pub use access::{
     ApplicationsDeclared, ConditionsDeclared, LocationDeclared, LocationsDeclared, PolicyDeclared, RangeDeclared,

@@ -14,7 +14,7 @@ use std::collections::HashSet;
 
 /// The shortest client secret that is taken from elsewhere: ours have 43 characters.
 const SHORTEST_SECRET: usize = 16;
-const TWO_YEARS: i64 = 2 * 365 * 86_400;
+pub(crate) const TWO_YEARS: i64 = 2 * 365 * 86_400;
 
 impl Work<'_> {
     pub(super) fn application(&mut self, tenant: TenantId, spanned: &Spanned<ApplicationDeclared>) {
@@ -295,6 +295,6 @@ impl Work<'_> {
 }
 
 /// Enough to tell secrets apart, and useless for guessing.
-fn hint_of(secret: &Secret) -> String {
+pub(crate) fn hint_of(secret: &Secret) -> String {
     secret.expose().chars().take(3).collect()
 }

@@ -76,6 +76,7 @@ pub fn resolve(
         for identity in &tenant.managed_identities {
             work.register_identity(id, identity.get_ref());
         }
+        work.built_in(id);
     }
     for (id, tenant) in with_ids() {
         tenant.applications.iter().for_each(|application| work.application(id, application));
@@ -83,9 +84,6 @@ pub fn resolve(
     }
     for (id, tenant) in with_ids() {
         work.service_principals(id, tenant);
-    }
-    for tenant in &tenants {
-        work.built_in(*tenant);
     }
     for (id, tenant) in with_ids() {
         work.people(id, tenant);
@@ -239,9 +237,10 @@ impl Work<'_> {
         self.apps.push(Registered { tenant, app_id, name, uris: Vec::new(), scopes: Vec::new(), roles: Vec::new() });
     }
 
-    /// The authority itself, whose app roles are assigned like any API's. It stands in every tenant without being declared.
+    /// The authority itself, whose permissions are granted like any API's. It stands in every tenant without being declared.
     fn built_in(&mut self, tenant: TenantId) {
         let Registration { application, principal } = built_in::registration(tenant);
+        let scopes = application.api.oauth2_permission_scopes.into_iter().map(|scope| (scope.id, scope.value));
         let roles = application.app_roles.into_iter().map(|role| (role.id, role.value, role.allowed_member_types));
         self.principals.insert((tenant, application.app_id), principal.id);
         self.apps.push(Registered {
@@ -249,7 +248,7 @@ impl Work<'_> {
             app_id: application.app_id,
             name: application.display_name,
             uris: application.identifier_uris,
-            scopes: Vec::new(),
+            scopes: scopes.collect(),
             roles: roles.collect(),
         });
     }
@@ -260,12 +259,18 @@ impl Work<'_> {
             let principal = spanned.get_ref();
             let Some(at) = self.app(tenant, &principal.app_id, true) else { continue };
             let Some(app_id) = self.apps.get(at).map(|app| app.app_id) else { continue };
+            if app_id == built_in::APP {
+                let hint = "drop it: the authority stands in every tenant, enabled";
+                self.fault(principal.app_id.span(), "this service principal is the authority's own", hint);
+                continue;
+            }
             if special.insert(app_id, principal).is_some() {
                 let hint = "keep one of them";
                 self.fault(principal.app_id.span(), "this service principal is declared twice", hint);
             }
         }
-        let mut own: Vec<AppId> = self.apps.iter().filter(|app| app.tenant == tenant).map(|app| app.app_id).collect();
+        let declared = |app: &&Registered| app.tenant == tenant && app.app_id != built_in::APP;
+        let mut own: Vec<AppId> = self.apps.iter().filter(declared).map(|app| app.app_id).collect();
         let foreign: Vec<AppId> = special.keys().copied().filter(|id| !own.contains(id)).collect();
         own.extend(foreign);
         for app_id in own {

@@ -10,14 +10,14 @@ const LONGEST_ID: usize = 1_024;
 
 /// Where a redirect URI is registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Platform {
+pub(crate) enum Platform {
     Web,
     Spa,
     PublicClient,
 }
 
 /// A redirect URI, byte by byte as a client will send it.
-pub(super) fn redirect_uri(uri: &str, platform: Platform) -> Result<(), String> {
+pub(crate) fn redirect_uri(uri: &str, platform: Platform) -> Result<(), String> {
     if uri.contains('*') {
         return Err("a redirect URI has no wildcard: list each one".into());
     }
@@ -59,7 +59,7 @@ pub(super) fn redirect_uri(uri: &str, platform: Platform) -> Result<(), String> 
 }
 
 /// An application ID URI.
-pub(super) fn identifier_uri(uri: &str) -> Result<(), String> {
+pub(crate) fn identifier_uri(uri: &str) -> Result<(), String> {
     let parsed = Url::parse(uri).ok().filter(|_| uri.bytes().all(|b| b.is_ascii_graphic()));
     match parsed {
         None => Err("an application ID URI is absolute, such as `api://orders`".into()),
@@ -72,7 +72,7 @@ pub(super) fn identifier_uri(uri: &str) -> Result<(), String> {
 }
 
 /// The word of a scope or an app role.
-pub(super) fn permission(value: &str) -> Result<(), String> {
+pub(crate) fn permission(value: &str) -> Result<(), String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':');
     if value.is_empty() || value.len() > 120 || !value.bytes().all(plain) || value.starts_with('.') {
         return Err("use 1 to 120 letters, digits, `.`, `_`, `-` and `:`, not beginning with a dot".into());
@@ -84,7 +84,7 @@ pub(super) fn permission(value: &str) -> Result<(), String> {
 }
 
 /// A name for people.
-pub(super) fn shown(name: &str) -> Result<(), String> {
+pub(crate) fn shown(name: &str) -> Result<(), String> {
     let length = name.chars().count();
     if name.trim().is_empty() || length > 256 || name.chars().any(char::is_control) {
         return Err("a name has 1 to 256 characters, none of them a control character".into());
@@ -93,7 +93,7 @@ pub(super) fn shown(name: &str) -> Result<(), String> {
 }
 
 /// Why something is as it is, for administrators and auditors.
-pub(super) fn reason(text: &str) -> Result<(), String> {
+pub(crate) fn reason(text: &str) -> Result<(), String> {
     let length = text.chars().count();
     if !(10..=500).contains(&length) || text.chars().any(char::is_control) {
         return Err("write a sentence of 10 to 500 characters, on one line".into());
@@ -102,7 +102,7 @@ pub(super) fn reason(text: &str) -> Result<(), String> {
 }
 
 /// A tenant's domain.
-pub(super) fn domain(name: &str) -> Result<(), String> {
+pub(crate) fn domain(name: &str) -> Result<(), String> {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
@@ -118,7 +118,7 @@ pub(super) fn domain(name: &str) -> Result<(), String> {
 }
 
 /// A user principal name in one of the tenant's domains.
-pub(super) fn principal_name(name: &str, domains: &[String]) -> Result<(), String> {
+pub(crate) fn principal_name(name: &str, domains: &[String]) -> Result<(), String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-'+!#^~".contains(&b);
     let (local, domain) = name.split_once('@').unwrap_or((name, ""));
     if local.is_empty() || local.len() > 64 || !local.bytes().all(plain) {
@@ -131,7 +131,7 @@ pub(super) fn principal_name(name: &str, domains: &[String]) -> Result<(), Strin
 }
 
 /// An issuer: compared byte by byte, and fetched from.
-pub(super) fn issuer(text: &str) -> Result<(), String> {
+pub(crate) fn issuer(text: &str) -> Result<(), String> {
     compared(text, 600)?;
     let url = Url::parse(text)
         .map_err(|_| "an issuer is an address, such as `https://token.actions.githubusercontent.com`")?;
@@ -144,7 +144,7 @@ pub(super) fn issuer(text: &str) -> Result<(), String> {
 }
 
 /// A text that is compared with one of a token, byte by byte.
-pub(super) fn compared(text: &str, longest: usize) -> Result<(), String> {
+pub(crate) fn compared(text: &str, longest: usize) -> Result<(), String> {
     if text.is_empty() || text.len() > longest || text.chars().any(char::is_control) || text.trim() != text {
         return Err(format!("it has 1 to {longest} characters, no space at its ends and no control character"));
     }
@@ -155,7 +155,7 @@ pub(super) fn compared(text: &str, longest: usize) -> Result<(), String> {
 }
 
 /// The name of a federated credential, part of a URL in Graph.
-pub(super) fn federated_name(name: &str) -> Result<(), String> {
+pub(crate) fn federated_name(name: &str) -> Result<(), String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     if !(3..=120).contains(&name.len()) || !name.bytes().all(plain) || name.starts_with(['-', '_']) {
         return Err("use 3 to 120 letters, digits, `-` and `_`, beginning with a letter or digit".into());
@@ -164,7 +164,7 @@ pub(super) fn federated_name(name: &str) -> Result<(), String> {
 }
 
 /// A certificate's thumbprint.
-pub(super) fn thumbprint(text: &str) -> Result<(), String> {
+pub(crate) fn thumbprint(text: &str) -> Result<(), String> {
     if matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Ok(());
     }
@@ -172,7 +172,7 @@ pub(super) fn thumbprint(text: &str) -> Result<(), String> {
 }
 
 /// The path of a resource, as Azure Resource Manager writes it.
-pub(super) fn resource_id(text: &str) -> Result<(), String> {
+pub(crate) fn resource_id(text: &str) -> Result<(), String> {
     let graphic = text.bytes().all(|b| b.is_ascii_graphic());
     if !text.starts_with("/subscriptions/") || !text.contains("/providers/") || !graphic || text.len() > LONGEST_ID {
         return Err("it looks like `/subscriptions/ID/resourcegroups/NAME/providers/Microsoft.Web/sites/NAME`".into());
@@ -181,7 +181,7 @@ pub(super) fn resource_id(text: &str) -> Result<(), String> {
 }
 
 /// The algorithm of a resource's tokens.
-pub(super) fn algorithm(name: &str) -> Result<(), String> {
+pub(crate) fn algorithm(name: &str) -> Result<(), String> {
     if ALGORITHMS.contains(&name) {
         return Ok(());
     }
@@ -189,7 +189,7 @@ pub(super) fn algorithm(name: &str) -> Result<(), String> {
 }
 
 /// An authentication context.
-pub(super) fn context(name: &str) -> Result<(), String> {
+pub(crate) fn context(name: &str) -> Result<(), String> {
     let number = name.strip_prefix('c').and_then(|digits| digits.parse::<u8>().ok());
     if number.is_some_and(|number| (1..=99).contains(&number) && name == format!("c{number}")) {
         return Ok(());
@@ -198,7 +198,7 @@ pub(super) fn context(name: &str) -> Result<(), String> {
 }
 
 /// `2030-01-31T12:00:00Z` (RFC 3339, UTC).
-pub(super) fn moment(text: &str) -> Option<Timestamp> {
+pub(crate) fn moment(text: &str) -> Option<Timestamp> {
     let bytes = text.as_bytes();
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
     let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'Z')];

@@ -5,7 +5,7 @@ use crate::model::{ClaimName, GroupMembershipClaims, OptionalClaim, OptionalClai
 use serde_spanned::Spanned;
 
 /// The shortest and the longest life that a policy may say: ten minutes and a day (spec/entra.md section 9.3).
-const LIFETIMES: std::ops::RangeInclusive<i64> = 600..=86_400;
+pub(crate) const LIFETIMES: std::ops::RangeInclusive<i64> = 600..=86_400;
 
 /// Graph's `optionalClaims`, as written.
 #[derive(Debug, Default, serde::Deserialize)]
@@ -46,7 +46,7 @@ pub struct LifetimeDeclared {
 
 /// The kind of token that a claim is wanted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Access,
     Id,
 }
@@ -130,7 +130,7 @@ pub fn optional_claim(name: &str, in_id_token: bool) -> Result<(), String> {
 }
 
 /// A claim by its name, or why it cannot be had.
-fn named(name: &str, kind: Kind) -> Result<ClaimName, String> {
+pub(crate) fn named(name: &str, kind: Kind) -> Result<ClaimName, String> {
     let of_access = |name| match kind {
         Kind::Access => Ok(name),
         Kind::Id => Err("it belongs to access tokens: declare it under `accessToken`".to_owned()),
@@ -162,7 +162,7 @@ fn named(name: &str, kind: Kind) -> Result<ClaimName, String> {
 }
 
 /// Whether a claim can be written in this way.
-fn written_as(name: ClaimName, property: &str) -> Result<(), &'static str> {
+pub(crate) fn written_as(name: ClaimName, property: &str) -> Result<(), &'static str> {
     match (name, property) {
         (ClaimName::Aud, "use_guid") | (ClaimName::Idtyp, "include_user_token") => Ok(()),
         (ClaimName::Groups, _) => Err("groups are named by their ids: drop it"),

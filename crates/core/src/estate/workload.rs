@@ -11,8 +11,8 @@ use serde_spanned::Spanned;
 use std::collections::HashSet;
 
 /// Graph's limits.
-const MOST: usize = 20;
-const LONGEST: usize = 600;
+pub(crate) const MOST: usize = 20;
+pub(crate) const LONGEST: usize = 600;
 
 impl Work<'_> {
     pub(super) fn managed_identity(&mut self, tenant: TenantId, declared: &ManagedIdentityDeclared) {

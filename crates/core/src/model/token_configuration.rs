@@ -21,7 +21,7 @@ impl OptionalClaims {
 
 /// One optional claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OptionalClaim {
     /// Which.
     pub name: ClaimName,

@@ -10,7 +10,7 @@ use deputize_core::model::{
     Profile, RequiredResourceAccess, ResourceAccess, RoleAssignment, ServicePrincipal, SessionControls, SignInAudience,
     Tenant, TenantSettings, User,
 };
-use deputize_core::ports::{Crypto as _, Directory, Pending};
+use deputize_core::ports::{Crypto as _, Directory, Listed, Pending, Placed};
 use oauth::Scopes;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -394,5 +394,9 @@ impl Directory for Estate {
                 }
         });
         Box::pin(std::future::ready(Ok(found.map(|user| Arc::new(state.record(user))))))
+    }
+
+    fn listed(&self, _: TenantId, _: Listed, _: Vec<u8>, _: u32) -> Pending<'_, Result<Vec<Placed>, Unavailable>> {
+        unimplemented!("lists are read of the store: see its conformance suite")
     }
 }

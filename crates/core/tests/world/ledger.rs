@@ -165,6 +165,10 @@ impl State {
                 let at = self.requests.iter().position(|known| (known.tenant, known.id) == (tenant, id))?;
                 self.requests.remove(at);
             }
+            write @ (Write::Change(..) | Write::RegistrationsAsOf(_) | Write::EndGrant(..)) => {
+                panic!("the directory is changed over the store: {write:?}")
+            }
+            Write::RemoveSecondFactor(_, user) => drop(self.factors.remove(&user)?),
             write @ (Write::AddGrant(_) | Write::Withdraw { .. } | Write::Provision(_) | Write::Assign(_)) => {
                 changes.push(write);
             }

@@ -1,6 +1,5 @@
 //! From an estate's text to one commit.
 use super::materials::Files;
-use super::objects::{item, object};
 use crate::failure::Failure;
 use crate::file::Text;
 use crate::keys::MasterKey;
@@ -9,7 +8,7 @@ use decision::Timestamp;
 use deputize_core::audit::AuditRecord;
 use deputize_core::estate::{Declared, Difference, Item, NewSecret, Sign, difference, resolve};
 use std::path::Path;
-use store::{ApplyError, Change, Store};
+use store::{ApplyError, Change, Object, Store};
 
 /// What applying would do.
 pub(crate) struct Plan {
@@ -23,7 +22,7 @@ pub(crate) struct Plan {
 /// What the store holds.
 pub(crate) fn held(store: &Store) -> Result<Vec<Item>, Failure> {
     let objects = store.objects().map_err(|_| unavailable())?;
-    Ok(objects.into_iter().map(item).collect())
+    Ok(objects.into_iter().map(Item::from).collect())
 }
 
 /// Reads an estate and compares it with what is held. `base` is the folder of its relative paths.
@@ -51,8 +50,8 @@ impl Plan {
         // What ends goes first: its name may be taken by what comes.
         let removed = steps.iter().filter(|step| step.sign == Sign::Removed);
         let put = steps.iter().filter(|step| step.sign != Sign::Removed);
-        let removed = removed.map(|step| Change::Delete(object(step.item.clone()).key()));
-        let changes = removed.chain(put.map(|step| Change::from(object(step.item.clone())))).collect();
+        let removed = removed.map(|step| Change::Delete(Object::from(step.item.clone()).key()));
+        let changes = removed.chain(put.map(|step| Change::from(Object::from(step.item.clone())))).collect();
         match store.apply(changes, record(now, "apply")).await {
             Ok(_) => Ok(()),
             Err(ApplyError::NameTaken) => Err(Failure::told(ApplyError::NameTaken)),
@@ -63,7 +62,7 @@ impl Plan {
 
 /// Puts items as they are, in one commit.
 pub(crate) async fn put(store: &Store, items: Vec<Item>, now: Timestamp, action: &str) -> Result<(), Failure> {
-    let changes = items.into_iter().map(|item| Change::from(object(item))).collect();
+    let changes = items.into_iter().map(|item| Change::from(Object::from(item))).collect();
     store.apply(changes, record(now, action)).await.map(drop).map_err(|_| unavailable())
 }
 

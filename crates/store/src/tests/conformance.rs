@@ -1,4 +1,8 @@
 //! What every engine must do, told as the ports' promises. A new engine adds one line at the end.
+use super::objects::{
+    a_consent_ends_once, an_object_changes_from_what_it_was_taken_for, lists_are_read_part_by_part,
+    who_loses_has_read_what_won,
+};
 use super::world::{
     ADA, CLIENT, NOON, READER, RESOURCE, STAFF, TENANT, World, assignment, audit, code, digest, estate, grant, group,
     record, session, token, user, uuid,
@@ -367,7 +371,15 @@ pub(super) async fn a_second_factor_changes_from_its_newest_version_only(world: 
     assert_eq!(put(4).await, Err(CommitError::Conflict));
     assert_eq!(store.second_factor(TENANT, ADA).await.unwrap(), Some(factor(2)));
     assert_eq!(store.second_factor(TenantId(uuid(77)), ADA).await.unwrap(), None);
-    assert_eq!(store.audit(0, 100).unwrap().iter().filter(|(_, record)| record.decision == "one").count(), 2);
+    let remove = async || store.commit(vec![Write::RemoveSecondFactor(TENANT, ADA)]).await;
+    assert_eq!((remove().await, ada(store).await.second_factor), (Ok(()), false), "seen at once");
+    assert_eq!(remove().await, Err(CommitError::Conflict));
+    assert_eq!(put(3).await, Err(CommitError::Conflict), "a code of before brings it back to nobody");
+    assert_eq!(put(1).await, Ok(()));
+    store.commit(vec![Write::RemoveSecondFactor(TENANT, ADA)]).await.unwrap();
+    put(1).await.unwrap();
+    put(2).await.unwrap();
+    assert_eq!(store.audit(0, 100).unwrap().iter().filter(|(_, record)| record.decision == "one").count(), 5);
 }
 
 /// A session that is strengthened keeps its id and loses its cookie; one that has ended is not changed any more.
@@ -459,6 +471,10 @@ macro_rules! conformance {
             keys_and_settings_are_kept_as_given
             time_never_goes_back
             what_a_subscriber_heard_is_kept_for_its_application_and_never_goes_back
+            an_object_changes_from_what_it_was_taken_for
+            who_loses_has_read_what_won
+            a_consent_ends_once
+            lists_are_read_part_by_part
         );
     };
 }

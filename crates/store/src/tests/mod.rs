@@ -5,6 +5,7 @@ mod cut_offs;
 mod disk;
 mod faults;
 mod kill;
+mod objects;
 mod once;
 mod processes;
 mod world;

@@ -1,0 +1,303 @@
+//! What may become of a registration, and by whose hand.
+use super::{application, world};
+use crate::world::estate::{CONTOSO, app, grant, permission_id, principal};
+use crate::world::{World, text};
+use axum::body::Body;
+use axum::http::Request;
+use deputize_core::ports::Directory as _;
+use serde_json::{Value, json};
+use store::Object;
+
+async fn patched(world: &World, name: &str, token: &str, body: &Value) -> (u16, String) {
+    let answer = world.directory("PATCH", &application(name), token, Some(body)).await;
+    let status = answer.status.as_u16();
+    (status, if status == 204 { String::new() } else { answer.denied().2 })
+}
+
+/// Owners change what is theirs, and nothing that gives their application more than it was given.
+#[tokio::test]
+async fn m_01_an_owner_changes_no_more_than_an_owners_part_of_their_own_registration() {
+    let world = world().await;
+    let (bob, carol) = (world.token_of("bob").await, world.token_of("carol").await);
+    let preauthorized = json!({"api": {"preAuthorizedApplications": [
+        {"appId": app("rival"), "delegatedPermissionIds": [permission_id("Invoices.Read")]}
+    ]}});
+    for (body, owner) in [
+        (json!({"displayName": "Invoices"}), true),
+        (json!({"requiredResourceAccess": []}), true),
+        (json!({"isFallbackPublicClient": true}), true),
+        (json!({"identifierUris": ["api://invoices"]}), true),
+        (json!({"signInAudience": "AzureADMyOrg"}), false),
+        (json!({"deputize": {"clientProfile": "native"}}), false),
+        (json!({"tokenLifetimePolicy": {"accessTokenLifetime": "08:00:00"}}), false),
+        (preauthorized, false),
+    ] {
+        let expected = if owner { (204, String::new()) } else { (403, "directory.property".to_owned()) };
+        assert_eq!(patched(&world, "billing", &bob, &body).await, expected, "{body}");
+        assert_eq!(patched(&world, "billing", &carol, &body).await, (204, String::new()), "{body}");
+    }
+    for other in ["orders", "archive", "web", "daemon"] {
+        let refused = patched(&world, other, &bob, &json!({"displayName": "mine"})).await;
+        assert_eq!(refused, (403, "directory.standing".into()), "{other}");
+    }
+    // Neither consents nor app roles nor whether it is enabled are an owner's.
+    let billing = format!("servicePrincipals/{}", principal("billing"));
+    for (method, path, body) in [
+        ("PATCH", billing.as_str(), Some(json!({"accountEnabled": true}))),
+        ("GET", "oauth2PermissionGrants", None),
+        ("GET", "users", None),
+    ] {
+        assert_eq!(world.directory(method, path, &bob, body.as_ref()).await.denied().2, "directory.standing", "{path}");
+    }
+}
+
+/// Whoever owns an application that has power over the directory cannot take that power by a secret of its own.
+#[tokio::test]
+async fn m_01_the_credentials_of_a_powerful_application_are_not_its_owners() {
+    let world = world().await;
+    for name in ["daemon", "web"] {
+        world.edit_app(name, |app| app.owners = vec![crate::world::estate::user("bob")]).await;
+    }
+    let (bob, carol) = (world.token_of("bob").await, world.token_of("carol").await);
+    let (daemon, orders) = (world.token_of_app("daemon").await, world.token_of_app("orders").await);
+    let add = |name| format!("{}/addPassword", application(name));
+    for (name, who, token, allowed) in [
+        ("daemon", "its owner", &bob, false),
+        ("web", "the owner of what administrators use", &bob, false),
+        ("orders", "an application that may change all others", &daemon, false),
+        ("daemon", "itself", &daemon, true),
+        ("orders", "itself", &orders, true),
+        ("daemon", "an administrator", &carol, true),
+    ] {
+        let answer = world.directory("POST", &add(name), token, Some(&json!({}))).await;
+        if allowed {
+            assert_eq!(answer.status.as_u16(), 200, "{name}: {who}");
+        } else {
+            assert_eq!(answer.denied().2, "directory.privileged", "{name}: {who}");
+        }
+    }
+    // Reading is no power.
+    world.directory("GET", &application("daemon"), &bob, None).await.ok();
+    // Of itself an application changes what it proves itself with, and nothing else.
+    for body in [json!({"displayName": "x"}), json!({"web": {"redirectUris": ["https://x.example/"]}})] {
+        assert_eq!(patched(&world, "orders", &orders, &body).await.1, "directory.property", "{body}");
+        assert_eq!(patched(&world, "daemon", &daemon, &body).await.1, "directory.property", "{body}");
+    }
+}
+
+/// A disabled application cannot bring itself back: not with a token from before, and not by a new one.
+#[tokio::test]
+async fn m_02_a_disabled_application_does_not_revive_itself() {
+    let world = world().await;
+    let daemon = world.token_of_app("daemon").await;
+    let carol = world.token_of("carol").await;
+    let own = format!("servicePrincipals/{}", principal("daemon"));
+    let off = world.directory("PATCH", &own, &carol, Some(&json!({"accountEnabled": false}))).await;
+    assert_eq!(off.status.as_u16(), 204);
+    let on = json!({"accountEnabled": true});
+    let refused = world.directory("PATCH", &own, &daemon, Some(&on)).await;
+    assert_eq!(refused.denied(), (401, "InvalidAuthenticationToken".into(), "client.enabled".into()));
+    let renewed = world.token(crate::world::client_credentials("daemon", "api://deputize/.default")).await;
+    assert_eq!(renewed.check(), "client.enabled");
+    // Nor does another application bring back one with power over the directory.
+    world
+        .put(Object::Assignment(deputize_core::model::RoleAssignment {
+            tenant: CONTOSO,
+            assignee: deputize_core::model::Assignee::ServicePrincipal(principal("rival")),
+            resource_id: deputize_core::built_in::PRINCIPAL,
+            app_role_id: deputize_core::built_in::role(deputize_core::built_in::APPLICATION_WRITE),
+        }))
+        .await;
+    let rival = world.token_of_app("rival").await;
+    let refused = world.directory("PATCH", &own, &rival, Some(&on)).await;
+    assert_eq!(refused.denied().2, "directory.privileged");
+    // The client of a signed-in administrator, once disabled, does nothing in their name.
+    let web = format!("servicePrincipals/{}", principal("web"));
+    let off = world.directory("PATCH", &web, &carol, Some(&json!({"accountEnabled": false}))).await;
+    assert_eq!(off.status.as_u16(), 204);
+    assert_eq!(world.directory("PATCH", &web, &carol, Some(&on)).await.denied().2, "client.enabled");
+}
+
+/// What is judged is the registration as it would be, whatever the change leaves out.
+#[tokio::test]
+async fn m_02_rules_are_asked_of_the_registration_as_it_would_be() {
+    let world = world().await;
+    let carol = world.token_of("carol").await;
+    // A permission that another list still names cannot go alone.
+    let named = json!({"api": {"preAuthorizedApplications": [
+        {"appId": app("rival"), "delegatedPermissionIds": [permission_id("Invoices.Read")]}
+    ]}});
+    assert_eq!(patched(&world, "billing", &carol, &named).await.0, 204);
+    let less = json!({"api": {"oauth2PermissionScopes": []}});
+    assert_eq!(patched(&world, "billing", &carol, &less).await, (400, "directory.sound".into()));
+    // What is not sent stays: neither audience nor URIs nor credentials are reset by an object that leaves them out.
+    let before = world.store.snapshot().application(app("billing")).unwrap().clone();
+    for nothing in [json!({}), json!({"api": {}}), json!({"web": {}, "spa": {}, "publicClient": {}})] {
+        assert_eq!(patched(&world, "billing", &carol, &nothing).await.0, 204);
+    }
+    assert_eq!(*world.store.snapshot().application(app("billing")).unwrap(), before);
+    for (body, check) in [
+        (json!({"displayName": ""}), "directory.sound"),
+        (json!({"displayName": "x\u{0}"}), "directory.sound"),
+        (json!({"web": {"redirectUris": ["http://evil.example/"]}}), "directory.sound"),
+        (json!({"web": {"redirectUris": ["javascript:alert(1)"]}}), "directory.sound"),
+        (json!({"spa": {"redirectUris": ["https://*.example/"]}}), "directory.sound"),
+        (json!({"identifierUris": ["billing"]}), "directory.sound"),
+        (json!({"identifierUris": ["api://x", "API://X/"]}), "directory.sound"),
+        (json!({"identifierUris": ["api://orders"]}), "directory.unique"),
+        (json!({"identifierUris": ["API://Orders/"]}), "directory.unique"),
+        (json!({"identifierUris": ["api://deputize"]}), "directory.unique"),
+        (json!({"identifierUris": ["api://AzureADTokenExchange"]}), "directory.unique"),
+        (json!({"api": {"requestedAccessTokenVersion": 3}}), "directory.sound"),
+        (
+            json!({"appRoles": [{"id": app("x"), "value": "a b", "displayName": "x", "allowedMemberTypes": ["User"]}]}),
+            "directory.sound",
+        ),
+        (json!({"appRoles": [{"value": "a", "displayName": "x", "allowedMemberTypes": ["User"]}]}), "directory.sound"),
+        (
+            json!({"requiredResourceAccess": [{"resourceAppId": app("nobody"), "resourceAccess": []}]}),
+            "directory.sound",
+        ),
+        (json!({"optionalClaims": {"idToken": [{"name": "idtyp"}]}}), "directory.sound"),
+        (json!({"deputize": {"signingAlgorithm": "none"}}), "directory.sound"),
+        (
+            json!({"deputize": {"ownIdentity": [{"resourceAppId": app("orders"), "reason": "it runs at night"}]}}),
+            "directory.sound",
+        ),
+        (json!({"tokenLifetimePolicy": {"accessTokenLifetime": "00:00:01"}}), "directory.sound"),
+    ] {
+        let (status, found) = patched(&world, "archive", &carol, &body).await;
+        assert_eq!((status, found.as_str()), (if check == "directory.unique" { 409 } else { 400 }, check), "{body}");
+    }
+    let uris: Vec<String> = (0..300).map(|n| format!("https://x.example/{n}")).collect();
+    assert_eq!(patched(&world, "archive", &carol, &json!({"web": {"redirectUris": uris}})).await.1, "directory.sound");
+}
+
+/// An application of one tenant may have a name that another tenant's has, until one of them stands everywhere.
+#[tokio::test]
+async fn names_are_unique_wherever_both_could_stand() {
+    let world = world().await;
+    let (carol, ivan) = (world.token_of("carol").await, world.token_of_ivan().await);
+    drop(ivan);
+    let shared = json!({"identifierUris": ["api://shared"]});
+    assert_eq!(patched(&world, "archive", &carol, &shared).await.0, 204);
+    assert_eq!(patched(&world, "vault", &carol, &shared).await.1, "directory.unique");
+    assert_eq!(patched(&world, "archive", &carol, &json!({"signInAudience": "AzureADMultipleOrgs"})).await.0, 204);
+    world.store.poll().unwrap();
+    assert_eq!(patched(&world, "vault", &carol, &shared).await.1, "directory.unique");
+}
+
+/// Fields that nobody knows, ids as lists, depth, size, and what is no JSON: told, and nothing is changed.
+#[tokio::test]
+async fn m_09_what_is_not_documented_is_refused() {
+    let world = world().await;
+    let carol = world.token_of("carol").await;
+    let send = async |method: &str, path: &str, body: String| {
+        let request = Request::builder().method(method).uri(format!("/{CONTOSO}/v1.0/{path}"));
+        let request = request.header("authorization", format!("Bearer {carol}"));
+        let request = request.header("content-type", "application/json").body(Body::from(body)).unwrap();
+        world.send(request).await
+    };
+    let user = format!("users/{}", crate::world::estate::user("ada"));
+    let (billing, principal) = (application("billing"), format!("servicePrincipals/{}", principal("billing")));
+    let before = world.store.objects().unwrap();
+    let deep = |n: usize| format!("{{\"displayName\":{}{}}}", "[".repeat(n), "]".repeat(n));
+    for (path, body) in [
+        (&user, r#"{"isTenantAdmin":true}"#.to_owned()),
+        (&user, r#"{"is_admin":true}"#.to_owned()),
+        (&user, r#"{"tenant_id":"x"}"#.to_owned()),
+        (&user, r#"{"tenant":"fafa0000-0000-4000-8000-000000000001"}"#.to_owned()),
+        (&user, r#"{"passwordHash":"x"}"#.to_owned()),
+        (&user, r#"{"id":["x"]}"#.to_owned()),
+        (&user, r#"{"accountEnabled":null}"#.to_owned()),
+        (&user, r#"{"accountEnabled":"false"}"#.to_owned()),
+        (&user, r#"{"displayName":"a","displayName":"b"}"#.to_owned()),
+        (&user, "[]".to_owned()),
+        (&user, String::new()),
+        (&user, "{".to_owned()),
+        (&user, "{} {}".to_owned()),
+        (&billing, r#"{"appId":"x"}"#.to_owned()),
+        (&billing, r#"{"homeTenant":"x"}"#.to_owned()),
+        (&billing, r#"{"owners":[]}"#.to_owned()),
+        (&billing, r#"{"managedIdentity":{}}"#.to_owned()),
+        (&billing, r#"{"passwordCredentials":[]}"#.to_owned()),
+        (&billing, r#"{"trustedCertificateSubjects":[]}"#.to_owned()),
+        (&billing, r#"{"signInAudience":null}"#.to_owned()),
+        (&billing, r#"{"signInAudience":["AzureADMyOrg"]}"#.to_owned()),
+        (&billing, r#"{"api":[]}"#.to_owned()),
+        (&billing, r#"{"web":[["https://x.example/"]]}"#.to_owned()),
+        (&billing, r#"{"keyCredentials":[[]]}"#.to_owned()),
+        (&billing, r#"{"api":{"unknown":1}}"#.to_owned()),
+        (&billing, r#"{"api":{"knownClientApplications":[["x"]]}}"#.to_owned()),
+        (&billing, r#"{"appRoles":[{"isAdmin":true}]}"#.to_owned()),
+        (&billing, deep(100)),
+        (&billing, deep(30_000)),
+        (&principal, r#"{"appId":"x"}"#.to_owned()),
+        (&principal, r#"{"accountEnabled":[true]}"#.to_owned()),
+    ] {
+        let answer = send("PATCH", path, body.clone()).await;
+        let short: String = body.chars().take(80).collect();
+        assert_eq!(answer.denied(), (400, "Request_BadRequest".into(), "directory.body".into()), "{path} {short}");
+    }
+    let large = format!("{{\"displayName\":\"{}\"}}", "x".repeat(70_000));
+    assert_eq!(
+        send("PATCH", &billing, large).await.denied(),
+        (413, "Request_EntityTooLarge".into(), "directory.size".into())
+    );
+    for (method, path, status) in [
+        ("GET", "users/x", 404),
+        ("GET", "applications/x", 404),
+        ("GET", "nothing", 404),
+        ("POST", "users", 405),
+        ("DELETE", "applications", 405),
+    ] {
+        assert_eq!(send(method, path, String::new()).await.denied().0, status, "{method} {path}");
+    }
+    assert_eq!(send("DELETE", &user, String::new()).await.header("allow"), "GET, PATCH");
+    assert_eq!(send("GET", "users?$filter=x", String::new()).await.denied().2, "directory.query");
+    assert_eq!(world.store.objects().unwrap(), before);
+}
+
+/// Permissions count as they stand now: what was granted when the token was issued is not enough.
+#[tokio::test]
+async fn a_token_is_worth_what_stands_behind_it_now() {
+    let world = world().await;
+    let (carol, daemon) = (world.token_of("carol").await, world.token_of_app("daemon").await);
+    world.directory("GET", "users", &carol, None).await.ok();
+    let mut less = grant("web", "", "Application.Read.All");
+    less.resource_id = deputize_core::built_in::PRINCIPAL;
+    world.put(Object::Grant(less)).await;
+    assert_eq!(world.directory("GET", "users", &carol, None).await.denied().2, "scope.sufficient");
+    world.directory("GET", "applications", &carol, None).await.ok();
+    world.edit_user("carol", |user| user.is_tenant_admin = false).await;
+    assert_eq!(world.directory("GET", "applications", &carol, None).await.denied().2, "directory.standing");
+    world.edit_user("carol", |user| user.account_enabled = false).await;
+    assert_eq!(world.directory("GET", "applications", &carol, None).await.denied().2, "user.enabled");
+    let of = Object::Assignment(deputize_core::model::RoleAssignment {
+        tenant: CONTOSO,
+        assignee: deputize_core::model::Assignee::ServicePrincipal(principal("daemon")),
+        resource_id: deputize_core::built_in::PRINCIPAL,
+        app_role_id: deputize_core::built_in::role(deputize_core::built_in::APPLICATION_WRITE),
+    });
+    world.delete(of.key()).await;
+    assert_eq!(world.directory("GET", "applications", &daemon, None).await.denied().2, "role.sufficient");
+}
+
+/// A policy over `api://deputize` binds administrators at each call, with a challenge that a sign-in can meet.
+#[tokio::test]
+async fn conditional_access_guards_the_directory() {
+    use crate::world::estate::policy;
+    use deputize_core::model::GrantControls;
+    let world = world().await;
+    let carol = world.token_of("carol").await;
+    let mut mfa = policy(&[], GrantControls::mfa());
+    mfa.conditions.applications.include_applications = vec![deputize_core::built_in::APP];
+    world.put(Object::Policy(mfa)).await;
+    let answer = world.directory("GET", "users", &carol, None).await;
+    assert_eq!(answer.denied(), (401, "InvalidAuthenticationToken".into(), "access.mfa_enrolled".into()));
+    let challenge = oauth::challenge::Challenge::parse(answer.header("www-authenticate")).unwrap();
+    assert_eq!(challenge[0].param("error"), Some("insufficient_claims"));
+    let claims: Value = serde_json::from_str(&challenge[0].claims().unwrap()).unwrap();
+    assert!(claims["access_token"]["polids"].is_object(), "{claims}");
+    assert!(!text(&answer.json()["error"], "message").is_empty());
+}
