@@ -4,8 +4,8 @@ use super::credential::{KeyWritten, key_credentials};
 use crate::denial::Denial;
 use crate::id::AppId;
 use crate::model::{
-    AppRole, Application, Extensions, GroupMembershipClaims, OptionalClaims, PermissionScope, PreAuthorizedApplication,
-    RedirectUris, RequiredResourceAccess, SignInAudience, TokenLifetimePolicy,
+    AppRole, Application, Extensions, GroupMembershipClaims, ImplicitGrantSettings, OptionalClaims, PermissionScope,
+    PreAuthorizedApplication, RedirectUris, RequiredResourceAccess, SignInAudience, TokenLifetimePolicy,
 };
 use crate::ports::Ports;
 use decision::Timestamp;
@@ -36,7 +36,7 @@ pub(super) struct Patch {
     #[serde(deserialize_with = "sent")]
     required_resource_access: Option<Vec<RequiredResourceAccess>>,
     #[serde(deserialize_with = "sent")]
-    web: Option<Members<RedirectsPatch>>,
+    web: Option<Members<WebPatch>>,
     #[serde(deserialize_with = "sent")]
     spa: Option<Members<RedirectsPatch>>,
     #[serde(deserialize_with = "sent")]
@@ -60,6 +60,17 @@ struct ApiPatch {
     known_client_applications: Option<Vec<AppId>>,
     #[serde(deserialize_with = "sent")]
     pre_authorized_applications: Option<Vec<PreAuthorizedApplication>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct WebPatch {
+    #[serde(deserialize_with = "sent")]
+    redirect_uris: Option<Vec<String>>,
+    #[serde(deserialize_with = "sent")]
+    logout_url: Option<Nullable<String>>,
+    #[serde(deserialize_with = "sent")]
+    implicit_grant_settings: Option<ImplicitGrantSettings>,
 }
 
 #[derive(Default, Deserialize)]
@@ -103,7 +114,11 @@ impl Patch {
         let redirects = |of: &mut RedirectUris, patch: &Option<Members<RedirectsPatch>>| {
             set(&mut of.redirect_uris, patch.as_ref().and_then(|Members(patch)| patch.redirect_uris.as_ref()));
         };
-        redirects(&mut after.web, &self.web);
+        if let Some(Members(web)) = &self.web {
+            set(&mut after.web.redirect_uris, web.redirect_uris.as_ref());
+            set(&mut after.web.logout_url, web.logout_url.as_ref().map(|Nullable(url)| url));
+            set(&mut after.web.implicit_grant_settings, web.implicit_grant_settings.as_ref());
+        }
         redirects(&mut after.spa, &self.spa);
         redirects(&mut after.public_client, &self.public_client);
         if let Some(written) = &self.key_credentials {
@@ -152,7 +167,7 @@ pub(super) fn shown(application: &Application) -> Value {
         "groupMembershipClaims": application.group_membership_claims,
         "tokenLifetimePolicy": application.token_lifetime_policy,
         "requiredResourceAccess": application.required_resource_access,
-        "web": uris(web),
+        "web": web,
         "spa": uris(spa),
         "publicClient": uris(public_client),
         "isFallbackPublicClient": application.is_fallback_public_client,

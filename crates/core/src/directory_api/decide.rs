@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// What an owner who is no administrator may change of a registration. Not theirs: in which tenants it stands
 /// (`signInAudience`), who needs no consent (`api.preAuthorizedApplications`), how long tokens live, its dialect (`deputize`).
-const OWNERS_MAY: [&str; 17] = [
+const OWNERS_MAY: [&str; 18] = [
     "api.knownClientApplications",
     "api.oauth2PermissionScopes",
     "api.requestedAccessTokenVersion",
@@ -28,6 +28,7 @@ const OWNERS_MAY: [&str; 17] = [
     "publicClient.redirectUris",
     "requiredResourceAccess",
     "spa.redirectUris",
+    "web.logoutUrl",
     "web.redirectUris",
 ];
 /// What an application may change of itself: what it proves itself with.

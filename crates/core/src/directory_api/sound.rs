@@ -189,16 +189,18 @@ fn own_identity(application: &Application) -> Sound {
 
 fn redirects(application: &Application) -> Sound {
     let platforms = [
-        ("web.redirectUris", Platform::Web, &application.web),
-        ("spa.redirectUris", Platform::Spa, &application.spa),
-        ("publicClient.redirectUris", Platform::PublicClient, &application.public_client),
+        ("web.redirectUris", Platform::Web, &application.web.redirect_uris),
+        ("spa.redirectUris", Platform::Spa, &application.spa.redirect_uris),
+        ("publicClient.redirectUris", Platform::PublicClient, &application.public_client.redirect_uris),
     ];
     for (property, platform, uris) in platforms {
-        for uri in &uris.redirect_uris {
+        for uri in uris {
             rules::redirect_uri(uri, platform).map_err(|rule| unsound(property, rule))?;
         }
     }
-    Ok(())
+    let signed_out = application.web.logout_url.as_deref();
+    let signed_out = signed_out.map_or(Ok(()), |url| rules::redirect_uri(url, Platform::Web));
+    signed_out.map_err(|rule| unsound("web.logoutUrl", rule))
 }
 
 fn claims(application: &Application) -> Sound {
