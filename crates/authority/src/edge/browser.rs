@@ -60,26 +60,30 @@ pub(super) struct Visit {
 
 /// The session cookie's secrets, each of a session that lives.
 #[derive(Clone)]
-pub(super) struct Jar(Vec<(Secret, Arc<SessionRecord>)>);
+pub(super) struct Jar {
+    secrets: Vec<(Secret, Arc<SessionRecord>)>,
+    /// Whether the cookie came along, if only with secrets of sessions that are over.
+    pub(super) brought: bool,
+}
 
 impl Jar {
     /// Sends the cookie with a fresh session in front, in the place of an earlier one of the same account. Where there are
     /// too many, those that signed in first are left out.
     pub(super) fn signed_in(&self, response: &mut Response, fresh: &SignedIn) {
         let account = |session: &SessionRecord| (session.tenant, session.user);
-        let others = self.0.iter().filter(|(_, known)| account(known) != account(&fresh.session));
+        let others = self.secrets.iter().filter(|(_, known)| account(known) != account(&fresh.session));
         let texts = std::iter::once(&fresh.cookie).chain(others.map(|(text, _)| text));
         send(response, texts.take(MOST));
     }
 
     /// Sends the cookie with another secret for a session that was strengthened.
     pub(super) fn strengthened(&self, response: &mut Response, session: SessionId, secret: &Secret) {
-        send(response, self.0.iter().map(|(text, known)| if known.id == session { secret } else { text }));
+        send(response, self.secrets.iter().map(|(text, known)| if known.id == session { secret } else { text }));
     }
 
     /// Sends the cookie without sessions that have ended.
     pub(super) fn signed_out(&self, response: &mut Response, ended: &[SessionId]) {
-        send(response, self.0.iter().filter(|(_, known)| !ended.contains(&known.id)).map(|(text, _)| text));
+        send(response, self.secrets.iter().filter(|(_, known)| !ended.contains(&known.id)).map(|(text, _)| text));
     }
 }
 
@@ -147,11 +151,12 @@ async fn browser(authority: &Authority, headers: &HeaderMap) -> Result<(Browser,
     let ports = &authority.ports;
     let disbelieved =
         |error: CookieError| Denial::new(CheckId::RequestWellFormed, "cookies of this host", error.to_string());
-    let mut jar = Vec::new();
-    for text in SESSION.read(headers).map_err(disbelieved)?.unwrap_or_default().split(BETWEEN).take(MOST) {
+    let mut secrets = Vec::new();
+    let sent = SESSION.read(headers).map_err(disbelieved)?;
+    for text in sent.unwrap_or_default().split(BETWEEN).take(MOST) {
         let session = ports.ledger.session_by_cookie(ports.crypto.keyed_digest(text)).await.map_err(unavailable)?;
         let alive = session.filter(|session| !session.revoked);
-        jar.extend(alive.map(|session| (Secret::new(text.to_owned()), session)));
+        secrets.extend(alive.map(|session| (Secret::new(text.to_owned()), session)));
     }
     let known = BINDING.read(headers).map_err(disbelieved)?.map(str::to_owned);
     let new = known.is_none();
@@ -160,6 +165,6 @@ async fn browser(authority: &Authority, headers: &HeaderMap) -> Result<(Browser,
         ports.crypto.random(&mut bytes);
         URL_SAFE_NO_PAD.encode(bytes)
     });
-    let accounts = jar.iter().map(|(_, session)| Arc::clone(session)).collect();
-    Ok((Browser { accounts, cookie, ..Browser::default() }, Jar(jar), new))
+    let accounts = secrets.iter().map(|(_, session)| Arc::clone(session)).collect();
+    Ok((Browser { accounts, cookie, ..Browser::default() }, Jar { secrets, brought: sent.is_some() }, new))
 }

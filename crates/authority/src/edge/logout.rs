@@ -3,8 +3,8 @@ use super::browser::Visit;
 use super::endpoint::{BROWSER, Caller, Endpoint, OF_OUR_PAGE, PAGE, Readers, Route};
 use crate::{Authority, page};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use deputize_core::account::{self, Account};
@@ -29,6 +29,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         readers: Readers::None,
         notes: &[
             "v1.0 and v2.0 are the same.",
+            "A form that comes without cookies, as from another site, is asked for again with `GET`.",
             "Applications with `web.logoutUrl` that the session signed in to are told `iss` and `sid` in frames (OpenID \
              Connect Front-Channel Logout 1.0).",
         ],
@@ -48,14 +49,22 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         ..OF_OUR_PAGE
     },
 ];
+/// Sessions are of browsers, whatever the tenant.
+const ANYWHERE: &str = "/common/oauth2/v2.0/logout";
 /// How long the frames in which clients are told have until the browser goes on, in seconds.
 const TELLING: u8 = 3;
 
 pub(super) async fn logout(State(authority): State<Authority>, request: Request) -> Response {
+    let posted = request.method() == Method::POST;
     let visit = match Visit::from_anywhere(&authority, request).await {
         Ok(visit) => visit,
         Err(response) => return *response,
     };
+    // With what another site posts browsers send no cookie, but they would take one away: whose sign-out it is shows once
+    // they come by themselves (M-03).
+    if posted && !visit.jar.brought {
+        return done(Some(&format!("{ANYWHERE}?{}", visit.form.encode())), &[]);
+    }
     match asked(&authority, &visit).await {
         Ok(response) => response,
         Err(denial) => page::error(denial.status(), &denial, None, None),
@@ -67,7 +76,9 @@ async fn asked(authority: &Authority, visit: &Visit) -> Result<Response, Denial>
     let asked = rules::read(ports, form, browser);
     let Some(first) = browser.accounts.first() else {
         let mut response = done(asked.back.as_deref(), &[]);
-        visit.jar.signed_out(&mut response, &[]);
+        if visit.jar.brought {
+            visit.jar.signed_out(&mut response, &[]);
+        }
         return Ok(response);
     };
     if let Some(genuine) = asked.genuine {

@@ -106,6 +106,35 @@ async fn signing_out_is_asked_for_unless_the_request_proves_whose_it_is() {
 }
 
 #[tokio::test]
+async fn m_03_a_form_that_another_site_posts_signs_nobody_out() {
+    let world = World::new().await;
+    let mut ada = Browser::default();
+    let code = ada.code(&world, "web", "ada", OFFLINE).await;
+    let id_token = text(&world.redeem("web", &code).await.ok(), "id_token");
+    // Browsers send no cookie along (`SameSite=Lax`), but keep what the answer sets.
+    let foreign = [("origin", "https://evil.test"), ("sec-fetch-site", "cross-site")];
+    for path in [format!("/{CONTOSO}/oauth2/v2.0/logout"), "/%2Fevil.test/oauth2/logout".to_owned()] {
+        let answer = world.post(&path, &foreign, encode(&vec![("state", "s".to_owned())])).await;
+        assert!(!answer.headers.contains_key("set-cookie"), "{path}");
+        let (again, form) = answer.redirected();
+        assert_eq!((again.as_str(), form.value("state")), ("/common/oauth2/v2.0/logout", Some("s")), "{path}");
+        let page = ada.get(&world, answer.header("location")).await;
+        assert!(page.page() && page.form().action.ends_with("/sign-out"), "asked as by a link");
+    }
+    // A client that posts its request is served the same.
+    let hint = encode(&vec![("id_token_hint", id_token), ("post_logout_redirect_uri", BACK.to_owned())]);
+    let answer =
+        world.post(&format!("/{CONTOSO}/oauth2/v2.0/logout"), &[("origin", "https://app.example")], hint).await;
+    assert_eq!(ada.get(&world, answer.header("location")).await.redirected().0, BACK);
+    assert!(!ada.cookies.contains_key("__Host-deputize-session"));
+    // A cookie of sessions that are over is taken away, where it is brought; where none is, none is touched.
+    let mut late = ada.clone();
+    late.cookies.insert("__Host-deputize-session".to_owned(), "over".to_owned());
+    assert!(late.get(&world, &logout(&[])).await.page() && !late.cookies.contains_key("__Host-deputize-session"));
+    assert!(!world.get(&logout(&[])).await.headers.contains_key("set-cookie"));
+}
+
+#[tokio::test]
 async fn what_stems_from_a_session_ends_with_it() {
     let world = World::new().await;
     let mut ada = Browser::default();
