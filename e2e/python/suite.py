@@ -1,4 +1,4 @@
-"""The end-to-end suite in Python: unmodified msal and azure-identity against `deputize demo`.
+"""The end-to-end suite in Python: unmodified msal, azure-identity and adal against `deputize demo`.
 
     deputize demo --env FILE &
     REQUESTS_CA_BUNDLE=<ca_file of FILE> DEPUTIZE_DEMO_ENV=FILE python e2e/python/suite.py [WORD...]
@@ -19,7 +19,7 @@ warnings.filterwarnings("ignore", message="response_mode='form_post' is recommen
 # A refusal that a test provokes is not news.
 logging.getLogger("azure").setLevel(logging.CRITICAL)
 
-for chapter in ("sign_in", "devices", "app_only", "on_behalf_of", "azure_credentials", "workload", "apis", "guides", "step_up"):
+for chapter in ("sign_in", "devices", "v1", "app_only", "on_behalf_of", "azure_credentials", "workload", "apis", "guides", "step_up"):
     importlib.import_module(chapter)
 
 sys.exit(run("e2e-python", sys.argv[1:]))

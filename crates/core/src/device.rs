@@ -53,6 +53,30 @@ pub struct Begun {
     pub message: String,
 }
 
+/// The same in v1.0's form: the address is a `verification_url`, and numbers are texts.
+#[derive(Debug, Serialize)]
+pub struct BegunV1<'a> {
+    user_code: &'a str,
+    device_code: &'a Secret,
+    verification_url: &'a str,
+    expires_in: String,
+    interval: String,
+    message: &'a str,
+}
+
+impl<'a> From<&'a Begun> for BegunV1<'a> {
+    fn from(begun: &'a Begun) -> Self {
+        Self {
+            user_code: &begun.user_code,
+            device_code: &begun.device_code,
+            verification_url: &begun.verification_uri,
+            expires_in: begun.expires_in.to_string(),
+            interval: begun.interval.to_string(),
+            message: &begun.message,
+        }
+    }
+}
+
 /// What is read.
 pub const PARAMETERS: &[Parameters] = &[
     Parameters {

@@ -27,6 +27,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::Timestamp;
 use oauth::{Secret, TokenResponse, V1Members};
 use sha2::{Digest as _, Sha256};
+use std::net::IpAddr;
 use uuid::Uuid;
 
 /// Above this life, in seconds, a client is told to renew half-way.
@@ -251,6 +252,7 @@ impl Parts<'_> {
             given_name: user.filter(|_| v1 || asked(ClaimName::GivenName)).and_then(|user| user.given_name.as_deref()),
             idp: user.and_then(|user| identity_provider(self.facts, user)),
             idtyp: if user.is_some() { "user" } else { "app" },
+            ipaddr: user.filter(|_| v1 || asked(ClaimName::Ipaddr)).and_then(|_| signed_in_from(self.facts)),
             jti: uti,
             name: user.filter(|_| profile_claims || !native).map(|user| user.display_name.as_str()),
             oid: user.map_or_else(|| self.client.principal.to_string(), |user| user.id.to_string()),
@@ -363,6 +365,12 @@ impl Parts<'_> {
 /// Who vouches for a guest: their own tenant.
 fn identity_provider(facts: &Facts, user: &UserFacts) -> Option<String> {
     user.home.map(|home| format!("{}/{}/v2.0", facts.host, home.account.tenant))
+}
+
+/// `ipaddr`: where the user's own browser was last seen, however far from there this request comes from. It is for people who
+/// read logs: networks change under a token.
+fn signed_in_from(facts: &Facts) -> Option<IpAddr> {
+    facts.session.as_ref().and_then(|session| session.address).map(|address| address.to_canonical())
 }
 
 /// `acct`: 1 for guests; members have 0 where it is asked for, and else none.

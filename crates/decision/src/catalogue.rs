@@ -132,7 +132,8 @@ catalogue! {
         "use a certificate of another authority; one of this chain stands in `revokedCertificateIdentifiers`";
     FederatedIssuer: "client.federated_issuer", Some(700211), "invalid_client", None, 401, CallerAdmin, None,
         "the assertion's issuer is one of the application's federated identity credentials",
-        "add a federated identity credential with exactly this `issuer`, a trailing slash included";
+        "add a federated identity credential with exactly this `issuer`, a trailing slash included; what an application signs \
+         itself has its client id as `iss`";
     FederatedSubject: "client.federated_subject", Some(700213), "invalid_client", None, 401, CallerAdmin, None,
         "the assertion's subject is the one of a federated identity credential of that issuer",
         "add a federated identity credential with exactly this `subject`";

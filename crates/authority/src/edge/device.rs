@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use decision::CheckId;
 use deputize_core::denial::Denial;
-use deputize_core::device::{self as rules, DeviceDecided};
+use deputize_core::device::{self as rules, BegunV1, DeviceDecided};
 use deputize_core::endpoint::EndpointVersion;
 use deputize_core::token_endpoint::TokenRequest;
 use oauth::{Form, Parameter, Parameters, Place};
@@ -30,7 +30,10 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         parameters: &[rules::PARAMETERS, &[CORRELATION]],
         caller: Caller::Program,
         readers: Readers::None,
-        notes: &["Codes live for 15 minutes; devices ask every `interval` seconds, else they are told `slow_down`."],
+        notes: &[
+            "Codes live for 15 minutes; devices ask every `interval` seconds, else they are told `slow_down`.",
+            "The v1.0 answer says `verification_url` for `verification_uri`, and its numbers are texts.",
+        ],
     },
     Endpoint {
         title: "Page that takes a device's code",
@@ -122,7 +125,10 @@ async fn start(authority: Authority, version: EndpointVersion, tenant: String, r
     };
     let mut response = match rules::begin(&authority.ports, request).await {
         Ok(begun) => {
-            let mut response = json(StatusCode::OK, &begun);
+            let mut response = match version {
+                EndpointVersion::V1 => json(StatusCode::OK, &BegunV1::from(&begun)),
+                EndpointVersion::V2 => json(StatusCode::OK, &begun),
+            };
             with_id(&mut response, &begun.decision);
             response
         }

@@ -147,8 +147,7 @@ fn document_v1(host: &str, segment: &str, issuer: &str) -> Metadata {
         jwks_uri: Some(format!("{host}/{segment}/discovery/keys")),
         scopes_supported: Some(vec!["openid".to_owned()]),
         claims_supported: Some(known.chain(claims).collect()),
-        // A device begins at the v2.0 endpoint.
-        device_authorization_endpoint: None,
+        device_authorization_endpoint: Some(format!("{host}/{segment}/oauth2/devicecode")),
         microsoft_multi_refresh_token: Some(true),
         ..v2
     }

@@ -114,7 +114,8 @@ async fn a_23_prompt_none_among_several_accounts_says_that_a_person_has_to_pick(
     assert_eq!(refused(&answer), said("interaction_required", "AADSTS16000"));
     let native = browser.authorize(&world, &silent("strict")).await;
     assert_eq!(refused(&native).0, "account_selection_required");
-    let mut alone = Browser { cookies: [(SESSION.to_owned(), browser.secrets()[0].clone())].into() };
+    let mut alone =
+        Browser { cookies: [(SESSION.to_owned(), browser.secrets()[0].clone())].into(), ..Browser::default() };
     assert_eq!(whose(&world, &alone.authorize(&world, &silent("web")).await).await, user("bob").to_string());
 }
 

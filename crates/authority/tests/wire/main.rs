@@ -72,4 +72,6 @@ mod spa;
 #[cfg(test)]
 mod v1;
 #[cfg(test)]
+mod v1_contract;
+#[cfg(test)]
 mod workload;

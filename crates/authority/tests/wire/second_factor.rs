@@ -82,7 +82,7 @@ async fn x_16_a_second_factor_is_set_up_in_the_browser_and_mends_the_chain() {
     assert_eq!(claims(&text(&down, "access_token"))["acrs"], json!(["c1"]));
     // Who knew the cookie before the person proved more has nothing.
     assert_ne!(browser.cookies[SESSION], before);
-    let mut thief = Browser { cookies: browser.cookies.clone() };
+    let mut thief = Browser { cookies: browser.cookies.clone(), ..Browser::default() };
     thief.cookies.insert(SESSION.to_owned(), before);
     assert!(thief.authorize(&world, &request("web", SCOPE)).await.form().action.ends_with("/sign-in"));
     // The same browser goes on without being asked.

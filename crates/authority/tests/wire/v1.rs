@@ -13,17 +13,17 @@ const ORDERS: &str = "api://orders";
 const BILLING: &str = "api://billing";
 const ARCHIVE: &str = "api://archive";
 
-async fn token_v1(world: &World, params: Params<'_>) -> Answer {
+pub(crate) async fn token_v1(world: &World, params: Params<'_>) -> Answer {
     world.post(&format!("/{CONTOSO}/oauth2/token"), &[], encode(&params)).await
 }
 
-fn with<'a>(mut params: Params<'a>, more: &[(&'a str, &str)]) -> Params<'a> {
+pub(crate) fn with<'a>(mut params: Params<'a>, more: &[(&'a str, &str)]) -> Params<'a> {
     params.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
     params
 }
 
 /// An authorization request of v1.0.
-fn authorize(client: &str, more: &[(&'static str, &str)]) -> String {
+pub(crate) fn authorize(client: &str, more: &[(&'static str, &str)]) -> String {
     let params = with(but(request(client, "openid"), "scope", None), more);
     format!("/{CONTOSO}/oauth2/authorize?{}", encode(&params))
 }
@@ -41,16 +41,20 @@ async fn answered(world: &World, browser: &mut Browser, path: &str, person: &str
 }
 
 async fn code(world: &World, resource: &[(&'static str, &str)]) -> String {
-    let answer = answered(world, &mut Browser::default(), &authorize("web", resource), "ada").await;
+    code_of(world, &mut Browser::default(), &authorize("web", resource), "ada").await
+}
+
+pub(crate) async fn code_of(world: &World, browser: &mut Browser, path: &str, person: &str) -> String {
+    let answer = answered(world, browser, path, person).await;
     answer.value("code").unwrap_or_else(|| panic!("{:?}", answer.value("error_description"))).to_owned()
 }
 
-fn app_only<'a>(resources: &[&str]) -> Params<'a> {
+pub(crate) fn app_only<'a>(resources: &[&str]) -> Params<'a> {
     let named: Vec<_> = resources.iter().map(|resource| ("resource", *resource)).collect();
     with(credential("daemon"), &[&[("grant_type", "client_credentials")][..], &named].concat())
 }
 
-fn obo_v1(client: &str, assertion: &str, resource: &str) -> Params<'static> {
+pub(crate) fn obo_v1(client: &str, assertion: &str, resource: &str) -> Params<'static> {
     let params = but(obo_form(client, assertion, "openid"), "resource", None);
     with(params, &[("resource", resource)])
 }
@@ -59,7 +63,7 @@ fn id(name: &str) -> Value {
     json!(app(name).to_string())
 }
 
-fn members(answer: &Value) -> Vec<&str> {
+pub(crate) fn members(answer: &Value) -> Vec<&str> {
     let mut names: Vec<&str> = answer.as_object().unwrap().keys().map(String::as_str).collect();
     names.sort_unstable();
     names

@@ -3,12 +3,16 @@ use super::estate::{CONTOSO, app, password, redirect, upn};
 use super::{Answer, CHALLENGE, Params, World, encode};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
+use deputize_authority::ClientAddress;
 use oauth::Form;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Browser {
     pub(crate) cookies: BTreeMap<String, String>,
+    /// Where it is.
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// A form of a page.
@@ -40,6 +44,10 @@ impl Browser {
     async fn send(&mut self, world: &World, request: axum::http::request::Builder, body: Body) -> Answer {
         let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = if cookies.is_empty() { request } else { request.header("cookie", cookies.join("; ")) };
+        let request = match self.address {
+            Some(address) => request.extension(ClientAddress(address)),
+            None => request,
+        };
         let answer = world.send(request.body(body).unwrap()).await;
         for header in answer.headers.get_all("set-cookie") {
             let header = header.to_str().unwrap();

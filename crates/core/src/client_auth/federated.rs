@@ -10,7 +10,7 @@ use crate::denial::Denial;
 use crate::directory::{Registration, Snapshot};
 use crate::facts::{AuthenticationFacts, ClientFacts};
 use crate::id::{PrincipalId, TenantId};
-use crate::model::{Digest, Profile};
+use crate::model::Digest;
 use crate::ports::Ports;
 use crate::token::{AssertionFacts, FederatedClaims, FederatedFacts, OwnToken, TokenClaims};
 use crate::workload::{FederatedIdentityCredential, TOKEN_EXCHANGE, TOKEN_EXCHANGE_ID};
@@ -28,18 +28,14 @@ pub(crate) async fn gather(
     let (Presented::Assertion(text), Some(client)) = (presented, client) else { return None };
     let application = &client.application;
     let issuer = peek(text, "iss")?;
-    let own_id = application.app_id.to_string();
-    let entra = application.deputize.client_profile == Profile::Entra;
-    if issuer == own_id || (entra && issuer.eq_ignore_ascii_case(&own_id)) {
+    // Whether its spelling will do is for the client's profile to say.
+    if issuer.eq_ignore_ascii_case(&application.app_id.to_string()) {
         return None;
     }
     let named = application.federated_identity_credentials.iter().filter(|credential| credential.issuer == issuer);
     let credentials: Vec<FederatedIdentityCredential> = named.cloned().collect();
     let assertion = if credentials.is_empty() {
-        // A client that signs for itself and got its own name wrong is told so, not sent looking for another issuer.
-        if application.federated_identity_credentials.is_empty() && signs_itself(client) {
-            return None;
-        }
+        // Nothing of it is verified and nobody's keys are fetched: that no credential names the issuer is all there is to say.
         FederatedFacts::Refused { check: CheckId::FederatedIssuer, reason: format!("`{}`", short(&issuer)) }
     } else if issuer.strip_prefix(&*ports.host).is_some_and(|rest| rest.starts_with('/')) {
         own(text, ports, snapshot)
@@ -47,11 +43,6 @@ pub(crate) async fn gather(
         ports.crypto.federated_assertion(text, &issuer, now).await
     };
     Some(AuthenticationFacts::Federated { assertion, credentials })
-}
-
-fn signs_itself(client: &Registration) -> bool {
-    let application = &client.application;
-    !application.key_credentials.is_empty() || !application.trusted_certificate_subjects.is_empty()
 }
 
 /// A token of a tenant of this authority.

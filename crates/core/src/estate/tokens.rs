@@ -146,6 +146,7 @@ pub(crate) fn named(name: &str, kind: Kind) -> Result<ClaimName, String> {
         "groups" => Ok(ClaimName::Groups),
         // ID tokens never have it: that is how the kinds are told apart.
         "idtyp" => of_access(ClaimName::Idtyp),
+        "ipaddr" => Ok(ClaimName::Ipaddr),
         "login_hint" => Ok(ClaimName::LoginHint),
         "preferred_username" => Ok(ClaimName::PreferredUsername),
         "sid" => Ok(ClaimName::Sid),
@@ -156,7 +157,7 @@ pub(crate) fn named(name: &str, kind: Kind) -> Result<ClaimName, String> {
             Err("the directory knows no verified addresses: use `email`, never as an identity".into())
         }
         _ => Err("the claims that can be given are acct, acrs, aud, auth_time, email, family_name, given_name, groups, idtyp, \
-                  login_hint, preferred_username, sid, upn and xms_cc"
+                  ipaddr, login_hint, preferred_username, sid, upn and xms_cc"
             .into()),
     }
 }

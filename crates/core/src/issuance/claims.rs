@@ -3,6 +3,7 @@ use super::optional::Optional;
 use crate::chain::Chain;
 use crate::id::AppId;
 use serde::Serialize;
+use std::net::IpAddr;
 
 /// Claims of an access token (spec/entra.md section 9.1; RFC 9068 in the native profile).
 #[derive(Serialize)]
@@ -45,6 +46,8 @@ pub(super) struct AccessClaims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) idp: Option<String>,
     pub(super) idtyp: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ipaddr: Option<IpAddr>,
     pub(super) jti: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<&'a str>,
@@ -108,6 +111,8 @@ pub(super) struct IdClaims<'a> {
     pub(super) given_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) idp: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ipaddr: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

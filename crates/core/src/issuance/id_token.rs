@@ -1,6 +1,6 @@
 //! ID tokens (OpenID Connect Core section 2; spec/entra.md section 9.2).
 use super::claims::IdClaims;
-use super::{guest, identity_provider, optional, random};
+use super::{guest, identity_provider, optional, random, signed_in_from};
 use crate::admission::Admitted;
 use crate::chain::Chain;
 use crate::endpoint::EndpointVersion;
@@ -70,6 +70,7 @@ impl IdToken<'_> {
             family_name: user.surname.as_deref().filter(|_| v1 || asked(ClaimName::FamilyName)),
             given_name: user.given_name.as_deref().filter(|_| v1 || asked(ClaimName::GivenName)),
             idp: identity_provider(facts, user),
+            ipaddr: signed_in_from(facts).filter(|_| asked(ClaimName::Ipaddr)),
             name: profile.then_some(user.display_name.as_str()),
             nonce: self.nonce,
             oid: user.id.to_string(),

@@ -57,6 +57,8 @@ pub enum ClaimName {
     Groups,
     /// `app` or `user`: always there.
     Idtyp,
+    /// The network address of the user's browser at its last sign-in; v1.0 access tokens always say it.
+    Ipaddr,
     /// What to send as `login_hint` or `logout_hint`.
     LoginHint,
     /// The name to sign in with, in v1.0 tokens too.

@@ -1,9 +1,10 @@
 //! What applications may have their tokens say: optional claims, groups, lifetimes; and what no option changes.
-use crate::world::estate::{CONTOSO, FABRIKAM, State, principal, role};
-use crate::world::{HOST, NOON, World, app, claims, form, now_or_never, refused, user};
+use crate::world::estate::{CONTOSO, FABRIKAM, State, principal, role, secret};
+use crate::world::{HOST, NOON, World, app, claims, form, now_or_never, obo, refused, request, user};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::CheckId;
+use deputize_core::authorize::{Answer, Browser};
 use deputize_core::denial::Denial;
 use deputize_core::id::GroupId;
 use deputize_core::member_objects::member_objects;
@@ -16,7 +17,7 @@ use uuid::Uuid;
 
 const BILLING: &str = "api://billing/Invoices.Read openid";
 const ORDERS: &str = "api://orders/access_as_user openid";
-const EVERY: [ClaimName; 14] = [
+const EVERY: [ClaimName; 15] = [
     ClaimName::Acct,
     ClaimName::Acrs,
     ClaimName::Aud,
@@ -26,6 +27,7 @@ const EVERY: [ClaimName; 14] = [
     ClaimName::GivenName,
     ClaimName::Groups,
     ClaimName::Idtyp,
+    ClaimName::Ipaddr,
     ClaimName::LoginHint,
     ClaimName::PreferredUsername,
     ClaimName::Sid,
@@ -137,6 +139,41 @@ fn optional_claims_never_take_the_place_of_the_protocols() {
 }
 
 #[test]
+fn the_address_in_a_token_is_that_of_the_users_browser_wherever_it_is_asked_for_from() {
+    let world = World::new();
+    let seen = |token: &Secret| claims(token).get("ipaddr").cloned();
+    let from = |address: &str| Browser { address: Some(address.parse().unwrap()), ..world.sign_in("ada") };
+    let server = |pairs: &[(&str, &str)]| {
+        let (id, secret) = (app("orders").to_string(), secret("orders"));
+        let own = [("client_id", id.as_str()), ("client_secret", &secret)];
+        world.token_seen_at("203.0.113.9", &form(&[&own[..], pairs].concat())).unwrap()
+    };
+    let home = from("::ffff:198.51.100.7");
+    // Version 1 says it; version 2 where the resource asks.
+    let legacy = world.redeem("web", &world.code(&home, "web", "api://legacy/Legacy.Read openid")).unwrap();
+    assert_eq!(seen(&legacy.access_token), Some(json!("198.51.100.7")), "as it is written");
+    let orders = world.redeem("web", &world.code(&home, "web", ORDERS)).unwrap();
+    assert_eq!((seen(&orders.access_token), seen(orders.id_token.as_ref().unwrap())), (None, None));
+    world.estate.edit(|state| {
+        state.app("billing").optional_claims.access_token = wanted(&[ClaimName::Ipaddr]);
+        state.app("web").optional_claims.id_token = wanted(&[ClaimName::Ipaddr]);
+    });
+    let orders = world.redeem("web", &world.code(&home, "web", ORDERS)).unwrap();
+    assert_eq!(seen(orders.id_token.as_ref().unwrap()), Some(json!("198.51.100.7")));
+    // Orders asks from its own address, and its token says the user's; so does what it renews.
+    let exchange = obo(orders.access_token.expose(), "api://billing/Invoices.Read offline_access");
+    let billing = server(&exchange);
+    assert_eq!(seen(&billing.access_token), Some(json!("198.51.100.7")));
+    let renewal =
+        [("grant_type", "refresh_token"), ("refresh_token", billing.refresh_token.as_ref().unwrap().expose())];
+    assert_eq!(seen(&server(&renewal).access_token), Some(json!("198.51.100.7")));
+    // It follows the browser, within one session.
+    let moved = Browser { address: Some("2001:db8::7".parse().unwrap()), ..home };
+    assert!(matches!(world.authorize(&request("web", ORDERS), &moved), Answer::Redirect(_)));
+    assert_eq!(seen(&server(&exchange).access_token), Some(json!("2001:db8::7")));
+}
+
+#[test]
 fn an_app_only_token_says_nothing_of_people() {
     let world = World::new();
     world.estate.edit(|state| {
@@ -145,8 +182,18 @@ fn an_app_only_token_says_nothing_of_people() {
     });
     let params = [("grant_type", "client_credentials"), ("scope", "api://billing/.default")];
     let token = claims(&world.token_as("daemon", &params).unwrap().access_token);
-    for name in ["acct", "email", "groups", "sid", "upn", "login_hint", "preferred_username", "given_name", "auth_time"]
-    {
+    for name in [
+        "acct",
+        "email",
+        "groups",
+        "sid",
+        "upn",
+        "login_hint",
+        "preferred_username",
+        "given_name",
+        "auth_time",
+        "ipaddr",
+    ] {
         assert!(!token.contains_key(name), "{name}");
     }
     assert_eq!(token["idtyp"], "app");

@@ -11,6 +11,7 @@ optionalClaims.accessToken = [
   { name = "aud", additionalProperties = ["use_guid"] },
   { name = "idtyp", additionalProperties = ["include_user_token"] },
   { name = "groups", essential = true },
+  { name = "ipaddr" },
   { name = "upn" },
 ]
 optionalClaims.idToken = [{ name = "acct" }, { name = "sid", essential = false }]
@@ -31,7 +32,7 @@ fn tokens_are_declared_in_graphs_words_and_a_difference_shows_them() {
     });
     let app = app.unwrap();
     let names: Vec<_> = app.optional_claims.access_token.iter().map(|claim| claim.name).collect();
-    assert_eq!(names, [ClaimName::Aud, ClaimName::Idtyp, ClaimName::Groups, ClaimName::Upn]);
+    assert_eq!(names, [ClaimName::Aud, ClaimName::Idtyp, ClaimName::Groups, ClaimName::Ipaddr, ClaimName::Upn]);
     assert_eq!(app.optional_claims.id_token.len(), 2);
     assert_eq!(app.group_membership_claims, GroupMembershipClaims::ApplicationGroup);
     assert_eq!(app.token_lifetime_policy.unwrap().access_token_lifetime.seconds, 28_800);
