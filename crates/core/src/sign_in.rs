@@ -5,7 +5,7 @@ use crate::denial::Denial;
 use crate::directory::{TenantDirectory, UserKey, UserRecord};
 use crate::id::{AppId, SessionId};
 use crate::issuance;
-use crate::ledger::{CommitError, SessionRecord, Write};
+use crate::ledger::{Amendment, CommitError, SessionRecord, Write};
 use crate::limits::{Attempt, Caller, Wait};
 use crate::ports::Ports;
 use crate::ticket::Ticket;
@@ -114,8 +114,8 @@ pub async fn sign_in(
         return Err(denial);
     }
     let cookie = issuance::secret_text(ports);
-    // The same account again: the clients of its earlier session are told when this one ends. One without any stands behind
-    // nothing, and is over.
+    // The same account again: the clients of its earlier session are told when this one ends, and its cookie is worth nothing
+    // from now on, wherever a copy of it is. One without any stands behind nothing, and is over.
     let earlier = typed.accounts.iter().find(|known| (known.tenant, known.user) == (home.tenant.id, record.user.id));
     let session = SessionRecord {
         id: SessionId(issuance::random_uuid(ports)),
@@ -131,7 +131,13 @@ pub async fn sign_in(
         clients: earlier.map(|earlier| earlier.clients.clone()).unwrap_or_default(),
     };
     let mut writes = vec![ticket.consume(), Write::PutSession(session.clone()), audit(Some(record), None)];
-    writes.extend(earlier.filter(|earlier| earlier.clients.is_empty()).map(|earlier| Write::RevokeSession(earlier.id)));
+    writes.extend(earlier.map(|earlier| {
+        if earlier.clients.is_empty() {
+            return Write::RevokeSession(earlier.id);
+        }
+        let unknown = Some(ports.crypto.keyed_digest(issuance::secret_text(ports).expose()));
+        Write::AmendSession(earlier.id, Amendment { cookie: unknown, ..Amendment::default() })
+    }));
     match ports.ledger.commit(writes).await {
         Ok(()) => {
             attempt.succeeded();

@@ -92,6 +92,22 @@ async fn a_10_signing_in_never_takes_over_a_session_that_was_there() {
 }
 
 #[tokio::test]
+async fn a_10_who_signs_in_again_leaves_no_cookie_of_before_behind() {
+    let world = World::new().await;
+    let mut ada = Browser::default();
+    let scope = format!("openid offline_access {ORDERS}");
+    let code = ada.code(&world, "web", "ada", &scope).await;
+    let before = text(&world.redeem("web", &code).await.ok(), "refresh_token");
+    let mut copied = ada.clone();
+    let page = ada.authorize(&world, &but(request("web", ORDERS), "prompt", Some("login"))).await;
+    ada.sign_in(&world, page, "ada").await.redirected();
+    let page = copied.authorize(&world, &request("web", ORDERS)).await;
+    assert!(page.page() && page.form().action.ends_with("/sign-in"), "a copy of the old cookie signs nobody in");
+    ada.authorize(&world, &request("web", ORDERS)).await.redirected();
+    world.refresh("web", &before, None).await.ok();
+}
+
+#[tokio::test]
 async fn a_10_consent_is_bound_to_session_request_and_page() {
     let world = World::new().await;
     let accept = [("action", "accept")];
