@@ -93,8 +93,11 @@ pub(super) struct FederatedWritten {
 fn date(property: &str, text: Option<&String>, or: Timestamp) -> Result<Timestamp, Denial> {
     let Some(text) = text else { return Ok(or) };
     // Clients write fractions of a second, which count for nothing here.
-    let whole = text.split_once('.').map(|(whole, _)| format!("{whole}Z"));
-    let read = moment(text).or_else(|| moment(&whole.filter(|_| text.ends_with('Z'))?));
+    let whole = text.strip_suffix('Z').and_then(|text| text.split_once('.')).and_then(|(whole, fraction)| {
+        let digits = !fraction.is_empty() && fraction.bytes().all(|b| b.is_ascii_digit());
+        digits.then(|| format!("{whole}Z"))
+    });
+    let read = moment(text).or_else(|| moment(&whole?));
     read.ok_or_else(|| unsound(property, "write a moment in UTC, such as `2030-01-31T12:00:00Z`"))
 }
 

@@ -1,6 +1,6 @@
 //! What may become of a registration, and by whose hand.
 use super::{application, world};
-use crate::world::estate::{CONTOSO, app, grant, permission_id, principal};
+use crate::world::estate::{CONTOSO, FABRIKAM, app, grant, permission_id, principal};
 use crate::world::{World, text};
 use axum::body::Body;
 use axum::http::Request;
@@ -82,6 +82,45 @@ async fn m_01_the_credentials_of_a_powerful_application_are_not_its_owners() {
     for body in [json!({"displayName": "x"}), json!({"web": {"redirectUris": ["https://x.example/"]}})] {
         assert_eq!(patched(&world, "orders", &orders, &body).await.1, "directory.property", "{body}");
         assert_eq!(patched(&world, "daemon", &daemon, &body).await.1, "directory.property", "{body}");
+    }
+}
+
+/// An application stands in many tenants, and its credentials are the same in all of them.
+#[tokio::test]
+async fn m_01_power_over_another_tenants_directory_counts_too() {
+    let world = world().await;
+    let (bob, carol) = (world.token_of("bob").await, world.token_of("carol").await);
+    let add = format!("{}/addPassword", application("billing"));
+    assert_eq!(world.directory("POST", &add, &bob, Some(&json!({}))).await.status.as_u16(), 200);
+    world
+        .put(Object::Assignment(deputize_core::model::RoleAssignment {
+            tenant: FABRIKAM,
+            assignee: deputize_core::model::Assignee::ServicePrincipal(principal("billing@fabrikam")),
+            resource_id: deputize_core::built_in::PRINCIPAL,
+            app_role_id: deputize_core::built_in::role(deputize_core::built_in::APPLICATION_WRITE),
+        }))
+        .await;
+    let owner = world.directory("POST", &add, &bob, Some(&json!({}))).await;
+    assert_eq!(owner.denied().2, "directory.privileged");
+    assert_eq!(world.directory("POST", &add, &carol, Some(&json!({}))).await.status.as_u16(), 200);
+}
+
+/// Fractions of a second are digits, and nothing else is read over.
+#[tokio::test]
+async fn m_09_a_moment_is_a_moment_whole() {
+    let world = world().await;
+    let bob = world.token_of("bob").await;
+    let add = format!("{}/addPassword", application("billing"));
+    for (end, status) in [
+        ("2099-01-01T00:00:00Z", 200),
+        ("2099-01-01T00:00:00.0000000Z", 200),
+        ("2099-01-01T00:00:00.Z", 400),
+        ("2099-01-01T00:00:00.5<b>Z", 400),
+        ("2099-01-01T00:00:00.5.5Z", 400),
+        ("2099-01-01T00:00:00.5", 400),
+    ] {
+        let body = json!({"passwordCredential": {"endDateTime": end}});
+        assert_eq!(world.directory("POST", &add, &bob, Some(&body)).await.status.as_u16(), status, "{end}");
     }
 }
 
