@@ -4,6 +4,7 @@
 mod registrations;
 mod rules;
 mod table;
+mod tokens;
 mod users;
 
 use crate::world::browser::{Browser, authorize_path, request};

@@ -1,7 +1,7 @@
 //! Registrations: credentials that change without downtime, and what binds once it is committed.
 use super::{FEDERATED, application, world};
 use crate::world::estate::{CONTOSO, app, secret, secret_id, user};
-use crate::world::{HOST, World, but, client_credentials, text};
+use crate::world::{HOST, NOON, World, but, client_credentials, text};
 use deputize_core::ports::Directory as _;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -55,6 +55,28 @@ async fn m_10_secrets_change_without_a_moment_in_which_none_works() {
         let form = but(client_credentials("billing", "api://deputize/.default"), "client_secret", Some(later.as_str()));
         world.token(form).await.status.is_success()
     });
+}
+
+/// However long somebody asks for nothing, a secret ends after two years; and none is made that never works.
+#[tokio::test]
+async fn m_10_a_secret_has_an_end_and_a_time_in_which_it_works() {
+    let world = world().await;
+    let token = world.token_of("carol").await;
+    let made = add(&world, "billing", &token, json!({})).await;
+    assert_eq!(text(&made, "endDateTime"), NOON.plus(2 * 365 * 86_400).to_string());
+    assert_eq!(text(&made, "secretText").len(), 43, "256 bits");
+    let ago = |seconds: i64| NOON.plus(-seconds).to_string();
+    for dates in [
+        json!({"endDateTime": ago(0)}),
+        json!({"startDateTime": ago(60), "endDateTime": ago(1)}),
+        json!({"startDateTime": ago(-60), "endDateTime": ago(-60)}),
+        json!({"startDateTime": "tomorrow"}),
+    ] {
+        let body = json!({"passwordCredential": dates});
+        let path = format!("{}/addPassword", application("billing"));
+        let answer = world.directory("POST", &path, &token, Some(&body)).await;
+        assert_eq!(answer.denied(), (400, "Request_BadRequest".into(), "directory.sound".into()), "{dates}");
+    }
 }
 
 /// The text of a secret stands in one answer, and neither in the directory, nor in the store, nor in the audit trail.

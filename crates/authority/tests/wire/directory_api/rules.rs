@@ -1,6 +1,6 @@
 //! What may become of a registration, and by whose hand.
 use super::{application, world};
-use crate::world::estate::{CONTOSO, FABRIKAM, app, grant, permission_id, principal};
+use crate::world::estate::{CONTOSO, FABRIKAM, app, grant, permission_id, principal, user};
 use crate::world::{World, text};
 use axum::body::Body;
 use axum::http::Request;
@@ -29,6 +29,7 @@ async fn m_01_an_owner_changes_no_more_than_an_owners_part_of_their_own_registra
         (json!({"identifierUris": ["api://invoices"]}), true),
         (json!({"signInAudience": "AzureADMyOrg"}), false),
         (json!({"deputize": {"clientProfile": "native"}}), false),
+        (json!({"web": {"implicitGrantSettings": {"enableIdTokenIssuance": true}}}), false),
         (json!({"tokenLifetimePolicy": {"accessTokenLifetime": "08:00:00"}}), false),
         (preauthorized, false),
     ] {
@@ -56,7 +57,7 @@ async fn m_01_an_owner_changes_no_more_than_an_owners_part_of_their_own_registra
 async fn m_01_the_credentials_of_a_powerful_application_are_not_its_owners() {
     let world = world().await;
     for name in ["daemon", "web"] {
-        world.edit_app(name, |app| app.owners = vec![crate::world::estate::user("bob")]).await;
+        world.edit_app(name, |app| app.owners = vec![user("bob")]).await;
     }
     let (bob, carol) = (world.token_of("bob").await, world.token_of("carol").await);
     let (daemon, orders) = (world.token_of_app("daemon").await, world.token_of_app("orders").await);
@@ -122,6 +123,48 @@ async fn m_09_a_moment_is_a_moment_whole() {
         let body = json!({"passwordCredential": {"endDateTime": end}});
         assert_eq!(world.directory("POST", &add, &bob, Some(&body)).await.status.as_u16(), status, "{end}");
     }
+}
+
+/// Who may not look is told the same of what stands and of what does not: nobody learns who exists by asking.
+#[tokio::test]
+async fn m_01_whoever_may_not_look_does_not_learn_what_there_is() {
+    let world = world().await;
+    let (bob, orders) = (world.token_of("bob").await, world.token_of_app("orders").await);
+    let known = [format!("users/{}", user("ada")), format!("servicePrincipals/{}", principal("web"))];
+    for path in known.iter().map(String::as_str).chain(["users/nobody@contoso.example", "servicePrincipals/x"]) {
+        assert_eq!(world.directory("GET", path, &bob, None).await.denied().2, "directory.standing", "{path}");
+    }
+    for path in [known[0].as_str(), "users/nobody@contoso.example"] {
+        assert_eq!(world.directory("GET", path, &orders, None).await.denied().2, "subject.user", "{path}");
+    }
+}
+
+/// Managed identities and the authority's own applications are declared elsewhere, and changed by nobody here.
+#[tokio::test]
+async fn what_is_no_registration_of_the_tenant_is_not_changed_here() {
+    use deputize_core::workload::{ManagedIdentity, ManagedIdentityKind};
+    let world = world().await;
+    world
+        .edit_app("archive", |app| {
+            let (kind, resource_id) = (ManagedIdentityKind::SystemAssigned, "/subscriptions/1/x".to_owned());
+            app.managed_identity = Some(ManagedIdentity { kind, resource_id });
+        })
+        .await;
+    let carol = world.token_of("carol").await;
+    for (method, path) in [("GET", application("archive")), ("POST", format!("{}/addPassword", application("archive")))]
+    {
+        let body = (method == "POST").then(|| json!({}));
+        assert_eq!(
+            world.directory(method, &path, &carol, body.as_ref()).await.denied().2,
+            "directory.object",
+            "{path}"
+        );
+    }
+    let listed = world.directory("GET", "applications", &carol, None).await.ok().to_string();
+    assert!(!listed.contains("The archive"), "{listed}");
+    let authority = format!("servicePrincipals/{}", deputize_core::built_in::PRINCIPAL);
+    let off = world.directory("PATCH", &authority, &carol, Some(&json!({"accountEnabled": false}))).await;
+    assert_eq!(off.denied(), (400, "Request_BadRequest".into(), "directory.sound".into()));
 }
 
 /// A disabled application cannot bring itself back: not with a token from before, and not by a new one.
@@ -237,7 +280,7 @@ async fn m_09_what_is_not_documented_is_refused() {
         let request = request.header("content-type", "application/json").body(Body::from(body)).unwrap();
         world.send(request).await
     };
-    let user = format!("users/{}", crate::world::estate::user("ada"));
+    let user = format!("users/{}", user("ada"));
     let (billing, principal) = (application("billing"), format!("servicePrincipals/{}", principal("billing")));
     let before = world.store.objects().unwrap();
     let deep = |n: usize| format!("{{\"displayName\":{}{}}}", "[".repeat(n), "]".repeat(n));

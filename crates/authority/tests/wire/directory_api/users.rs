@@ -97,6 +97,8 @@ async fn a_reset_second_factor_ends_what_was_proved_with_it() {
     let all = format!("{}/authentication/softwareOathMethods", path("ada"));
     let listed = world.directory("GET", &all, &carol, None).await.ok();
     let one = format!("{all}/{}", text(&listed["value"][0], "id"));
+    let another = format!("{all}/{}", user("ada"));
+    assert_eq!(world.directory("DELETE", &another, &carol, None).await.denied().2, "directory.object");
     assert_eq!(world.directory("DELETE", &one, &carol, None).await.status.as_u16(), 204);
     assert_eq!(world.directory("GET", &all, &carol, None).await.ok(), json!({"value": []}));
     assert_eq!(world.directory("DELETE", &one, &carol, None).await.denied().2, "directory.object");

@@ -1,0 +1,43 @@
+//! Tokens that are none for the directory: each by the check that refuses it.
+use super::world;
+use crate::world::estate::{CONTOSO, FABRIKAM};
+use crate::world::keys::{sign, signing};
+use crate::world::{NOON, World, claims, header};
+use deputize_core::id::TenantId;
+use serde_json::{Value, json};
+
+/// The token with one claim changed, signed by the authority's own key.
+fn with(token: &str, name: &str, value: Value) -> String {
+    let (header, mut claims) = (header(token), claims(token));
+    claims[name] = value;
+    sign(&signing()[0], header.to_string().as_bytes(), claims.to_string().as_bytes())
+}
+
+async fn at(world: &World, tenant: TenantId, token: &str) -> String {
+    world.directory_at(tenant, "GET", "applications", Some(token), None).await.denied().2
+}
+
+#[tokio::test]
+async fn m_01_a_token_counts_in_its_own_tenant_in_its_own_time_and_never_without_the_key_that_it_is_bound_to() {
+    let world = world().await;
+    let tokens = [world.token_of("carol").await, world.token_of_app("daemon").await];
+    for token in &tokens {
+        let same = with(token, "ver", json!("2.0"));
+        world.directory("GET", "applications", &same, None).await.ok();
+        assert_eq!(at(&world, FABRIKAM, token).await, "token.tenant");
+        let issuer = claims(token)["iss"].as_str().unwrap().replace(&CONTOSO.to_string(), &FABRIKAM.to_string());
+        for (name, value, check) in [
+            ("iss", json!(issuer), "token.tenant"),
+            ("tid", json!(FABRIKAM), "token.tenant"),
+            ("aud", json!("00000003-0000-0000-c000-000000000000"), "token.audience"),
+            ("cnf", json!({"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}), "token.binding"),
+            ("nbf", json!(NOON.0 + 61), "token.not_before"),
+        ] {
+            assert_eq!(at(&world, CONTOSO, &with(token, name, value)).await, check, "{name}");
+        }
+    }
+    world.clock.advance(86_400);
+    for token in &tokens {
+        assert_eq!(at(&world, CONTOSO, token).await, "token.not_expired");
+    }
+}
