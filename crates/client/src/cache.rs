@@ -68,6 +68,9 @@ impl TokenCache {
 
     /// Forgets every token obtained with this subject token (because it was revoked), and what is under way for it: a
     /// request that began before is answered but not kept.
+    ///
+    /// Nothing here listens for cut-offs: whoever verifies subject tokens and finds one revoked says so. Until then an entry
+    /// stays for as long as its token and its subject token do.
     pub fn forget_subject(&self, subject: &oauth::Secret) {
         let subject = Some(crate::key::digest(subject));
         let mut flights = self.flights();

@@ -45,9 +45,14 @@ fn columns() -> Vec<Column> {
     let column = |name, act: Act, [code, refresh, obo, introspect, userinfo]: [Cell; 5]| {
         let waiting = match (name, &code) {
             ("user sessions revoked" | "session ended", _) => Unaffected,
-            ("tenant disabled" | "client disabled" | "client secret removed" | "signing key withdrawn", _) => {
-                code.clone()
-            }
+            (
+                "tenant disabled"
+                | "client disabled"
+                | "client deleted"
+                | "client secret removed"
+                | "signing key withdrawn",
+                _,
+            ) => code.clone(),
             (_, Refused(_)) => Refused("device.approved"),
             _ => code.clone(),
         };
@@ -96,6 +101,14 @@ fn columns() -> Vec<Column> {
             let check = "client.enabled";
             [Refused(check), Refused(check), Refused(check), Inactive, Refused(check)]
         }),
+        column(
+            "client deleted",
+            |_| ["web", "orders"].map(|name| Change::Delete(Key::ServicePrincipal(CONTOSO, principal(name)))).into(),
+            {
+                let check = "client.known";
+                [Refused(check), Refused(check), Refused(check), Inactive, Refused(check)]
+            },
+        ),
         // What was issued is as good as before, and who bears it needs no secret. Web has no other credential; Orders has a
         // certificate, and the secret that it sent is no longer one of its own.
         column("client secret removed", |p| p.without_secret(&["web", "orders"]), {

@@ -150,6 +150,30 @@ async fn a_02_a_replayed_code_ends_the_access_token_that_it_gave() {
     assert_eq!(world.refresh("web", &text(&answer, "refresh_token"), None).await.check(), "user.not_revoked");
 }
 
+/// A-12 after a restart (CVE-2026-9802): what was rotated is in the store, and no start makes an old token new.
+#[tokio::test]
+async fn a_12_a_rotated_refresh_token_stays_rotated_across_a_restart() {
+    // The native profile at once; a public client of the other one after its ten seconds.
+    for (client, later) in [("strict", 0), ("gadget", 0), ("native", 11)] {
+        let world = World::new().await;
+        let answer = world.signed_in(client, "ada", "api://orders/access_as_user offline_access").await;
+        let (token, first) = (text(&answer, "access_token"), text(&answer, "refresh_token"));
+        let second = text(&world.refresh(client, &first, None).await.ok(), "refresh_token");
+        world.clock.advance(later);
+        let world = world.restarted();
+        assert_eq!(world.introspect("orders", &token).await["active"], true, "{client}");
+        let replayed = world.refresh(client, &first, None).await;
+        let (status, error, _, check) = replayed.refused();
+        assert_eq!((status, &*error, &*check), (400, "invalid_grant", "refresh.unused"), "{client}");
+        // Nor does another one forget that the family was revoked for it.
+        let world = world.restarted();
+        for token in [&first, &second] {
+            assert_eq!(world.refresh(client, token, None).await.check(), "user.not_revoked", "{client}");
+        }
+        assert_eq!(world.introspect("orders", &token).await, inactive(), "{client}");
+    }
+}
+
 #[tokio::test]
 async fn a_revoked_refresh_token_takes_its_family_and_what_stems_from_it() {
     let world = World::new().await;

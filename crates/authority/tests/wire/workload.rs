@@ -1,9 +1,13 @@
 //! Workload identity federation: other issuers' tokens, and those of this authority's own tenants.
 use crate::assertions;
 use crate::clients::refused;
+use crate::world::browser::Browser;
 use crate::world::estate::{CONTOSO, FABRIKAM, app, principal, secret};
 use crate::world::keys::{ORDERS, STRANGER, sign};
-use crate::world::{ASSERTION_TYPE, Answer, HOST, NOON, Params, World, but, claims, client_credentials, text};
+use crate::world::{
+    ASSERTION_TYPE, Answer, HOST, NOON, Params, World, but, claims, client_credentials, obo_form, redeem_form,
+    refresh_form, text,
+};
 use axum::Router;
 use axum::routing::get;
 use deputize_authority::{Federation, discovery};
@@ -401,6 +405,50 @@ async fn x_01_a_trusted_application_that_is_disabled_at_home_proves_nothing_here
     send(&world, &token).await.ok();
     world.edit_principal("web@fabrikam", |principal| principal.account_enabled = false).await;
     assert_eq!(send(&world, &token).await.check(), "client.enabled");
+}
+
+/// X-01, for clients that another issuer vouches for: once it is trusted no more, none of their ways to a token is left.
+#[tokio::test]
+async fn x_01_an_issuer_that_another_process_removed_proves_nothing_in_any_grant() {
+    let cluster = Cluster::start().await;
+    let issuer = cluster.issuer();
+    let clients = ["web", "orders", "daemon"];
+    let world = World::federated(cluster.federation(), |plan| {
+        for name in clients {
+            let app = plan.app(name);
+            app.key_credentials.clear();
+            app.federated_identity_credentials.push(federated(&issuer, WORKER));
+        }
+    })
+    .await;
+    let proof = signed(&head(), &body(&issuer));
+    let ask = async |form: Params<'static>| {
+        let proven = [("client_assertion_type", ASSERTION_TYPE.to_owned()), ("client_assertion", proof.clone())];
+        world.token([but(form, "client_secret", None), proven.to_vec()].concat()).await
+    };
+    let mut browser = Browser::default();
+    let scope = "api://orders/access_as_user offline_access";
+    let first = browser.code(&world, "web", "ada", scope).await;
+    let code = browser.code(&world, "web", "ada", scope).await;
+    let whole = ask(redeem_form("web", &first)).await.ok();
+    let forms = [
+        refresh_form("web", &text(&whole, "refresh_token"), None),
+        obo_form("orders", &text(&whole, "access_token"), "api://billing/.default"),
+        client_credentials("daemon", "api://billing/.default"),
+    ];
+    for form in forms.clone() {
+        ask(form).await.ok();
+    }
+    let elsewhere = world.beside();
+    for name in clients {
+        elsewhere.edit_app(name, |app| app.federated_identity_credentials.clear()).await;
+    }
+    world.store.poll().unwrap();
+    for form in forms.into_iter().chain([redeem_form("web", &code)]) {
+        assert_eq!(ask(form).await.check(), "client.federated_issuer");
+    }
+    // Who has a secret besides goes on with that, what was issued before included.
+    world.refresh("web", &text(&whole, "refresh_token"), None).await.ok();
 }
 
 #[tokio::test]

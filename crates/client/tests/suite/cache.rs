@@ -166,7 +166,7 @@ async fn other_refusals_are_not_remembered() {
 }
 
 #[tokio::test]
-async fn a_revoked_subject_is_forgotten_even_while_a_request_is_under_way() {
+async fn x_14_a_revoked_subject_is_forgotten_even_while_a_request_is_under_way() {
     let authority = Authority::closed(|_, _| issued("t", 3600));
     let client = build(orders(), &authority, &Hands::at(NOON));
     let early = tokio::spawn(exchange(client.clone(), "ada"));

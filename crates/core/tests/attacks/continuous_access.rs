@@ -35,7 +35,11 @@ fn hears(world: &World, name: &str) {
 
 /// A user's token for Billing, by a client that says what it can handle.
 fn signed_in(world: &World, able: &str) -> TokenResponse {
-    let browser = world.sign_in("ada");
+    signed_in_as(world, "ada", able)
+}
+
+fn signed_in_as(world: &World, person: &str, able: &str) -> TokenResponse {
+    let browser = world.sign_in(person);
     let answer = world.authorize(&altered(&request("web", BILLING), &[("claims", able)]), &browser);
     world.redeem("web", &parameter(&answer, "code").unwrap()).unwrap()
 }
@@ -106,6 +110,26 @@ fn nothing_lives_for_a_day_that_cannot_be_cut_short_or_whose_client_cannot_be_to
     world.estate.edit(|state| wants(state, "billing"));
     hears(&world, "orders");
     assert!(ORDINARY.contains(&life(&world)));
+}
+
+/// Who is disabled at home is cut off there, where this tenant's resources hear nothing.
+#[test]
+fn a_guests_token_lives_for_a_day_nowhere() {
+    let world = super::tenants::world();
+    for name in ["billing", "orders"] {
+        world.estate.edit(|state| wants(state, name));
+        hears(&world, name);
+    }
+    let (member, guest) = (signed_in_as(&world, "ada", ABLE), signed_in_as(&world, "ivan", ABLE));
+    assert!(LONG.contains(&member.expires_in), "or this would prove nothing");
+    assert!(ORDINARY.contains(&guest.expires_in), "{}", guest.expires_in);
+    // Nor through a middle tier.
+    for (person, life) in [("ada", LONG), ("ivan", ORDINARY)] {
+        let to_orders = world.tokens(person, "web", SCOPE).access_token;
+        let mut pairs = crate::world::obo(to_orders.expose(), DOWN).to_vec();
+        pairs.push(("claims", ABLE));
+        assert!(life.contains(&world.token_as("orders", &pairs).unwrap().expires_in), "{person}");
+    }
 }
 
 #[test]

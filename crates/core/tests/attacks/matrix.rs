@@ -18,14 +18,14 @@ enum Cell {
 use Cell::{Reduced, Refused, Unaffected};
 
 /// The rows: what was obtained before the change, and how it is used after it.
-const GRANTS: [&str; 5] = ["code", "refresh", "OBO", "client credentials", "userinfo"];
+const GRANTS: [&str; 6] = ["code", "refresh", "OBO", "client credentials", "userinfo", "device"];
 
 enum Change {
     Estate(fn(&mut State)),
     SessionEnded,
 }
 
-/// The columns, each with its outcome per row.
+/// The columns, each with its outcome per row. A device that was approved is as a code that was issued.
 fn changes() -> Vec<(&'static str, Change, [Cell; 5])> {
     use CheckId as C;
     let user_cells = |check: CheckId| [Refused(check), Refused(check), Refused(check), Unaffected, Refused(check)];
@@ -189,6 +189,7 @@ fn run(grant: &str, change: &Change) -> Cell {
     let refresh = world.redeem("web", &world.code(&browser, "web", scope)).unwrap().refresh_token.unwrap();
     let to_orders =
         world.redeem("web", &world.code(&browser, "web", "api://orders/access_as_user")).unwrap().access_token;
+    let device = world.approved_device(&browser, "web", scope);
     let for_userinfo = world.redeem("web", &world.code(&browser, "web", "openid profile")).unwrap().access_token;
     match change {
         Change::Estate(change) => world.estate.edit(change),
@@ -202,6 +203,10 @@ fn run(grant: &str, change: &Change) -> Cell {
         "code" => world.redeem("web", &code),
         "refresh" => world.refresh("web", &refresh),
         "OBO" => world.obo("orders", &to_orders, "api://billing/.default"),
+        "device" => {
+            let grant = "urn:ietf:params:oauth:grant-type:device_code";
+            world.token_as("web", &[("grant_type", grant), ("device_code", device.expose())])
+        }
         "client credentials" => {
             world.token_as("daemon", &[("grant_type", "client_credentials"), ("scope", "api://billing/.default")])
         }
@@ -225,7 +230,8 @@ fn run(grant: &str, change: &Change) -> Cell {
 fn x_01_every_change_binds_every_grant() {
     let mut wrong = Vec::new();
     for (what, change, expected) in changes() {
-        for (grant, expected) in GRANTS.iter().zip(expected) {
+        let device = expected[0].clone();
+        for (grant, expected) in GRANTS.iter().zip(expected.into_iter().chain([device])) {
             let found = run(grant, &change);
             if found != expected {
                 wrong.push(format!("{what} × {grant}: {found:?}, not {expected:?}"));

@@ -14,7 +14,7 @@ use oauth::{Form, TokenResponse};
 const SCOPE: &str = "openid offline_access api://orders/access_as_user";
 
 /// Ivan of Fabrikam is a guest of Contoso.
-fn world() -> World {
+pub(super) fn world() -> World {
     let world = World::new();
     world.estate.edit(|estate| {
         let guest = User {

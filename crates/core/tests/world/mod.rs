@@ -14,6 +14,7 @@ use decision::{CheckId, Clock, Timestamp};
 use deputize_core::authorize::{self, Answer, Browser, Decided, SecondFactorRequest, SecondFactorShown, Step};
 use deputize_core::client_auth::Basic;
 use deputize_core::denial::Denial;
+use deputize_core::device::{self, DeviceDecided};
 use deputize_core::endpoint::EndpointVersion;
 use deputize_core::ledger::SessionRecord;
 use deputize_core::ports::Ports;
@@ -253,6 +254,31 @@ impl World {
                 ("code_verifier", VERIFIER),
             ],
         )
+    }
+
+    /// The code of a device of `name`, which the person of this browser has approved.
+    pub(crate) fn approved_device(&self, browser: &Browser, name: &str, scope: &str) -> Secret {
+        let (id, secret) = (app(name).to_string(), estate::secret(name));
+        let request = TokenRequest {
+            version: EndpointVersion::V2,
+            tenant: "contoso.example",
+            form: &form(&[("client_id", &id), ("client_secret", &secret), ("scope", scope)]),
+            basic: None,
+            origin: None,
+            correlation: None,
+            address: None,
+            trace: None,
+        };
+        let begun = now_or_never(device::begin(&self.ports, request)).unwrap();
+        let ticket = device::ticket(&self.ports, browser);
+        let asking = now_or_never(device::enter(&self.ports, browser, &ticket, &begun.user_code)).unwrap();
+        let asking = Form::decode(asking.split_once('?').unwrap().1.as_bytes()).unwrap();
+        let Answer::Redirect(redirect) = self.authorize(&asking, browser) else { panic!("{asking:?}") };
+        let answer = redirect.parameters;
+        let page = now_or_never(device::returned(&self.ports, browser, &answer)).unwrap();
+        let decided = DeviceDecided { accepted: true, own: true, ticket: &page.ticket };
+        assert!(now_or_never(device::decided(&self.ports, browser, &answer, decided)).unwrap());
+        begun.device_code
     }
 
     /// The whole way: sign in, authorize, redeem.
