@@ -278,7 +278,7 @@ catalogue! {
     MfaCurrent: "access.mfa_current", Some(50078), "interaction_required", Some("basic_action"), 400, Caller, None,
         "conditional access: the second factor was shown recently",
         "sign in again with the claims of this error";
-    AccountChosen: "session.chosen", Some(16000), "interaction_required", None, 400, Caller, None,
+    AccountChosen: "session.chosen", Some(16000), "interaction_required", Some("basic_action"), 400, Caller, None,
         "it is clear which of the browser's accounts is meant",
         "send `login_hint`, or ask without `prompt=none` so that the person picks";
     SignInRecent: "access.sign_in_frequency", Some(70043), "invalid_grant", Some("bad_token"), 400, Caller, None,
