@@ -260,7 +260,7 @@ fn what_is_wrong_is_said_with_file_line_and_what_is_expected() {
         (
             &["[[tenants.servicePrincipals]]\nappId = \"Nobody\""],
             "line 5: there is no application `Nobody` in this tenant",
-            "there are none",
+            "the applications of this tenant are: deputize, api://deputize",
         ),
         // People and policies.
         (
