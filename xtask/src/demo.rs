@@ -5,7 +5,7 @@ use crate::{Outcome, root};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -32,11 +32,11 @@ impl Demo {
         Self::spawn(name, command(binary(), &demo), first)
     }
 
-    /// The same for the benchmark: on the first core alone, with a plaintext loopback listener beside the others.
-    pub(crate) fn start_for_load(name: &str) -> Outcome<Self> {
+    /// The same for the benchmark: a program on the first core alone, with a plaintext loopback listener beside the others.
+    pub(crate) fn start_for_load(name: &str, program: &Path) -> Outcome<Self> {
         let first = free_ports()?;
         let mut demo = command("taskset", &["-c", "0"]);
-        demo.arg(binary()).args(["demo", "--port", &first.to_string(), "--plain-port", &(first + 3).to_string()]);
+        demo.arg(program).args(["demo", "--port", &first.to_string(), "--plain-port", &(first + 3).to_string()]);
         Self::spawn(name, demo, first)
     }
 

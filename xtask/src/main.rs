@@ -8,6 +8,8 @@
 //! cargo xtask prove [--only NAME]   the long forms of the proofs, in release builds
 //! cargo xtask bench [--only PART]   what a request costs, beside the floor and a peer measured in the same run
 //! ```
+//!
+//! `DEPUTIZE_BENCH_BEFORE=PATH` has `bench` measure an earlier release binary in turn with today's.
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,

@@ -5,16 +5,19 @@ use super::form;
 use super::load::{self, Figures};
 use super::peer::Peer;
 use super::report::{Report, Target};
-use crate::demo::Demo;
+use crate::demo::{self, Demo};
 use crate::steps::{command, printed};
 use crate::{Outcome, root};
 use serde_json::Value;
 use std::env::current_exe;
+use std::path::Path;
 use std::process::{Child, Stdio};
 
 /// Distinct assertions sent in turn, so that no answer is one kept from the request before.
 const ASSERTIONS: usize = 64;
 const ROUNDS: usize = 2;
+/// Names an earlier release binary, to be measured in turn with today's.
+const BEFORE: &str = "DEPUTIZE_BENCH_BEFORE";
 const BARE_PORT: u16 = 9302;
 
 /// One kind of request, to us and to the peer.
@@ -37,18 +40,22 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
     report.heading("The token endpoint, plain HTTP/1.1 on loopback, one core, 16 connections");
 
     let peer = Peer::start()?;
-    let demo = Demo::start_for_load("bench")?;
+    let demo = Demo::start_for_load("bench", &demo::binary())?;
     load::settle(demo.pid())?;
     let idle = load::resident_mib(demo.pid())?;
     let path = format!("/{}/oauth2/v2.0/token", demo.text("/tenant/id")?);
     let url = format!("http://127.0.0.1:{}{path}", demo.plain_port);
     let works = works(&demo, &path, &floor, bare.cpu)?;
+    let before = before(&floor, bare.cpu)?;
     report.begin_loads();
     let mut most = idle;
     for work in &works {
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let (mut ours, mut earlier, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             ours.push(load::drive(demo.pid(), &url, &work.ours)?);
+            if let Some(before) = &before {
+                earlier.push(before.drive(work)?);
+            }
             if !work.theirs.is_empty() {
                 theirs.push(load::drive(peer.pid(), &Peer::url(), &work.theirs)?);
             }
@@ -56,6 +63,9 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
         for figures in &ours {
             most = most.max(figures.resident);
             report.load(work.id, &work.name, figures, Some(work.target));
+        }
+        for figures in &earlier {
+            report.load("", &format!("the earlier binary, {}", work.name), figures, None);
         }
         for figures in &theirs {
             report.load("", &format!("node-oidc-provider, {}", work.name), figures, None);
@@ -70,6 +80,32 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
         "Resident memory of the demo (authority, Orders and Billing): {idle:.1} MiB idle, {most:.1} MiB under load."
     ));
     Ok(())
+}
+
+/// A release binary of an earlier commit, doing the same.
+struct Before {
+    demo: Demo,
+    url: String,
+    works: Vec<Work>,
+}
+
+/// The binary that the variable names, if it is set.
+fn before(floor: &Floor, bare: f64) -> Outcome<Option<Before>> {
+    let Some(program) = std::env::var_os(BEFORE) else { return Ok(None) };
+    let demo = Demo::start_for_load("bench-before", Path::new(&program))?;
+    load::settle(demo.pid())?;
+    let path = format!("/{}/oauth2/v2.0/token", demo.text("/tenant/id")?);
+    let works = works(&demo, &path, floor, bare)?;
+    let url = format!("http://127.0.0.1:{}{path}", demo.plain_port);
+    Ok(Some(Before { demo, url, works }))
+}
+
+impl Before {
+    fn drive(&self, work: &Work) -> Outcome<Figures> {
+        let same = self.works.iter().find(|earlier| earlier.name == work.name);
+        let same = same.ok_or_else(|| format!("the earlier binary cannot be asked for {}", work.name))?;
+        load::drive(self.demo.pid(), &self.url, &same.ours)
+    }
 }
 
 /// What a bare answer to a body as long as an exchange's costs.

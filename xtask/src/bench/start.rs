@@ -13,7 +13,7 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
     report.heading("Start and size");
     for _ in 0..3 {
         let began = Instant::now();
-        let demo = Demo::start_for_load("start")?;
+        let demo = Demo::start_for_load("start", &binary())?;
         let body = form::encode(&[
             ("grant_type", "client_credentials"),
             ("client_id", demo.text("/clients/daemon/app_id")?),

@@ -18,6 +18,8 @@ use tokio::time::{Instant, sleep};
 pub(crate) const PASSWORD: &str = "an ordinary long password";
 pub(crate) const SECRET: &str = "a client secret of forty characters long";
 const ESTATE: &str = include_str!("estate.toml");
+/// The proofs ask faster than any client may by default: here it is the store that is asked, not the limit.
+const CONFIGURATION: &str = "[limits]\nclient_requests_per_second = 0\n";
 const READY: Duration = Duration::from_secs(30);
 
 /// A data folder and a port, gone with the test.
@@ -52,7 +54,8 @@ impl Place {
         let folder = std::env::temp_dir().join(format!("deputize-kill-{}-{part}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
-        for (name, text) in [("estate.toml", ESTATE), ("password", PASSWORD), ("secret", SECRET)] {
+        let files = [("estate.toml", ESTATE), ("password", PASSWORD), ("secret", SECRET), ("deputize.toml", CONFIGURATION)];
+        for (name, text) in files {
             fs::write(folder.join(name), text).unwrap();
         }
         let data = folder.join("data");
@@ -68,7 +71,9 @@ impl Place {
 
     pub(crate) fn start(&self) -> Running {
         let data = self.folder.join("data");
-        let mut command = deputize(&["authority", "--data", text(&data), "--listen", &self.host[8..]]);
+        let configuration = self.folder.join("deputize.toml");
+        let mut command = deputize(&["authority", "--config", text(&configuration), "--data", text(&data)]);
+        command.args(["--listen", &self.host[8..]]);
         Running(command.env("DEPUTIZE_LOG", "warn").stdout(Stdio::null()).spawn().unwrap())
     }
 
