@@ -1,6 +1,7 @@
 //! The authorization code flow with PKCE (RFC 6749 section 4.1, RFC 7636, RFC 9207, OpenID Connect Core section 3.1).
 use crate::credential::unguessable;
 use crate::grant::scopes;
+use crate::upstream::{FormMaker, Repeat};
 use crate::{Client, Error, Token};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,6 +9,7 @@ use oauth::{ErrorBody, Form, GrantType, Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 /// What to ask at the authorization endpoint.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,7 +52,7 @@ impl Client {
         request: AuthorizationRequest<'_>,
     ) -> Result<(String, PendingAuthorization), Error> {
         let inner = &*self.inner;
-        let endpoint = (inner.endpoints.authorization.as_ref())
+        let endpoint = (self.endpoints().authorization)
             .ok_or(Error::Request("the client knows no authorization endpoint; add one to its endpoints"))?;
         let scopes = scopes(request.scopes)?;
         let pending = PendingAuthorization {
@@ -91,9 +93,10 @@ impl Client {
         if answer.value("state").is_none_or(|state| !same(state, pending.state.expose())) {
             return Err(Error::NotOurs("`state` is not the one that was sent"));
         }
-        match (answer.value("iss"), inner.endpoints.issuer.as_deref()) {
+        let endpoints = inner.endpoints(Instant::now() + inner.upstream.total).await?;
+        match (answer.value("iss"), endpoints.issuer.as_deref()) {
             (Some(iss), issuer) if issuer != Some(iss) => return Err(Error::NotOurs("`iss` is another authority")),
-            (None, _) if inner.endpoints.promises_iss => return Err(Error::NotOurs("`iss` is missing")),
+            (None, _) if endpoints.promises_iss => return Err(Error::NotOurs("`iss` is missing")),
             _ => {}
         }
         if let Some(error) = answer.value("error") {
@@ -105,19 +108,25 @@ impl Client {
                 claims: text("claims"),
                 ..ErrorBody::default()
             };
-            return Err(Error::refused(http::StatusCode::BAD_REQUEST.as_u16(), body));
+            return Err(Error::refused(http::StatusCode::BAD_REQUEST.as_u16(), None, body));
         }
         let code = answer.value("code").ok_or(Error::NotOurs("it holds neither `code` nor `error`"))?;
-        let form = Form::default()
-            .with("grant_type", GrantType::AuthorizationCode.as_str())
-            .with("code", code)
-            .with("redirect_uri", &pending.redirect_uri)
-            .with("code_verifier", pending.verifier.expose());
-        let form = if pending.scope.is_empty() { form } else { form.with("scope", &pending.scope) };
-        let now = inner.clock.now();
-        let token = inner.request_token(form, self.trace.clone(), now).await?;
+        let redeeming = &pending;
+        let form: &FormMaker<'_> = &move |client, endpoints, now| {
+            Box::pin(async move {
+                let form = Form::default().with("grant_type", GrantType::AuthorizationCode.as_str());
+                let form = client.authenticated(form, endpoints, now).await?;
+                let form = form
+                    .with("code", code)
+                    .with("redirect_uri", &redeeming.redirect_uri)
+                    .with("code_verifier", redeeming.verifier.expose());
+                Ok(if redeeming.scope.is_empty() { form } else { form.with("scope", &redeeming.scope) })
+            })
+        };
+        let (now, deadline) = (inner.clock.now(), Instant::now() + inner.upstream.total);
+        let token = inner.request_token(form, &self.trace, Repeat::Once, &endpoints, deadline).await?;
         let identity = match (&token.id_token, &pending.nonce) {
-            (Some(id_token), Some(nonce)) => Some(inner.verify_identity(id_token, nonce, now).await?),
+            (Some(id_token), Some(nonce)) => Some(inner.verify_identity(&endpoints, id_token, nonce, now).await?),
             (None, Some(_)) => return Err(Error::Answer("`openid` was asked for, but there is no ID token")),
             // Not asked for, so not relied on.
             (_, None) => None,

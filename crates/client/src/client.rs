@@ -1,6 +1,10 @@
 //! One application at one authority.
-use crate::credential::Credential;
-use crate::{AssertionSource, CertificateError, Endpoints, Random, TokenCache, Transport};
+use crate::breaker::Breaker;
+use crate::credential::{AssertionAudience, Credential};
+use crate::discovery::Discovery;
+use crate::grant::trace_context;
+use crate::key::Asker;
+use crate::{AssertionSource, CertificateError, Endpoints, GrantProfile, Random, TokenCache, Transport, Upstream};
 use decision::Clock;
 use fetch::IssuerKeys;
 use http::HeaderMap;
@@ -17,11 +21,16 @@ pub struct Client {
 }
 
 pub(crate) struct Inner {
+    /// As they were given.
     pub(crate) endpoints: Endpoints,
+    pub(crate) discovery: Option<Arc<Discovery>>,
     pub(crate) client_id: String,
     pub(crate) credential: Credential,
-    /// Which credential it is, for cache keys.
-    pub(crate) credential_id: String,
+    pub(crate) profile: GrantProfile,
+    pub(crate) upstream: Upstream,
+    pub(crate) breaker: Breaker,
+    /// What all keys of this client begin with: issuer, client, which credential.
+    pub(crate) asker: Asker,
     pub(crate) identity_keys: Option<Arc<IssuerKeys>>,
     pub(crate) cache: Arc<TokenCache>,
     pub(crate) transport: Arc<dyn Transport>,
@@ -36,6 +45,9 @@ impl Client {
             endpoints,
             client_id: client_id.into(),
             credential: Credential::None,
+            profile: GrantProfile::default(),
+            upstream: Upstream::default(),
+            discover: None,
             identity_keys: None,
             cache: None,
         }
@@ -53,18 +65,18 @@ impl Client {
     /// ```
     #[must_use]
     pub fn in_trace(&self, inbound: &HeaderMap) -> Self {
-        let mut trace = HeaderMap::new();
-        for name in ["traceparent", "tracestate"] {
-            for value in inbound.get_all(name) {
-                trace.append(name, value.clone());
-            }
-        }
-        Self { inner: Arc::clone(&self.inner), trace }
+        Self { inner: Arc::clone(&self.inner), trace: trace_context(inbound) }
     }
 
     /// The client id.
     pub fn client_id(&self) -> &str {
         &self.inner.client_id
+    }
+
+    /// The endpoints: as given, completed with what has been learnt so far.
+    pub fn endpoints(&self) -> Endpoints {
+        let learnt = self.inner.discovery.as_ref().and_then(|discovery| discovery.learnt().cloned());
+        self.inner.endpoints.clone().or(learnt.unwrap_or_default())
     }
 
     /// The cache, to share it or to tell it of revoked subjects.
@@ -75,10 +87,10 @@ impl Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Inner { endpoints, client_id, credential_id, .. } = &*self.inner;
+        let Inner { endpoints, client_id, credential, .. } = &*self.inner;
         f.debug_struct("Client")
             .field("client_id", client_id)
-            .field("credential_id", credential_id)
+            .field("credential_id", &credential.id())
             .field("endpoints", endpoints)
             .finish_non_exhaustive()
     }
@@ -89,11 +101,40 @@ pub struct ClientBuilder {
     endpoints: Endpoints,
     client_id: String,
     credential: Credential,
+    profile: GrantProfile,
+    upstream: Upstream,
+    discover: Option<String>,
     identity_keys: Option<Arc<IssuerKeys>>,
     cache: Option<Arc<TokenCache>>,
 }
 
 impl ClientBuilder {
+    /// How the authority wants to be asked; Entra's way if nothing is said.
+    pub fn profile(mut self, profile: GrantProfile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// How patiently it is asked.
+    pub fn upstream(mut self, upstream: Upstream) -> Self {
+        self.upstream = upstream;
+        self
+    }
+
+    /// Learns the endpoints that were not given from this metadata document, when they are first needed. An authority that
+    /// is down when a program starts does not keep it from starting.
+    pub fn discover(mut self, metadata: impl Into<String>) -> Self {
+        self.discover = Some(metadata.into());
+        self
+    }
+
+    /// Authenticates with assertions signed by a key that the authority knows by its name (`private_key_jwt`): a new one,
+    /// with a new `jti`, for each try.
+    pub fn key(mut self, key: jose::SigningKey, audience: AssertionAudience) -> Self {
+        self.credential = Credential::Key { key: Box::new(key), audience };
+        self
+    }
+
     /// Authenticates with a secret, in the body of the request (`client_secret_post`).
     pub fn secret(mut self, secret: Secret) -> Self {
         self.credential = Credential::Secret(secret);
@@ -126,18 +167,25 @@ impl ClientBuilder {
 
     /// The client, over this network, clock and source of randomness.
     pub fn build(self, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Client {
-        let Self { endpoints, client_id, credential, identity_keys, cache } = self;
-        let credential_id = credential.id();
-        let cache = cache.unwrap_or_else(|| TokenCache::new(CACHE_BYTES));
+        let Self { endpoints, client_id, credential, profile, upstream, discover, identity_keys, cache } = self;
+        let discovery = discover.map(Discovery::new);
+        let issuer = match (&discovery, endpoints.identity()) {
+            (Some(discovery), "") => discovery.url(),
+            (_, known) => known,
+        };
         Client {
             trace: HeaderMap::new(),
             inner: Arc::new(Inner {
+                asker: Asker::new(issuer, &client_id, &credential.id()),
                 endpoints,
+                discovery,
                 client_id,
                 credential,
-                credential_id,
+                profile,
+                breaker: Breaker::new(upstream.rest_after),
+                upstream,
                 identity_keys,
-                cache,
+                cache: cache.unwrap_or_else(|| TokenCache::new(CACHE_BYTES)),
                 transport,
                 clock,
                 random,

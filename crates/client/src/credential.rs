@@ -1,20 +1,41 @@
 //! How a client proves who it is (spec: RFC 6749 section 2.3, RFC 7523 section 2.2).
 use crate::client::Inner;
-use crate::{AssertionSource, Error};
+use crate::profile::Question;
+use crate::{AssertionSource, Endpoints, Error};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::Timestamp;
 use jose::assertion::Certificate;
+use jose::{Header, SigningKey};
 use oauth::{CLIENT_ASSERTION_JWT_BEARER, Form, Secret};
+use serde_json::{Value, json};
 use std::sync::Arc;
+
+/// How long an assertion by a bare key lives, in seconds.
+const LIFETIME: i64 = 30;
+
+/// For whom a client assertion is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AssertionAudience {
+    /// The issuer, as RFC 7523's successor asks.
+    #[default]
+    Issuer,
+    /// The token endpoint, for authorities that know no better.
+    TokenEndpoint,
+}
 
 pub(crate) enum Credential {
     /// A public client.
     None,
     Secret(Secret),
     Certificate {
-        key: Box<jose::SigningKey>,
+        key: Box<SigningKey>,
         certificate: Arc<Certificate>,
+    },
+    /// A key that the authority knows by name.
+    Key {
+        key: Box<SigningKey>,
+        audience: AssertionAudience,
     },
     /// Somebody else's word.
     Assertion(Arc<dyn AssertionSource>),
@@ -34,7 +55,7 @@ pub enum CertificateError {
 }
 
 impl Credential {
-    pub(crate) fn certificate(key: jose::SigningKey, pem: &str) -> Result<Self, CertificateError> {
+    pub(crate) fn certificate(key: SigningKey, pem: &str) -> Result<Self, CertificateError> {
         let certificate = Arc::new(Certificate::from_pem(pem).map_err(|_| CertificateError::Unreadable)?);
         // Tried once now, so that a mistake shows at the start and not as the authority's refusal of every request.
         let trial = jose::assertion::sign(&key, &certificate, "trial", "trial", "trial", Timestamp(0));
@@ -52,28 +73,94 @@ impl Credential {
             Self::Secret(secret) => format!("secret:{}", URL_SAFE_NO_PAD.encode(crate::key::digest(secret))),
             Self::Assertion(source) => format!("assertion:{}", source.name()),
             Self::Certificate { certificate, .. } => format!("certificate:{}", certificate.x5t_s256()),
+            // Its name may be anybody's; its thumbprint is its own.
+            Self::Key { key, .. } => {
+                format!("key:{}:{}", key.public_jwk().thumbprint().unwrap_or_default(), key.kid())
+            }
         }
     }
 
-    pub(crate) async fn authenticate(&self, form: Form, client: &Inner, now: Timestamp) -> Result<Form, Error> {
-        match self {
-            Self::None => Ok(form),
-            Self::Secret(secret) => Ok(form.with("client_secret", secret.expose())),
-            Self::Assertion(source) => {
-                let assertion = source.assertion().await?;
-                Ok(form
-                    .with("client_assertion_type", CLIENT_ASSERTION_JWT_BEARER)
-                    .with("client_assertion", assertion.expose()))
-            }
+    /// The form with this proof. An assertion is made anew each time: an authority that looks at `jti` sees none twice.
+    pub(crate) async fn authenticate(
+        &self,
+        form: Form,
+        client: &Inner,
+        endpoints: &Endpoints,
+        now: Timestamp,
+    ) -> Result<Form, Error> {
+        let assertion = match self {
+            Self::None => return Ok(form),
+            Self::Secret(secret) => return Ok(form.with("client_secret", secret.expose())),
+            Self::Assertion(source) => source.assertion().await?,
             Self::Certificate { key, certificate } => {
                 let jti = unguessable::<16>(client);
-                let assertion =
-                    jose::assertion::sign(key, certificate, &client.client_id, &client.endpoints.token, &jti, now)
-                        .map_err(|_| Error::Request("the client's key cannot sign an assertion; use an RSA key"))?;
-                Ok(form.with("client_assertion_type", CLIENT_ASSERTION_JWT_BEARER).with("client_assertion", &assertion))
+                jose::assertion::sign(key, certificate, &client.client_id, &endpoints.token, &jti, now)
+                    .map(Secret::new)
+                    .map_err(|_| Error::Request("the client's key cannot sign an assertion; use an RSA key"))?
+            }
+            Self::Key { key, audience } => {
+                let claims = json!({
+                    "sub": client.client_id, "iss": client.client_id, "aud": audience.of(endpoints)?,
+                    "jti": uuid(client), "iat": now, "nbf": now, "exp": now.plus(LIFETIME),
+                });
+                sign(key, &claims)?
+            }
+        };
+        Ok(form.with("client_assertion", assertion.expose()).with("client_assertion_type", CLIENT_ASSERTION_JWT_BEARER))
+    }
+
+    /// An assertion that is the authorization itself (RFC 7523 section 2.1): without `sub`, and with all that is asked for.
+    pub(crate) async fn authorization(
+        &self,
+        asked: &Question,
+        client: &Inner,
+        endpoints: &Endpoints,
+        now: Timestamp,
+    ) -> Result<Secret, Error> {
+        let Self::Key { key, audience } = self else {
+            return Err(Error::Request("this grant profile needs a private key; give the client one"));
+        };
+        let mut claims = json!({
+            "iss": client.client_id, "aud": audience.of(endpoints)?, "scope": asked.target,
+            "jti": uuid(client), "iat": now, "nbf": now, "exp": now.plus(LIFETIME),
+        });
+        if let Value::Object(claims) = &mut claims {
+            claims.extend(asked.resource.clone().map(|resource| ("resource".to_owned(), resource.into())));
+            if let Some(details) = &asked.authorization_details {
+                let details: Value = serde_json::from_str(details)
+                    .map_err(|_| Error::Request("`authorization_details` is no JSON (RFC 9396 section 2)"))?;
+                claims.insert("authorization_details".to_owned(), details);
             }
         }
+        sign(key, &claims)
     }
+}
+
+impl AssertionAudience {
+    fn of(self, endpoints: &Endpoints) -> Result<&str, Error> {
+        match self {
+            Self::TokenEndpoint => Ok(&endpoints.token),
+            Self::Issuer => endpoints.issuer.as_deref().ok_or(Error::Request(
+                "the client knows no issuer to address its assertion to; add it to the endpoints, or address the token endpoint",
+            )),
+        }
+    }
+}
+
+fn sign(key: &SigningKey, claims: &Value) -> Result<Secret, Error> {
+    let signed = key.sign(&Header::typ("JWT"), claims.to_string().as_bytes());
+    signed.map(Secret::new).map_err(|_| Error::Request("Failed to sign assertion"))
+}
+
+/// A version 4 UUID (RFC 9562), from the client's source of randomness.
+fn uuid(client: &Inner) -> String {
+    let mut bytes = [0; 16];
+    client.random.fill(&mut bytes);
+    let n = u128::from_be_bytes(bytes);
+    let n = n & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let (a, b, c) = (n >> 96, (n >> 80) & 0xffff, (n >> 64) & 0xffff);
+    let (d, e) = ((n >> 48) & 0xffff, n & 0xffff_ffff_ffff);
+    format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
 }
 
 /// `N` random bytes as base64url.

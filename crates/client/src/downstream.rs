@@ -28,7 +28,11 @@ pub fn challenge_in<B>(answer: &Response<B>) -> Option<Error> {
     let claims = bearer().find_map(wanted_claims).or_else(|| bearer().find_map(wanted_context));
     match claims {
         Some(claims) => Some(Error::Challenged { claims }),
-        None => bearer().find_map(wanted_consent).map(|body| Error::Consent { body: Box::new(body) }),
+        None => {
+            let status = answer.status().as_u16();
+            let consent = |body| Error::Consent { status, retry_after: None, body: Box::new(body) };
+            bearer().find_map(wanted_consent).map(consent)
+        }
     }
 }
 

@@ -1,14 +1,15 @@
 //! Where an authority is.
 use oauth::metadata::Metadata;
 
-/// The addresses of one authority, for one tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The addresses of one authority, for one tenant. What is empty or absent is not known, and is learnt where the client
+/// [discovers](crate::ClientBuilder::discover).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endpoints {
     /// The token endpoint.
     pub token: String,
     /// The authorization endpoint, for [`crate::Client::authorization_code_url`].
     pub authorization: Option<String>,
-    /// The issuer: what `iss` must be in ID tokens and authorization responses.
+    /// The issuer: what `iss` must be in ID tokens and authorization responses, and `aud` in client assertions.
     pub issuer: Option<String>,
     /// Whether the authority promises `iss` in authorization responses (RFC 9207): then an answer without it is refused.
     pub promises_iss: bool,
@@ -28,7 +29,7 @@ impl Endpoints {
 
     /// A token endpoint and nothing else: enough for every grant but the authorization code.
     pub fn token_endpoint(url: impl Into<String>) -> Self {
-        Self { token: url.into(), authorization: None, issuer: None, promises_iss: false }
+        Self { token: url.into(), ..Self::default() }
     }
 
     /// What a metadata document says (RFC 8414); `None` without a token endpoint. Whoever fetched it has compared its
@@ -40,6 +41,16 @@ impl Endpoints {
             issuer: Some(metadata.issuer.clone()),
             promises_iss: metadata.authorization_response_iss_parameter_supported == Some(true),
         })
+    }
+
+    /// These, and where they are silent what was learnt.
+    pub(crate) fn or(self, learnt: Self) -> Self {
+        Self {
+            token: if self.token.is_empty() { learnt.token } else { self.token },
+            authorization: self.authorization.or(learnt.authorization),
+            issuer: self.issuer.or(learnt.issuer),
+            promises_iss: self.promises_iss || learnt.promises_iss,
+        }
     }
 
     /// What keys are made of: the issuer where known, so that aliases of one token endpoint do not share by accident.

@@ -1,5 +1,5 @@
 //! Why no token came, sorted by who can do something about it.
-use crate::{IdentityError, TransportError};
+use crate::{Cause, IdentityError, TransportError};
 use oauth::ErrorBody;
 
 /// Why no token came. Cloneable, because everyone who waited for the same request is told the same.
@@ -11,12 +11,20 @@ pub enum Error {
     ClaimsChallenge {
         /// What to ask for, as JSON: the `claims` parameter of the user's next sign-in.
         claims: String,
+        /// The HTTP status.
+        status: u16,
+        /// Seconds to wait, where the authority says so.
+        retry_after: Option<u64>,
         /// All that the authority said.
         body: Box<ErrorBody>,
     },
     /// Somebody has to consent first: the user, or an administrator.
     #[error("consent is missing: {}", .body.error_description)]
     Consent {
+        /// The HTTP status.
+        status: u16,
+        /// Seconds to wait, where the authority says so.
+        retry_after: Option<u64>,
         /// All that the authority said; `deputize_hint` names the missing grant.
         body: Box<ErrorBody>,
     },
@@ -25,6 +33,8 @@ pub enum Error {
     Refused {
         /// The HTTP status.
         status: u16,
+        /// Seconds to wait, where the authority says so.
+        retry_after: Option<u64>,
         /// All that the authority said.
         body: Box<ErrorBody>,
     },
@@ -38,7 +48,17 @@ pub enum Error {
     /// No answer from the authority.
     #[error("the authority cannot be reached: {0}; check its address, its certificate and the network")]
     Unreachable(#[from] TransportError),
-    /// The authority answered, but not as a token endpoint does.
+    /// The authority fails, and says nothing that could be read.
+    #[error(
+        "the authority answers with status {status} and no error response (RFC 6749 section 5.2); check the token endpoint's address, and the proxy before it"
+    )]
+    Unreadable {
+        /// The HTTP status.
+        status: u16,
+        /// Seconds to wait, where the authority says so.
+        retry_after: Option<u64>,
+    },
+    /// The authority answered with success, but not as a token endpoint does.
     #[error("the authority's answer is of no use: {0}")]
     Answer(&'static str),
     /// The request cannot be sent as asked.
@@ -54,30 +74,91 @@ pub enum Error {
 
 impl Error {
     /// Sorts a refusal. `claims` wins over consent: without them the user could not act at all.
-    pub(crate) fn refused(status: u16, body: ErrorBody) -> Self {
+    pub(crate) fn refused(status: u16, retry_after: Option<u64>, body: ErrorBody) -> Self {
         let body = Box::new(body);
         let consent = body.suberror.as_deref() == Some("consent_required")
             || body.error == "consent_required"
             || body.error_codes.iter().any(|code| matches!(code, 65001 | 90094));
         match &body.claims {
             Some(claims) if oauth::ClaimsRequest::parse(claims).is_some() => {
-                Self::ClaimsChallenge { claims: claims.clone(), body }
+                Self::ClaimsChallenge { claims: claims.clone(), status, retry_after, body }
             }
-            _ if consent => Self::Consent { body },
-            _ => Self::Refused { status, body },
+            _ if consent => Self::Consent { status, retry_after, body },
+            _ => Self::Refused { status, retry_after, body },
         }
     }
 
     /// What the authority said, where it said something.
     pub fn body(&self) -> Option<&ErrorBody> {
         match self {
-            Self::ClaimsChallenge { body, .. } | Self::Consent { body } | Self::Refused { body, .. } => Some(body),
+            Self::ClaimsChallenge { body, .. } | Self::Consent { body, .. } | Self::Refused { body, .. } => Some(body),
             Self::Challenged { .. }
             | Self::Unreachable(_)
+            | Self::Unreadable { .. }
             | Self::Answer(_)
             | Self::Request(_)
             | Self::NotOurs(_)
             | Self::Identity(_) => None,
+        }
+    }
+
+    /// The HTTP status of the authority's refusal.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::ClaimsChallenge { status, .. }
+            | Self::Consent { status, .. }
+            | Self::Refused { status, .. }
+            | Self::Unreadable { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Seconds after which to ask again, where that is known.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::ClaimsChallenge { retry_after, .. }
+            | Self::Consent { retry_after, .. }
+            | Self::Refused { retry_after, .. }
+            | Self::Unreadable { retry_after, .. } => *retry_after,
+            Self::Unreachable(TransportError { cause: Cause::Resting(seconds), .. }) => Some(u64::from(*seconds)),
+            _ => None,
+        }
+    }
+
+    /// Whether the same question will get the same refusal for some seconds: consent, assignment or the target is missing.
+    pub(crate) fn stays(&self) -> bool {
+        match self {
+            Self::Consent { status, .. } => *status < 500,
+            // AADSTS50105 and 501051: nobody assigned. 500011, 70011 and 650053: no such resource or scope.
+            Self::Refused { status, body, .. } => {
+                *status < 500
+                    && (matches!(body.error.as_str(), "invalid_target" | "invalid_resource" | "invalid_scope")
+                        || body
+                            .error_codes
+                            .iter()
+                            .any(|code| matches!(code, 50_105 | 501_051 | 500_011 | 70_011 | 650_053)))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the authority says that a token like the one that is held would not be issued any more. A credential that
+    /// is refused says nothing of the token, and neither does a failure.
+    pub(crate) fn ends_what_is_held(&self) -> bool {
+        match self {
+            Self::ClaimsChallenge { status, .. } | Self::Consent { status, .. } => *status < 500,
+            Self::Refused { body, .. } => {
+                self.stays()
+                    || matches!(
+                        body.error.as_str(),
+                        "invalid_grant"
+                            | "access_denied"
+                            | "interaction_required"
+                            | "login_required"
+                            | "unauthorized_client"
+                    )
+            }
+            _ => false,
         }
     }
 }

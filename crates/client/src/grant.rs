@@ -1,17 +1,64 @@
-//! The grants, each as the form it sends and what its tokens are cached under.
+//! Asking: from a question to a token, held or new.
+use crate::ask::{Answered, Ask, Kind};
+use crate::cache::Sought;
 use crate::client::Inner;
-use crate::key::digest;
+use crate::profile::Question;
+use crate::upstream::{FormMaker, Repeat};
 use crate::{Client, Error, KeyFields, Token};
-use decision::Timestamp;
 use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use oauth::{ErrorBody, Form, GrantType, Scopes, Secret};
+use oauth::{Scopes, Secret};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 impl Client {
+    /// A token: held, or asked for. Whoever asks the same at once shares one request.
+    ///
+    /// ```
+    /// # async fn handler(orders: client::Client, inbound: oauth::Secret, now: decision::Timestamp) -> Result<(), client::Error> {
+    /// use client::Ask;
+    /// let answered = orders.ask(&Ask::on_behalf_of(&inbound, "api://billing/Invoices.Read")).await?;
+    /// println!("for {} more seconds, cached: {}", answered.token.seconds_left(now), answered.cached);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::ClaimsChallenge`] belongs in a 401 to this API's own caller; [`Error::Consent`] names the missing grant.
+    pub async fn ask(&self, ask: &Ask<'_>) -> Result<Answered, Error> {
+        let inner = &self.inner;
+        let kind = ask.whose.kind();
+        let is_audience = inner.profile.is_audience(kind);
+        let key = KeyFields {
+            grant: inner.profile.grant(kind),
+            subject: ask.whose.subject(),
+            target: is_audience.then_some(ask.target),
+            scopes: (!is_audience).then_some(ask.target),
+            claims: ask.claims,
+            resource: ask.resource,
+            authorization_details: ask.authorization_details,
+            ..KeyFields::default()
+        }
+        .key_after(&inner.asker);
+        let sought = Sought { key, subject: ask.whose.subject(), fresh: ask.fresh, now: inner.clock.now() };
+        let acquire = || {
+            let question = Question {
+                kind,
+                subject: ask.whose.subject().cloned(),
+                target: ask.target.to_owned(),
+                claims: ask.claims.map(str::to_owned),
+                resource: ask.resource.map(str::to_owned),
+                authorization_details: ask.authorization_details.map(str::to_owned),
+                trace: ask.trace.map_or_else(|| self.trace.clone(), trace_context),
+            };
+            let client = Arc::clone(inner);
+            async move { client.answer(question).await }
+        };
+        inner.cache.get_or_acquire(sought, acquire).await
+    }
+
     /// A token for the application itself (RFC 6749 section 4.4). Entra wants `{resource}/.default`.
     pub async fn client_credentials(&self, scope: &str) -> Result<Arc<Token>, Error> {
-        self.acquire(GrantType::ClientCredentials, None, scopes(&[scope])?, None).await
+        let scope = scopes(&[scope])?.to_string();
+        Ok(self.ask(&Ask::application(&scope)).await?.token)
     }
 
     /// A token for another API, on behalf of the user whose token this API was called with (Entra's On-Behalf-Of).
@@ -25,7 +72,8 @@ impl Client {
         scopes: &[&str],
         claims: Option<&str>,
     ) -> Result<Arc<Token>, Error> {
-        self.acquire(GrantType::JwtBearer, Some(assertion), self::scopes(scopes)?, claims).await
+        let scopes = self::scopes(scopes)?.to_string();
+        Ok(self.ask(&with(Ask::on_behalf_of(assertion, &scopes), claims)).await?.token)
     }
 
     /// A token for a refresh token (RFC 6749 section 6), perhaps for another resource. All who bring the same refresh
@@ -36,102 +84,44 @@ impl Client {
         scopes: &[&str],
         claims: Option<&str>,
     ) -> Result<Arc<Token>, Error> {
-        self.acquire(GrantType::RefreshToken, Some(refresh_token), self::scopes(scopes)?, claims).await
-    }
-
-    async fn acquire(
-        &self,
-        grant: GrantType,
-        subject: Option<&Secret>,
-        scopes: Scopes,
-        claims: Option<&str>,
-    ) -> Result<Arc<Token>, Error> {
-        let inner = &self.inner;
-        let now = inner.clock.now();
-        let digest = subject.map(digest);
-        let key = KeyFields {
-            issuer: inner.endpoints.identity(),
-            client: &inner.client_id,
-            credential: &inner.credential_id,
-            grant: grant.as_str(),
-            subject: digest,
-            scopes: Some(&scopes),
-            claims,
-            ..KeyFields::default()
-        }
-        .key();
-        let request = Request {
-            client: Arc::clone(inner),
-            trace: self.trace.clone(),
-            grant,
-            subject: subject.cloned(),
-            scopes,
-            claims: claims.map(str::to_owned),
-        };
-        inner.cache.get_or_acquire(key, digest, now, request.send(now)).await
+        let scopes = self::scopes(scopes)?.to_string();
+        Ok(self.ask(&with(Ask::refresh(refresh_token, &scopes), claims)).await?.token)
     }
 }
 
-struct Request {
-    client: Arc<Inner>,
-    trace: HeaderMap,
-    grant: GrantType,
-    subject: Option<Secret>,
-    scopes: Scopes,
-    claims: Option<String>,
+fn with<'a>(ask: Ask<'a>, claims: Option<&'a str>) -> Ask<'a> {
+    match claims {
+        Some(claims) => ask.claims(claims),
+        None => ask,
+    }
 }
 
-impl Request {
-    async fn send(self, now: Timestamp) -> Result<Token, Error> {
-        let Self { client, trace, grant, subject, scopes, claims } = self;
-        let mut form = Form::default().with("grant_type", grant.as_str());
-        form = match (grant, &subject) {
-            (GrantType::JwtBearer, Some(subject)) => {
-                form.with("requested_token_use", "on_behalf_of").with("assertion", subject.expose())
-            }
-            (GrantType::RefreshToken, Some(subject)) => form.with("refresh_token", subject.expose()),
-            _ => form,
-        };
-        if !scopes.is_empty() {
-            form = form.with("scope", &scopes.to_string());
-        }
-        if let Some(claims) = &claims {
-            form = form.with("claims", claims);
-        }
-        let token = client.request_token(form, trace, now).await?;
-        Ok(match (grant, &subject) {
+impl Inner {
+    /// Asks the authority.
+    pub(crate) async fn answer(&self, question: Question) -> Result<Token, Error> {
+        let deadline = Instant::now() + self.upstream.total;
+        let endpoints = self.endpoints(deadline).await?;
+        let repeat = if question.kind == Kind::Refresh { Repeat::Once } else { Repeat::Safe };
+        let asked = &question;
+        let form: &FormMaker<'_> = &move |client, endpoints, now| Box::pin(asked.form(client, endpoints, now));
+        let token = self.request_token(form, &question.trace, repeat, &endpoints, deadline).await?;
+        Ok(match (question.kind, &question.subject) {
             // A refresh token is no JWT, or one whose end is not the user's: only assertions bound what comes of them.
-            (GrantType::JwtBearer, Some(assertion)) => token.no_longer_than(assertion),
+            (Kind::User, Some(assertion)) => token.no_longer_than(assertion),
             _ => token,
         })
     }
 }
 
-impl Inner {
-    /// Posts a form to the token endpoint, with this client's authentication and in this trace, and reads the answer.
-    pub(crate) async fn request_token(&self, form: Form, trace: HeaderMap, now: Timestamp) -> Result<Token, Error> {
-        let form = self.credential.authenticate(form.with("client_id", &self.client_id), self, now).await?;
-        let mut request = http::Request::post(&self.endpoints.token)
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(ACCEPT, "application/json")
-            .body(form.encode().into_bytes())
-            .map_err(|_| Error::Request("the token endpoint is not a URL; correct the client's endpoints"))?;
-        request.headers_mut().extend(trace);
-        let reply = self.transport.send(request).await?;
-        let status = reply.status();
-        if status == http::StatusCode::OK {
-            return Token::read(reply.body(), now);
-        }
-        match serde_json::from_slice::<ErrorBody>(reply.body()) {
-            Ok(body) if !body.error.is_empty() => Err(Error::refused(status.as_u16(), body)),
-            _ if status.is_server_error() => {
-                Err(crate::TransportError(format!("it answers with status {}", status.as_u16())).into())
-            }
-            _ => Err(Error::Answer(
-                "it is not an error response (RFC 6749 section 5.2); check the token endpoint's address",
-            )),
+/// The trace context in the headers of a request (W3C Trace Context).
+pub(crate) fn trace_context(headers: &HeaderMap) -> HeaderMap {
+    let mut trace = HeaderMap::new();
+    for name in ["traceparent", "tracestate"] {
+        for value in headers.get_all(name) {
+            trace.append(name, value.clone());
         }
     }
+    trace
 }
 
 pub(crate) fn scopes(values: &[&str]) -> Result<Scopes, Error> {

@@ -1,7 +1,7 @@
 //! Who signed in, as the authority vouches for it (OpenID Connect Core section 3.1.3.7).
-use crate::Error;
 use crate::authorization::same;
 use crate::client::Inner;
+use crate::{Endpoints, Error};
 use decision::Timestamp;
 use fetch::Lookup;
 use jose::Token;
@@ -43,11 +43,12 @@ pub enum IdentityError {
 impl Inner {
     pub(crate) async fn verify_identity(
         &self,
+        endpoints: &Endpoints,
         id_token: &Secret,
         nonce: &Secret,
         now: Timestamp,
     ) -> Result<Map<String, Value>, Error> {
-        let issuer = self.endpoints.issuer.as_deref().ok_or(IdentityError::NoKeys)?;
+        let issuer = endpoints.issuer.as_deref().ok_or(IdentityError::NoKeys)?;
         let token = Token::parse(id_token.expose()).map_err(|_| IdentityError::Signature)?;
         let kid = token.header().kid.as_deref().ok_or(IdentityError::Signature)?;
         let keys = self.identity_keys.as_ref().ok_or(IdentityError::NoKeys)?;

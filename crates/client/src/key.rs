@@ -1,5 +1,5 @@
 //! The identity of a cached token.
-use oauth::{Scopes, Secret};
+use oauth::Secret;
 use sha2::{Digest, Sha256};
 
 /// A SHA-256 over everything that decides whose token it is and what for. Two requests share a key only if they would
@@ -19,38 +19,46 @@ pub struct CacheKey([u8; 32]);
 pub struct KeyFields<'a> {
     /// The issuer, or the token endpoint where no issuer is known.
     pub issuer: &'a str,
-    /// The tenant, where the issuer does not say it.
-    pub tenant: Option<&'a str>,
     /// The client id.
     pub client: &'a str,
     /// Which credential authenticates the client; never the credential itself.
     pub credential: &'a str,
+    /// The tenant, where the issuer does not say it.
+    pub tenant: Option<&'a str>,
     /// The grant type.
     pub grant: &'a str,
-    /// The digest of the subject token (assertion, refresh token); see [`digest`].
-    pub subject: Option<[u8; 32]>,
-    /// The digest of the actor token.
-    pub actor: Option<[u8; 32]>,
+    /// The subject token (assertion, refresh token), all of it.
+    pub subject: Option<&'a Secret>,
+    /// The actor token.
+    pub actor: Option<&'a Secret>,
     /// The target, audience or cluster that a token exchange names.
     pub target: Option<&'a str>,
-    /// The scopes; a set, so their order does not matter.
-    pub scopes: Option<&'a Scopes>,
+    /// The scopes, separated by spaces; a set, so their order does not matter.
+    pub scopes: Option<&'a str>,
     /// The `claims` parameter, byte for byte.
     pub claims: Option<&'a str>,
     /// RFC 8707's resource.
     pub resource: Option<&'a str>,
+    /// RFC 9396's rich authorization, byte for byte.
+    pub authorization_details: Option<&'a str>,
     /// The thumbprint of the key the token is bound to.
     pub binding: Option<&'a str>,
 }
 
 impl KeyFields<'_> {
-    /// The key. The destructuring makes the compiler ask where a new field goes.
+    /// The key.
     pub fn key(&self) -> CacheKey {
+        self.key_after(&Asker::new(self.issuer, self.client, self.credential))
+    }
+
+    /// The key of a request by a client whose own fields are hashed already. The destructuring makes the compiler ask where
+    /// a new field goes.
+    pub(crate) fn key_after(&self, asker: &Asker) -> CacheKey {
         let Self {
-            issuer,
+            issuer: _,
+            client: _,
+            credential: _,
             tenant,
-            client,
-            credential,
             grant,
             subject,
             actor,
@@ -58,27 +66,40 @@ impl KeyFields<'_> {
             scopes,
             claims,
             resource,
+            authorization_details,
             binding,
         } = *self;
-        let mut hash = Hash(Sha256::new());
-        for text in [issuer, client, credential, grant] {
-            hash.field(text.as_bytes());
-        }
-        for text in [tenant, target, claims, resource, binding] {
+        let mut hash = Hash(asker.0.clone());
+        hash.field(grant.as_bytes());
+        for text in [tenant, target, claims, resource, authorization_details, binding] {
             hash.optional(text.map(str::as_bytes));
         }
-        for digest in [subject, actor] {
-            hash.optional(digest.as_ref().map(<[u8; 32]>::as_slice));
+        for token in [subject, actor] {
+            hash.optional(token.map(|token| token.expose().as_bytes()));
         }
-        hash.length(scopes.map_or(u64::MAX, |scopes| scopes.len() as u64));
-        for scope in scopes.into_iter().flat_map(Scopes::iter) {
-            hash.field(scope.as_bytes());
+        match scopes {
+            Some(scopes) => hash.set(scopes),
+            None => hash.length(u64::MAX),
         }
         CacheKey(hash.0.finalize().into())
     }
 }
 
-/// The digest that stands for a token in keys: raw tokens are never kept as keys.
+/// The fields that a client has in all its requests, hashed once.
+#[derive(Clone)]
+pub(crate) struct Asker(Sha256);
+
+impl Asker {
+    pub(crate) fn new(issuer: &str, client: &str, credential: &str) -> Self {
+        let mut hash = Hash(Sha256::new());
+        for text in [issuer, client, credential] {
+            hash.field(text.as_bytes());
+        }
+        Self(hash.0)
+    }
+}
+
+/// The digest that stands for a token beside its answers: raw tokens are never kept.
 pub(crate) fn digest(token: &Secret) -> [u8; 32] {
     Sha256::digest(token.expose()).into()
 }
@@ -100,6 +121,23 @@ impl Hash {
         match bytes {
             Some(bytes) => self.field(bytes),
             None => self.length(u64::MAX),
+        }
+    }
+
+    /// Words without their order; a single one, as is usual, costs no memory.
+    fn set(&mut self, text: &str) {
+        let mut words = text.split(' ').filter(|word| !word.is_empty());
+        let (first, second) = (words.next(), words.next());
+        if let (Some(only), None) = (first, second) {
+            self.length(1);
+            return self.field(only.as_bytes());
+        }
+        let mut all: Vec<&str> = first.into_iter().chain(second).chain(words).collect();
+        all.sort_unstable();
+        all.dedup();
+        self.length(all.len() as u64);
+        for word in all {
+            self.field(word.as_bytes());
         }
     }
 }

@@ -7,17 +7,17 @@
 //!
 //! ```
 //! # use std::sync::Arc;
-//! # use client::{Client, Endpoints, Transport, TransportError};
+//! # use client::{Client, Endpoints, Transport};
 //! # struct Authority;
 //! # impl Transport for Authority {
 //! #     fn send(&self, _: http::Request<Vec<u8>>) -> client::Sending<'_> {
 //! #         let body = br#"{"token_type":"Bearer","expires_in":3600,"access_token":"for-billing"}"#.to_vec();
-//! #         Box::pin(async { http::Response::builder().body(body).map_err(|e| TransportError(e.to_string())) })
+//! #         Box::pin(async { http::Response::builder().body(body).map_err(|_| client::Cause::Broken.into()) })
 //! #     }
 //! # }
 //! # struct Noon;
 //! # impl decision::Clock for Noon { fn now(&self) -> decision::Timestamp { decision::Timestamp(1_700_000_000) } }
-//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! # let (transport, clock, random) = (Arc::new(Authority), Arc::new(Noon), Arc::new(|bytes: &mut [u8]| bytes.fill(7)));
 //! let orders = Client::builder(Endpoints::entra("https://login.example/contoso"), "orders")
 //!     .secret(oauth::Secret::new("…"))
@@ -30,31 +30,40 @@
 //! ```
 #![warn(missing_docs)]
 
+mod ask;
 mod assertion;
 mod authorization;
+mod breaker;
 mod cache;
 mod client;
 mod credential;
+mod discovery;
 mod downstream;
 mod endpoints;
 mod error;
+mod flight;
 mod grant;
 mod id_token;
 mod key;
 pub mod managed_identity;
 mod ports;
+mod profile;
 mod token;
+mod upstream;
 
+pub use ask::{Answered, Ask};
 pub use assertion::{AssertionFile, AssertionOfIdentity, AssertionSource};
 pub use authorization::{AuthorizationRequest, PendingAuthorization, SignIn};
-pub use cache::TokenCache;
+pub use cache::{Counters, CutOff, Leeway, TokenCache};
 pub use client::{Client, ClientBuilder};
-pub use credential::CertificateError;
+pub use credential::{AssertionAudience, CertificateError};
 pub use downstream::challenge_in;
 pub use endpoints::Endpoints;
 pub use error::Error;
 pub use fetch::{Allow, Fetch, FetchError, IssuerKeys};
 pub use id_token::IdentityError;
 pub use key::{CacheKey, KeyFields};
-pub use ports::{Pending, Random, Sending, Transport, TransportError};
+pub use ports::{Cause, Pending, Random, Sending, Transport, TransportError};
+pub use profile::GrantProfile;
 pub use token::Token;
+pub use upstream::Upstream;

@@ -21,7 +21,7 @@
 //!         Box::pin(async { Ok(token) })
 //!     }
 //! }
-//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! let site = AppService::new(std::sync::Arc::new(Fixed), oauth::Secret::new("the header's value"), ["127.0.0.1:4000"]);
 //! let request = http::Request::get("/msi/token?api-version=2019-08-01&resource=api://billing")
 //!     .header("host", "127.0.0.1:4000")

@@ -5,9 +5,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::Timestamp;
 use oauth::{Scopes, Secret};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
-/// A token is given up this long before its end: clocks differ, and a call takes time.
-const MARGIN: i64 = 60;
+/// How long an answer is believed that says nothing of its life, in seconds. It is not kept.
+const ASSUMED: i64 = 60;
 
 /// What the authority issued.
 #[derive(Clone, Debug)]
@@ -20,10 +21,14 @@ pub struct Token {
     pub id_token: Option<Secret>,
     /// The scopes granted, where the authority says them.
     pub scopes: Option<Scopes>,
-    /// When the access token ends.
+    /// When the access token ends: the earliest of what the answer says and what the token says.
     pub expires_at: Timestamp,
-    /// Until when the cache may answer with it: the earliest of all lifetimes involved.
-    pub usable_until: Timestamp,
+    /// When it was asked for.
+    pub(crate) asked_at: Timestamp,
+    /// When the token ends that it was obtained with.
+    pub(crate) subject_ends: Option<Timestamp>,
+    /// Whether its life is known; otherwise it is good for this once.
+    pub(crate) stated: bool,
 }
 
 impl Token {
@@ -39,46 +44,54 @@ impl Token {
         }
         let stated = answer.expires_in.map(|Seconds(seconds)| asked_at.plus(seconds));
         let stated = stated.into_iter().chain(answer.expires_on.map(|Seconds(moment)| Timestamp(moment)));
-        let inside = expiry(&answer.access_token);
-        // Neither stated nor readable: good for this once, never kept.
-        let expires_at = stated.chain(inside).min().unwrap_or(asked_at);
+        let ends = stated.chain(expiry(&answer.access_token)).min();
         Ok(Self {
             scopes: answer.scope.as_deref().and_then(Scopes::parse),
             access_token: answer.access_token,
             refresh_token: answer.refresh_token,
             id_token: answer.id_token,
-            expires_at,
-            usable_until: expires_at.plus(-MARGIN),
+            expires_at: ends.unwrap_or(asked_at.plus(ASSUMED)),
+            asked_at,
+            subject_ends: None,
+            stated: ends.is_some(),
         })
+    }
+
+    /// Whole seconds that are left, rounded down: never more than there are, though a clock shows whole seconds only, and
+    /// never negative.
+    ///
+    /// A token of 3 600 s that was asked for in this second has 3 599.
+    pub fn seconds_left(&self, now: Timestamp) -> i64 {
+        self.expires_at.since(now).saturating_sub(1).max(0)
     }
 
     /// A token obtained on someone's behalf is not given out once the token it came from has ended.
     pub(crate) fn no_longer_than(mut self, subject: &Secret) -> Self {
-        if let Some(end) = expiry(subject) {
-            self.usable_until = self.usable_until.min(end);
-        }
+        self.subject_ends = expiry(subject);
         self
     }
 
-    /// What it weighs in the cache, in bytes.
+    /// What it weighs in the cache, in bytes, with all that its parts need beside their texts.
     pub(crate) fn weight(&self) -> usize {
-        let optional = |secret: &Option<Secret>| secret.as_ref().map_or(0, |secret| secret.expose().len());
+        let text = |secret: &Secret| secret.expose().len() + 16;
+        let optional = |secret: &Option<Secret>| secret.as_ref().map_or(0, text);
         let scopes = self.scopes.iter().flat_map(Scopes::iter).map(|scope| scope.len() + 64).sum::<usize>();
-        self.access_token.expose().len() + optional(&self.refresh_token) + optional(&self.id_token) + scopes
+        size_of::<Self>() + text(&self.access_token) + optional(&self.refresh_token) + optional(&self.id_token) + scopes
     }
 }
 
-/// `exp` of a JWT, unverified. It can only shorten what the cache keeps, so nothing is gained by forging it.
-fn expiry(token: &Secret) -> Option<Timestamp> {
-    #[derive(Deserialize)]
-    struct Claims {
-        exp: f64,
-    }
+/// The claims of a JWT, unverified; `None` where it is not one.
+pub(crate) fn claims(token: &Secret) -> Option<Map<String, Value>> {
     let mut parts = token.expose().split('.');
     let (_, claims, _) = (parts.next()?, parts.next()?, parts.next()?);
-    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+}
+
+/// `exp` of a JWT, unverified. It can only shorten what the cache keeps, so nothing is gained by forging it.
+pub(crate) fn expiry(token: &Secret) -> Option<Timestamp> {
+    let exp = claims(token)?.get("exp")?.as_f64()?;
     #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and fractions of a second do not matter")]
-    Some(Timestamp(claims.exp as i64))
+    Some(Timestamp(exp as i64))
 }
 
 #[derive(Deserialize)]
@@ -93,16 +106,18 @@ struct Answer {
     scope: Option<String>,
 }
 
-/// Entra's v1 endpoint and some others write numbers as strings.
+/// Entra's v1 endpoint and some others write numbers as strings, or with a fraction.
 #[derive(Deserialize)]
-#[serde(try_from = "serde_json::Value")]
+#[serde(try_from = "Value")]
 struct Seconds(i64);
 
-impl TryFrom<serde_json::Value> for Seconds {
+impl TryFrom<Value> for Seconds {
     type Error = &'static str;
 
-    fn try_from(value: serde_json::Value) -> Result<Self, Self::Error> {
-        let text = value.as_str().and_then(|text| text.parse().ok());
-        value.as_i64().or(text).map(Self).ok_or("not a number of seconds")
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        let text = || value.as_str().and_then(|text| text.trim().parse().ok());
+        #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and fractions are cut off")]
+        let fraction = || value.as_f64().map(|seconds| seconds as i64);
+        value.as_i64().or_else(text).or_else(fraction).map(Self).ok_or("not a number of seconds")
     }
 }

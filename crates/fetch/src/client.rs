@@ -130,7 +130,7 @@ impl Fetch {
             if e.is::<http_body_util::LengthLimitError>() {
                 FetchError::TooLarge(host.into())
             } else {
-                FetchError::Unreachable { host: host.into(), reason: e.to_string() }
+                FetchError::Broken { host: host.into(), reason: e.to_string() }
             }
         })?;
         Ok(Response { status: parts.status, headers: parts.headers, body: body.to_bytes() })
@@ -249,7 +249,10 @@ pub(crate) fn refusal(error: &hyper_util::client::legacy::Error, host: &str) -> 
         }
         match innermost.source() {
             Some(source) => innermost = source,
-            None => return FetchError::Unreachable { host: host.into(), reason: innermost.to_string() },
+            None if error.is_connect() => {
+                return FetchError::Unreachable { host: host.into(), reason: innermost.to_string() };
+            }
+            None => return FetchError::Broken { host: host.into(), reason: innermost.to_string() },
         }
     }
 }

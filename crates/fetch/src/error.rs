@@ -10,9 +10,17 @@ pub enum FetchError {
     /// The address is in a range that is not allowed.
     #[error("`{0}` is at an address that may not be reached; allow loopback or private addresses if that is meant")]
     Blocked(String),
-    /// No connection, or one that broke.
+    /// No connection: nothing was sent.
     #[error("`{host}` cannot be reached: {reason}")]
     Unreachable {
+        /// The host.
+        host: String,
+        /// What the network said.
+        reason: String,
+    },
+    /// The connection broke before the answer was whole.
+    #[error("the connection with `{host}` broke: {reason}")]
+    Broken {
         /// The host.
         host: String,
         /// What the network said.
@@ -27,6 +35,9 @@ pub enum FetchError {
     /// Redirects are not followed: they would lead where nobody configured.
     #[error("`{0}` answered with a redirect; configure the final URL")]
     Redirect(String),
+    /// A proxy that cannot be used. The text holds no credentials.
+    #[error("the proxy `{0}` cannot be used; give its address as `http://HOST:PORT`, credentials percent-encoded")]
+    Proxy(String),
     /// A certificate authority that cannot be read.
     #[error("the certificate authority file cannot be used: {0}")]
     Authorities(String),

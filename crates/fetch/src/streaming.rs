@@ -51,7 +51,7 @@ impl Streaming {
                     }
                 }
                 Some(Err(error)) => {
-                    return Err(FetchError::Unreachable { host: self.host.clone(), reason: error.to_string() });
+                    return Err(FetchError::Broken { host: self.host.clone(), reason: error.to_string() });
                 }
             }
         }

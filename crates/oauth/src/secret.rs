@@ -1,7 +1,9 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use zeroize::Zeroize;
 
-/// A secret or a token: never shown by `Debug`, and without `Display`. Reading it takes a word that shows in review.
+/// A secret or a token: never shown by `Debug`, and without `Display`. Reading it takes a word that shows in review. Its
+/// memory is overwritten when it is dropped.
 ///
 /// ```
 /// let secret = deputize_oauth::Secret::new("hunter2");
@@ -21,6 +23,12 @@ impl Secret {
     /// The text itself, for the wire or a digest, never for a log.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

@@ -15,7 +15,7 @@ impl Refusal {
             Self::Token(Error::ClaimsChallenge { claims, .. } | Error::Challenged { claims }) => {
                 guard.challenge(&claims).into_response()
             }
-            Self::Token(Error::Consent { body }) => authority(StatusCode::FORBIDDEN, "consent is missing", &body),
+            Self::Token(Error::Consent { body, .. }) => authority(StatusCode::FORBIDDEN, "consent is missing", &body),
             // Our own credential is wrong, or we are not registered: nothing that our caller could mend, or need know.
             Self::Token(Error::Refused { body, .. })
                 if matches!(body.error.as_str(), "invalid_client" | "unauthorized_client") =>

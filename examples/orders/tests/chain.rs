@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
-use client::{Sending, Transport, TransportError};
+use client::{Cause, Sending, Transport};
 use decision::{Clock, Timestamp};
 use guard::Guard;
 use http_body_util::BodyExt;
@@ -48,7 +48,7 @@ impl Transport for Network {
             let token = request.headers()["authorization"].to_str().unwrap().to_owned();
             self.seen.lock().unwrap().push((request.uri().path().to_owned(), token));
             let answer = self.billing.clone().oneshot(request.map(Body::from)).await;
-            let (parts, body) = answer.map_err(|_| TransportError("billing".into()))?.into_parts();
+            let (parts, body) = answer.map_err(|_| Cause::Broken)?.into_parts();
             Ok(Response::from_parts(parts, body.collect().await.unwrap().to_bytes().to_vec()))
         })
     }

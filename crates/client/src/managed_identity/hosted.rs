@@ -75,8 +75,10 @@ pub(super) fn sorted(error: Error) -> SourceError {
         Error::Refused { body, .. } if body.error == "invalid_resource" || body.error == "invalid_scope" => {
             SourceError::UnknownResource(body.error_description.clone())
         }
-        Error::Refused { status, body } if *status < 500 => SourceError::Refused(body.error_description.clone()),
-        Error::Unreachable(_) | Error::Answer(_) | Error::Refused { .. } => SourceError::Unavailable(error.to_string()),
+        Error::Refused { status, body, .. } if *status < 500 => SourceError::Refused(body.error_description.clone()),
+        Error::Unreachable(_) | Error::Unreadable { .. } | Error::Answer(_) | Error::Refused { .. } => {
+            SourceError::Unavailable(error.to_string())
+        }
         _ => SourceError::Refused(error.to_string()),
     }
 }

@@ -1,6 +1,7 @@
 //! Managed identity, used: the host is asked for a token of what runs on it.
 use super::{Identity, ManagedToken, SourceError, TokenSource};
-use crate::{Error, KeyFields, Pending, Token, TokenCache, Transport, TransportError};
+use crate::cache::Sought;
+use crate::{Error, KeyFields, Pending, Token, TokenCache, Transport};
 use decision::{Clock, Timestamp};
 use http::header::ACCEPT;
 use oauth::{ErrorBody, Form, Secret};
@@ -27,12 +28,12 @@ enum Host {
 /// #     fn send(&self, request: http::Request<Vec<u8>>) -> client::Sending<'_> {
 /// #         assert_eq!(request.headers()["x-identity-header"], "known here only");
 /// #         let body = br#"{"token_type":"Bearer","expires_on":"1700003600","access_token":"for-billing"}"#.to_vec();
-/// #         Box::pin(async { http::Response::builder().body(body).map_err(|e| client::TransportError(e.to_string())) })
+/// #         Box::pin(async { http::Response::builder().body(body).map_err(|_| client::Cause::Broken.into()) })
 /// #     }
 /// # }
 /// # struct Noon;
 /// # impl decision::Clock for Noon { fn now(&self) -> decision::Timestamp { decision::Timestamp(1_700_000_000) } }
-/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 /// # let (transport, clock) = (std::sync::Arc::new(Network), std::sync::Arc::new(Noon));
 /// let variable = |name: &str| match name {
 ///     "IDENTITY_ENDPOINT" => Some("http://127.0.0.1:4000/msi/token".to_owned()),
@@ -110,9 +111,12 @@ impl ManagedIdentity {
         };
         let form = Form::default().with("api-version", self.host.version()).with("resource", resource);
         let form = how.map_or_else(|| form.clone(), |how| form.clone().with(how, whose));
-        let (host, transport) = (self.host.clone(), Arc::clone(&self.transport));
-        let asking = async move { ask(&host, &*transport, &form, now).await };
-        self.cache.get_or_acquire(key.key(), None, now, asking).await
+        let sought = Sought { key: key.key(), subject: None, fresh: false, now };
+        let acquire = || {
+            let (host, transport) = (self.host.clone(), Arc::clone(&self.transport));
+            async move { ask(&host, &*transport, &form, now).await }
+        };
+        Ok(self.cache.get_or_acquire(sought, acquire).await?.token)
     }
 }
 
@@ -151,7 +155,7 @@ async fn ask(host: &Host, transport: &dyn Transport, form: &Form, now: Timestamp
     }
     if status.is_server_error() || matches!(status.as_u16(), 404 | 410 | 429) {
         // The contract's words for "not yet": a machine that just started has no identity for a while.
-        return Err(TransportError(format!("the host answers with status {}; try again", status.as_u16())).into());
+        return Err(Error::Unreadable { status: status.as_u16(), retry_after: None });
     }
     let refusal: Refusal = serde_json::from_slice(reply.body())
         .map_err(|_| Error::Answer("the host's refusal is in no form that its contract knows"))?;
@@ -160,7 +164,7 @@ async fn ask(host: &Host, transport: &dyn Transport, form: &Form, now: Timestamp
         error_description: refusal.error_description.or(refusal.message).unwrap_or_default(),
         ..ErrorBody::default()
     };
-    Err(Error::Refused { status: status.as_u16(), body: Box::new(body) })
+    Err(Error::Refused { status: status.as_u16(), retry_after: None, body: Box::new(body) })
 }
 
 /// A machine says why in OAuth's words, a site in its own.

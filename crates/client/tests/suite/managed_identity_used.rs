@@ -2,7 +2,7 @@
 use crate::managed_identity::{HEADER, machine, site, telling};
 use crate::support::{Authority, Hands, NOON, build, issued, jwt};
 use client::managed_identity::{AppService, Identity, Imds, ManagedIdentity};
-use client::{AssertionFile, AssertionOfIdentity, Client, Endpoints, Error, Sending, Transport, TransportError};
+use client::{AssertionFile, AssertionOfIdentity, Client, Endpoints, Error, Sending, Transport};
 use http::{HeaderValue, Request};
 use oauth::Secret;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -36,7 +36,7 @@ impl Transport for Local {
             Ok(match &self.host {
                 Host::Site(site) => site.answer(&parts).await,
                 Host::Machine(machine) => machine.answer(&parts).await,
-                Host::Broken(0, _) => return Err(TransportError("nobody is there".into())),
+                Host::Broken(0, _) => return Err(client::Cause::Connect.into()),
                 Host::Broken(status, body) => {
                     http::Response::builder().status(*status).body(body.as_bytes().to_vec()).unwrap()
                 }
@@ -86,7 +86,7 @@ async fn a_hosts_refusal_is_told_and_its_absence_is_another_matter() {
     let local = Local::new(Host::Site(site(&authority)));
     let refused =
         async |me: &ManagedIdentity, identity: Identity, resource: &str| match me.acquire(&identity, resource).await {
-            Err(Error::Refused { status, body }) => (status, body.error_description),
+            Err(Error::Refused { status, body, .. }) => (status, body.error_description),
             other => panic!("{other:?}"),
         };
     let (status, text) = refused(&at_site(&local, "a guess"), Identity::Default, "api://billing").await;
@@ -101,7 +101,10 @@ async fn a_hosts_refusal_is_told_and_its_absence_is_another_matter() {
     for (status, body) in [(0, ""), (404, "{}"), (410, ""), (429, ""), (500, ""), (503, "x")] {
         let me = at_machine(&Local::new(Host::Broken(status, body)));
         assert!(
-            matches!(me.acquire(&Identity::Default, "api://billing").await, Err(Error::Unreachable(_))),
+            matches!(
+                me.acquire(&Identity::Default, "api://billing").await,
+                Err(Error::Unreachable(_) | Error::Unreadable { .. })
+            ),
             "{status}"
         );
     }

@@ -1,7 +1,7 @@
 //! An authority in the same process, and time that the test sets.
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use client::{Client, ClientBuilder, Endpoints, Sending, Transport, TransportError};
+use client::{Client, ClientBuilder, Endpoints, Sending, Transport, Upstream};
 use decision::{Clock, Timestamp};
 use http::{Request, Response};
 use oauth::{Form, Secret};
@@ -76,7 +76,7 @@ impl Transport for Authority {
             let form = Form::decode(request.body()).unwrap();
             let (status, body) = (self.rule)(&request.uri().to_string(), &form);
             if status == 0 {
-                return Err(TransportError("connection refused".into()));
+                return Err(client::Cause::Broken.into());
             }
             Ok(Response::builder().status(status).body(body.to_string().into_bytes()).unwrap())
         })
@@ -88,7 +88,10 @@ pub(crate) fn issued(access_token: &str, expires_in: i64) -> (u16, Value) {
 }
 
 pub(crate) fn orders() -> ClientBuilder {
-    Client::builder(Endpoints::entra("https://login.example/contoso"), "orders").secret(Secret::new("s3cret"))
+    // Each call counts once here; what is tried again has tests of its own.
+    Client::builder(Endpoints::entra("https://login.example/contoso"), "orders")
+        .secret(Secret::new("s3cret"))
+        .upstream(Upstream { retries: 0, ..Upstream::default() })
 }
 
 pub(crate) fn build(builder: ClientBuilder, authority: &Arc<Authority>, clock: &Arc<Hands>) -> Client {

@@ -1,0 +1,121 @@
+//! What is asked for, and what is answered.
+use crate::Token;
+use http::HeaderMap;
+use oauth::Secret;
+use std::sync::Arc;
+
+/// A question for a token. How it becomes a request is the client's [`crate::GrantProfile`].
+///
+/// ```
+/// # let inbound = oauth::Secret::new("the user's token for Orders");
+/// let ask = client::Ask::on_behalf_of(&inbound, "api://billing/Invoices.Read").claims(r#"{"access_token":{}}"#);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    pub(crate) whose: Whose<'a>,
+    pub(crate) target: &'a str,
+    pub(crate) claims: Option<&'a str>,
+    pub(crate) resource: Option<&'a str>,
+    pub(crate) authorization_details: Option<&'a str>,
+    pub(crate) fresh: bool,
+    pub(crate) trace: Option<&'a HeaderMap>,
+}
+
+/// Who the token will speak for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whose<'a> {
+    Application,
+    User(&'a Secret),
+    Refresh(&'a Secret),
+}
+
+/// The subject's kind, for keys and forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Application,
+    User,
+    Refresh,
+}
+
+impl<'a> Whose<'a> {
+    pub(crate) fn subject(self) -> Option<&'a Secret> {
+        match self {
+            Self::Application => None,
+            Self::User(subject) | Self::Refresh(subject) => Some(subject),
+        }
+    }
+
+    pub(crate) const fn kind(self) -> Kind {
+        match self {
+            Self::Application => Kind::Application,
+            Self::User(_) => Kind::User,
+            Self::Refresh(_) => Kind::Refresh,
+        }
+    }
+}
+
+impl<'a> Ask<'a> {
+    const fn new(whose: Whose<'a>, target: &'a str) -> Self {
+        Self { whose, target, claims: None, resource: None, authorization_details: None, fresh: false, trace: None }
+    }
+
+    /// A token for the application itself. The target is sent as it is: scopes, or an audience where the profile has one.
+    pub const fn application(target: &'a str) -> Self {
+        Self::new(Whose::Application, target)
+    }
+
+    /// A token for another API, on behalf of the user whose token came in.
+    pub const fn on_behalf_of(user_token: &'a Secret, target: &'a str) -> Self {
+        Self::new(Whose::User(user_token), target)
+    }
+
+    /// A token for a refresh token (RFC 6749 section 6).
+    pub const fn refresh(refresh_token: &'a Secret, target: &'a str) -> Self {
+        Self::new(Whose::Refresh(refresh_token), target)
+    }
+
+    /// The JSON of a claims challenge, to answer it.
+    #[must_use]
+    pub const fn claims(mut self, claims: &'a str) -> Self {
+        self.claims = Some(claims);
+        self
+    }
+
+    /// The resource that the token is for (RFC 8707), where the profile sends it.
+    #[must_use]
+    pub const fn resource(mut self, resource: &'a str) -> Self {
+        self.resource = Some(resource);
+        self
+    }
+
+    /// Rich authorization (RFC 9396) as canonical JSON text, where the profile sends it.
+    #[must_use]
+    pub const fn authorization_details(mut self, json: &'a str) -> Self {
+        self.authorization_details = Some(json);
+        self
+    }
+
+    /// Whether a token that is held already is discarded, and a refusal that is remembered too.
+    #[must_use]
+    pub const fn fresh(mut self, fresh: bool) -> Self {
+        self.fresh = fresh;
+        self
+    }
+
+    /// The headers of the request that is being answered: its trace context (W3C Trace Context) goes along if the authority
+    /// is asked.
+    #[must_use]
+    pub const fn in_trace(mut self, inbound: &'a HeaderMap) -> Self {
+        self.trace = Some(inbound);
+        self
+    }
+}
+
+/// A token, and where it came from.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The token.
+    pub token: Arc<Token>,
+    /// Whether it was held already. One that others asked for at the same moment was not.
+    pub cached: bool,
+}

@@ -1,0 +1,120 @@
+//! What a request for a token looks like: authorities differ, so it is data (spec: RFC 6749, 7523, 8693, Entra's On-Behalf-Of).
+use crate::ask::Kind;
+use crate::client::Inner;
+use crate::credential::Credential;
+use crate::{Endpoints, Error};
+use decision::Timestamp;
+use http::HeaderMap;
+use oauth::{Form, GrantType, Secret};
+
+const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+/// How an authority wants to be asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GrantProfile {
+    /// Microsoft Entra ID, and ours: client credentials, and On-Behalf-Of by the JWT bearer grant. `resource` and
+    /// `authorization_details` are not sent.
+    #[default]
+    Entra,
+    /// Token exchange (RFC 8693), as TokenX has it: the target is an `audience`. The application's own tokens come by client
+    /// credentials.
+    TokenExchange,
+    /// The JWT bearer grant as an authorization of its own (RFC 7523 section 2.1), as Maskinporten has it: everything stands
+    /// in an assertion that the client's key signs. Tokens for the application only.
+    JwtBearer,
+    /// Client credentials with `resource` (RFC 8707) and `authorization_details` (RFC 9396). Tokens for the application only.
+    ClientCredentials,
+}
+
+impl GrantProfile {
+    /// The name of the grant in keys: profiles share no tokens.
+    pub(crate) const fn grant(self, kind: Kind) -> &'static str {
+        match (self, kind) {
+            (_, Kind::Refresh) => "refresh_token",
+            (Self::Entra | Self::TokenExchange | Self::ClientCredentials, Kind::Application) => "client_credentials",
+            (Self::Entra, Kind::User) => "on_behalf_of",
+            (Self::TokenExchange, Kind::User) => "token_exchange",
+            (Self::JwtBearer, _) => "jwt_bearer",
+            (Self::ClientCredentials, Kind::User) => "unsupported",
+        }
+    }
+
+    /// Whether the target is one audience, and not a set of scopes.
+    pub(crate) const fn is_audience(self, kind: Kind) -> bool {
+        matches!((self, kind), (Self::TokenExchange, Kind::User))
+    }
+}
+
+/// A question that has left its caller. It makes a new form for each try.
+pub(crate) struct Question {
+    pub(crate) kind: Kind,
+    pub(crate) subject: Option<Secret>,
+    pub(crate) target: String,
+    pub(crate) claims: Option<String>,
+    pub(crate) resource: Option<String>,
+    pub(crate) authorization_details: Option<String>,
+    pub(crate) trace: HeaderMap,
+}
+
+impl Question {
+    /// The form, with a fresh assertion where the client proves itself with one. The order of the fields is Texas's.
+    pub(crate) async fn form(&self, client: &Inner, endpoints: &Endpoints, now: Timestamp) -> Result<Form, Error> {
+        let unsupported = Error::Request("the provider's grant profile has no tokens on behalf of users");
+        let subject = self.subject.as_ref().map_or("", Secret::expose);
+        let begin = |grant: &str| Form::default().with("grant_type", grant);
+        let form = match (client.profile, self.kind) {
+            (_, Kind::Refresh) => {
+                let form = client.authenticated(begin(GrantType::RefreshToken.as_str()), endpoints, now).await?;
+                let form = form.with("refresh_token", subject);
+                if self.target.is_empty() { form } else { form.with("scope", &self.target) }
+            }
+            (
+                GrantProfile::Entra | GrantProfile::TokenExchange | GrantProfile::ClientCredentials,
+                Kind::Application,
+            ) => {
+                let form = client.authenticated(begin(GrantType::ClientCredentials.as_str()), endpoints, now).await?;
+                let form = form.with("scope", &self.target);
+                if client.profile == GrantProfile::Entra { form } else { self.with_resource(form) }
+            }
+            (GrantProfile::Entra, Kind::User) => {
+                let form = client.authenticated(begin(GrantType::JwtBearer.as_str()), endpoints, now).await?;
+                form.with("scope", &self.target).with("requested_token_use", "on_behalf_of").with("assertion", subject)
+            }
+            (GrantProfile::TokenExchange, Kind::User) => {
+                let form = begin(TOKEN_EXCHANGE);
+                // An assertion names the client already.
+                let form = match &client.credential {
+                    Credential::None | Credential::Secret(_) => client.authenticated(form, endpoints, now).await?,
+                    signed => signed.authenticate(form, client, endpoints, now).await?,
+                };
+                form.with("subject_token_type", JWT).with("subject_token", subject).with("audience", &self.target)
+            }
+            (GrantProfile::JwtBearer, Kind::Application) => {
+                let assertion = client.credential.authorization(self, client, endpoints, now).await?;
+                begin(GrantType::JwtBearer.as_str()).with("assertion", assertion.expose())
+            }
+            (GrantProfile::JwtBearer | GrantProfile::ClientCredentials, Kind::User) => return Err(unsupported),
+        };
+        Ok(match &self.claims {
+            Some(claims) => form.with("claims", claims),
+            None => form,
+        })
+    }
+
+    fn with_resource(&self, form: Form) -> Form {
+        let optional = [("resource", &self.resource), ("authorization_details", &self.authorization_details)];
+        optional.into_iter().fold(form, |form, (name, value)| match value {
+            Some(value) => form.with(name, value),
+            None => form,
+        })
+    }
+}
+
+impl Inner {
+    /// A form with the client's id and proof.
+    pub(crate) async fn authenticated(&self, form: Form, endpoints: &Endpoints, now: Timestamp) -> Result<Form, Error> {
+        let form = form.with("client_id", &self.client_id);
+        self.credential.authenticate(form, self, endpoints, now).await
+    }
+}
