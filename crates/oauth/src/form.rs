@@ -1,4 +1,5 @@
 //! Strict `application/x-www-form-urlencoded` decoding, for bodies and query strings alike.
+use memchr::{memchr, memchr2};
 use thiserror::Error;
 
 /// The largest body or query that is decoded, in bytes.
@@ -60,18 +61,16 @@ impl Form {
             return Err(FormError::TooLarge);
         }
         let mut pairs: Vec<(String, String)> = Vec::new();
-        for piece in bytes.split(|b| *b == b'&').filter(|piece| !piece.is_empty()) {
+        for piece in pieces(bytes).filter(|piece| !piece.is_empty()) {
             if pairs.len() == MAX_PARAMETERS {
                 return Err(FormError::TooMany);
             }
-            let mut halves = piece.splitn(2, |b| *b == b'=');
+            let (name, value) = split_at(b'=', piece).unwrap_or((piece, &[]));
             let place = pairs.len() + 1;
-            let name = percent_decode(halves.next().unwrap_or_default())
-                .filter(|name| !name.chars().any(char::is_control))
-                .ok_or(FormError::Encoding(place))?;
-            let value = percent_decode(halves.next().unwrap_or_default()).ok_or(FormError::Encoding(place))?;
-            let permitted = |c: char| !c.is_control() || (name == MULTI_LINE && matches!(c, '\t' | '\r' | '\n'));
-            if !value.chars().all(permitted) {
+            let name = percent_decode(name).filter(|name| !has_control(name)).ok_or(FormError::Encoding(place))?;
+            let value = percent_decode(value).ok_or(FormError::Encoding(place))?;
+            let line_breaks = |c: char| !c.is_control() || matches!(c, '\t' | '\r' | '\n');
+            if has_control(&value) && !(name == MULTI_LINE && value.chars().all(line_breaks)) {
                 return Err(FormError::Control(place));
             }
             if !REPEATABLE.contains(&name.as_str()) && pairs.iter().any(|(known, _)| *known == name) {
@@ -144,19 +143,48 @@ fn excerpt(bytes: &[u8]) -> String {
     bytes.iter().take(40).map(|b| if b.is_ascii_graphic() && *b != b'`' { char::from(*b) } else { '?' }).collect()
 }
 
-fn percent_decode(text: &[u8]) -> Option<String> {
+/// What stands between ampersands.
+fn pieces(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(bytes);
+    std::iter::from_fn(move || {
+        let (piece, after) = rest.map(|rest| split_at(b'&', rest).map_or((rest, None), |(a, b)| (a, Some(b))))?;
+        rest = after;
+        Some(piece)
+    })
+}
+
+/// What stands before and after the first such byte.
+fn split_at(byte: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (before, from) = bytes.split_at_checked(memchr(byte, bytes)?)?;
+    Some((before, from.get(1..)?))
+}
+
+/// `char::is_control` of any, without decoding text that is ASCII and without leaving early: both are many times faster.
+fn has_control(text: &str) -> bool {
+    let ascii = text.bytes().fold(false, |found, byte| found | byte.is_ascii_control());
+    ascii || (!text.is_ascii() && text.chars().any(char::is_control))
+}
+
+fn percent_decode(mut text: &[u8]) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.iter();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || char::from(*rest.next()?).to_digit(16);
-                u8::try_from(digit()? * 16 + digit()?).ok()?
+    // Most of a form is tokens: what needs no decoding is copied as a whole.
+    while let Some(at) = memchr2(b'+', b'%', text) {
+        let (plain, from) = text.split_at_checked(at)?;
+        bytes.extend_from_slice(plain);
+        text = match from {
+            [b'+', rest @ ..] => {
+                bytes.push(b' ');
+                rest
             }
-            plain => *plain,
-        });
+            [_, high, low, rest @ ..] => {
+                let digit = |byte: &u8| char::from(*byte).to_digit(16);
+                bytes.push(u8::try_from(digit(high)? * 16 + digit(low)?).ok()?);
+                rest
+            }
+            _ => return None,
+        };
     }
+    bytes.extend_from_slice(text);
     String::from_utf8(bytes).ok()
 }
 

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use sql::Abort;
 use sql::rusqlite::{Connection, OptionalExtension, Row, params};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
 /// How many records lie between two checkpoints.
@@ -78,6 +79,8 @@ pub(crate) struct Chain {
     head: AuditHead,
     /// The head that is written.
     written: AuditHead,
+    /// The records of the batch, of all clones. What lies beyond a clone's own head was undone.
+    records: Arc<Mutex<Vec<(AuditHead, String)>>>,
 }
 
 impl Chain {
@@ -96,7 +99,7 @@ impl Chain {
 
     fn with(key: &[u8; 32]) -> Result<Self, Abort> {
         let key = Hmac::new_from_slice(key).map_err(|_| Abort::Broken("the audit key has no length an HMAC takes"))?;
-        Ok(Self { key, head: AuditHead::START, written: AuditHead::START })
+        Ok(Self { key, head: AuditHead::START, written: AuditHead::START, records: Arc::default() })
     }
 
     /// Another process may have written since. A head that does not verify is never built upon: that would sign what
@@ -107,21 +110,29 @@ impl Chain {
         let head = signed.and_then(|signed| signed.verified(&self.key, "head"));
         self.head = head.ok_or(Abort::Broken("the head of the audit trail does not verify"))?;
         self.written = self.head;
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
     }
 
-    pub(crate) fn append(&mut self, connection: &Connection, body: &str) -> Result<(), Abort> {
-        self.head = self.head.after(body);
-        connection
-            .prepare_cached("INSERT INTO audit (chain, sequence, hash, body) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![CHAIN, number(self.head.sequence), self.head.hash.0, body])?;
-        Ok(())
+    /// Adds a record. It is written with the batch: what each job writes by itself, the engine copies first.
+    pub(crate) fn append(&mut self, body: String) {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those of jobs that were undone.
+        while records.pop_if(|(head, _)| head.sequence > self.head.sequence).is_some() {}
+        self.head = self.head.after(&body);
+        records.push((self.head, body));
     }
 
-    /// Writes the head of the batch, and a checkpoint when one is due.
+    /// Writes the records of the batch and its head, and a checkpoint when one is due.
     pub(crate) fn settle(&mut self, connection: &Connection, at: Timestamp) -> Result<(), Abort> {
+        let records = std::mem::take(&mut *self.records.lock().unwrap_or_else(PoisonError::into_inner));
         if self.head == self.written {
             return Ok(());
+        }
+        let mut insert =
+            connection.prepare_cached("INSERT INTO audit (chain, sequence, hash, body) VALUES (?1, ?2, ?3, ?4)")?;
+        for (head, body) in records.iter().take_while(|(head, _)| head.sequence <= self.head.sequence) {
+            insert.execute(params![CHAIN, number(head.sequence), head.hash.0, body])?;
         }
         self.sign_into(connection, "audit_heads", "head", at)?;
         if self.head.sequence / CHECKPOINT_EVERY > self.written.sequence / CHECKPOINT_EVERY {

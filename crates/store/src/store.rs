@@ -130,7 +130,7 @@ impl Store {
                 count += usize::from(directory::write(connection, change, batch.now)?);
             }
             batch.changed |= count > 0;
-            batch.chain.append(connection, &body)?;
+            batch.chain.append(body);
             Ok(count)
         });
         applied.await.map_err(|error| match error {

@@ -54,7 +54,8 @@ impl Place {
         let folder = std::env::temp_dir().join(format!("deputize-kill-{}-{part}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
-        let files = [("estate.toml", ESTATE), ("password", PASSWORD), ("secret", SECRET), ("deputize.toml", CONFIGURATION)];
+        let files =
+            [("estate.toml", ESTATE), ("password", PASSWORD), ("secret", SECRET), ("deputize.toml", CONFIGURATION)];
         for (name, text) in files {
             fs::write(folder.join(name), text).unwrap();
         }

@@ -26,8 +26,9 @@ async fn race(world: &World, insert: fn(Digest) -> Write, consume: fn(Digest) ->
             let store = world.store.clone();
             tasks.spawn(async move {
                 let successor = digest(b'r', n * CONCURRENT + attempt);
+                // The record first: what was to be written before the condition failed is not written either.
                 let writes =
-                    vec![consume(digest(b'c', n)), Write::InsertRefresh(successor, token(7)), audit("redeemed")];
+                    vec![audit("redeemed"), consume(digest(b'c', n)), Write::InsertRefresh(successor, token(7))];
                 (n, successor, store.commit(writes).await)
             });
         }
