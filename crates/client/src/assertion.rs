@@ -2,33 +2,13 @@
 use crate::managed_identity::{Identity, ManagedIdentity};
 use crate::{Error, Pending};
 use oauth::Secret;
-use std::path::PathBuf;
 
-/// Where a client's assertions come from.
+/// Where a client's assertions come from. (For those in a file there is [`crate::ClientBuilder::assertion_file`].)
 pub trait AssertionSource: Send + Sync {
     /// Tells sources apart, without giving anything away: clients of other sources share no tokens.
     fn name(&self) -> String;
     /// An assertion that is good now.
     fn assertion(&self) -> Pending<'_, Result<Secret, Error>>;
-}
-
-/// A file that the platform keeps current, such as a projected service account token of Kubernetes
-/// (`AZURE_FEDERATED_TOKEN_FILE`). Read anew each time: the platform replaces it long before it ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AssertionFile(pub PathBuf);
-
-impl AssertionSource for AssertionFile {
-    fn name(&self) -> String {
-        format!("file:{}", self.0.display())
-    }
-
-    fn assertion(&self) -> Pending<'_, Result<Secret, Error>> {
-        Box::pin(async {
-            let unreadable = |_| Error::Request("the file with the client's assertion cannot be read; check its path");
-            let text = tokio::fs::read_to_string(&self.0).await.map_err(unreadable)?;
-            Ok(Secret::new(text.trim()))
-        })
-    }
 }
 
 /// A managed identity that the application trusts in place of a secret.

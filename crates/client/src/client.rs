@@ -4,11 +4,13 @@ use crate::credential::{AssertionAudience, Credential};
 use crate::discovery::Discovery;
 use crate::grant::trace_context;
 use crate::key::Asker;
+use crate::rotating::{CredentialFileError, Rotating};
 use crate::{AssertionSource, CertificateError, Endpoints, GrantProfile, Random, TokenCache, Transport, Upstream};
 use decision::Clock;
 use fetch::IssuerKeys;
 use http::HeaderMap;
 use oauth::Secret;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
@@ -150,6 +152,61 @@ impl ClientBuilder {
     /// Authenticates with assertions that somebody else issues: workload identity federation.
     pub fn assertion(mut self, source: Arc<dyn AssertionSource>) -> Self {
         self.credential = Credential::Assertion(source);
+        self
+    }
+
+    /// Authenticates with the secret that a file holds, white space around it left out. It is read again when it changes; a
+    /// broken successor leaves the last good one in place, and the log says so. The same holds for all files here.
+    pub fn secret_file(mut self, path: impl Into<PathBuf>) -> Result<Self, CredentialFileError> {
+        let read = |texts: &[String]| match texts.first().map(|text| text.trim()) {
+            None | Some("") => Err("it is empty".to_owned()),
+            Some(secret) => Ok(Credential::Secret(Secret::new(secret))),
+        };
+        self.credential = Credential::Files(Box::new(Rotating::new("secret-file", vec![path.into()], read).begin()?));
+        Ok(self)
+    }
+
+    /// Authenticates with assertions signed by a certificate's key (PS256), both in PEM: in two files, or in one that is
+    /// named twice.
+    pub fn certificate_files(
+        mut self,
+        key: impl Into<PathBuf>,
+        certificate: impl Into<PathBuf>,
+    ) -> Result<Self, CredentialFileError> {
+        let read = |texts: &[String]| {
+            let [key, certificate] = texts else { return Err("two files are needed".to_owned()) };
+            let key = jose::SigningKey::from_pem(jose::Algorithm::PS256, key).map_err(|error| error.to_string())?;
+            Credential::certificate(key, certificate).map_err(|error| error.to_string())
+        };
+        let paths = vec![key.into(), certificate.into()];
+        self.credential = Credential::Files(Box::new(Rotating::new("certificate-file", paths, read).begin()?));
+        Ok(self)
+    }
+
+    /// Authenticates with assertions signed by the private JSON Web Key that a file holds (`private_key_jwt`).
+    pub fn key_file(
+        mut self,
+        path: impl Into<PathBuf>,
+        audience: AssertionAudience,
+    ) -> Result<Self, CredentialFileError> {
+        let read = move |texts: &[String]| {
+            let text = texts.first().map_or("", |text| text.trim());
+            let key = jose::SigningKey::from_jwk(text).map_err(|error| error.to_string())?;
+            Ok(Credential::Key { key: Box::new(key), audience })
+        };
+        self.credential = Credential::Files(Box::new(Rotating::new("key-file", vec![path.into()], read).begin()?));
+        Ok(self)
+    }
+
+    /// Authenticates with the assertion that a platform keeps current in a file, such as a projected service account token of
+    /// Kubernetes (`AZURE_FEDERATED_TOKEN_FILE`). It need not be there yet.
+    pub fn assertion_file(mut self, path: impl Into<PathBuf>) -> Self {
+        let read = |texts: &[String]| {
+            let text = texts.first().map_or("", |text| text.trim());
+            let is_jwt = text.split('.').count() == 3 && !text.contains(char::is_whitespace);
+            if is_jwt { Ok(Credential::Given(Secret::new(text))) } else { Err("it holds no JWT".to_owned()) }
+        };
+        self.credential = Credential::Files(Box::new(Rotating::new("assertion-file", vec![path.into()], read)));
         self
     }
 

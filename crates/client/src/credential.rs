@@ -1,6 +1,7 @@
 //! How a client proves who it is (spec: RFC 6749 section 2.3, RFC 7523 section 2.2).
 use crate::client::Inner;
 use crate::profile::Question;
+use crate::rotating::Rotating;
 use crate::{AssertionSource, Endpoints, Error};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -39,6 +40,10 @@ pub(crate) enum Credential {
     },
     /// Somebody else's word.
     Assertion(Arc<dyn AssertionSource>),
+    /// Somebody else's word, as it is.
+    Given(Secret),
+    /// What files hold.
+    Files(Box<Rotating>),
 }
 
 /// The certificate cannot be used.
@@ -72,6 +77,8 @@ impl Credential {
             Self::None => "none".to_owned(),
             Self::Secret(secret) => format!("secret:{}", URL_SAFE_NO_PAD.encode(crate::key::digest(secret))),
             Self::Assertion(source) => format!("assertion:{}", source.name()),
+            Self::Given(assertion) => format!("given:{}", URL_SAFE_NO_PAD.encode(crate::key::digest(assertion))),
+            Self::Files(files) => files.id(),
             Self::Certificate { certificate, .. } => format!("certificate:{}", certificate.x5t_s256()),
             // Its name may be anybody's; its thumbprint is its own.
             Self::Key { key, .. } => {
@@ -91,6 +98,11 @@ impl Credential {
         let assertion = match self {
             Self::None => return Ok(form),
             Self::Secret(secret) => return Ok(form.with("client_secret", secret.expose())),
+            Self::Files(files) => {
+                let current = files.current().await?;
+                return Box::pin(current.authenticate(form, client, endpoints, now)).await;
+            }
+            Self::Given(assertion) => assertion.clone(),
             Self::Assertion(source) => source.assertion().await?,
             Self::Certificate { key, certificate } => {
                 let jti = unguessable::<16>(client);
@@ -117,8 +129,13 @@ impl Credential {
         endpoints: &Endpoints,
         now: Timestamp,
     ) -> Result<Secret, Error> {
-        let Self::Key { key, audience } = self else {
-            return Err(Error::Request("this grant profile needs a private key; give the client one"));
+        let (key, audience) = match self {
+            Self::Key { key, audience } => (key, audience),
+            Self::Files(files) => {
+                let current = files.current().await?;
+                return Box::pin(current.authorization(asked, client, endpoints, now)).await;
+            }
+            _ => return Err(Error::Request("this grant profile needs a private key; give the client one")),
         };
         let mut claims = json!({
             "iss": client.client_id, "aud": audience.of(endpoints)?, "scope": asked.target,
@@ -156,11 +173,10 @@ fn sign(key: &SigningKey, claims: &Value) -> Result<Secret, Error> {
 fn uuid(client: &Inner) -> String {
     let mut bytes = [0; 16];
     client.random.fill(&mut bytes);
-    let n = u128::from_be_bytes(bytes);
-    let n = n & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
-    let (a, b, c) = (n >> 96, (n >> 80) & 0xffff, (n >> 64) & 0xffff);
-    let (d, e) = ((n >> 48) & 0xffff, n & 0xffff_ffff_ffff);
-    format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
+    let random = u128::from_be_bytes(bytes);
+    let digits = format!("{:032x}", random & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62);
+    let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
+    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
 }
 
 /// `N` random bytes as base64url.

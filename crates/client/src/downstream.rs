@@ -26,14 +26,9 @@ pub fn challenge_in<B>(answer: &Response<B>) -> Option<Error> {
     let bearer = || challenges.iter().filter(|challenge| challenge.is_bearer());
     // The `claims` say all that was asked; `acr_values` beside them say a part of it.
     let claims = bearer().find_map(wanted_claims).or_else(|| bearer().find_map(wanted_context));
-    match claims {
-        Some(claims) => Some(Error::Challenged { claims }),
-        None => {
-            let status = answer.status().as_u16();
-            let consent = |body| Error::Consent { status, retry_after: None, body: Box::new(body) };
-            bearer().find_map(wanted_consent).map(consent)
-        }
-    }
+    let status = answer.status().as_u16();
+    let consent = |body| Error::Consent { status, retry_after: None, body: Box::new(body) };
+    claims.map(|claims| Error::Challenged { claims }).or_else(|| bearer().find_map(wanted_consent).map(consent))
 }
 
 fn wanted_claims(challenge: &Challenge) -> Option<String> {

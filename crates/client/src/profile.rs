@@ -85,8 +85,13 @@ impl Question {
                 let form = begin(TOKEN_EXCHANGE);
                 // An assertion names the client already.
                 let form = match &client.credential {
-                    Credential::None | Credential::Secret(_) => client.authenticated(form, endpoints, now).await?,
-                    signed => signed.authenticate(form, client, endpoints, now).await?,
+                    signed @ (Credential::Key { .. } | Credential::Certificate { .. }) => {
+                        signed.authenticate(form, client, endpoints, now).await?
+                    }
+                    Credential::Files(files) if files.signs() => {
+                        client.credential.authenticate(form, client, endpoints, now).await?
+                    }
+                    _ => client.authenticated(form, endpoints, now).await?,
                 };
                 form.with("subject_token_type", JWT).with("subject_token", subject).with("audience", &self.target)
             }

@@ -1,6 +1,7 @@
 //! The hardened client.
 use crate::address::{Blocked, Resolver};
-use crate::{Allow, FetchError};
+use crate::proxy::Route;
+use crate::{Allow, FetchError, Proxy};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -38,9 +39,9 @@ pub trait Transport: Send + Sync {
 /// The client. Cheap to clone; clones share connections.
 #[derive(Clone)]
 pub struct Fetch {
-    pub(crate) client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    pub(crate) client: Client<HttpsConnector<Route>, Full<Bytes>>,
     /// For answers that do not end: each has a connection of its own. A shared one that is dead would be taken again.
-    pub(crate) streaming: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    pub(crate) streaming: Client<HttpsConnector<Route>, Full<Bytes>>,
     allow: Allow,
     pub(crate) total: Duration,
     max_bytes: usize,
@@ -51,6 +52,7 @@ pub struct Fetch {
 pub struct FetchBuilder {
     roots: Vec<CertificateDer<'static>>,
     allow: Allow,
+    proxy: Option<Proxy>,
     connect: Duration,
     total: Duration,
     max_bytes: usize,
@@ -62,6 +64,7 @@ impl Fetch {
         FetchBuilder {
             roots: Vec::new(),
             allow: Allow::default(),
+            proxy: None,
             connect: Duration::from_secs(2),
             total: Duration::from_secs(10),
             max_bytes: 512 * 1024,
@@ -183,6 +186,12 @@ impl FetchBuilder {
         self
     }
 
+    /// Reaches `https:` hosts through this proxy, which resolves their names: which addresses they have is then its business.
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
     /// How long connecting, and the whole exchange, may take.
     pub fn timeouts(mut self, connect: Duration, total: Duration) -> Self {
         (self.connect, self.total) = (connect, total);
@@ -210,15 +219,19 @@ impl FetchBuilder {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
-        let mut tcp = HttpConnector::new_with_resolver(Resolver(self.allow));
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(self.connect));
+        let tcp = |allow: Allow| {
+            let mut tcp = HttpConnector::new_with_resolver(Resolver(allow));
+            tcp.enforce_http(false);
+            tcp.set_nodelay(true);
+            tcp.set_connect_timeout(Some(self.connect));
+            tcp
+        };
+        let route = Route::new(tcp(self.allow), tcp(Allow::INSIDE), self.proxy.as_ref());
         let https = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_all_versions()
-            .wrap_connector(tcp);
+            .wrap_connector(route);
         let streaming = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https.clone());
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())

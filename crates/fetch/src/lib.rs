@@ -17,10 +17,12 @@ mod address;
 mod client;
 mod error;
 mod key_sets;
+mod proxy;
 mod streaming;
 
 pub use address::Allow;
 pub use client::{Fetch, FetchBuilder, Response, Transport};
 pub use error::FetchError;
 pub use key_sets::{IssuerKeys, KeyFault, KeySets, KeySource, Lifetimes, Location, Lookup, Snapshot, Status};
+pub use proxy::Proxy;
 pub use streaming::Streaming;

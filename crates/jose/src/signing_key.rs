@@ -1,4 +1,5 @@
 //! A private key, parsed once and bound to one algorithm.
+mod private_jwk;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,12 @@
 //! The client against an authority in the same process.
 #[cfg(test)]
+mod asking;
+#[cfg(test)]
 mod cache;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod files;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
@@ -11,5 +17,7 @@ mod managed_identity;
 mod managed_identity_used;
 #[cfg(test)]
 mod protocol;
+#[cfg(test)]
+mod renewal;
 #[cfg(test)]
 mod support;
