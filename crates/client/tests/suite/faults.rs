@@ -1,6 +1,7 @@
 //! An authority with faults, over real sockets: how often it is asked, and what is made of its answers (the table of the
 //! sidecar's errors).
 use crate::support::{Authority, Hands, NOON, build, issued, jwt};
+use base64::Engine;
 use client::{Allow, Answered, Ask, AssertionAudience, Cause, Client, Endpoints, Error, Upstream};
 use jose::{Algorithm, SigningKey};
 use oauth::{Form, Secret};
@@ -216,7 +217,6 @@ async fn every_try_has_an_assertion_of_its_own() {
     faulty.client_with(upstream).ask(&Ask::application("a")).await.unwrap();
     let id = |form: &Form| {
         let claims = form.value("client_assertion").unwrap().split('.').nth(1).unwrap().to_owned();
-        use base64::Engine;
         let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).unwrap();
         serde_json::from_slice::<Value>(&claims).unwrap()["jti"].as_str().unwrap().to_owned()
     };
