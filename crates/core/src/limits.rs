@@ -1,9 +1,9 @@
 //! How often callers may be wrong: a delay that grows, never a lock-out, and never a record for each stranger. And how
 //! often a client may ask at all.
 //!
-//! Whoever has to wait is told how long, and it is no longer than that. Client libraries replay an answer of 429 to everybody
-//! behind the same client (spec/entra.md section 8.3), so at the token endpoint only what is the whole client's fault is
-//! answered so: guesses at its credential, from one address; and more requests than it may make. No person's is.
+//! Whoever has to wait is told how long, and asking again makes it no longer. Client libraries replay an answer of 429 to
+//! everybody behind the same client (spec/entra.md section 8.3), so at the token endpoint only what is the whole client's
+//! fault is answered so: guesses at its credential, from one address; and more requests than it may make. No person's is.
 //!
 //! Held in memory and bounded: what is forgotten under a flood are the oldest of many thousand callers. An attempt counts as
 //! wrong from its beginning until it has succeeded, so that a thousand at once are not judged by the same clean record.
@@ -12,6 +12,7 @@ use crate::id::{AppId, TenantId};
 use crate::model::Digest;
 use decision::{CheckId, Timestamp};
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -32,8 +33,10 @@ pub const DEVICE_INTERVAL: i64 = 5;
 /// Who is being counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Caller {
-    /// Whoever signs in as this user; a digest, since the user need not exist.
+    /// Whoever signs in as this user, from wherever the user is not known; a digest, since the user need not exist.
     User(TenantId, Digest),
+    /// Who signs in as this user from this address: a guesser elsewhere must not slow the user down.
+    UserFrom(TenantId, Digest, Address),
     /// A browser that this user signed in with before.
     KnownBrowser(Digest),
     /// Who signs in from this address.
@@ -61,6 +64,12 @@ pub enum Requester {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Address(IpAddr);
 
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl From<Option<IpAddr>> for Address {
     fn from(address: Option<IpAddr>) -> Self {
         Self(match address.map(|address| address.to_canonical()) {
@@ -74,18 +83,29 @@ impl From<Option<IpAddr>> for Address {
     }
 }
 
+/// What failures cost.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// So many cost nothing; then a delay that doubles from the first to the longest, in seconds.
+    Growing(u32, i64, i64),
+    /// So many at once, and another one each time so many seconds have passed: however many try, each waits for that only.
+    Steady(i64, i64),
+}
+
 impl Caller {
-    /// How many failures cost nothing, and how long the first and the longest delay are, in seconds.
-    const fn allowance(&self) -> (u32, i64, i64) {
+    const fn pace(&self) -> Pace {
         match self {
+            // Guessers share it with the person, so it never grows. Each address has a pace of its own that is fifteen times
+            // slower: who has few of them comes nowhere near it, and keeps nobody out.
+            Self::User(..) => Pace::Steady(100, 2),
             // A person who mistypes is not a guesser.
-            Self::User(..) | Self::KnownBrowser(_) => (20, 1, 30),
-            Self::SignInFrom(_) => (100, 1, 30),
-            Self::Client(..) => (30, 1, 60),
+            Self::UserFrom(..) | Self::KnownBrowser(_) => Pace::Growing(20, 1, 30),
+            Self::SignInFrom(_) => Pace::Growing(100, 1, 30),
+            Self::Client(..) => Pace::Growing(30, 1, 60),
             // Codes live no longer than that: five guesses of 20^8 are all that a browser has.
-            Self::UserCodes(_) => (5, 900, 900),
-            Self::UserCodesFrom(_) => (50, 1, 60),
-            Self::DevicesFrom(_) => (300, 1, 60),
+            Self::UserCodes(_) => Pace::Growing(5, 900, 900),
+            Self::UserCodesFrom(_) => Pace::Growing(50, 1, 60),
+            Self::DevicesFrom(_) => Pace::Growing(300, 1, 60),
         }
     }
 }
@@ -117,6 +137,7 @@ impl Default for Limits {
 #[derive(Clone, Copy)]
 struct Failures {
     count: u32,
+    /// At a steady pace: until when they count.
     last: Timestamp,
 }
 
@@ -208,8 +229,7 @@ impl Limits {
         for caller in callers {
             room(&mut known, |failures| failures.last, now);
             let failures = known.entry(*caller).or_insert(Failures { count: 0, last: now });
-            let count = if now.since(failures.last) >= FORGIVEN { 0 } else { failures.count };
-            *failures = Failures { count: count.saturating_add(1), last: now };
+            *failures = failures.and_one(caller, now);
         }
         Ok(Attempt { limits: self, callers: callers.to_vec() })
     }
@@ -226,17 +246,17 @@ impl Limits {
         early
     }
 
-    /// Remembers that somebody signed in, by a digest of browser and user: others who guess at the user's password do not
-    /// slow down the browser that the user is known by.
-    pub fn remember(&self, browser_and_user: Digest, now: Timestamp) {
+    /// Remembers that somebody signed in, by a digest of the user and of their browser or address: others who guess at the
+    /// user's password elsewhere do not slow down those.
+    pub fn remember(&self, user_and_place: Digest, now: Timestamp) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         room(&mut known, |last| *last, now);
-        known.insert(browser_and_user, now);
+        known.insert(user_and_place, now);
     }
 
-    /// Whether the user is known by this browser.
-    pub fn knows(&self, browser_and_user: Digest) -> bool {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&browser_and_user)
+    /// Whether the user is known by this browser, or at this address.
+    pub fn knows(&self, user_and_place: Digest) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&user_and_place)
     }
 }
 
@@ -246,7 +266,7 @@ impl Attempt<'_> {
         let mut known = self.limits.callers.lock().unwrap_or_else(PoisonError::into_inner);
         for caller in &self.callers {
             if let Some(failures) = known.get_mut(caller) {
-                failures.count = failures.count.saturating_sub(1);
+                *failures = failures.but_one(caller);
             }
         }
     }
@@ -254,11 +274,34 @@ impl Attempt<'_> {
 
 impl Failures {
     fn wait(self, caller: &Caller, now: Timestamp) -> Option<i64> {
-        let (free, first, longest) = caller.allowance();
-        let beyond = self.count.checked_sub(free)?;
-        let delay = first.saturating_mul(1 << beyond.min(20)).min(longest);
-        let left = self.last.plus(delay).since(now);
+        let left = match caller.pace() {
+            Pace::Growing(free, first, longest) => {
+                let beyond = self.count.checked_sub(free)?;
+                let delay = first.saturating_mul(1 << beyond.min(20)).min(longest);
+                self.last.plus(delay).since(now)
+            }
+            Pace::Steady(at_once, seconds) => {
+                self.last.since(now).saturating_sub((at_once - 1).saturating_mul(seconds))
+            }
+        };
         (left > 0).then_some(left)
+    }
+
+    fn and_one(self, caller: &Caller, now: Timestamp) -> Self {
+        match caller.pace() {
+            Pace::Growing(..) => {
+                let count = if now.since(self.last) >= FORGIVEN { 0 } else { self.count };
+                Self { count: count.saturating_add(1), last: now }
+            }
+            Pace::Steady(_, seconds) => Self { last: self.last.max(now).plus(seconds), ..self },
+        }
+    }
+
+    fn but_one(self, caller: &Caller) -> Self {
+        match caller.pace() {
+            Pace::Growing(..) => Self { count: self.count.saturating_sub(1), ..self },
+            Pace::Steady(_, seconds) => Self { last: self.last.plus(-seconds), ..self },
+        }
     }
 }
 
@@ -289,7 +332,7 @@ mod tests {
     }
 
     fn user(n: u8) -> Caller {
-        Caller::User(TenantId(Uuid::nil()), Digest([n; 32]))
+        Caller::UserFrom(TenantId(Uuid::nil()), Digest([n; 32]), None.into())
     }
 
     #[test]
@@ -327,6 +370,21 @@ mod tests {
     }
 
     #[test]
+    fn a_19_whoever_shares_a_pace_with_a_thousand_guessers_waits_two_seconds_at_most() {
+        let limits = Limits::default();
+        let everywhere = Caller::User(TenantId(Uuid::nil()), Digest([1; 32]));
+        let taken = |now: Timestamp| (0..1_000).filter(|_| fail(&limits, everywhere, now).is_ok()).count();
+        assert_eq!(taken(NOON), 100);
+        assert_eq!(fail(&limits, everywhere, NOON), Err(Wait(2)), "and however many have tried, no longer");
+        assert_eq!((taken(NOON.plus(1)), taken(NOON.plus(2)), taken(NOON.plus(60))), (0, 1, 29));
+        assert_eq!(taken(NOON.plus(60)), 0);
+        assert_eq!(taken(NOON.plus(100_000)), 100, "no more than that is saved up");
+        let now = NOON.plus(100_002);
+        limits.attempt(&[everywhere], now).unwrap().succeeded();
+        assert_eq!(taken(now), 1, "who was right took nothing");
+    }
+
+    #[test]
     fn a_19_memory_is_bounded_and_a_subscriber_has_one_record() {
         let limits = Limits::default();
         for n in 0..100_000_u32 {
@@ -356,7 +414,10 @@ mod tests {
         assert_eq!(granted(1, 1), 3, "what is told is kept: a second later there are more");
         assert_eq!(granted(1, 3), 6);
         assert_eq!(granted(1, 2), 0, "a clock that goes back gives nothing");
+        assert_eq!(granted(1, 3), 0, "nor does it give the same second twice");
         assert_eq!(granted(1, 1_000), 30, "and no more than that is saved up");
+        assert_eq!(limits.request(requester(3), NOON), Ok(()));
+        assert_eq!(granted(3, 1_000), 30, "by one that had some left, either");
         let unlimited = Limits::requests_per_second(0);
         assert!((0..100_000).all(|_| unlimited.request(requester(1), NOON).is_ok()));
     }

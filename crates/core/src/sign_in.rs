@@ -6,7 +6,8 @@ use crate::directory::{TenantDirectory, UserKey, UserRecord};
 use crate::id::{AppId, SessionId};
 use crate::issuance;
 use crate::ledger::{Amendment, CommitError, SessionRecord, Write};
-use crate::limits::{Attempt, Caller, Wait};
+use crate::limits::{Address, Attempt, Caller, Wait};
+use crate::model::Digest;
 use crate::ports::Ports;
 use crate::ticket::Ticket;
 use crate::token_endpoint::{unavailable, user_facts};
@@ -37,9 +38,10 @@ pub struct Credentials<'a> {
     pub accounts: &'a [Arc<SessionRecord>],
 }
 
-/// Counts a sign-in before it is checked: for the name, whether or not there is such a user, and for the address. A
-/// browser that the person signed in with before is counted by itself, so that a guesser elsewhere does not keep them out.
-/// The name's own tenant counts, not the page's: else each tenant's page would grant as many guesses again.
+/// Counts a sign-in before it is checked: for the name, whether or not there is such a user, and for the address. What
+/// a guesser does elsewhere is no reason for the person to wait: where they signed in before, in this browser or at this
+/// address, and anywhere as long as the guesser has few addresses. The name's own tenant counts, not the page's: else each
+/// tenant's page would grant as many guesses again.
 fn attempt<'a>(
     ports: &'a Ports,
     home: Option<&TenantDirectory>,
@@ -47,19 +49,26 @@ fn attempt<'a>(
     now: Timestamp,
 ) -> Result<Attempt<'a>, Denial> {
     let tenant = home.map(|home| home.tenant.id).unwrap_or_default();
-    let known = known(ports, typed);
-    let callers = if ports.limits.knows(known) {
-        vec![Caller::KnownBrowser(known)]
+    let [browser, place] = known(ports, typed);
+    let callers = if ports.limits.knows(browser) {
+        vec![Caller::KnownBrowser(browser)]
     } else {
         let name = ports.crypto.keyed_digest(&format!("sign-in name\0{}", typed.username.to_lowercase()));
-        vec![Caller::User(tenant, name), Caller::SignInFrom(typed.address.into())]
+        let address = typed.address.into();
+        let everywhere = (!ports.limits.knows(place)).then_some(Caller::User(tenant, name));
+        let here = [Caller::UserFrom(tenant, name, address), Caller::SignInFrom(address)];
+        here.into_iter().chain(everywhere).collect()
     };
     let wait = |wait: Wait| wait.denial("wrong attempts", "another attempt at once");
     ports.limits.attempt(&callers, now).map_err(wait)
 }
 
-fn known(ports: &Ports, typed: Credentials<'_>) -> crate::model::Digest {
-    ports.crypto.keyed_digest(&format!("known browser\0{}\0{}", typed.browser, typed.username.to_lowercase()))
+/// A user in their browser, and at their address.
+fn known(ports: &Ports, typed: Credentials<'_>) -> [Digest; 2] {
+    let name = typed.username.to_lowercase();
+    let address = Address::from(typed.address);
+    [format!("known browser\0{}\0{name}", typed.browser), format!("known address\0{address}\0{name}")]
+        .map(|text| ports.crypto.keyed_digest(&text))
 }
 
 /// Signs a user in. Unknown users and wrong passwords get one answer, and take one time.
@@ -141,7 +150,9 @@ pub async fn sign_in(
     match ports.ledger.commit(writes).await {
         Ok(()) => {
             attempt.succeeded();
-            ports.limits.remember(known(ports, typed), now);
+            for known in known(ports, typed) {
+                ports.limits.remember(known, now);
+            }
             Ok(SignedIn { session: Arc::new(session), cookie })
         }
         Err(CommitError::Conflict) => Err(forged()),

@@ -42,6 +42,46 @@ async fn a_19_a_guesser_waits_and_the_person_in_their_own_browser_does_not() {
     assert_eq!(wrong(&mut nobody, &world, "nobody").await.status, 429, "A-18: as for somebody");
 }
 
+/// A browser that nobody has signed in with, at an address.
+fn at(n: u32) -> Browser {
+    Browser { address: Some(std::net::Ipv4Addr::from(0xc633_6400 + n).into()), ..Browser::default() }
+}
+
+#[tokio::test]
+async fn a_19_a_stranger_who_never_stops_guessing_keeps_nobody_from_signing_in_at_a_new_browser() {
+    let world = World::new().await;
+    let mut guesser = at(1);
+    for _ in 0..20 {
+        assert_eq!(wrong(&mut guesser, &world, "ada").await.status, 200);
+    }
+    // From here on every attempt is taken that is to be had.
+    for round in 0..8 {
+        let told = wrong(&mut guesser, &world, "ada").await;
+        assert_eq!(told.status, 429);
+        assert_eq!(right(&mut at(100 + round), &world).await.status, 303, "from anywhere else, at any moment");
+        world.clock.advance(told.header("retry-after").parse().unwrap());
+        assert_eq!(wrong(&mut guesser, &world, "ada").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_19_guesses_from_everywhere_have_one_pace_and_the_person_is_let_in_where_they_were_before() {
+    let world = World::new().await;
+    let mut own = at(7);
+    assert_eq!(right(&mut own, &world).await.status, 303);
+    for n in 0..100 {
+        assert_eq!(wrong(&mut at(1_000 + n), &world, "ada").await.status, 200);
+    }
+    let answer = right(&mut at(2_000), &world).await;
+    assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, "2"), "a thousand would be too many");
+    assert_eq!(right(&mut at(7), &world).await.status, 303, "another browser at the same address");
+    let moved = Browser { address: at(3_000).address, ..own };
+    assert_eq!(right(&mut { moved }, &world).await.status, 303, "the same browser at another address");
+    assert_eq!(wrong(&mut at(2_001), &world, "bob").await.status, 200, "nobody else waits");
+    world.clock.advance(2);
+    assert_eq!(right(&mut at(2_000), &world).await.status, 303, "soft, even where nobody is known");
+}
+
 #[tokio::test]
 async fn a_19_every_page_that_takes_a_password_counts_for_the_same_person() {
     let world = World::new().await;
