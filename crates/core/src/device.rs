@@ -17,9 +17,11 @@ use crate::ledger::{CommitError, DeviceRecord, DeviceStage, Unavailable, Write};
 use crate::limits::{Caller, DEVICE_INTERVAL, Wait};
 use crate::model::{Digest, Profile};
 use crate::ports::Ports;
-use crate::token_endpoint::{Refusal, TokenRequest, authenticate, blank, find_tenant, is_alias, unavailable};
+use crate::token_endpoint::{
+    Refusal, TokenRequest, authenticate, blank, claims_readable, find_tenant, is_alias, unavailable,
+};
 use decision::{CheckId, Timestamp};
-use oauth::{ClaimsRequest, Parameter, Parameters, Place, Secret};
+use oauth::{Parameter, Parameters, Place, Secret};
 use serde::Serialize;
 
 /// Life of a device code, in seconds.
@@ -158,10 +160,8 @@ async fn decide(
     };
     let scope = scope.filter(|scope| !scope.trim().is_empty());
     let scope = scope.ok_or_else(|| Denial::new(CheckId::ScopePresent, "`scope`", "nothing"))?;
+    claims_readable(form)?;
     let claims = form.value("claims");
-    if claims.is_some_and(|claims| ClaimsRequest::parse(claims).is_none()) {
-        return Err(Denial::new(CheckId::RequestWellFormed, "`claims` as a JSON object", "another text"));
-    }
     // Each is a record, made for a stranger.
     if let Err(Wait(seconds)) = ports.limits.attempt(&[Caller::DevicesFrom(request.address.into())], now) {
         let expected = format!("fewer device authorizations from one address; wait {seconds} seconds");

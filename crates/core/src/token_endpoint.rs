@@ -143,10 +143,7 @@ async fn decide(
     let form = &request.form.clone().only(|name| read.clone().any(|parameter| parameter.name == name));
     let request = &TokenRequest { form, ..*request };
     grant.accepts(form)?;
-    // An essential claim must not be lost because its JSON is broken.
-    if form.value("claims").is_some_and(|claims| ClaimsRequest::parse(claims).is_none()) {
-        return Err(Denial::new(CheckId::RequestWellFormed, "`claims` as a JSON object", "another text"));
-    }
+    claims_readable(form)?;
     let tenant = tenant(ports, request, snapshot, grant).await?;
     let (client_id, presented) = client_auth::presented(form, request.basic)?;
     let client = client_id.parse().ok().and_then(|id| tenant.as_ref()?.app(id)).cloned();
@@ -464,6 +461,16 @@ async fn complete(
     }
     crate::conditional_access::gather(from.tenant, facts, address);
     crate::lifetime::gather(from.ports, facts).await
+}
+
+/// An essential claim must not be lost because its JSON is broken.
+pub(crate) fn claims_readable(form: &Form) -> Result<(), Denial> {
+    if form.value("claims").is_some_and(|claims| ClaimsRequest::parse(claims).is_none()) {
+        let expected = "`claims` as OpenID Connect Core section 5.5 has it: a JSON object that names each member once";
+        let fix = "send `claims` as it came with the challenge, or leave it out";
+        return Err(Denial::new(CheckId::RequestWellFormed, expected, "another text").fix(fix));
+    }
+    Ok(())
 }
 
 /// When a user last took back their consent to one of these.

@@ -1,4 +1,5 @@
 //! The `claims` parameter (OpenID Connect Core section 5.5; Entra's claims challenge).
+use crate::strict::Strict;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -11,11 +12,15 @@ pub struct RequestedClaim {
     pub values: Vec<String>,
 }
 
-/// The requested claims of the access token. Unknown claims and members are ignored: real clients send some.
+/// The requested claims of the access token. Claims and members that are not known are ignored: real clients send some. What is
+/// known and cannot be read is refused, never forgotten: it may be what the answer is worthless without.
 ///
 /// ```
-/// let asked = deputize_oauth::ClaimsRequest::parse(r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#).unwrap();
+/// use deputize_oauth::ClaimsRequest;
+///
+/// let asked = ClaimsRequest::parse(r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#).unwrap();
 /// assert_eq!(asked.access_token("acrs").unwrap().values, ["c1"]);
+/// assert!(ClaimsRequest::parse(r#"{"access_token":{"acrs":{"essential":true}},"access_token":{}}"#).is_none());
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimsRequest {
@@ -23,21 +28,17 @@ pub struct ClaimsRequest {
 }
 
 impl ClaimsRequest {
-    /// Reads the parameter; `None` if it is not a JSON object.
+    /// Reads the parameter; `None` if it is not one JSON object, names a member twice in any object, or asks for claims of the
+    /// access token in a shape that is not that of OpenID Connect Core section 5.5.1.
     pub fn parse(text: &str) -> Option<Self> {
-        let all: Map<String, Value> = serde_json::from_str(text).ok()?;
-        let Some(Value::Object(wanted)) = all.get("access_token") else { return Some(Self::default()) };
-        let read = |value: &Value| {
-            let Value::Object(value) = value else { return RequestedClaim::default() };
-            let one = value.get("value").into_iter();
-            let many = value.get("values").and_then(Value::as_array).into_iter().flatten();
-            RequestedClaim {
-                // What is meant to be essential is never dropped for how it is written.
-                essential: value.get("essential").is_some_and(|essential| *essential == true || *essential == "true"),
-                values: one.chain(many).filter_map(text_of).collect(),
-            }
+        let all = object(text)?;
+        let wanted = match all.get("access_token") {
+            None | Some(Value::Null) => return Some(Self::default()),
+            Some(Value::Object(wanted)) => wanted,
+            Some(_) => return None,
         };
-        Some(Self { access_token: wanted.iter().map(|(name, value)| (name.clone(), read(value))).collect() })
+        let read = |(name, value): (&String, &Value)| Some((name.clone(), RequestedClaim::read(value)?));
+        Some(Self { access_token: wanted.iter().map(read).collect::<Option<_>>()? })
     }
 
     /// The parameter with the authentication contexts of `acr_values` (RFC 9470 section 4) as an essential claim: one of them
@@ -52,10 +53,10 @@ impl ClaimsRequest {
         if contexts.is_empty() {
             return claims.map(str::to_owned);
         }
-        let mut all: Map<String, Value> = match claims.map(serde_json::from_str) {
+        let mut all = match claims.map(object) {
             None => Map::new(),
-            Some(Ok(all)) => all,
-            Some(Err(_)) => return claims.map(str::to_owned),
+            Some(Some(all)) => all,
+            Some(None) => return claims.map(str::to_owned),
         };
         let wanted = all.entry("access_token").or_insert_with(|| Value::Object(Map::new()));
         match wanted {
@@ -63,8 +64,9 @@ impl ClaimsRequest {
             Value::Object(wanted) => {
                 wanted.insert("acrs".to_owned(), serde_json::json!({"essential": true, "values": contexts}));
             }
-            // What is no object asks for nothing.
-            other => *other = serde_json::json!({"acrs": {"essential": true, "values": contexts}}),
+            Value::Null => *wanted = serde_json::json!({"acrs": {"essential": true, "values": contexts}}),
+            // No request, and refused as one.
+            _ => {}
         }
         Some(Value::Object(all).to_string())
     }
@@ -78,6 +80,29 @@ impl ClaimsRequest {
     pub fn handles_challenges(&self) -> bool {
         self.access_token("xms_cc")
             .is_some_and(|asked| asked.values.iter().any(|value| value.eq_ignore_ascii_case("cp1")))
+    }
+}
+
+impl RequestedClaim {
+    /// `null` asks for the claim, and nothing more.
+    fn read(value: &Value) -> Option<Self> {
+        let value = match value {
+            Value::Null => return Some(Self::default()),
+            Value::Object(value) => value,
+            _ => return None,
+        };
+        let essential = value.get("essential").map_or(Some(false), Value::as_bool)?;
+        let many = value.get("values").map_or(Some(&[][..]), |values| values.as_array().map(Vec::as_slice))?;
+        let values = value.get("value").into_iter().chain(many).map(text_of).collect::<Option<_>>()?;
+        Some(Self { essential, values })
+    }
+}
+
+/// A JSON object in which no object names a member twice.
+fn object(text: &str) -> Option<Map<String, Value>> {
+    match serde_json::from_str(text).ok()? {
+        Strict(Value::Object(all)) => Some(all),
+        _ => None,
     }
 }
 
@@ -126,5 +151,42 @@ mod tests {
         for bad in ["", "[]", "1", "{", "\"x\""] {
             assert_eq!(ClaimsRequest::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_meant_to_be_essential_is_never_dropped_for_how_it_is_written() {
+        let essential = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}"#;
+        for bad in [
+            // A second member of the same name would be what counts, for some readers.
+            format!(r#"{essential},"access_token":{{}}}}"#),
+            format!(r#"{essential},"\u0061ccess_token":null}}"#),
+            r#"{"access_token":{"acrs":{"essential":true,"value":"c1"},"acrs":null}}"#.to_owned(),
+            r#"{"access_token":{"acrs":{"essential":true,"value":"c1","essential":false}}}"#.to_owned(),
+            r#"{"access_token":{"acrs":{"essential":true,"value":"c1","value":"c2"}}}"#.to_owned(),
+            format!(r#"{essential},"id_token":{{"x":[{{"a":1,"a":2}}]}}}}"#),
+            // Shapes that nobody defines.
+            r#"{"access_token":[{"acrs":{"essential":true}}]}"#.to_owned(),
+            r#"{"access_token":"acrs"}"#.to_owned(),
+            r#"{"access_token":{"acrs":"c1"}}"#.to_owned(),
+            r#"{"access_token":{"acrs":["c1"]}}"#.to_owned(),
+            r#"{"access_token":{"acrs":true}}"#.to_owned(),
+            r#"{"access_token":{"acrs":{"essential":"true","value":"c1"}}}"#.to_owned(),
+            r#"{"access_token":{"acrs":{"essential":1,"value":"c1"}}}"#.to_owned(),
+            r#"{"access_token":{"acrs":{"essential":null,"value":"c1"}}}"#.to_owned(),
+            r#"{"access_token":{"acrs":{"essential":true,"value":["c1"]}}}"#.to_owned(),
+            r#"{"access_token":{"acrs":{"essential":true,"value":null}}}"#.to_owned(),
+            r#"{"access_token":{"acrs":{"essential":true,"values":"c1"}}}"#.to_owned(),
+            r#"{"access_token":{"acrs":{"essential":true,"values":["c1",{}]}}}"#.to_owned(),
+        ] {
+            assert_eq!(ClaimsRequest::parse(&bad), None, "{bad}");
+            assert_eq!(
+                ClaimsRequest::with_acr_values(Some(&bad), Some("c3")).as_deref().and_then(ClaimsRequest::parse),
+                None,
+                "nor does `acr_values` mend it: {bad}"
+            );
+        }
+        assert!(ClaimsRequest::parse(&format!("{essential}}}")).unwrap().access_token("acrs").unwrap().essential);
+        let number = r#"{"access_token":{"nbf":{"essential":true,"value":1604106651}}}"#;
+        assert_eq!(ClaimsRequest::parse(number).unwrap().access_token("nbf").unwrap().values, ["1604106651"]);
     }
 }

@@ -13,6 +13,7 @@ pub mod metadata;
 mod parameter;
 mod scope;
 mod secret;
+mod strict;
 mod token_response_v1;
 
 pub use claims_request::{ClaimsRequest, RequestedClaim};

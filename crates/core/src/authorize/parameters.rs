@@ -2,6 +2,7 @@
 use super::{Proved, missing};
 use crate::denial::Denial;
 use crate::endpoint;
+use crate::token_endpoint::claims_readable;
 use decision::CheckId;
 use oauth::{ClaimsRequest, Form, Parameter, Place};
 
@@ -144,9 +145,7 @@ pub(super) fn parameters(request: &Form, proved: &Proved) -> Result<Parameters, 
         Some(Ok(seconds)) => Some(i64::from(seconds)),
         Some(Err(_)) => return Err(refuse(CheckId::RequestWellFormed, "`max_age` in seconds", "another text")),
     };
-    if request.value("claims").is_some_and(|claims| ClaimsRequest::parse(claims).is_none()) {
-        return Err(refuse(CheckId::RequestWellFormed, "`claims` as a JSON object", "another text"));
-    }
+    claims_readable(request)?;
     Ok(Parameters {
         challenge,
         id_token,
