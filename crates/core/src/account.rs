@@ -9,6 +9,8 @@ use crate::id::{SessionId, TenantId, UserId};
 use crate::ledger::SessionRecord;
 use crate::ports::Ports;
 use crate::presence::{account, present};
+use crate::sign_in::forged;
+use crate::ticket::Ticket;
 use crate::token::{AssertionFacts, TokenClaims};
 use crate::token_endpoint::{find_tenant, unavailable};
 use decision::Timestamp;
@@ -19,12 +21,29 @@ use std::sync::Arc;
 pub const MOST: usize = 8;
 
 /// What the page of accounts posts for somebody who is not on it.
-pub const OTHER: &str = "other";
+const OTHER: &str = "other";
 
-/// The account that was picked, if it is one of the browser's.
-pub fn picked(browser: &Browser, sid: &str) -> Option<Arc<SessionRecord>> {
-    let sid: SessionId = sid.parse().ok()?;
-    browser.accounts.iter().find(|account| account.id == sid).cloned()
+/// The account that was picked on a page of accounts, one of the browser's; `None` for somebody else. The page works once.
+///
+/// # Errors
+/// If there is no such page or account, or it has worked before.
+pub async fn taken(
+    ports: &Ports,
+    browser: &Browser,
+    picked: &str,
+    ticket: Option<Ticket>,
+) -> Result<Option<Arc<SessionRecord>>, Denial> {
+    let ticket = ticket.ok_or_else(forged)?;
+    let session = match picked {
+        OTHER => None,
+        sid => {
+            let sid: SessionId = sid.parse().map_err(|_| forged())?;
+            let known = browser.accounts.iter().find(|account| account.id == sid);
+            Some(Arc::clone(known.ok_or_else(forged)?))
+        }
+    };
+    ticket.spend(ports).await?;
+    Ok(session)
 }
 
 /// One of the browser's accounts, as people tell them apart.

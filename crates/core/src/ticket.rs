@@ -1,10 +1,13 @@
 //! Tickets: what a posted page must bring back, sealed, so that only the browser it was shown to can post it, once.
 use crate::consent::Offer;
+use crate::denial::Denial;
 use crate::id::SessionId;
 use crate::issuance;
-use crate::ledger::{OncePurpose, Write};
+use crate::ledger::{CommitError, OncePurpose, Unavailable, Write};
 use crate::model::Digest;
 use crate::ports::Ports;
+use crate::sign_in::forged;
+use crate::token_endpoint::unavailable;
 use decision::Timestamp;
 use oauth::{Form, Secret};
 use serde::{Deserialize, Serialize};
@@ -138,6 +141,18 @@ impl Ticket {
             purpose: OncePurpose::Interaction,
             value: issuance::sha256(self.nonce.as_bytes()),
             expires: self.expires,
+        }
+    }
+
+    /// Lets it work now, and never again, where nothing else is written that it stands for.
+    ///
+    /// # Errors
+    /// If it has worked before, or the store does not answer.
+    pub async fn spend(&self, ports: &Ports) -> Result<(), Denial> {
+        match ports.ledger.commit(vec![self.consume()]).await {
+            Ok(()) => Ok(()),
+            Err(CommitError::Conflict) => Err(forged()),
+            Err(CommitError::Unavailable) => Err(unavailable(Unavailable)),
         }
     }
 }

@@ -1,13 +1,12 @@
 //! Pages of people who are signed in to this authority itself: admin consent, what they allowed, and what waits for them.
-use super::authorize::{CREDENTIALS, PICKED};
+use super::authorize::{CREDENTIALS, PICKED, see_other};
 use super::browser::{self, Visit};
 use super::endpoint::{BROWSER, Caller, Endpoint, OF_OUR_PAGE, PAGE, Readers, Route};
 use super::wait;
 use crate::{Authority, page};
 use axum::extract::{Path, Request, State};
-use axum::http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
-use axum::http::{Method, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::Method;
+use axum::response::Response;
 use axum::routing::any;
 use deputize_core::account::{self, Account, AccountsRequest};
 use deputize_core::authorize::{Browser, SignInRequest};
@@ -208,10 +207,15 @@ async fn open(
     request: Request,
     place: Place,
 ) -> Response {
+    let posted = request.method() == Method::POST;
     let visit = match Visit::from_anywhere(&authority, request).await {
         Ok(visit) => visit,
         Err(response) => return *response,
     };
+    let again = At { authority: &authority, tenant: &tenant, place, form: &visit.form, browser: &visit.browser };
+    if posted && !visit.bound() && !again.tenant_path().is_empty() {
+        return see_other(&format!("{}/{}?{}", again.tenant_path(), place.path(), visit.form.encode()));
+    }
     let mut response = match account::at_page(&authority.ports, &tenant, visit.browser.clone()).await {
         Ok((browser, accounts)) => {
             let at = At { authority: &authority, tenant: &tenant, place, form: &visit.form, browser: &browser };
@@ -243,10 +247,10 @@ pub(super) async fn picked(
     let text = visit.form.value("ticket").unwrap_or_default();
     let ticket = Ticket::open(ports, text, Page::Accounts, &visit.browser.cookie, None, &original, ports.now());
     let named = visit.form.value("account").unwrap_or_default();
-    let session = account::picked(&visit.browser, named);
-    if ticket.is_none() || (named != account::OTHER && session.is_none()) {
-        return page::error(403, &forged(), None, None);
-    }
+    let session = match account::taken(ports, &visit.browser, named, ticket).await {
+        Ok(session) => session,
+        Err(denial) => return page::error(denial.status(), &denial, None, None),
+    };
     let browser = Browser { session, ..visit.browser.clone() };
     At { browser: &browser, ..at }.show().await
 }
@@ -372,7 +376,7 @@ impl At<'_> {
                 let back = self.form.value("redirect_uri").unwrap_or_default();
                 page::consent::admin(&request, &action, hidden, back)
             }
-            AdminAnswer::Redirect(to) => redirect(&to),
+            AdminAnswer::Redirect(to) => see_other(&to),
             AdminAnswer::Done(client) => page::consent::done(&client),
             AdminAnswer::Page(denial, back) => {
                 let back = back.as_deref().map(|href| (href, "Return to the application"));
@@ -396,14 +400,4 @@ impl At<'_> {
             ApprovalsAnswer::Page(denial) => page::error(denial.status(), &denial, None, None),
         }
     }
-}
-
-fn redirect(to: &str) -> Response {
-    let Ok(location) = HeaderValue::from_str(to) else { return page::error(403, &forged(), None, None) };
-    let mut response = StatusCode::SEE_OTHER.into_response();
-    let headers = response.headers_mut();
-    headers.insert(LOCATION, location);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
-    response
 }

@@ -4,8 +4,8 @@ use super::endpoint::{BROWSER, Caller, Endpoint, OF_OUR_PAGE, PAGE, Readers, Rou
 use super::wait;
 use crate::{Authority, page};
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use decision::CheckId;
@@ -35,6 +35,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
              and `iss`. What is wrong with tenant, client or redirect URI is told on a page, and leads nowhere.",
             "Under `common` and `organizations` the person's own tenant decides; only applications of many tenants may be \
              used there.",
+            "A form that comes without cookies, as from another site, is asked for again with `GET`.",
             "v2.0 takes scopes; v1.0 takes one `resource`, which means what `{resource}/.default` means at v2.0.",
         ],
     },
@@ -147,11 +148,15 @@ pub(super) async fn v1(State(authority): State<Authority>, Path(tenant): Path<St
 }
 
 async fn begin(authority: &Authority, version: EndpointVersion, tenant: &str, request: Request) -> Response {
+    let posted = request.method() == Method::POST;
     let mut visit = match Visit::from_anywhere(authority, request).await {
         Ok(visit) => visit,
         Err(response) => return *response,
     };
     visit.form = version.taken(visit.form);
+    if let Some(tenant) = segment(authority, tenant).filter(|_| posted && !visit.bound()) {
+        return see_other(&EndpointVersion::of(&visit.form).authorize_path(&tenant, &visit.form));
+    }
     let answer = rules::authorize(&authority.ports, tenant, &visit.form, &visit.browser).await;
     let shown = Shown { authority, tenant, request: &visit.form, browser: &visit.browser };
     let mut response = shown.answer(answer, None);
@@ -279,11 +284,7 @@ pub(super) async fn accounts(
     };
     let (original, ports) = (visit.original(), &authority.ports);
     if visit.form.mentions("sign_out") {
-        let segment = match find_tenant(&ports.directory.snapshot(), &tenant) {
-            Some(found) => found.tenant.id.to_string(),
-            None if is_alias(&tenant) => tenant,
-            None => return page::error(403, &forged(), None, None),
-        };
+        let Some(segment) = segment(&authority, &tenant) else { return page::error(403, &forged(), None, None) };
         let again = EndpointVersion::of(&original).authorize_path(&segment, &original);
         return super::logout::leave(&authority, &visit, &original, &again).await;
     }
@@ -358,13 +359,24 @@ impl Shown<'_> {
     }
 }
 
+/// A tenant as our own addresses name it: the path that was called says nothing of where to go on, `//elsewhere` would be
+/// another host (A-09).
+fn segment(authority: &Authority, called: &str) -> Option<String> {
+    let found = find_tenant(&authority.ports.directory.snapshot(), called).map(|found| found.tenant.id.to_string());
+    found.or_else(|| is_alias(called).then(|| called.to_owned()))
+}
+
 fn redirect(to: &Redirect) -> Response {
     if to.mode == ResponseMode::FormPost {
         return page::form_post(to);
     }
-    // 303: the browser goes on with GET and leaves behind what was posted.
+    see_other(&target(to))
+}
+
+/// 303: the browser goes on with GET and leaves behind what was posted.
+pub(super) fn see_other(location: &str) -> Response {
     let mut response = StatusCode::SEE_OTHER.into_response();
-    let Ok(location) = HeaderValue::from_str(&target(to)) else {
+    let Ok(location) = HeaderValue::from_str(location) else {
         let denial = Denial::new(CheckId::RedirectUriRegistered, "an address that a header can carry", "another one");
         return page::error(400, &denial, None, None);
     };

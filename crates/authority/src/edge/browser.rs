@@ -138,6 +138,13 @@ impl Visit {
         self.form.value("request").and_then(|text| Form::decode(text.as_bytes()).ok()).unwrap_or_default()
     }
 
+    /// Whether the browser brought the binding cookie. With what another site posts browsers send no cookie (`SameSite=Lax`),
+    /// and a new one would take the place of the one that they have, and with it their open pages (M-03): such a request is
+    /// made again, by a redirect, with which they come.
+    pub(super) const fn bound(&self) -> bool {
+        !self.new
+    }
+
     /// Sends the binding cookie if it is new.
     pub(super) fn keep(&self, response: &mut Response) {
         if let Some(cookie) = BINDING.set(&self.browser.cookie, None).filter(|_| self.new) {

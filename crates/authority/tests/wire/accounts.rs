@@ -79,6 +79,7 @@ async fn a_browser_of_several_accounts_is_asked_which_one_and_hints_answer_for_i
     let page = browser.authorize(&world, &asking).await;
     assert_eq!(names(&page), ["ada", "bob"]);
     for name in ["ada", "bob"] {
+        let page = browser.authorize(&world, &asking).await;
         let answer = browser.pick(&world, &page, name).await;
         assert_eq!(whose(&world, &answer).await, user(name).to_string());
         for hint in [upn(name), upn(name).to_uppercase()] {
@@ -164,7 +165,10 @@ async fn a_10_a_page_that_was_shown_to_one_account_never_acts_for_another() {
     let page = browser.authorize(&world, &asking).await;
     let of_ada = browser.pick(&world, &page, "ada").await;
     assert!(of_ada.form().action.ends_with("/consent") && of_ada.text().contains(&upn("ada")));
+    let again = browser.pick(&world, &page, "bob").await;
+    assert_eq!(again.status, StatusCode::FORBIDDEN, "a page of accounts works once");
     // Meanwhile the person picks another account in another tab.
+    let page = browser.authorize(&world, &asking).await;
     let of_bob = browser.pick(&world, &page, "bob").await;
     // The account switched between page and post: whoever has come in Ada's place agrees to nothing.
     let [bob, _] = &browser.secrets()[..] else { panic!("two accounts") };
@@ -331,6 +335,48 @@ async fn an_id_token_hint_is_about_its_user_or_about_nobody() {
     assert_eq!(refused(&answer), said("login_required", "AADSTS50058"), "never the wrong person");
 }
 
+/// Whoever serves an API holds access tokens of people, and some of them name the session (optional claim `sid`).
+#[tokio::test]
+async fn a_10_an_access_token_is_no_hint_even_if_it_names_the_session() {
+    let world = World::with(|plan| {
+        let sid = serde_json::from_value(serde_json::json!({"name": "sid"})).unwrap();
+        plan.app("orders").optional_claims.access_token.push(sid);
+    })
+    .await;
+    let mut browser = Browser::default();
+    let tokens = {
+        let code = browser.code(&world, "web", "ada", &format!("openid {ORDERS}")).await;
+        world.redeem("web", &code).await.ok()
+    };
+    let (id_token, access) = (text(&tokens, "id_token"), text(&tokens, "access_token"));
+    assert_eq!(claims(&access)["sid"], claims(&id_token)["sid"], "it does");
+    let silent = |hint: &str| but(but(request("web", ORDERS), "prompt", Some("none")), "id_token_hint", Some(hint));
+    let answer = browser.authorize(&world, &silent(&access)).await;
+    assert_eq!(refused(&answer), said("login_required", "AADSTS50058"));
+    let sign_out =
+        |hint: &str| format!("/{CONTOSO}/oauth2/v2.0/logout?{}", encode(&vec![("id_token_hint", hint.to_owned())]));
+    let asked = browser.get(&world, &sign_out(&access)).await;
+    assert!(asked.form().action.ends_with("/sign-out"), "the person is asked");
+    let answer = browser.authorize(&world, &silent(&id_token)).await;
+    assert_eq!(whose(&world, &answer).await, user("ada").to_string());
+    assert!(browser.get(&world, &sign_out(&id_token)).await.text().contains("You are signed out"));
+}
+
+/// A session that ended in another way is none of the browser's any more: it is neither listed, nor kept.
+#[tokio::test]
+async fn a_session_that_is_over_is_left_out_of_the_cookie_and_of_every_page() {
+    let world = World::new().await;
+    let mut browser = ada_and_bob(&world).await;
+    let mut copy = browser.clone();
+    let page = copy.authorize(&world, &request("web", ORDERS)).await;
+    copy.submit(&world, &page.form(), &[("sign_out", &listed(&page, "ada"))]).await;
+    assert_eq!(browser.secrets().len(), 2);
+    let asked = browser.get(&world, &format!("/{CONTOSO}/oauth2/v2.0/logout")).await;
+    assert!(asked.text().contains(&upn("bob")) && !asked.text().contains(&upn("ada")), "{}", asked.text());
+    browser.add(&world, "carol").await;
+    assert_eq!(browser.secrets().len(), 2);
+}
+
 #[tokio::test]
 async fn our_own_pages_ask_which_account_too() {
     let world = World::new().await;
@@ -344,8 +390,14 @@ async fn our_own_pages_ask_which_account_too() {
         let forged = browser.submit(&world, &page.form(), &[("account", wrong)]).await;
         assert_eq!(forged.status, StatusCode::FORBIDDEN, "{wrong}");
     }
+    for name in ["ada", "bob"] {
+        let again = browser.submit(&world, &page.form(), &[("account", &listed(&page, name))]).await;
+        assert_eq!(again.status, StatusCode::FORBIDDEN, "a page of accounts works once");
+    }
+    let page = browser.get(&world, &path).await;
     let sign_in = browser.submit(&world, &page.form(), &[("account", "other")]).await;
     assert_eq!(sign_in.form().action, format!("/{CONTOSO}/sign-in/consents"));
+    let page = browser.get(&world, &path).await;
     let left = browser.submit(&world, &page.form(), &[("sign_out", &listed(&page, "ada"))]).await;
     assert_eq!(left.redirected().0, path);
     let of_bob = browser.get(&world, &path).await;

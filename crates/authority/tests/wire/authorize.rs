@@ -163,7 +163,8 @@ async fn a_08_errors_go_nowhere_before_client_and_redirect_uri_are_proved() {
             assert!(answer.page() && answer.status == 400, "{params:?}: {} {}", answer.status, answer.text());
             assert!(answer.header("location").is_empty());
         }
-        let posted = world.post(&format!("/{CONTOSO}/oauth2/v2.0/authorize"), &[], encode(params)).await;
+        let bound = [("cookie", "__Host-deputize-browser=x")];
+        let posted = world.post(&format!("/{CONTOSO}/oauth2/v2.0/authorize"), &bound, encode(params)).await;
         assert!(posted.page() && posted.status == 400);
     }
     for tenant in

@@ -1,7 +1,7 @@
 //! Signing in and agreeing: pages are bound to browser, session, tenant and request, and work once.
 use crate::world::browser::{Browser, PageForm, request};
 use crate::world::estate::{CONTOSO, FABRIKAM, password, principal, upn, user};
-use crate::world::{Answer, HOST, World, but, claims, text};
+use crate::world::{Answer, HOST, World, but, claims, encode, text};
 use axum::http::StatusCode;
 use deputize_core::directory::UserKey;
 use deputize_core::ports::Directory;
@@ -69,6 +69,49 @@ async fn a_10_a_sign_in_page_works_for_the_browser_it_was_shown_to_once() {
     let stale = sign_in_page(&world, &mut attacker, "web").await;
     world.clock.advance(3_601);
     forged(&attacker.submit(&world, &stale, &typed).await);
+}
+
+/// Browsers send no cookie along with what another site posts (`SameSite=Lax`), but keep what the answer sets.
+#[tokio::test]
+async fn m_03_a_request_that_another_site_posts_costs_a_browser_none_of_its_open_pages() {
+    let world = World::new().await;
+    let foreign = [("origin", "https://evil.test"), ("sec-fetch-site", "cross-site")];
+    let mut browser = Browser::default();
+    let open = sign_in_page(&world, &mut browser, "web").await;
+    let asking = request("web", "openid");
+    let v1 = but(but(asking.clone(), "scope", None), "resource", Some("api://orders"));
+    for (path, params) in [
+        (format!("/{CONTOSO}/oauth2/v2.0/authorize"), &asking),
+        (format!("/{CONTOSO}/oauth2/authorize"), &v1),
+        ("/organizations/oauth2/v2.0/authorize".to_owned(), &asking),
+    ] {
+        let answer = world.post(&path, &foreign, encode(params)).await;
+        assert!(!answer.headers.contains_key("set-cookie"), "{path}");
+        // Clients may post their requests: the same is asked for again, and cookies come along.
+        let (again, form) = answer.redirected();
+        assert_eq!(again, path);
+        assert_eq!((form.value("client_id"), form.value("state")), (Some(&*params[0].1), Some("the state")), "{path}");
+        let page = browser.get(&world, answer.header("location")).await;
+        assert!(page.page() && page.form().action.contains("/sign-in"), "{path}: {}", page.text());
+        assert!(page.header("set-cookie").is_empty(), "{path}");
+    }
+    // Our own pages read the query alone, and set no cookie for a form, either.
+    for path in ["adminconsent", "v2.0/adminconsent"].map(|path| format!("/{CONTOSO}/{path}")) {
+        let answer = world.post(&path, &foreign, encode(&asking)).await;
+        assert!(!answer.headers.contains_key("set-cookie"), "{path}");
+        assert_eq!(answer.redirected().0.trim_end_matches('?'), path);
+    }
+    let [name, secret] = typed("ada");
+    let answer = browser.submit(&world, &open, &[(name.0, &name.1), (secret.0, &secret.1)]).await;
+    assert!(answer.redirected().1.value("code").is_some(), "the page that was open works");
+    // The path that was called says nothing of where to go on.
+    let answer = world.post("/%2Fevil.test/oauth2/v2.0/authorize", &foreign, encode(&asking)).await;
+    assert!(answer.page() && answer.header("location").is_empty());
+    // With its cookie, a posted request is answered at once.
+    let cookie = format!("__Host-deputize-browser={}", browser.cookies["__Host-deputize-browser"]);
+    let headers = [("cookie", cookie.as_str())];
+    let answer = world.post(&format!("/{CONTOSO}/oauth2/v2.0/authorize"), &headers, encode(&asking)).await;
+    assert!(answer.page() && answer.status == StatusCode::OK);
 }
 
 #[tokio::test]

@@ -35,7 +35,6 @@ use crate::model::Profile;
 use crate::ports::Ports;
 use crate::presence::{Present, SSO_SECONDS, account, present};
 use crate::scope_request::{self, Parties, Several};
-use crate::sign_in::forged;
 use crate::ticket::{Page, Ticket};
 use crate::token_endpoint::{blank, find_tenant, is_alias, unavailable};
 use decision::{CheckId, Timestamp};
@@ -290,17 +289,14 @@ pub async fn picked(
         Ok(proved) => proved,
         Err(denial) => return Answer::Page(denial, None),
     };
-    if Ticket::open(ports, ticket, Page::Accounts, &browser.cookie, None, request, now).is_none() {
-        return Answer::Page(Box::new(forged()), None);
-    }
-    if picked == account::OTHER {
-        return Answer::SignIn(sign_in_request(&proved, None));
-    }
-    match account::picked(browser, picked) {
-        Some(session) => {
-            authorize(ports, segment, request, &Browser { session: Some(session), ..browser.clone() }).await
-        }
-        None => Answer::Page(Box::new(forged()), None),
+    let ticket = Ticket::open(ports, ticket, Page::Accounts, &browser.cookie, None, request, now);
+    let session = match account::taken(ports, browser, picked, ticket).await {
+        Ok(session) => session,
+        Err(denial) => return Answer::Page(Box::new(denial), None),
+    };
+    match session {
+        Some(_) => authorize(ports, segment, request, &Browser { session, ..browser.clone() }).await,
+        None => Answer::SignIn(sign_in_request(&proved, None)),
     }
 }
 
