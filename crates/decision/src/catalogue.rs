@@ -512,6 +512,9 @@ catalogue! {
     DirectoryUnique: "directory.unique", None, "invalid_request", None, 409, Caller, None,
         "names that must be unique are free",
         "choose another name";
+    DirectoryContended: "directory.contended", None, "temporarily_unavailable", None, 409, Caller, None,
+        "the object holds still while it is changed",
+        "send the change again, later: nothing of it was made, because others kept changing the same object";
     KeysAvailable: "keys.available", None, "temporarily_unavailable", None, 503, Operator, Some("KeysUnavailable"),
         "the issuer's keys are at hand",
         "check that the API can reach the issuer's metadata and keys";

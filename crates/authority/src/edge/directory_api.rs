@@ -99,6 +99,7 @@ fn word(denial: &Denial) -> (StatusCode, &'static str) {
         CheckId::DirectoryBody | CheckId::DirectoryQuery | CheckId::DirectorySound => {
             (StatusCode::BAD_REQUEST, "Request_BadRequest")
         }
+        CheckId::DirectoryContended => (StatusCode::CONFLICT, "Directory_ConcurrencyViolation"),
         CheckId::DirectoryUnique => (StatusCode::CONFLICT, "Request_MultipleObjectsWithSameKeyValue"),
         CheckId::ScopeSufficient
         | CheckId::RoleSufficient

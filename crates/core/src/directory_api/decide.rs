@@ -1,6 +1,7 @@
 //! Who may do what to the directory. Everything is decided from [`Facts`] and from the object as it is and as it would be.
 use super::caller::{Caller, Subject};
 use super::route::{Operation, Standing};
+use crate::admission::short;
 use crate::built_in::{APPLICATION_READ, APPLICATION_WRITE};
 use crate::denial::Denial;
 use crate::estate::Item;
@@ -8,6 +9,7 @@ use crate::id::{AppId, UserId};
 use crate::model::Application;
 use decision::CheckId;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 /// What an owner who is no administrator may change of a registration. Not theirs: in which tenants it stands
 /// (`signInAudience`), who needs no consent (`api.preAuthorizedApplications`), how long tokens live, its dialect (`deputize`).
@@ -166,6 +168,45 @@ fn over_all(caller: &Caller, operation: Operation) -> bool {
     let roles = operation.rule().roles;
     let all = [APPLICATION_READ, APPLICATION_WRITE].into_iter().filter(|role| roles.contains(role));
     all.into_iter().any(|role| caller.permissions.iter().any(|known| known == role))
+}
+
+/// Whether the names that a registration gains as a resource are its owner's to give (as in Entra): its own id, or what belongs to
+/// the tenant. Any other is a word that people would trust, and an administrator's to give.
+///
+/// # Errors
+/// If one of them is another.
+pub fn may_be_called(
+    right: Right,
+    before: &Application,
+    after: &Application,
+    domains: &[String],
+) -> Result<(), Denial> {
+    if right != Right::Owner {
+        return Ok(());
+    }
+    let [app, tenant] = [before.app_id.to_string(), before.home_tenant.to_string()];
+    let within = |host: &str| {
+        let below = |domain: &String| host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.ends_with('.'));
+        [&app, &tenant].into_iter().chain(domains).any(|known| known == host) || domains.iter().any(below)
+    };
+    let own = |uri: &str| match Url::parse(uri) {
+        Ok(url) if matches!(url.scheme(), "api" | "https") => {
+            let last = url.path_segments().and_then(|mut segments| segments.next_back());
+            let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
+            within(&host) || (url.scheme() == "api" && last.is_some_and(|last| last.eq_ignore_ascii_case(&app)))
+        }
+        _ => false,
+    };
+    let gained = after.identifier_uris.iter().filter(|uri| !before.identifier_uris.contains(uri));
+    match gained.into_iter().find(|uri| !own(uri)) {
+        None => Ok(()),
+        Some(uri) => {
+            let expected =
+                format!("`api://{app}`, or an application ID URI in a domain of the tenant: {}", domains.join(", "));
+            let fix = "use one of these in `identifierUris`, or ask an administrator to add the other";
+            Err(Denial::new(CheckId::DirectoryProperty, expected, format!("`{}`", short(uri))).fix(fix))
+        }
+    }
 }
 
 /// Whether a registration may become another by this right: decided by what differs, not by what was sent (M-02). Answers

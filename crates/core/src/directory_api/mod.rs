@@ -20,7 +20,7 @@ mod user;
 
 pub(crate) use caller::own_token;
 pub use caller::{Caller, Subject};
-pub use decide::{Facts, Object, Right, decide, may_change};
+pub use decide::{Facts, Object, Right, decide, may_be_called, may_change};
 pub use route::{Found, Operation, ROUTES, Route, Rule, Standing, Verb, find};
 
 use crate::audit::AuditRecord;
@@ -32,8 +32,9 @@ use decision::{CheckId, Timestamp};
 use oauth::Form;
 use serde_json::Value;
 
-/// Turns before a conflict counts as overload.
-const TURNS: usize = 3;
+/// Turns before a conflict is told. Each of them is another caller's success: so many may change one object at the same moment,
+/// and all of them succeed, one after another.
+const TURNS: usize = 64;
 
 /// A call whose caller is known, and has a permission for its address: only [`begin`] makes one.
 pub struct Call {
@@ -126,7 +127,9 @@ impl Call {
                 Err(CommitError::Conflict) => {}
             }
         }
-        Err(Denial::new(CheckId::StoreAvailable, "an object that holds still", "three conflicts"))
+        let denial =
+            Denial::new(CheckId::DirectoryContended, "an object that holds still", "one that others keep changing");
+        Err(self.refused(ports, denial).await)
     }
 
     /// A refused change is recorded; a refused look is not, for it would have been none either.

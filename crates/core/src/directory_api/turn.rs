@@ -2,7 +2,7 @@
 use super::application;
 use super::body::{read, unsound};
 use super::credential::{AddPassword, FederatedWritten, RemovePassword, missing};
-use super::decide::{Facts, Object, Right, decide, may_change};
+use super::decide::{Facts, Object, Right, decide, may_be_called, may_change};
 use super::page::Part;
 use super::route::{BY_APP_ID, Operation};
 use super::sound::sound;
@@ -228,6 +228,7 @@ impl Call {
         }
         // Judged as it would be, whatever was sent.
         let changed = may_change(right, &before, &after)?;
+        may_be_called(right, &before, &after, &view.tenant.tenant.domains)?;
         sound(&before, &after, &view.snapshot)?;
         let mut writes = Vec::new();
         if before.identifier_uris != after.identifier_uris || before.sign_in_audience != after.sign_in_audience {

@@ -4,6 +4,7 @@ use crate::world::estate::{CONTOSO, app, secret, secret_id, user};
 use crate::world::{HOST, NOON, World, but, client_credentials, text};
 use deputize_core::ports::Directory as _;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -246,6 +247,29 @@ async fn certificates_are_replaced_whole_and_kept_by_their_ids() {
         let answer = world.directory("PATCH", &path, &token, Some(&json!({"keyCredentials": bad}))).await;
         assert_eq!(answer.denied().0, 400, "{bad}");
     }
+}
+
+/// Many changes of one registration at the same moment: all are made, and none is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_changes_one_registration_and_everybody_succeeds() {
+    let world = Arc::new(world().await);
+    let token = world.token_of("bob").await;
+    let mut crowd = tokio::task::JoinSet::new();
+    for n in 0..31 {
+        let (world, token) = (Arc::clone(&world), token.clone());
+        crowd.spawn(async move {
+            let body = json!({"passwordCredential": {"displayName": format!("of {n}")}});
+            let path = format!("{}/addPassword", application("billing"));
+            world.directory("POST", &path, &token, Some(&body)).await.ok()
+        });
+    }
+    let mut shown: Vec<String> = crowd.join_all().await.iter().map(|added| text(added, "keyId")).collect();
+    let held = world.store.snapshot().application(app("billing")).unwrap().password_credentials.clone();
+    let mut held: Vec<String> = held.iter().map(|secret| secret.key_id.to_string()).collect();
+    held.retain(|id| *id != secret_id("billing").to_string());
+    shown.sort_unstable();
+    held.sort_unstable();
+    assert_eq!(held, shown);
 }
 
 /// Two changes of one registration at once: none undoes the other, and both are there.

@@ -4,9 +4,12 @@ use crate::world::estate::{CONTOSO, FABRIKAM, app, grant, permission_id, princip
 use crate::world::{World, text};
 use axum::body::Body;
 use axum::http::Request;
+use deputize_core::id::AppId;
+use deputize_core::model::{Application, SignInAudience};
 use deputize_core::ports::Directory as _;
 use serde_json::{Value, json};
 use store::Object;
+use uuid::Uuid;
 
 async fn patched(world: &World, name: &str, token: &str, body: &Value) -> (u16, String) {
     let answer = world.directory("PATCH", &application(name), token, Some(body)).await;
@@ -26,7 +29,8 @@ async fn m_01_an_owner_changes_no_more_than_an_owners_part_of_their_own_registra
         (json!({"displayName": "Invoices"}), true),
         (json!({"requiredResourceAccess": []}), true),
         (json!({"isFallbackPublicClient": true}), true),
-        (json!({"identifierUris": ["api://invoices"]}), true),
+        (json!({"identifierUris": [format!("api://{}", app("billing"))]}), true),
+        (json!({"identifierUris": ["api://invoices"]}), false),
         (json!({"signInAudience": "AzureADMyOrg"}), false),
         (json!({"deputize": {"clientProfile": "native"}}), false),
         (json!({"web": {"implicitGrantSettings": {"enableIdTokenIssuance": true}}}), false),
@@ -49,6 +53,50 @@ async fn m_01_an_owner_changes_no_more_than_an_owners_part_of_their_own_registra
         ("GET", "users", None),
     ] {
         assert_eq!(world.directory(method, path, &bob, body.as_ref()).await.denied().2, "directory.standing", "{path}");
+    }
+}
+
+/// A name as a resource is a word that clients and people trust: an owner gives their own, and those of the tenant's domains.
+#[tokio::test]
+async fn m_01_an_owner_names_their_api_by_its_id_or_in_a_domain_of_the_tenant() {
+    let world = world().await;
+    let (bob, carol) = (world.token_of("bob").await, world.token_of("carol").await);
+    let own = app("billing");
+    let names = async |token: &str, uri: String| {
+        patched(&world, "billing", token, &json!({"identifierUris": ["api://billing", uri]})).await
+    };
+    for uri in [
+        format!("api://{own}"),
+        format!("API://{}/v2", own.to_string().to_uppercase()),
+        format!("api://{CONTOSO}/invoices"),
+        format!("api://invoices/{own}"),
+        "https://contoso.example/invoices".to_owned(),
+        "https://invoices.contoso.example".to_owned(),
+        "api://Invoices.Contoso.example/v2".to_owned(),
+    ] {
+        assert_eq!(names(&bob, uri.clone()).await, (204, String::new()), "{uri}");
+    }
+    for uri in [
+        "api://graph".to_owned(),
+        "https://graph.microsoft.com".to_owned(),
+        "https://fabrikam.example/invoices".to_owned(),
+        "https://evilcontoso.example".to_owned(),
+        "https://contoso.example.evil.example/".to_owned(),
+        "https://contoso.example@evil.example/".to_owned(),
+        "https://evil.example/contoso.example".to_owned(),
+        format!("https://evil.example/{own}"),
+        format!("api://{}", app("orders-of-nobody")),
+        format!("api://{FABRIKAM}/invoices"),
+        "urn:contoso.example:invoices".to_owned(),
+        "http://contoso.example/invoices".to_owned(),
+    ] {
+        assert_eq!(names(&bob, uri.clone()).await, (403, "directory.property".into()), "{uri}");
+        assert_eq!(names(&carol, uri.clone()).await, (204, String::new()), "an administrator: {uri}");
+        // What an administrator gave stays, whatever else its owner changes.
+        assert_eq!(
+            patched(&world, "billing", &bob, &json!({"displayName": uri.replace(['/', ':'], "-")})).await.0,
+            204
+        );
     }
 }
 
@@ -247,6 +295,31 @@ async fn m_02_rules_are_asked_of_the_registration_as_it_would_be() {
             "directory.sound",
         ),
         (json!({"tokenLifetimePolicy": {"accessTokenLifetime": "00:00:01"}}), "directory.sound"),
+        (json!({"web": {"logoutUrl": "javascript:alert(1)"}}), "directory.sound"),
+        (json!({"web": {"logoutUrl": "http://evil.example/"}}), "directory.sound"),
+        (permissions(&[(1, "Read", "a\u{7}b"), (2, "Write", "")]), "directory.sound"),
+        (permissions(&[(1, "Read", &"x".repeat(1_001))]), "directory.sound"),
+        (permissions(&[(1, "Read", ""), (1, "Write", "")]), "directory.sound"),
+        (permissions(&[(1, "Read", ""), (2, "READ", "")]), "directory.sound"),
+        (permissions(&[(0, "Read", "")]), "directory.sound"),
+        (permissions(&[(1, "a b", "")]), "directory.sound"),
+        (permissions(&[(1, "openid", "")]), "directory.sound"),
+        (roles(&[(1, "Reader", &["User"]), (1, "Writer", &["User"])]), "directory.sound"),
+        (roles(&[(1, "Reader", &["User"]), (2, "Reader", &["User"])]), "directory.sound"),
+        (roles(&[(1, "Reader", &[])]), "directory.sound"),
+        (json!({"api": {"knownClientApplications": [app("nobody")]}}), "directory.sound"),
+        (
+            json!({"api": {"preAuthorizedApplications": [{"appId": app("nobody"), "delegatedPermissionIds": []}]}}),
+            "directory.sound",
+        ),
+        (
+            json!({"api": {"preAuthorizedApplications": [
+                {"appId": app("rival"), "delegatedPermissionIds": [permission_id("Invoices.Read")]}
+            ]}}),
+            "directory.sound",
+        ),
+        (certificate("2030-01-01T00:00:00Z", "2029-01-01T00:00:00Z"), "directory.sound"),
+        (certificate("2029-01-01T00:00:00Z", "2029-01-01T00:00:00Z"), "directory.sound"),
     ] {
         let (status, found) = patched(&world, "archive", &carol, &body).await;
         assert_eq!((status, found.as_str()), (if check == "directory.unique" { 409 } else { 400 }, check), "{body}");
@@ -255,13 +328,92 @@ async fn m_02_rules_are_asked_of_the_registration_as_it_would_be() {
     assert_eq!(patched(&world, "archive", &carol, &json!({"web": {"redirectUris": uris}})).await.1, "directory.sound");
 }
 
+/// What an API lets clients ask for.
+fn permissions(all: &[(u128, &str, &str)]) -> Value {
+    let one = |(id, value, description): &(u128, &str, &str)| json!({"id": Uuid::from_u128(*id), "value": value, "userConsentDescription": description, "isEnabled": true});
+    json!({"api": {"oauth2PermissionScopes": all.iter().map(one).collect::<Vec<_>>()}})
+}
+
+fn roles(all: &[(u128, &str, &[&str])]) -> Value {
+    let one = |(id, value, members): &(u128, &str, &[&str])| json!({"id": Uuid::from_u128(*id), "value": value, "displayName": value, "allowedMemberTypes": members});
+    json!({"appRoles": all.iter().map(one).collect::<Vec<_>>()})
+}
+
+fn certificate(start: &str, end: &str) -> Value {
+    use base64::Engine as _;
+    let key = base64::engine::general_purpose::STANDARD.encode(&crate::world::keys::RIVAL.der);
+    json!({"keyCredentials": [{"key": key, "startDateTime": start, "endDateTime": end}]})
+}
+
+/// What is refused above is refused for the one thing that is wrong with it.
+#[tokio::test]
+async fn what_keeps_the_rules_is_taken() {
+    let world = world().await;
+    let carol = world.token_of("carol").await;
+    for body in [
+        json!({"web": {"logoutUrl": "https://archive.example/told"}}),
+        json!({"web": {"logoutUrl": null}}),
+        permissions(&[(1, "Read", &"x".repeat(1_000)), (2, "Write", "")]),
+        roles(&[(1, "Reader", &["User"]), (2, "READER", &["User", "Application"])]),
+        json!({"api": {"knownClientApplications": [app("web")]}}),
+        json!({"api": {"preAuthorizedApplications": [{"appId": app("web"), "delegatedPermissionIds": [Uuid::from_u128(1)]}]}}),
+        certificate("2027-01-01T00:00:00Z", "2029-01-01T00:00:00Z"),
+    ] {
+        assert_eq!(patched(&world, "archive", &carol, &body).await, (204, String::new()), "{body}");
+    }
+}
+
+/// Two federated credentials of one name, or for one workload, could not be told apart.
+#[tokio::test]
+async fn federated_credentials_differ_in_name_and_in_whom_they_are_for() {
+    let world = world().await;
+    let carol = world.token_of("carol").await;
+    let path = format!("{}/federatedIdentityCredentials", application("billing"));
+    let audience = json!(["api://AzureADTokenExchange"]);
+    for (name, subject, audiences, taken) in [
+        ("pipeline", "another", &audience, false),
+        ("release", "billing", &audience, false),
+        ("release", "another", &json!([]), false),
+        ("release", "another", &json!(["a", "b"]), false),
+        ("release", "another", &audience, true),
+    ] {
+        let body = json!({
+            "name": name, "issuer": "https://issuer.example", "subject": subject, "audiences": audiences,
+        });
+        let answer = world.directory("POST", &path, &carol, Some(&body)).await;
+        if taken {
+            assert_eq!(answer.status.as_u16(), 201, "{body}");
+        } else {
+            assert_eq!(answer.denied().2, "directory.sound", "{body}");
+        }
+    }
+}
+
 /// An application of one tenant may have a name that another tenant's has, until one of them stands everywhere.
 #[tokio::test]
 async fn names_are_unique_wherever_both_could_stand() {
     let world = world().await;
-    let (carol, ivan) = (world.token_of("carol").await, world.token_of_ivan().await);
-    drop(ivan);
+    let carol = world.token_of("carol").await;
     let shared = json!({"identifierUris": ["api://shared"]});
+    // What another tenant's application is called there is none of this one's business, while neither stands in both.
+    let of_fabrikam = |sign_in_audience| {
+        Object::Application(Application {
+            app_id: AppId(Uuid::from_u128(0xf0f0)),
+            home_tenant: FABRIKAM,
+            display_name: "Theirs".to_owned(),
+            sign_in_audience,
+            identifier_uris: vec!["api://theirs".to_owned()],
+            ..Application::default()
+        })
+    };
+    let (theirs, everywhere) =
+        (json!({"identifierUris": ["api://theirs"]}), json!({"signInAudience": "AzureADMultipleOrgs"}));
+    world.put(of_fabrikam(SignInAudience::AzureADMyOrg)).await;
+    assert_eq!(patched(&world, "vault", &carol, &theirs).await.0, 204);
+    assert_eq!(patched(&world, "vault", &carol, &everywhere).await.1, "directory.unique");
+    assert_eq!(patched(&world, "vault", &carol, &json!({"identifierUris": []})).await.0, 204);
+    world.put(of_fabrikam(SignInAudience::AzureADMultipleOrgs)).await;
+    assert_eq!(patched(&world, "vault", &carol, &theirs).await.1, "directory.unique", "it may come to stand here");
     assert_eq!(patched(&world, "archive", &carol, &shared).await.0, 204);
     assert_eq!(patched(&world, "vault", &carol, &shared).await.1, "directory.unique");
     assert_eq!(patched(&world, "archive", &carol, &json!({"signInAudience": "AzureADMultipleOrgs"})).await.0, 204);
