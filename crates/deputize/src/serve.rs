@@ -1,6 +1,8 @@
 //! The accept loop: TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2, with bounds on time and number, and an orderly end.
+mod in_order;
 mod under_way;
 
+use self::in_order::InOrder;
 use self::under_way::{Over, UnderWay};
 use crate::failure::Failure;
 use crate::listen::Bound;
@@ -226,16 +228,18 @@ async fn speak<S>(
         .max_header_list_size(64 << 10);
     let (begun, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (beginning, ending) = (Arc::clone(&begun), Arc::clone(&over));
+    let told = ended.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
         beginning.fetch_add(1, Ordering::Relaxed);
-        let (router, over, ended) = (router.clone(), Over(Arc::clone(&ending)), ended.clone());
+        let (router, over, ended) = (router.clone(), Over(Arc::clone(&ending)), told.clone());
         async move {
             let answered = answer(router, request.map(Body::new)).await;
             answered.map(|response| response.map(|body| UnderWay::new(body, ended, over)))
         }
     });
-    let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service).into_owned());
+    let stream = TokioIo::new(InOrder::new(stream, ended));
+    let connection = watcher.watch(http.serve_connection(stream, service).into_owned());
     let silence = async {
         let mut seen = 0;
         let mut wait = PATIENCE;
@@ -342,6 +346,39 @@ mod tests {
             let mut answered = String::new();
             client.read_to_string(&mut answered).await.unwrap();
             assert_eq!(answered.split(' ').nth(1), Some(status), "{head}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_is_refused_unread_does_not_cost_the_client_its_answer() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let router = Router::new().route("/", get(|| async { "good" }));
+        let graceful = GracefulShutdown::new();
+        let open = || {
+            let (client, server) = tokio::io::duplex(4_096);
+            let http = Builder::new(TokioExecutor::new()).http1_only();
+            let ended = watch::Sender::new(false);
+            let peer = ClientAddress(std::net::IpAddr::from([127, 0, 0, 1]));
+            let told = ended.subscribe();
+            let serving = speak(server, peer, router.clone(), http, graceful.watcher(), told);
+            (client, ended, tokio::spawn(serving))
+        };
+        let head = format!("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: {}\r\n\r\n", 1 << 20);
+        // All of it is sent before anything is read, as many clients do.
+        let (mut client, _ended, _) = open();
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&vec![b'x'; 1 << 20]).await.unwrap();
+        let mut answered = String::new();
+        client.read_to_string(&mut answered).await.unwrap();
+        assert!(answered.starts_with("HTTP/1.1 405"), "{answered}");
+        // Whoever goes on, or says nothing, is not waited for long; and not at all once the server ends.
+        for (end, longest) in [(false, in_order::PATIENCE), (true, Duration::ZERO)] {
+            let (mut client, ended, serving) = open();
+            client.write_all(head.as_bytes()).await.unwrap();
+            ended.send_replace(end);
+            let from = tokio::time::Instant::now();
+            serving.await.unwrap();
+            assert_eq!(from.elapsed(), longest);
         }
     }
 
