@@ -100,7 +100,7 @@ async fn access_token(
             };
             let user = ports.directory.user(called.tenant.tenant.id, UserKey::Id(oid)).await?;
             let actors: Vec<AppId> = chain.actors.iter().skip(1).copied().collect();
-            let session = grant::session_behind(ports, chain).await?;
+            let session = grant::session_behind(ports, &called.tenant, chain).await?;
             // As an assertion is judged: what the caller may not exchange any more is not active.
             let assertion = AssertionFacts::Verified(Box::new(claims.clone()));
             let resource = at_caller(called, client, user.as_deref());

@@ -90,10 +90,9 @@ pub(crate) async fn bearer(ports: &Ports, token: &str) -> Result<Bearer, Denial>
     let user = ports.directory.user(tenant.tenant.id, UserKey::Id(oid)).await.map_err(unavailable)?;
     let chain = ports.crypto.open(&claims.aio).and_then(|bytes| Chain::decode(&bytes));
     let session = match chain {
-        Some(chain) => grant::session_behind(ports, chain).await.map_err(unavailable)?,
+        Some(chain) => grant::session_behind(ports, tenant, chain).await.map_err(unavailable)?,
         None => None,
     };
-    let session = session.map(|session| session.in_tenant(tenant));
     let person_behind = match user.as_deref() {
         Some(user) => Some(person(ports, user).await.map_err(unavailable)?),
         None => None,

@@ -120,7 +120,7 @@ pub(super) async fn caller(ports: &Ports, segment: &str, token: &str, now: Times
         let behind = Some(Box::new(CallerFacts { client: client_facts(client), resource }));
         let mut facts = Facts {
             proof: ProofFacts::OnBehalfOf { assertion, caller: behind },
-            session: grant::session_behind(ports, chain).await.map_err(unavailable)?,
+            session: grant::session_behind(ports, &tenant, chain).await.map_err(unavailable)?,
             user: match record {
                 Some(record) => Some(person(ports, record).await.map_err(unavailable)?),
                 None => None,

@@ -225,11 +225,13 @@ pub(crate) async fn session(
     Ok(Some(proven.into_iter().fold(facts, crate::facts::SessionFacts::when_proven)))
 }
 
-/// The session and the authorizations behind a token, and who acted since.
+/// The session and the authorizations behind a token, and who acted since, as they stand in its tenant now.
 pub(crate) async fn session_behind(
     ports: &Ports,
+    tenant: &TenantDirectory,
     chain: crate::chain::Chain,
 ) -> Result<Option<crate::facts::SessionFacts>, Unavailable> {
     let proven = chain.proven();
-    session(ports, chain.session, chain.actors, (None, chain.grants), Some(&proven)).await
+    let session = session(ports, chain.session, chain.actors, (None, chain.grants), Some(&proven)).await?;
+    Ok(session.map(|session| session.in_tenant(tenant)))
 }

@@ -58,7 +58,7 @@ fn gather(from: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
                 user = from.ports.directory.user(from.tenant.tenant.id, UserKey::Id(oid)).await?;
             }
             if let Some(chain) = from.ports.crypto.open(&claims.aio).and_then(|bytes| Chain::decode(&bytes)) {
-                session = super::session_behind(from.ports, chain).await?;
+                session = super::session_behind(from.ports, from.tenant, chain).await?;
             }
             caller = who_called(from, claims, user.as_deref()).map(Box::new);
         }

@@ -1,16 +1,38 @@
 //! Tokens that are none for the directory: each by the check that refuses it.
 use super::world;
-use crate::world::estate::{CONTOSO, FABRIKAM};
+use crate::world::estate::{CONTOSO, FABRIKAM, grant, service_principal};
 use crate::world::keys::{sign, signing};
-use crate::world::{NOON, World, claims, header};
+use crate::world::{NOON, World, claims, header, text};
+use deputize_core::built_in;
 use deputize_core::id::TenantId;
 use serde_json::{Value, json};
+use store::Object;
 
 /// The token with one claim changed, signed by the authority's own key.
 fn with(token: &str, name: &str, value: Value) -> String {
     let (header, mut claims) = (header(token), claims(token));
     claims[name] = value;
     sign(&signing()[0], header.to_string().as_bytes(), claims.to_string().as_bytes())
+}
+
+/// Whoever acted between the person and the caller is one of those who act still.
+#[tokio::test]
+async fn x_01_a_token_that_came_through_an_application_ends_when_that_is_disabled_or_deleted() {
+    for how in ["disabled", "deleted"] {
+        let world = world().await;
+        let mut grant = grant("orders", "", "Application.Read.All");
+        grant.resource_id = built_in::PRINCIPAL;
+        world.put(Object::Grant(grant)).await;
+        let carols = world.access_token("web", "carol", "api://orders/access_as_user").await;
+        let token = text(&world.obo("orders", &carols, "api://deputize/.default").await.ok(), "access_token");
+        world.directory("GET", "applications", &token, None).await.ok();
+        if how == "disabled" {
+            world.edit_principal("web", |it| it.account_enabled = false).await;
+        } else {
+            world.delete(Object::ServicePrincipal(service_principal(CONTOSO, "web")).key()).await;
+        }
+        assert_eq!(at(&world, CONTOSO, &token).await, "user.not_revoked", "{how}");
+    }
 }
 
 async fn at(world: &World, tenant: TenantId, token: &str) -> String {
