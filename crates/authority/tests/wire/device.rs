@@ -1,6 +1,8 @@
 //! Device authorization (RFC 8628): A-20, single use, and which client may.
+use super::accounts::listed;
+use super::logout::only;
 use crate::world::browser::{Browser, PageForm};
-use crate::world::estate::{CONTOSO, FABRIKAM, app};
+use crate::world::estate::{CONTOSO, FABRIKAM, app, upn, user};
 use crate::world::{Answer, Params, World, claims, encode, text};
 use axum::body::Body;
 use axum::http::Request;
@@ -257,6 +259,45 @@ async fn a_20_approval_stays_in_the_browser_and_session_that_typed_the_code() {
     assert_eq!(attacker.submit(&world, &form, &YES).await.status, 403, "no session");
     drop((kept, other));
     assert_eq!(poll(&world, "native", &begun).await.check(), "device.approved");
+}
+
+/// In a browser of several people it is the one who was picked who approves, and nobody once they have left.
+#[tokio::test]
+async fn a_20_among_several_accounts_a_device_gets_the_one_that_was_picked() {
+    let world = world().await;
+    let mut browser = Browser::default();
+    browser.add(&world, "ada").await;
+    browser.add(&world, "bob").await;
+    let picked = async |browser: &mut Browser, begun: &Value, name: &str| {
+        let page = enter(browser, &world, &text(begun, "user_code")).await;
+        let page = follow(browser, &world, page).await;
+        assert!(page.form().action.ends_with("/accounts"), "{}", page.text());
+        let answer = browser.submit(&world, &page.form(), &[("account", &listed(&page, name))]).await;
+        follow(browser, &world, answer).await
+    };
+    let (first, second, third) =
+        (begin(&world, "native").await, begin(&world, "native").await, begin(&world, "native").await);
+    let of_ada = picked(&mut browser, &first, "ada").await;
+    let of_bob = picked(&mut browser, &second, "bob").await;
+    assert!(of_ada.text().contains(&upn("ada")) && !of_ada.text().contains(&upn("bob")));
+    assert!(of_bob.text().contains(&upn("bob")) && !of_bob.text().contains(&upn("ada")));
+    // The page of one device approves no other, whoever is signed in.
+    let mixed = approval(&of_ada).with("ticket", approval(&of_bob).hidden("ticket"));
+    assert_eq!(browser.submit(&world, &mixed, &YES).await.status, 403);
+    for page in [&of_ada, &of_bob] {
+        assert!(browser.submit(&world, &approval(page), &YES).await.text().contains("You are signed in"));
+    }
+    for (begun, name) in [(&first, "ada"), (&second, "bob")] {
+        let tokens = poll(&world, "native", begun).await.ok();
+        assert_eq!(text(&claims(&text(&tokens, "access_token")), "oid"), user(name).to_string());
+    }
+    // Whoever has left meanwhile approves nothing, and nobody who stayed does it for them.
+    let left = picked(&mut browser, &third, "bob").await;
+    let page = browser.get(&world, &format!("/{CONTOSO}/oauth2/v2.0/logout?logout_hint={}", upn("bob"))).await;
+    browser.submit(&world, &page.form(), &[("account", &only(&page))]).await;
+    assert_eq!(browser.submit(&world, &approval(&left), &YES).await.status, 403);
+    world.clock.advance(5);
+    assert_eq!(poll(&world, "native", &third).await.check(), "device.approved");
 }
 
 #[tokio::test]

@@ -67,6 +67,23 @@ async fn who_is_registered_for_it_gets_an_id_token_in_a_posted_form() {
 }
 
 #[tokio::test]
+async fn whoever_got_an_id_token_at_once_is_told_when_the_session_ends() {
+    let world = World::with(|plan| {
+        let web: &mut WebApplication = &mut plan.app("web").web;
+        web.implicit_grant_settings.enable_id_token_issuance = true;
+        web.logout_url = Some("https://app.example/told".to_owned());
+    })
+    .await;
+    let mut ada = Browser::default();
+    let page = ada.authorize(&world, &asking("web")).await;
+    let token = ada.sign_in(&world, page, "ada").await.form().hidden("id_token").to_owned();
+    let path = format!("/{CONTOSO}/oauth2/v2.0/logout?{}", encode(&vec![("id_token_hint", token.clone())]));
+    let told = ada.get(&world, &path).await.text();
+    let sid = claims(&token)["sid"].as_str().unwrap().to_owned();
+    assert!(told.contains("<iframe src=\"https://app.example/told?") && told.contains(&format!("sid={sid}")), "{told}");
+}
+
+#[tokio::test]
 async fn a_21_nothing_else_comes_from_the_authorization_endpoint() {
     let world = world().await;
     let mut ada = Browser::default();

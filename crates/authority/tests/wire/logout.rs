@@ -106,6 +106,20 @@ async fn signing_out_is_asked_for_unless_the_request_proves_whose_it_is() {
 }
 
 #[tokio::test]
+async fn a_09_whose_address_it_is_is_said_by_the_hint_before_anything_else() {
+    let world = World::new().await;
+    let mut ada = Browser::default();
+    let code = ada.code(&world, "web", "ada", OFFLINE).await;
+    let id_token = text(&world.redeem("web", &code).await.ok(), "id_token");
+    let rival = app("rival").to_string();
+    for (uri, goes) in [("https://rival.example/cb", false), (BACK, true)] {
+        let params = [("id_token_hint", id_token.as_str()), ("client_id", &rival), ("post_logout_redirect_uri", uri)];
+        let answer = ada.clone().get(&world, &logout(&params)).await;
+        assert_eq!(answer.header("location"), if goes { uri } else { "" }, "{}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn m_03_a_form_that_another_site_posts_signs_nobody_out() {
     let world = World::new().await;
     let mut ada = Browser::default();

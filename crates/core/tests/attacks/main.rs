@@ -20,6 +20,7 @@ mod scopes;
 mod second_factor;
 mod secrets;
 mod tenants;
+mod tickets;
 mod tokens;
 #[path = "../world/mod.rs"]
 mod world;
