@@ -186,11 +186,7 @@ fn response_type(request: &Form, proved: &Proved) -> Result<Option<String>, Box<
         return Err(refuse(CheckId::ScopePresent, "`scope` with `openid`, for an ID token", "none"));
     }
     // OpenID Connect Core section 3.2.2.1: nothing else binds the token to this browser.
-    request
-        .value("nonce")
-        .filter(|nonce| !nonce.is_empty())
-        .map(|nonce| Some(nonce.to_owned()))
-        .ok_or_else(|| missing("nonce"))
+    request.value("nonce").map(|nonce| Some(nonce.to_owned())).ok_or_else(|| missing("nonce"))
 }
 
 fn base64url_43(text: &str) -> bool {

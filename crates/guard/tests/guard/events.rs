@@ -217,6 +217,17 @@ async fn without_the_stream_marked_routes_are_closed_after_their_time_and_others
     assert!(authority.url.starts_with("http://127.0.0.1"));
 }
 
+/// A connection that is taken and never answered is no stream: it is given up like one that falls silent.
+#[tokio::test]
+async fn an_authority_that_takes_a_connection_and_says_nothing_is_asked_again() {
+    let authority = Authority::new(contract()).await;
+    authority.say("event: current\nid: 3\ndata:\n\n");
+    authority.answers.lock().unwrap().push(String::new());
+    authority.until(|status| status.fault.as_deref() == Some("it does not answer")).await;
+    let status = authority.until(|status| status.current_at.is_some()).await;
+    assert_eq!((status.connections, status.place), (1, 3));
+}
+
 /// A long life is given on the word that it can be cut short: where that is not so, on any route, the token is not taken.
 #[tokio::test]
 async fn a_long_lived_token_is_good_only_while_its_cut_offs_arrive() {
