@@ -5,7 +5,9 @@ use crate::discovery::Discovery;
 use crate::grant::trace_context;
 use crate::key::Asker;
 use crate::rotating::{CredentialFileError, Rotating};
-use crate::{AssertionSource, CertificateError, Endpoints, GrantProfile, Random, TokenCache, Transport, Upstream};
+use crate::{
+    AssertionSource, CertificateError, Endpoints, GrantProfile, Random, Sessions, TokenCache, Transport, Upstream,
+};
 use decision::Clock;
 use fetch::IssuerKeys;
 use http::HeaderMap;
@@ -34,6 +36,7 @@ pub(crate) struct Inner {
     /// What all keys of this client begin with: issuer, client, which credential.
     pub(crate) asker: Asker,
     pub(crate) identity_keys: Option<Arc<IssuerKeys>>,
+    pub(crate) sessions: Option<Sessions>,
     pub(crate) cache: Arc<TokenCache>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -51,6 +54,7 @@ impl Client {
             upstream: Upstream::default(),
             discover: None,
             identity_keys: None,
+            sessions: None,
             cache: None,
         }
     }
@@ -87,6 +91,20 @@ impl Client {
     }
 }
 
+/// Whose tokens they are, in keys: the issuer or what stands for it before it is known.
+fn issuer<'a>(endpoints: &'a Endpoints, discovery: Option<&'a Discovery>) -> &'a str {
+    match (discovery, endpoints.identity()) {
+        (Some(discovery), "") => discovery.url(),
+        (_, known) => known,
+    }
+}
+
+impl Inner {
+    pub(crate) fn issuer(&self) -> &str {
+        issuer(&self.endpoints, self.discovery.as_deref())
+    }
+}
+
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Inner { endpoints, client_id, credential, .. } = &*self.inner;
@@ -107,6 +125,7 @@ pub struct ClientBuilder {
     upstream: Upstream,
     discover: Option<String>,
     identity_keys: Option<Arc<IssuerKeys>>,
+    sessions: Option<Sessions>,
     cache: Option<Arc<TokenCache>>,
 }
 
@@ -132,18 +151,54 @@ impl ClientBuilder {
 
     /// Authenticates with assertions signed by a key that the authority knows by its name (`private_key_jwt`): a new one,
     /// with a new `jti`, for each try.
+    ///
+    /// ```
+    /// # mod authority { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/authority.rs")); }
+    /// # use authority::*;
+    /// # run(async {
+    /// use client::AssertionAudience;
+    /// let jwk = r#"{"kty":"OKP","crv":"Ed25519","kid":"mine",
+    ///     "d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    /// let key = jose::SigningKey::from_jwk(jwk).unwrap();
+    /// let orders = builder().key(key, AssertionAudience::Issuer).build(network(), clock(), random());
+    /// orders.client_credentials("api://billing/.default").await?;
+    /// # Ok(()) });
+    /// ```
     pub fn key(mut self, key: jose::SigningKey, audience: AssertionAudience) -> Self {
         self.credential = Credential::Key { key: Box::new(key), audience };
         self
     }
 
     /// Authenticates with a secret, in the body of the request (`client_secret_post`).
+    ///
+    /// ```
+    /// # mod authority { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/authority.rs")); }
+    /// # use authority::*;
+    /// # run(async {
+    /// let orders = builder().secret(Secret::new("…")).build(network(), clock(), random());
+    /// orders.client_credentials("api://billing/.default").await?;
+    /// # Ok(()) });
+    /// ```
     pub fn secret(mut self, secret: Secret) -> Self {
         self.credential = Credential::Secret(secret);
         self
     }
 
     /// Authenticates with assertions signed by this certificate's key (RFC 7523; PS256 and `x5t#S256`).
+    ///
+    /// ```
+    /// # mod authority { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/authority.rs")); }
+    /// # use authority::*;
+    /// # run(async {
+    /// # use base64::Engine;
+    /// # let key = jose::SigningKey::generate(jose::Algorithm::PS256).unwrap();
+    /// # let der = key.self_signed("orders", decision::Timestamp(0), decision::Timestamp(2_000_000_000)).unwrap();
+    /// # let body = base64::engine::general_purpose::STANDARD.encode(der);
+    /// # let pem = format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+    /// let orders = builder().certificate(key, &pem).unwrap().build(network(), clock(), random());
+    /// orders.client_credentials("api://billing/.default").await?;
+    /// # Ok(()) });
+    /// ```
     pub fn certificate(mut self, key: jose::SigningKey, certificate_pem: &str) -> Result<Self, CertificateError> {
         self.credential = Credential::certificate(key, certificate_pem)?;
         Ok(self)
@@ -200,6 +255,18 @@ impl ClientBuilder {
 
     /// Authenticates with the assertion that a platform keeps current in a file, such as a projected service account token of
     /// Kubernetes (`AZURE_FEDERATED_TOKEN_FILE`). It need not be there yet.
+    ///
+    /// ```
+    /// # mod authority { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/authority.rs")); }
+    /// # use authority::*;
+    /// # run(async {
+    /// # let file = std::env::temp_dir().join(format!("deputize-example-{}", std::process::id()));
+    /// # std::fs::write(&file, "a.jwt.of-the-platform").unwrap();
+    /// let orders = builder().assertion_file(&file).build(network(), clock(), random());
+    /// orders.client_credentials("api://billing/.default").await?;
+    /// # std::fs::remove_file(&file).unwrap();
+    /// # Ok(()) });
+    /// ```
     pub fn assertion_file(mut self, path: impl Into<PathBuf>) -> Self {
         let read = |texts: &[String]| {
             let text = texts.first().map_or("", |text| text.trim());
@@ -216,6 +283,12 @@ impl ClientBuilder {
         self
     }
 
+    /// Keeps the sessions of work that outlives its request; see [`Client::begin_long_running`].
+    pub fn long_running(mut self, sessions: Sessions) -> Self {
+        self.sessions = Some(sessions);
+        self
+    }
+
     /// Keeps tokens here instead of in a cache of its own.
     pub fn cache(mut self, cache: Arc<TokenCache>) -> Self {
         self.cache = Some(cache);
@@ -224,12 +297,10 @@ impl ClientBuilder {
 
     /// The client, over this network, clock and source of randomness.
     pub fn build(self, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Client {
-        let Self { endpoints, client_id, credential, profile, upstream, discover, identity_keys, cache } = self;
+        let Self { endpoints, client_id, credential, profile, upstream, discover, identity_keys, sessions, cache } =
+            self;
         let discovery = discover.map(Discovery::new);
-        let issuer = match (&discovery, endpoints.identity()) {
-            (Some(discovery), "") => discovery.url(),
-            (_, known) => known,
-        };
+        let issuer = issuer(&endpoints, discovery.as_deref());
         Client {
             trace: HeaderMap::new(),
             inner: Arc::new(Inner {
@@ -242,6 +313,7 @@ impl ClientBuilder {
                 breaker: Breaker::new(upstream.rest_after),
                 upstream,
                 identity_keys,
+                sessions,
                 cache: cache.unwrap_or_else(|| TokenCache::new(CACHE_BYTES)),
                 transport,
                 clock,

@@ -1,5 +1,5 @@
 //! Why no token came, sorted by who can do something about it.
-use crate::{Cause, IdentityError, TransportError};
+use crate::{Cause, IdentityError, SessionError, TransportError};
 use oauth::ErrorBody;
 
 /// Why no token came. Cloneable, because everyone who waited for the same request is told the same.
@@ -67,6 +67,9 @@ pub enum Error {
     /// The browser came back with something that is not the answer to our question (RFC 6749 section 10.12, RFC 9207).
     #[error("this is not the answer to the sign-in that was begun here: {0}; begin again")]
     NotOurs(&'static str),
+    /// Long-running work does not begin or go on.
+    #[error(transparent)]
+    Session(#[from] SessionError),
     /// The ID token does not hold.
     #[error("the ID token is refused: {0}")]
     Identity(#[from] IdentityError),
@@ -98,6 +101,7 @@ impl Error {
             | Self::Answer(_)
             | Self::Request(_)
             | Self::NotOurs(_)
+            | Self::Session(_)
             | Self::Identity(_) => None,
         }
     }

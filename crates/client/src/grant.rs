@@ -56,6 +56,16 @@ impl Client {
     }
 
     /// A token for the application itself (RFC 6749 section 4.4). Entra wants `{resource}/.default`.
+    ///
+    /// ```
+    /// # mod authority { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/authority.rs")); }
+    /// # use authority::*;
+    /// # run(async {
+    /// let orders = builder().secret(Secret::new("…")).build(network(), clock(), random());
+    /// let token = orders.client_credentials("api://billing/.default").await?;
+    /// assert_eq!(token.access_token.expose(), "for-billing");
+    /// # Ok(()) });
+    /// ```
     pub async fn client_credentials(&self, scope: &str) -> Result<Arc<Token>, Error> {
         let scope = scopes(&[scope])?.to_string();
         Ok(self.ask(&Ask::application(&scope)).await?.token)
@@ -78,6 +88,16 @@ impl Client {
 
     /// A token for a refresh token (RFC 6749 section 6), perhaps for another resource. All who bring the same refresh
     /// token at once share one request: with rotation, a second one would look like a replay and end the session.
+    ///
+    /// ```
+    /// # mod authority { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/authority.rs")); }
+    /// # use authority::*;
+    /// # run(async {
+    /// let orders = builder().secret(Secret::new("…")).build(network(), clock(), random());
+    /// let token = orders.refresh(&Secret::new("the refresh token"), &["api://billing/Invoices.Read"], None).await?;
+    /// assert_eq!(token.refresh_token, Some(Secret::new("next")));
+    /// # Ok(()) });
+    /// ```
     pub async fn refresh(
         &self,
         refresh_token: &Secret,

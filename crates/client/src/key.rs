@@ -45,6 +45,15 @@ pub struct KeyFields<'a> {
     pub binding: Option<&'a str>,
 }
 
+impl CacheKey {
+    /// As letters and digits.
+    pub(crate) fn hex(&self) -> String {
+        let (high, low) = self.0.split_at(16);
+        let number = |half: &[u8]| half.iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+        format!("{:032x}{:032x}", number(high), number(low))
+    }
+}
+
 impl KeyFields<'_> {
     /// The key.
     pub fn key(&self) -> CacheKey {

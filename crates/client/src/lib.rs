@@ -6,28 +6,28 @@
 //! Network, clock and randomness are parameters.
 //!
 //! ```
-//! # use std::sync::Arc;
-//! # use client::{Client, Endpoints, Transport};
-//! # struct Authority;
-//! # impl Transport for Authority {
-//! #     fn send(&self, _: http::Request<Vec<u8>>) -> client::Sending<'_> {
-//! #         let body = br#"{"token_type":"Bearer","expires_in":3600,"access_token":"for-billing"}"#.to_vec();
-//! #         Box::pin(async { http::Response::builder().body(body).map_err(|_| client::Cause::Broken.into()) })
-//! #     }
-//! # }
-//! # struct Noon;
-//! # impl decision::Clock for Noon { fn now(&self) -> decision::Timestamp { decision::Timestamp(1_700_000_000) } }
-//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-//! # let (transport, clock, random) = (Arc::new(Authority), Arc::new(Noon), Arc::new(|bytes: &mut [u8]| bytes.fill(7)));
+//! # mod authority { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/authority.rs")); }
+//! # use authority::*;
+//! # run(async {
 //! let orders = Client::builder(Endpoints::entra("https://login.example/contoso"), "orders")
-//!     .secret(oauth::Secret::new("…"))
-//!     .build(transport, clock, random);
-//! let inbound = oauth::Secret::new("the user's token for Orders");
+//!     .secret(Secret::new("…"))
+//!     .build(network(), clock(), random());
+//! let inbound = Secret::new("the user's token for Orders");
 //! let token = orders.on_behalf_of(&inbound, &["api://billing/Invoices.Read"], None).await?;
 //! assert_eq!(token.access_token.expose(), "for-billing");
-//! # Ok::<(), client::Error>(())
-//! # }).unwrap();
+//! # Ok(()) });
 //! ```
+//!
+//! | flow | where its example is |
+//! |---|---|
+//! | On-Behalf-Of, client credentials, refresh | [`Client::ask`], [`Client::client_credentials`], [`Client::refresh`] |
+//! | secret, certificate, key, federated credential | [`ClientBuilder::secret`], [`ClientBuilder::certificate`], [`ClientBuilder::key`], [`ClientBuilder::assertion_file`] |
+//! | managed identity | [`managed_identity::ManagedIdentity`] |
+//! | token exchange (RFC 8693) | [`GrantProfile::TokenExchange`] |
+//! | work that outlives the request | [`Client::begin_long_running`] |
+//! | sign-in in a browser | [`Client::authorization_code_url`] |
+//!
+//! It runs in a Tokio runtime with its clock enabled.
 #![warn(missing_docs)]
 
 mod ask;
@@ -45,6 +45,7 @@ mod flight;
 mod grant;
 mod id_token;
 mod key;
+mod long_running;
 pub mod managed_identity;
 mod ports;
 mod profile;
@@ -64,6 +65,7 @@ pub use error::Error;
 pub use fetch::{Allow, Fetch, FetchError, IssuerKeys};
 pub use id_token::IdentityError;
 pub use key::{CacheKey, KeyFields};
+pub use long_running::{FileSessions, MemorySessions, SessionError, SessionStore, Sessions};
 pub use ports::{Cause, Pending, Random, Sending, Transport, TransportError};
 pub use profile::GrantProfile;
 pub use rotating::CredentialFileError;

@@ -19,6 +19,18 @@ pub enum GrantProfile {
     Entra,
     /// Token exchange (RFC 8693), as TokenX has it: the target is an `audience`. The application's own tokens come by client
     /// credentials.
+    ///
+    /// ```
+    /// # mod authority { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/authority.rs")); }
+    /// # use authority::*;
+    /// # run(async {
+    /// use client::{Ask, GrantProfile};
+    /// let orders = builder().secret(Secret::new("…")).profile(GrantProfile::TokenExchange);
+    /// let orders = orders.build(network(), clock(), random());
+    /// let inbound = Secret::new("the user's token");
+    /// orders.ask(&Ask::on_behalf_of(&inbound, "dev-gcp:billing:invoices")).await?;
+    /// # Ok(()) });
+    /// ```
     TokenExchange,
     /// The JWT bearer grant as an authorization of its own (RFC 7523 section 2.1), as Maskinporten has it: everything stands
     /// in an assertion that the client's key signs. Tokens for the application only.

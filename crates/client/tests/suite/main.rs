@@ -12,6 +12,8 @@ mod identity;
 #[cfg(test)]
 mod isolation;
 #[cfg(test)]
+mod long_running;
+#[cfg(test)]
 mod managed_identity;
 #[cfg(test)]
 mod managed_identity_used;
