@@ -1,6 +1,6 @@
 //! X-14: whatever clients do at once, nobody gets a token that was meant for another request.
 use crate::support::{Authority, Hands, NOON, build, jwt};
-use client::{Client, Endpoints, Error, TokenCache};
+use client::{Client, CutOff, Endpoints, Error, GrantProfile, TokenCache};
 use decision::Clock;
 use oauth::{Scopes, Secret};
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ const PIECES: [&str; 10] = ["a", "b", "ab", "ba", "aab", "a b", "a&scope=b", "|a
 const SCOPES: [&str; 8] = ["a", "b", "ab", "a/b", "b/a", "openid", "aa", "denied/a"];
 const CLAIMS: [&str; 5] =
     ["{}", "{ }", r#"{"access_token":{"acrs":{"value":"c1"}}}"#, r#"{"access_token":{"acrs":{"value":"c2"}}}"#, "a"];
+const MORE: [&str; 4] = ["a", "ab", "[]", r#"[{"type":"a"}]"#];
 const LIFE: i64 = 900;
 
 struct Dice(u64);
@@ -37,16 +38,22 @@ struct Ask {
     subject: usize,
     scopes: Vec<&'static str>,
     claims: Option<&'static str>,
+    resource: Option<&'static str>,
+    details: Option<&'static str>,
 }
 
 impl Ask {
     fn any(dice: &mut Dice, clients: usize, subjects: usize) -> Self {
+        let client = dice.roll(clients);
         Self {
-            client: dice.roll(clients),
-            grant: dice.roll(3),
+            client,
+            // The profile of the second half has none on behalf of users.
+            grant: if client < 12 { dice.roll(3) } else { 1 + dice.roll(2) },
             subject: dice.roll(subjects),
             scopes: (0..=dice.roll(3)).map(|_| dice.pick(&SCOPES)).collect(),
             claims: (dice.roll(2) == 0).then(|| dice.pick(&CLAIMS)),
+            resource: (dice.roll(3) == 0).then(|| dice.pick(&MORE)),
+            details: (dice.roll(3) == 0).then(|| dice.pick(&MORE)),
         }
     }
 
@@ -63,11 +70,14 @@ impl Ask {
         }
         let known = recent[dice.roll(recent.len())].clone();
         match dice.roll(20) {
-            0 => Self { client: fresh.client, ..known },
-            1 => Self { grant: fresh.grant, ..known },
+            0 if known.grant > 0 => Self { client: fresh.client, ..known },
+            1 if known.client < 12 || fresh.grant > 0 => Self { grant: fresh.grant, ..known },
             2 => Self { subject: fresh.subject, ..known },
             3 => Self { scopes: fresh.scopes, ..known },
             4 => Self { claims: fresh.claims, ..known },
+            5 => Self { resource: fresh.resource, ..known },
+            6 => Self { details: fresh.details, ..known },
+            7 => Self { resource: known.details, details: known.resource, ..known },
             _ => known,
         }
     }
@@ -76,15 +86,20 @@ impl Ask {
         &self,
         clients: &[(Client, BTreeMap<String, String>)],
         subjects: &[Secret],
+        fresh: bool,
     ) -> Result<String, String> {
         let (client, subject) = (&clients[self.client].0, &subjects[self.subject]);
-        let answer = match self.grant {
-            0 => client.on_behalf_of(subject, &self.scopes, self.claims).await,
-            1 => client.refresh(subject, &self.scopes, self.claims).await,
-            _ => client.client_credentials(&self.scopes.join(" ")).await,
+        let target = self.scopes.iter().copied().collect::<Scopes>().to_string();
+        let ask = match self.grant {
+            0 => client::Ask::on_behalf_of(subject, &target),
+            1 => client::Ask::refresh(subject, &target),
+            _ => client::Ask::application(&target),
         };
-        match answer {
-            Ok(token) => Ok(token.access_token.expose().to_owned()),
+        let ask = self.claims.map_or(ask, |claims| ask.claims(claims));
+        let ask = self.resource.map_or(ask, |resource| ask.resource(resource));
+        let ask = self.details.map_or(ask, |details| ask.authorization_details(details));
+        match client.ask(&ask.fresh(fresh)).await {
+            Ok(answered) => Ok(answered.token.access_token.expose().to_owned()),
             Err(Error::Consent { body, .. }) => Err(body.error_description.clone()),
             Err(other) => panic!("{other}"),
         }
@@ -113,8 +128,13 @@ impl Ask {
             }
         }
         add("scope", &self.scopes.iter().copied().collect::<Scopes>().to_string());
-        if let (Some(claims), 0 | 1) = (self.claims, self.grant) {
+        if let Some(claims) = self.claims {
             add("claims", claims);
+        }
+        // The second half of the clients asks in the profile that sends these, and for no users.
+        if self.client >= 12 && self.grant == 2 {
+            self.resource.map(|resource| add("resource", resource));
+            self.details.map(|details| add("authorization_details", details));
         }
         all
     }
@@ -123,7 +143,7 @@ impl Ask {
 #[test]
 fn x_14_no_interleaving_gives_anyone_anothers_answer() {
     #[expect(clippy::disallowed_methods, reason = "the size of this test is chosen outside it")]
-    let operations = std::env::var("DEPUTIZE_CACHE_OPS").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000_usize);
+    let operations = std::env::var("DEPUTIZE_CACHE_OPS").ok().and_then(|n| n.parse().ok()).unwrap_or(30_000_usize);
     let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
     let clock = Hands::at(NOON);
     let serial = Arc::new(AtomicU64::new(0));
@@ -151,7 +171,9 @@ fn x_14_no_interleaving_gives_anyone_anothers_answer() {
             };
             let model = [("url", endpoints.token.as_str()), ("client_id", id), ("client_secret", secret)];
             let model = model.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+            let profile = if n < 12 { GrantProfile::Entra } else { GrantProfile::ClientCredentials };
             let builder = Client::builder(endpoints, id).secret(Secret::new(secret)).cache(Arc::clone(&cache));
+            let builder = builder.profile(profile);
             (build(builder, &authority, &clock), model)
         })
         .collect();
@@ -177,10 +199,15 @@ fn x_14_no_interleaving_gives_anyone_anothers_answer() {
                     cache.forget_subject(&subjects[subject]);
                     forgotten.insert(subject, serial.load(SeqCst));
                 }
+                3 if dice.roll(20) == 0 => {
+                    // Nobody's: what is held stays, but for tokens that do not say whose they are.
+                    cache.cut_off(&CutOff { user: Some("nobody".into()), ..CutOff::default() });
+                }
+                4 if dice.roll(200) == 0 => cache.flush(),
                 2 => {
                     // Gone before the answer is there: whoever asks next must not suffer from it.
                     let ask = Ask::likely(&mut dice, &mut recent, clients.len(), subjects.len());
-                    let mut gone = std::pin::pin!(ask.send(&clients, &subjects));
+                    let mut gone = std::pin::pin!(ask.send(&clients, &subjects, dice.roll(2) == 0));
                     let first = std::future::poll_fn(|cx| std::task::Poll::Ready(gone.as_mut().poll(cx))).await;
                     drop(first);
                 }
@@ -191,7 +218,11 @@ fn x_14_no_interleaving_gives_anyone_anothers_answer() {
                     // Often the same question twice at once, so that flights are shared.
                     asks.extend(asks.first().cloned().filter(|_| rest < 8));
                     let now = clock.now().0;
-                    let mut sending: Vec<_> = asks.iter().map(|ask| Box::pin(ask.send(&clients, &subjects))).collect();
+                    let mut send = |ask| {
+                        let fresh = dice.roll(50) == 0;
+                        Box::pin(Ask::send(ask, &clients, &subjects, fresh))
+                    };
+                    let mut sending: Vec<_> = asks.iter().map(&mut send).collect();
                     let mut results: Vec<_> = asks.iter().map(|_| None).collect();
                     std::future::poll_fn(|cx| {
                         for (future, result) in
@@ -235,6 +266,43 @@ fn x_14_no_interleaving_gives_anyone_anothers_answer() {
     let upstream = authority.calls();
     println!("{operations} operations, {answers} answers compared, {upstream} requests upstream, 0 cross answers");
     assert!(upstream < answers / 2, "the cache was hardly used, so little was shown");
+}
+
+/// R10, the cache's part: so many different users' tokens pass through a budget, and never weigh more than it, by the cache's
+/// own account. What the account leaves out would show in the process's memory, which is compared where that can be read.
+#[tokio::test]
+async fn x_14_any_number_of_users_stays_within_the_budget() {
+    const BUDGET: u64 = 4 * 1024 * 1024;
+    #[expect(clippy::disallowed_methods, reason = "the size of this test is chosen outside it")]
+    let users = std::env::var("DEPUTIZE_CACHE_OPS").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000_usize);
+    let authority = Authority::new(|_, form| {
+        let token = jwt(form.value("assertion").unwrap(), NOON + 3600).expose().repeat(6);
+        (200, json!({"token_type": "Bearer", "expires_in": 3600, "access_token": token}))
+    });
+    let cache = TokenCache::new(BUDGET);
+    let client = build(crate::support::orders().cache(Arc::clone(&cache)), &authority, &Hands::at(NOON));
+    let mut filled = None;
+    for n in 0..users {
+        let user = Secret::new(format!("user-{n}"));
+        client.ask(&client::Ask::on_behalf_of(&user, "a")).await.unwrap();
+        let counters = cache.counters();
+        assert!(counters.bytes <= BUDGET + BUDGET / 8, "{counters:?}");
+        if n == 6_000 {
+            filled = resident();
+        }
+    }
+    let counters = cache.counters();
+    assert!(counters.evictions > 0 && counters.bytes > BUDGET / 2, "it is used: {counters:?}");
+    if let (Some(before), Some(after)) = (filled, resident()) {
+        println!("{users} users, {counters:?}, {before} bytes resident when full, {after} at the end");
+        assert!(after < before + 4 * BUDGET, "memory grows beside the account: {before} to {after}");
+    }
+}
+
+/// The process's memory, where the system tells it.
+fn resident() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    text.split(' ').nth(1)?.parse::<u64>().ok().map(|pages| pages * 4096)
 }
 
 #[test]
