@@ -1,11 +1,12 @@
 //! Credentials in files that a platform replaces: read again when they have changed, and kept where the new ones are broken.
 use crate::Error;
 use crate::credential::Credential;
+use sha2::{Digest, Sha256};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
 /// The largest file that is read.
 const MOST: u64 = 1024 * 1024;
@@ -36,27 +37,8 @@ pub(crate) struct Rotating {
 #[derive(Default)]
 struct State {
     held: Option<Arc<Credential>>,
-    /// The files as they were when they were last read, whether they were of use or not.
-    seen: Vec<Stamp>,
-}
-
-/// By what a change of a file shows, without reading it: platforms replace files, and so change their number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    modified: Option<SystemTime>,
-    length: u64,
-    number: u64,
-}
-
-impl Stamp {
-    async fn of(path: &PathBuf) -> io::Result<Self> {
-        let metadata = tokio::fs::metadata(path).await?;
-        #[cfg(unix)]
-        let number = std::os::unix::fs::MetadataExt::ino(&metadata);
-        #[cfg(not(unix))]
-        let number = 0;
-        Ok(Self { modified: metadata.modified().ok(), length: metadata.len(), number })
-    }
+    /// The digest of what the files held when they were last looked at, whether it was of use or not.
+    seen: Option<[u8; 32]>,
 }
 
 impl Rotating {
@@ -88,49 +70,55 @@ impl Rotating {
 
     /// The credential as the files have it now; the last good one where they are broken.
     pub(crate) async fn current(&self) -> Result<Arc<Credential>, Error> {
-        let mut stamps = Vec::with_capacity(self.paths.len());
-        for path in &self.paths {
-            match Stamp::of(path).await {
-                Ok(stamp) => stamps.push(stamp),
-                Err(error) => return self.last(&error.to_string(), Vec::new()),
-            }
+        // Read each time: it happens once in a request over the network, and is small beside it. Times and lengths of files
+        // can stay the same while what they hold changes.
+        let texts = match self.texts().await {
+            Ok(texts) => texts,
+            Err(error) => return self.last(&error.to_string(), None),
+        };
+        let mut hash = Sha256::new();
+        for text in texts.iter() {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text);
         }
+        let digest = Some(hash.finalize().into());
         if let State { held: Some(held), seen } = &*self.state()
-            && *seen == stamps
+            && *seen == digest
         {
             return Ok(Arc::clone(held));
-        }
-        let mut texts = Vec::with_capacity(self.paths.len());
-        for (path, stamp) in self.paths.iter().zip(&stamps) {
-            if stamp.length > MOST {
-                return self.last("it is larger than a megabyte", stamps.clone());
-            }
-            match tokio::fs::read_to_string(path).await {
-                Ok(text) => texts.push(text),
-                Err(error) => return self.last(&error.to_string(), Vec::new()),
-            }
         }
         match (self.read)(&texts) {
             Ok(credential) => {
                 let credential = Arc::new(credential);
                 let mut state = self.state();
-                if state.held.replace(Arc::clone(&credential)).is_some() && !state.seen.is_empty() {
+                if state.held.replace(Arc::clone(&credential)).is_some() && state.seen.is_some() {
                     info!(credential.file = %self.shown(), "a credential was replaced");
                 }
-                state.seen = stamps;
+                state.seen = digest;
                 Ok(credential)
             }
-            Err(reason) => self.last(&reason, stamps),
+            Err(reason) => self.last(&reason, digest),
         }
     }
 
+    async fn texts(&self) -> io::Result<Zeroizing<Vec<String>>> {
+        let mut texts = Zeroizing::new(Vec::with_capacity(self.paths.len()));
+        for path in &self.paths {
+            if tokio::fs::metadata(path).await?.len() > MOST {
+                return Err(io::Error::other("it is larger than a megabyte"));
+            }
+            texts.push(tokio::fs::read_to_string(path).await?);
+        }
+        Ok(texts)
+    }
+
     /// What was held. Said once for each state of the files.
-    fn last(&self, reason: &str, stamps: Vec<Stamp>) -> Result<Arc<Credential>, Error> {
+    fn last(&self, reason: &str, digest: Option<[u8; 32]>) -> Result<Arc<Credential>, Error> {
         let mut state = self.state();
-        if state.seen != stamps || state.held.is_none() {
+        if state.seen != digest || state.held.is_none() {
             warn!(credential.file = %self.shown(), credential.fault = reason, "a credential's file cannot be used; the last good one stays");
         }
-        state.seen = stamps;
+        state.seen = digest;
         state
             .held
             .clone()
