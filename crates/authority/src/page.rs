@@ -3,6 +3,7 @@
 pub(crate) mod consent;
 pub(crate) mod device;
 mod second_factor;
+pub(crate) mod work_orders;
 
 pub(crate) use second_factor::second_factor;
 

@@ -11,7 +11,6 @@ use crate::facts::{
 use crate::id::AppId;
 use crate::loops::{SECONDS, TIMES};
 use crate::model::DroppedUserContext;
-use crate::token::AssertionFacts;
 use crate::trace;
 use decision::{CheckId, Timestamp};
 use oauth::Scopes;
@@ -184,6 +183,7 @@ fn admit_user(
     };
     not_withdrawn(facts, client)?;
     called_for(facts)?;
+    ordered(facts, &scopes)?;
     if let Some(ceiling) = ceiling {
         within(&facts.oidc, ceiling)?;
     }
@@ -408,12 +408,18 @@ pub(crate) fn signed_in<'a>(
 fn not_withdrawn(facts: &Facts, client: &ClientFacts) -> Result<(), Denial> {
     let issued = match &facts.proof {
         ProofFacts::Refresh { record: Some(record), .. } => record.issued,
-        ProofFacts::OnBehalfOf { assertion: AssertionFacts::Verified(claims), .. } => Timestamp(claims.iat),
-        _ => return Ok(()),
+        ProofFacts::Redemption(redemption) => match &redemption.record {
+            Some(record) => record.issued,
+            None => return Ok(()),
+        },
+        proof => match proof.verified() {
+            Some(claims) => Timestamp(claims.iat),
+            None => return Ok(()),
+        },
     };
     match facts.user.as_ref().and_then(|user| user.consent_withdrawn) {
         Some(withdrawn) if issued <= withdrawn => {
-            let before = matches!(facts.proof, ProofFacts::OnBehalfOf { .. });
+            let before = facts.proof.assertion().is_some();
             let to = if before { "an application that acted before" } else { client.display_name.as_str() };
             let expected = format!("a consent of the user to {to} that was not taken back");
             let denial = Denial::new(CheckId::ConsentGranted, expected, format!("one that ended at {withdrawn}"));
@@ -426,9 +432,7 @@ fn not_withdrawn(facts: &Facts, client: &ClientFacts) -> Result<(), Denial> {
 /// Step 5a: an assertion is worth what stands behind it now: who called with it, and that they may call the middle tier for
 /// this user still.
 fn called_for(facts: &Facts) -> Result<(), Denial> {
-    let (Some(caller), ProofFacts::OnBehalfOf { assertion: AssertionFacts::Verified(claims), .. }) =
-        (caller(facts), &facts.proof)
-    else {
+    let (Some(caller), Some(claims)) = (caller(facts), facts.proof.verified()) else {
         return Ok(());
     };
     let scopes_then = Scopes::from(claims.scp.clone());
@@ -441,12 +445,27 @@ fn called_for(facts: &Facts) -> Result<(), Denial> {
     Ok(())
 }
 
+/// Step 5a: a worker gets no more than the application that made its order may have for this user now.
+fn ordered(facts: &Facts, wanted: &Scopes) -> Result<(), Denial> {
+    let (ProofFacts::Redemption(redemption), Target::Resource(target)) = (&facts.proof, &facts.target) else {
+        return Ok(());
+    };
+    // An issuer that does not stand here any more is told of with the rest of the chain.
+    let Some(issuer) = redemption.issuer.iter().find(|issuer| issuer.resource.app_id == target.app_id) else {
+        return Ok(());
+    };
+    let granted = scopes(facts, &issuer.client, &issuer.resource, None).unwrap_or_default();
+    let missing = wanted.difference(&granted);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    // Nothing that the worker could ask for mends it.
+    Err(Denial { missing: None, ..consent(facts, &issuer.client, &issuer.resource, &missing, CheckId::ConsentGranted) })
+}
+
 /// Who called with the assertion. Who stands here no more is told of with the rest of the chain.
 fn caller(facts: &Facts) -> Option<&CallerFacts> {
-    match &facts.proof {
-        ProofFacts::OnBehalfOf { caller, .. } => caller.as_deref(),
-        _ => None,
-    }
+    facts.proof.assertion().and_then(|(_, caller)| caller)
 }
 
 /// Step 5d.

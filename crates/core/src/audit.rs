@@ -58,6 +58,9 @@ pub struct AuditRecord {
     /// Of an app-only request: why the application says that it calls this API as itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_identity: Option<String>,
+    /// Why, in the words of whoever asked for a work order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
     /// The object that was to be changed, by its path in the directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
@@ -119,6 +122,7 @@ impl AuditRecord {
             trace: None,
             dropped_user: None,
             own_identity: None,
+            purpose: None,
             object: None,
             changed: Vec::new(),
             refused: None,

@@ -29,11 +29,7 @@ pub(crate) struct Allowed {
 
 /// Gathers what the policies read: those that could bind, where the request comes from and by what kind of client.
 pub(crate) fn gather(tenant: &TenantDirectory, facts: &mut Facts, address: Option<IpAddr>) {
-    let resource = resource_of(facts);
-    let named = named(&facts.claims);
-    let could =
-        |policy: &&Policy| defines(policy) || covers(policy, resource) || named.contains(&policy.id.to_string());
-    facts.policies = tenant.policies.iter().filter(could).cloned().collect();
+    facts.policies = binding(tenant, &facts.target, &facts.claims);
     // A request without a client's credential comes from the user's own device. Others come from servers: what counts for
     // them is where the user's browser was last seen.
     let public = facts.session.is_none() || facts.authentication == AuthenticationFacts::Nothing;
@@ -51,6 +47,15 @@ pub(crate) fn gather(tenant: &TenantDirectory, facts: &mut Facts, address: Optio
     facts.access = AccessFacts { client_app_types, address, locations: holding.map(|it| it.id).collect(), trusted };
 }
 
+/// The policies that could bind where this is asked for.
+pub(crate) fn binding(tenant: &TenantDirectory, target: &Target, claims: &ClaimsRequest) -> Vec<Policy> {
+    let resource = resource_of(target);
+    let named = named(claims);
+    let could =
+        |policy: &&Policy| defines(policy) || covers(policy, resource) || named.contains(&policy.id.to_string());
+    tenant.policies.iter().filter(could).cloned().collect()
+}
+
 /// An application with redirect URIs of both kinds is of both: a policy for either covers it.
 fn kinds(application: &Application) -> Vec<ClientAppType> {
     let browser = !application.web.redirect_uris.is_empty() || !application.spa.redirect_uris.is_empty();
@@ -60,8 +65,8 @@ fn kinds(application: &Application) -> Vec<ClientAppType> {
     all.filter(|(_, is)| *is).map(|(kind, _)| kind).collect()
 }
 
-fn resource_of(facts: &Facts) -> AppId {
-    match &facts.target {
+fn resource_of(target: &Target) -> AppId {
+    match target {
         Target::Resource(resource) => resource.app_id,
         _ => AppId::default(),
     }
@@ -204,7 +209,7 @@ pub(crate) fn reported<'a>(
 /// # Errors
 /// If one of them demands anything.
 pub(crate) fn evaluate_app(facts: &Facts, now: Timestamp) -> Result<Option<Timestamp>, Denial> {
-    let resource = resource_of(facts);
+    let resource = resource_of(&facts.target);
     let covering = || facts.policies.iter().filter(|it| it.state == PolicyState::Enabled && covers(it, resource));
     let found = covering().find(|policy| concerns(policy, None, &facts.access) && !policy.grant_controls.is_empty());
     if let Some(policy) = found {
@@ -225,7 +230,7 @@ impl<'a> Asking<'a> {
     }
 
     fn binding(self, state: PolicyState) -> impl Iterator<Item = &'a Policy> {
-        let (resource, named) = (resource_of(self.facts), named(&self.facts.claims));
+        let (resource, named) = (resource_of(&self.facts.target), named(&self.facts.claims));
         self.concerning(state).filter(move |policy| covers(policy, resource) || named.contains(&policy.id.to_string()))
     }
 
@@ -236,7 +241,7 @@ impl<'a> Asking<'a> {
 
     /// Until when the policies over this user here, and those that define what they satisfied, ask nothing anew.
     fn settled(self, acrs: &[String]) -> Timestamp {
-        let resource = resource_of(self.facts);
+        let resource = resource_of(&self.facts.target);
         let all = self.facts.policies.iter().filter(|policy| policy.state == PolicyState::Enabled);
         let asked = all.filter(|policy| {
             (covers(policy, resource) || acrs.iter().any(|context| means(policy, context)))

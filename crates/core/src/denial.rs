@@ -19,6 +19,9 @@ pub struct Denial {
     /// Where a missing consent is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub urls: Option<Box<ConsentUrls>>,
+    /// Where the user gives their presence to work that waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<String>,
     /// How many seconds later it may be answered otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<i64>,
@@ -44,6 +47,7 @@ impl Denial {
             claims: None,
             missing: None,
             urls: None,
+            presence: None,
             retry_after: None,
             remedy: None,
         }
@@ -60,6 +64,13 @@ impl Denial {
     #[must_use]
     pub fn challenge(mut self, claims: String) -> Self {
         self.claims = Some(claims);
+        self
+    }
+
+    /// With where the user gives their presence.
+    #[must_use]
+    pub fn presence(mut self, address: String) -> Self {
+        self.presence = Some(address);
         self
     }
 
@@ -132,6 +143,10 @@ impl Denial {
         if let (Some(urls), Some(hint)) = (&self.urls, hint.as_object_mut()) {
             hint.insert("adminConsentUrl".into(), urls.admin_consent_url.clone().into());
             hint.extend(urls.consent_url.clone().map(|url| ("consentUrl".to_owned(), url.into())));
+        }
+        if let (Some(address), Some(hint)) = (&self.presence, hint.as_object_mut()) {
+            hint.insert("state".into(), "parked".into());
+            hint.insert("presenceUrl".into(), address.clone().into());
         }
         let body = ErrorBody {
             error: self.error(profile).to_owned(),

@@ -9,8 +9,9 @@ use crate::ledger::{CodeRecord, DeviceRecord, Proven, RefreshRecord, SessionReco
 use crate::model::{
     ClaimSet, ClientAppType, Digest, DirectoryRole, GroupMembershipClaims, HomeAccount, Policy, Profile, TenantSettings,
 };
-use crate::token::{AssertionFacts, ClientAssertionFacts, FederatedFacts};
+use crate::token::{AssertionFacts, ClientAssertionFacts, FederatedFacts, TokenClaims};
 use crate::trace::{Carried, TraceId};
+use crate::work_order::{Outstanding, Terms, WorkOrderRecord};
 use crate::workload::FederatedIdentityCredential;
 use decision::Timestamp;
 use oauth::{ClaimsRequest, Scopes};
@@ -231,11 +232,80 @@ pub enum ProofFacts {
         #[serde(default)]
         caller: Option<Box<CallerFacts>>,
     },
+    /// A token from which a work order is to be made.
+    WorkOrder(Box<OrderFacts>),
+    /// A work order.
+    Redemption(Box<RedemptionFacts>),
     /// The user's own sign-in, at the authorization endpoint.
     SignIn,
 }
 
+/// What a work order is to be made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OrderFacts {
+    /// What stood in the token that was presented.
+    pub assertion: AssertionFacts,
+    /// Who called with it; nobody where that application does not stand in the tenant any more.
+    pub caller: Option<Box<CallerFacts>>,
+    /// The terms.
+    pub terms: Terms,
+    /// The workers of the terms, as they stand.
+    pub workers: Vec<WorkerFacts>,
+    /// What is asked of APIs after the first.
+    pub also: Vec<AlsoFacts>,
+    /// How many orders there are.
+    pub outstanding: Outstanding,
+}
+
+/// A worker that a work order is to be made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerFacts {
+    /// Which.
+    pub client: AppId,
+    /// Whether it stands in the tenant, enabled, and has a credential.
+    pub stands: bool,
+}
+
+/// What is asked of another API in the same request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlsoFacts {
+    /// What is asked for.
+    pub target: Target,
+    /// The policies that could bind there.
+    pub policies: Vec<Policy>,
+}
+
+/// A work order that a worker presents.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RedemptionFacts {
+    /// Digest of the handle.
+    pub digest: Digest,
+    /// Its record.
+    pub record: Option<WorkOrderRecord>,
+    /// The digest of the message that the worker has.
+    pub content: Option<Digest>,
+    /// The application that made the order, as it stands now at each API that the order allows.
+    pub issuer: Vec<CallerFacts>,
+}
+
 impl ProofFacts {
+    /// The token that a middle tier was called with and who called, where that is the proof.
+    pub(crate) fn assertion(&self) -> Option<(&AssertionFacts, Option<&CallerFacts>)> {
+        match self {
+            Self::OnBehalfOf { assertion, caller } => Some((assertion, caller.as_deref())),
+            Self::WorkOrder(order) => Some((&order.assertion, order.caller.as_deref())),
+            _ => None,
+        }
+    }
+
+    /// The claims of that token, once its signature is verified.
+    pub(crate) fn verified(&self) -> Option<&TokenClaims> {
+        match self.assertion() {
+            Some((AssertionFacts::Verified(claims), _)) => Some(claims),
+            _ => None,
+        }
+    }
+
     /// `scope` of the code or refresh token that was presented.
     pub(crate) fn recorded(&self) -> Option<&str> {
         match self {

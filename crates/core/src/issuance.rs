@@ -2,6 +2,7 @@
 mod claims;
 mod id_token;
 pub(crate) mod optional;
+mod work_order;
 
 pub(crate) use id_token::at_once;
 
@@ -22,10 +23,11 @@ use crate::lifetime;
 use crate::model::{ClaimName, Digest, Profile};
 use crate::ports::Ports;
 use crate::reference;
+use crate::work_order::WorkOrderRecord;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::Timestamp;
-use oauth::{Secret, TokenResponse, V1Members};
+use oauth::{Secret, TOKEN_TYPE_ACCESS_TOKEN, TokenResponse, V1Members};
 use sha2::{Digest as _, Sha256};
 use std::net::IpAddr;
 use uuid::Uuid;
@@ -68,6 +70,9 @@ pub fn prepare(
     now: Timestamp,
 ) -> Result<Prepared, Unavailable> {
     let (Some(tenant), Some(client)) = (&facts.tenant, &facts.client) else { return Err(Unavailable) };
+    if let ProofFacts::WorkOrder(order) = &facts.proof {
+        return work_order::prepare(facts, order, granted, decision, ports, now);
+    }
     let chain = granted.admitted.chain();
     // A refreshed token keeps its successor even where `offline_access` is not asked again (RFC 6749 section 6).
     let renewable = facts.oidc.contains("offline_access") || matches!(facts.proof, ProofFacts::Refresh { .. });
@@ -83,8 +88,10 @@ pub fn prepare(
     let resource = parts.resource();
     let access = parts.access(&uti, expires, ports)?;
     let life = expires.since(now).max(0);
+    let exchanged = matches!(facts.proof, ProofFacts::Redemption(_));
     let mut response = TokenResponse {
         token_type: "Bearer".to_owned(),
+        issued_token_type: exchanged.then(|| TOKEN_TYPE_ACCESS_TOKEN.to_owned()),
         scope: parts.response_scope(),
         expires_in: life,
         ext_expires_in: (client.profile == Profile::Entra).then_some(life),
@@ -126,8 +133,8 @@ pub fn prepare(
         grants: parts.grants.clone(),
         ..record(facts, parts.proven.credential(), decision, now)
     })));
-    writes.extend(reported(&parts, decision));
-    let v1 = (facts.version == EndpointVersion::V1).then(|| V1Members {
+    writes.extend(reported(facts, granted, decision, now));
+    let v1 = (facts.version == EndpointVersion::V1 && !exchanged).then(|| V1Members {
         resource: resource.map_or_else(|| facts.host.clone(), |resource| resource.name.clone()),
         not_before: now.0,
         expires_on: expires.0,
@@ -136,17 +143,24 @@ pub fn prepare(
 }
 
 /// What policies in report-only state would have refused: a record each, with the decision's id.
-fn reported<'a>(parts: &Parts<'a>, decision: &'a str) -> impl Iterator<Item = Write> + 'a {
-    let Parts { facts, proven, now, .. } = *parts;
-    let resource = parts.resource().map(|resource| resource.app_id);
-    let user = parts.admitted.chain().zip(facts.user.as_ref());
+fn reported<'a>(
+    facts: &'a Facts,
+    granted: &'a Grantable,
+    decision: &'a str,
+    now: Timestamp,
+) -> impl Iterator<Item = Write> + 'a {
+    let resource = match &facts.target {
+        Target::Resource(resource) => Some(resource.app_id),
+        _ => None,
+    };
+    let user = granted.admitted.chain().zip(facts.user.as_ref());
     let refusing = user.map(|(chain, user)| conditional_access::reported(facts, user, chain, now)).unwrap_or_default();
     refusing.into_iter().map(move |(policy, check)| {
         Write::Audit(Box::new(AuditRecord {
             action: format!("report only: policy {}", policy.id),
             resource,
             refused: Some(check),
-            ..record(facts, proven.credential(), decision, now)
+            ..record(facts, granted.client.credential(), decision, now)
         }))
     })
 }
@@ -164,11 +178,18 @@ fn record(facts: &Facts, credential: Option<&Credential>, decision: &str, now: T
         ProofFacts::Code { .. } => ("authorization_code", None),
         ProofFacts::Refresh { .. } => ("refresh_token", None),
         ProofFacts::Device { .. } => ("device_code", None),
-        ProofFacts::OnBehalfOf { assertion: crate::token::AssertionFacts::Verified(claims), .. } => {
-            ("on_behalf_of", Some(claims.uti.clone()))
-        }
-        ProofFacts::OnBehalfOf { .. } => ("on_behalf_of", None),
+        ProofFacts::OnBehalfOf { .. } => ("on_behalf_of", facts.proof.verified().map(|claims| claims.uti.clone())),
+        ProofFacts::WorkOrder(_) => ("work_order", facts.proof.verified().map(|claims| claims.uti.clone())),
+        ProofFacts::Redemption(_) => ("work_order_redemption", None),
         ProofFacts::SignIn => ("authorize", None),
+    };
+    let (object, purpose) = match &facts.proof {
+        ProofFacts::WorkOrder(order) => (None, Some(order.terms.purpose.clone())),
+        ProofFacts::Redemption(redemption) => {
+            let record = redemption.record.as_ref();
+            (record.map(WorkOrderRecord::path), record.map(|record| record.purpose.clone()))
+        }
+        _ => (None, None),
     };
     let own_identity = match &facts.target {
         Target::Resource(resource) if facts.proof == ProofFacts::ClientCredentials => resource.own_identity.clone(),
@@ -190,6 +211,8 @@ fn record(facts: &Facts, credential: Option<&Credential>, decision: &str, now: T
         trace: facts.trace,
         dropped_user: crate::trace::dropped(facts).map(|(how, _)| how),
         own_identity,
+        object,
+        purpose,
         from_token,
         ..AuditRecord::new(now, decision.to_owned(), action)
     }

@@ -7,6 +7,7 @@ use crate::id::{AppId, FamilyId, ObjectId, PrincipalId, SessionId, TenantId, Use
 use crate::model::{Digest, PermissionGrant, RoleAssignment, ServicePrincipal};
 use crate::second_factor::SecondFactor;
 use crate::trace::UserInTrace;
+use crate::work_order::{Outstanding, Parked, WorkOrderRecord};
 use decision::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -283,6 +284,18 @@ pub enum Write {
     InsertDevice(Digest, Box<DeviceRecord>),
     /// Condition: the device is at the stage before the record's.
     AdvanceDevice(Digest, Box<DeviceRecord>),
+    /// A new work order. Condition: fewer are outstanding, of the user and of the tenant, than this; its authorizations stand.
+    InsertWorkOrder(Digest, Box<WorkOrderRecord>, Outstanding),
+    /// Condition: the work order is not revoked, and was redeemed less often than it allows. Counts once more, and ends its
+    /// waiting.
+    RedeemWorkOrder(Digest),
+    /// A work order waits for its user.
+    ParkWorkOrder(Digest, Parked),
+    /// Condition: the work order is not revoked and stems from the given session. It stems from the record's now, and its
+    /// waiting ends.
+    RootWorkOrder(Digest, SessionId, Box<WorkOrderRecord>),
+    /// Revokes a work order, with all that was issued on it.
+    RevokeWorkOrder(FamilyId),
     /// A new or changed session.
     PutSession(SessionRecord),
     /// Condition: the session lives. Changes it.

@@ -50,4 +50,5 @@ pub mod token;
 pub mod token_endpoint;
 pub mod trace;
 pub mod userinfo;
+pub mod work_order;
 pub mod workload;

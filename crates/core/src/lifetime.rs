@@ -36,6 +36,8 @@ pub(crate) fn expires(facts: &Facts, tenant: &TenantFacts, admitted: &Admitted, 
         ProofFacts::OnBehalfOf { assertion: AssertionFacts::Verified(claims), .. } if facts.native() => {
             until.min(Timestamp(claims.exp))
         }
+        // What was allowed until Friday ends on Friday.
+        ProofFacts::Redemption(redemption) => redemption.record.as_ref().map_or(until, |it| until.min(it.expires)),
         _ => until,
     }
 }

@@ -11,6 +11,7 @@ use crate::model::{Application, Digest};
 use crate::second_factor::SecondFactor;
 use crate::token::{AssertionFacts, ClientAssertionFacts, FederatedFacts};
 use crate::trace::{Carried, TraceId};
+use crate::work_order::{Outstanding, WorkOrderRecord};
 use decision::{Clock, Timestamp};
 use std::future::Future;
 use std::pin::Pin;
@@ -63,6 +64,23 @@ pub trait Ledger: Send + Sync {
     fn device(&self, digest: Digest) -> Pending<'_, Result<Option<DeviceRecord>, Unavailable>>;
     /// A device, and the digest of its code, by the digest of the code that it shows.
     fn device_by_user_code(&self, code: Digest) -> Pending<'_, Result<Option<(Digest, DeviceRecord)>, Unavailable>>;
+    /// A work order by the digest of its handle.
+    fn work_order(&self, digest: Digest) -> Pending<'_, Result<Option<WorkOrderRecord>, Unavailable>>;
+    /// A user's work orders that have not ended, those that wait first, then those that end first, at most a hundred; each
+    /// with the digest of its handle.
+    fn work_orders(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        now: Timestamp,
+    ) -> Pending<'_, Result<Vec<(Digest, WorkOrderRecord)>, Unavailable>>;
+    /// How many work orders are outstanding.
+    fn work_orders_outstanding(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        now: Timestamp,
+    ) -> Pending<'_, Result<Outstanding, Unavailable>>;
     /// A session by its id.
     fn session(&self, id: SessionId) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>>;
     /// A session by the digest of the browser's cookie.

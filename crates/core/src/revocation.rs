@@ -21,7 +21,7 @@ pub const PARAMETERS: &[Parameters] = &[
         each: &[Parameter::required(
             "token",
             "A refresh token of the caller, or an access token that a user's sign-in at it gave: the authorization behind it \
-             ends, with all that stems from it.",
+             ends, with all that stems from it. Or a work order that the caller made, or may redeem.",
         )],
     },
     client_auth::PARAMETERS,
@@ -36,12 +36,28 @@ pub async fn answer(ports: &Ports, request: TokenRequest<'_>) -> Result<String, 
     let revoked = called(ports, &request, async |called| {
         let text = grant::required(request.form, "token")?;
         let found = match ports.crypto.assertion(text) {
-            AssertionFacts::Verified(claims) => of_access_token(ports, &called, &claims)?,
-            _ => of_refresh_token(ports, &called, text).await?,
+            AssertionFacts::Verified(claims) => {
+                of_access_token(ports, &called, &claims)?.map(|(family, user)| (Ends::Family(family), user))
+            }
+            _ => match of_work_order(ports, &called, text).await? {
+                Some(order) => Some(order),
+                None => {
+                    of_refresh_token(ports, &called, text).await?.map(|(family, user)| (Ends::Family(family), user))
+                }
+            },
         };
         let mut writes = Vec::new();
-        if let Some((family, user)) = found {
-            writes.push(Write::RevokeFamily(family));
+        if let Some((ends, user)) = found {
+            let family = match ends {
+                Ends::Family(family) => {
+                    writes.push(Write::RevokeFamily(family));
+                    family
+                }
+                Ends::WorkOrder(id) => {
+                    writes.push(Write::RevokeWorkOrder(id));
+                    id
+                }
+            };
             writes.push(Write::Audit(Box::new(AuditRecord {
                 tenant: Some(called.tenant.tenant.id),
                 client: Some(called.client.application.app_id),
@@ -55,6 +71,24 @@ pub async fn answer(ports: &Ports, request: TokenRequest<'_>) -> Result<String, 
     })
     .await;
     revoked.map(|(decision, ())| decision)
+}
+
+/// What a revocation ends.
+enum Ends {
+    Family(FamilyId),
+    WorkOrder(FamilyId),
+}
+
+/// A work order is given back by the application that made it, and by a worker that it names.
+async fn of_work_order(ports: &Ports, called: &Called, text: &str) -> Result<Option<(Ends, UserId)>, Denial> {
+    let record = ports.ledger.work_order(ports.crypto.keyed_digest(text)).await.map_err(unavailable)?;
+    let app = called.client.application.app_id;
+    let own = record.filter(|record| {
+        record.tenant == called.tenant.tenant.id
+            && !called.client_is_public()
+            && (record.issuer == app || record.workers.iter().any(|worker| worker.client == app))
+    });
+    Ok(own.map(|record| (Ends::WorkOrder(record.id), record.user)))
 }
 
 async fn of_refresh_token(ports: &Ports, called: &Called, text: &str) -> Result<Option<(FamilyId, UserId)>, Denial> {

@@ -32,6 +32,8 @@ pub enum Page {
     Approval,
     /// An application that a user allowed to act for them.
     Given,
+    /// A work order of a user.
+    WorkOrder,
     /// The page on which a device's code is typed.
     UserCode,
     /// The page on which a device is approved.

@@ -6,6 +6,7 @@ use crate::directory::{Registration, Snapshot, TenantDirectory};
 use crate::endpoint::EndpointVersion;
 use crate::facts::{AccessFacts, AuthenticationFacts, ClientFacts, Facts, ProofFacts, Target, TenantFacts};
 use crate::grant::{self, Gathered, Gathering, Grant};
+use crate::id::TenantId;
 use crate::issuance;
 use crate::ledger::{CommitError, Unavailable};
 use crate::limits::{Caller, Requester, Wait};
@@ -17,7 +18,9 @@ use crate::scope_request::{self, Parties};
 use crate::token::AssertionFacts;
 use crate::trace::{Carried, TraceId};
 use decision::{CheckId, Timestamp};
-use oauth::{ClaimsRequest, ErrorBody, Form, Parameter, Parameters, Scopes, TokenResponse, V1Members};
+use oauth::{
+    ClaimsRequest, ErrorBody, Form, Parameter, Parameters, Scopes, TOKEN_TYPE_WORK_ORDER, TokenResponse, V1Members,
+};
 use std::sync::Arc;
 
 /// Turns before a conflict counts as overload.
@@ -51,6 +54,14 @@ pub const PARAMETERS: &[Parameters] = &[
     Parameters {
         when: "On-Behalf-Of: `grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer`",
         each: grant::on_behalf_of::PARAMETERS,
+    },
+    Parameters {
+        when: "Work orders, asked for: `grant_type=urn:ietf:params:oauth:grant-type:token-exchange`",
+        each: crate::work_order::PARAMETERS,
+    },
+    Parameters {
+        when: "Work orders, redeemed: `grant_type=urn:ietf:params:oauth:grant-type:token-exchange`",
+        each: grant::redemption::PARAMETERS,
     },
     Parameters {
         when: "Devices: `grant_type=urn:ietf:params:oauth:grant-type:device_code`, or `device_code`",
@@ -272,6 +283,11 @@ fn choose(form: &Form, ports: &Ports) -> Result<&'static Grant, Denial> {
         return Err(Denial::new(CheckId::GrantSupported, offered(), "another `grant_type`"));
     }
     named.find(|grant| (grant.recognises)(form)).ok_or_else(|| {
+        if name == oauth::GrantType::TokenExchange.as_str() {
+            let expected = format!("`{TOKEN_TYPE_WORK_ORDER}` as `requested_token_type` or as `subject_token_type`");
+            return Denial::new(CheckId::GrantSupported, expected, "neither")
+                .fix("to call another API for a user, use On-Behalf-Of (`requested_token_use=on_behalf_of`); token exchange is for work orders");
+        }
         let typ = match ports.crypto.assertion(form.value("assertion").unwrap_or_default()) {
             AssertionFacts::OtherKind { typ } => format!(", and the assertion is of `typ` `{typ}`"),
             _ => String::new(),
@@ -308,22 +324,30 @@ async fn tenant(
             let record = ports.ledger.device(ports.crypto.keyed_digest(code)).await.map_err(unavailable)?;
             (record.map(|record| record.tenant), CheckId::DeviceCodeKnown, "a device code that this authority issued")
         }
-        oauth::GrantType::JwtBearer => match ports.crypto.assertion(presented("assertion")) {
-            AssertionFacts::Verified(claims) => {
-                (claims.tid.parse().ok(), CheckId::AssertionIssuer, "an assertion of a tenant of this authority")
-            }
-            AssertionFacts::Malformed { .. } | AssertionFacts::OtherKind { .. } => {
-                (None, CheckId::AssertionForm, "a signed access token")
-            }
-            AssertionFacts::Unverified { .. } => {
-                (None, CheckId::AssertionSignature, "a token signed by this authority")
-            }
-        },
+        oauth::GrantType::JwtBearer => of_assertion(ports, presented("assertion")),
+        oauth::GrantType::TokenExchange if presented("subject_token_type") == TOKEN_TYPE_WORK_ORDER => {
+            let record = ports.ledger.work_order(digest("subject_token")).await.map_err(unavailable)?;
+            (record.map(|record| record.tenant), CheckId::WorkOrderKnown, "a work order that this authority issued")
+        }
+        oauth::GrantType::TokenExchange => of_assertion(ports, presented("subject_token")),
         oauth::GrantType::ClientCredentials => (None, CheckId::GrantOnTenant, "the tenant's id or domain in the URL"),
     };
     let found = id.and_then(|id| snapshot.tenant(id)).cloned();
     let actual = if grant.grant_type == oauth::GrantType::ClientCredentials { "an alias" } else { "another text" };
     found.map(Some).ok_or_else(|| Denial::new(check, expected, actual))
+}
+
+/// The tenant of a token that is presented, and what is wrong if it has none.
+fn of_assertion(ports: &Ports, text: &str) -> (Option<TenantId>, CheckId, &'static str) {
+    match ports.crypto.assertion(text) {
+        AssertionFacts::Verified(claims) => {
+            (claims.tid.parse().ok(), CheckId::AssertionIssuer, "an assertion of a tenant of this authority")
+        }
+        AssertionFacts::Malformed { .. } | AssertionFacts::OtherKind { .. } => {
+            (None, CheckId::AssertionForm, "a signed access token")
+        }
+        AssertionFacts::Unverified { .. } => (None, CheckId::AssertionSignature, "a token signed by this authority"),
+    }
 }
 
 /// Whether a path segment is an alias of many tenants.
@@ -433,11 +457,15 @@ async fn complete(
 ) -> Result<(), Unavailable> {
     let Gathered { proof, user, session, scope, several, claims } = gathered;
     let parties = Parties { tenant: from.tenant, client: from.client, user: user.as_deref() };
-    let resources: Vec<&str> = from.form.values("resource").collect();
+    // RFC 8693's `audience` names the same. Work orders for several APIs have read both already.
+    let named = from.form.values("resource").chain(from.form.values("audience"));
+    let resources: Vec<&str> = named.filter(|_| !matches!(proof, ProofFacts::WorkOrder(_))).collect();
     let scope = scope.as_deref().or(from.form.value("scope"));
     let (oidc, target) = match facts.version {
-        // What a device asked for was written down as scopes, whichever endpoint it asked.
-        EndpointVersion::V1 if grant.grant_type != oauth::GrantType::DeviceCode => {
+        // What a device asked for was written down as scopes, whichever endpoint it asked; token exchange has scopes of its own.
+        EndpointVersion::V1
+            if !matches!(grant.grant_type, oauth::GrantType::DeviceCode | oauth::GrantType::TokenExchange) =>
+        {
             resource_request::resolve(from.form, grant.grant_type, proof.recorded(), parties)
         }
         _ => scope_request::resolve(scope, &resources, parties, several),
@@ -445,7 +473,7 @@ async fn complete(
     facts.oidc = oidc;
     facts.target = target;
     // A middle tier's own consent is not behind the assertion that it received.
-    let own = (grant.grant_type != oauth::GrantType::JwtBearer).then_some(from.client.application.app_id);
+    let own = proof.assertion().is_none().then_some(from.client.application.app_id);
     let before = session.iter().flat_map(|session| session.chain.actors.iter().copied());
     facts.user = match user {
         Some(user) => Some(crate::facts::UserFacts {

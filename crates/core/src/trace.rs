@@ -14,12 +14,12 @@
 //! nobody can have another client refused, for what others say ([`Carried::Addressed`]) is recorded and never refused.
 use crate::admission::Admitted;
 use crate::client_auth::{AuthenticatedClient, Method};
-use crate::facts::{Facts, ProofFacts, Target};
+use crate::facts::{Facts, Target};
 use crate::grant::on_behalf_of::is_for;
 use crate::id::{AppId, TenantId};
 use crate::ledger::Write;
 use crate::model::Profile;
-use crate::token::{AssertionFacts, TokenClaims};
+use crate::token::TokenClaims;
 use decision::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -134,7 +134,7 @@ pub(crate) fn seen(
     let Target::Resource(resource) = &facts.target else { return Vec::new() };
     let carries = |client, how| Write::CarryUser(UserInTrace::new(tenant.id, client, trace, how, now));
     let mut seen = Vec::new();
-    if let ProofFacts::OnBehalfOf { assertion: AssertionFacts::Verified(claims), .. } = &facts.proof
+    if let Some(claims) = facts.proof.verified()
         // Anyone could say so in the name of a client that proves nothing.
         && proven.method() != Method::None
         // One that has expired, or that nobody consented to, was received all the same.

@@ -374,6 +374,39 @@ catalogue! {
     RefreshUnused: "refresh.unused", Some(50173), "invalid_grant", Some("bad_token"), 400, Caller, None,
         "a rotated refresh token is used once",
         "sign in again; the family of this token is revoked";
+    WorkOrderTerms: "work_order.terms", None, "invalid_request", None, 400, Caller, None,
+        "the terms of a work order are whole and within bounds",
+        "correct the parameter; the reference of the token endpoint says what each may be";
+    WorkOrderWorker: "work_order.worker_known", None, "invalid_request", None, 400, CallerAdmin, None,
+        "the worker of a work order is an enabled confidential application of this tenant",
+        "name the client id of the worker's registration, and give that application a credential";
+    WorkOrderCapacity: "work_order.capacity", None, "temporarily_unavailable", None, 429, CallerAdmin, None,
+        "no more work orders are outstanding than a user and a tenant may have",
+        "let workers redeem what is queued, revoke orders that are not needed, and ask for shorter lives";
+    WorkOrderKnown: "work_order.known", None, "invalid_grant", None, 400, Caller, None,
+        "the work order is one of this authority's, whole and unaltered",
+        "send the handle exactly as it was issued; one that ended some time ago is forgotten";
+    WorkOrderClient: "work_order.client", None, "invalid_grant", None, 400, Caller, None,
+        "a work order is redeemed by a worker that it names",
+        "redeem it as the worker it was made for, or have the API make one for this worker";
+    WorkOrderKey: "work_order.key", None, "invalid_grant", None, 400, Caller, None,
+        "a work order is redeemed with the key that it is bound to",
+        "authenticate with the certificate whose thumbprint the order names, or have the API make an order for this one";
+    WorkOrderCurrent: "work_order.current", None, "invalid_grant", None, 400, Caller, None,
+        "the work order has not ended",
+        "have the user start the work again";
+    WorkOrderUnused: "work_order.redemptions", None, "invalid_grant", None, 400, Caller, None,
+        "a work order is redeemed no more often than it allows",
+        "keep the token until it ends, or have the API ask for more redemptions";
+    WorkOrderRevoked: "work_order.not_revoked", None, "invalid_grant", None, 400, Caller, None,
+        "the work order has not been revoked",
+        "stop this work: the user, the API or the worker took the order back";
+    WorkOrderAudience: "work_order.audience", None, "invalid_target", None, 400, Caller, None,
+        "the API that is asked for is one that the work order allows",
+        "ask for an API of the order, or have the order made for this one";
+    WorkOrderContent: "work_order.content", None, "invalid_grant", None, 400, Caller, None,
+        "the work is the one that the order was made for",
+        "send `content_digest` of the message exactly as it was queued; if it was altered, drop it";
     RevocationKind: "revocation.kind", None, "unsupported_token_type", None, 400, Caller, None,
         "the token is of a kind that its client can revoke",
         "revoke the refresh token, or let the access token end by itself";

@@ -91,8 +91,11 @@ impl<'de> Deserialize<'de> for ErrorBody {
 /// A success answer: RFC 6749 section 5.1, with the members of OpenID Connect and Entra.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenResponse {
-    /// `Bearer`.
+    /// `Bearer`; `N_A` for what is no access token (RFC 8693 section 2.2.1).
     pub token_type: String,
+    /// What was issued, where token exchange was asked (RFC 8693 section 2.2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_token_type: Option<String>,
     /// The granted scopes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,

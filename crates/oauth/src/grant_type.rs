@@ -3,6 +3,14 @@ use std::fmt;
 /// The one `client_assertion_type` (RFC 7523 section 2.2).
 pub const CLIENT_ASSERTION_JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
+/// The kind of an access token (RFC 8693 section 3).
+pub const TOKEN_TYPE_ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// The kind of any JWT (RFC 8693 section 3); an access token may be called so.
+pub const TOKEN_TYPE_JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+/// The kind of a work order: a handle with which a worker gets a user's tokens after the user's request has ended. It is
+/// deputize's own; RFC 8693 section 3 leaves room for such.
+pub const TOKEN_TYPE_WORK_ORDER: &str = "urn:deputize:params:oauth:token-type:work-order";
+
 /// The grant types on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GrantType {
@@ -16,6 +24,8 @@ pub enum GrantType {
     JwtBearer,
     /// RFC 6749 section 6.
     RefreshToken,
+    /// RFC 8693; work orders are asked for and redeemed through it.
+    TokenExchange,
 }
 
 impl GrantType {
@@ -27,6 +37,7 @@ impl GrantType {
             Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
             Self::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
             Self::RefreshToken => "refresh_token",
+            Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
         }
     }
 }

@@ -19,7 +19,9 @@ mod token_response_v1;
 pub use claims_request::{ClaimsRequest, RequestedClaim};
 pub use error::{ErrorBody, TokenResponse};
 pub use form::{Form, FormError, MAX_FORM_BYTES};
-pub use grant_type::{CLIENT_ASSERTION_JWT_BEARER, GrantType};
+pub use grant_type::{
+    CLIENT_ASSERTION_JWT_BEARER, GrantType, TOKEN_TYPE_ACCESS_TOKEN, TOKEN_TYPE_JWT, TOKEN_TYPE_WORK_ORDER,
+};
 pub use parameter::{Need, Parameter, Parameters, Place};
 pub use scope::{OIDC_SCOPES, Scopes};
 pub use secret::Secret;

@@ -7,6 +7,7 @@ use crate::devices;
 use crate::directory;
 use crate::object::{Columns, Object};
 use crate::traces;
+use crate::work_orders;
 use crate::writing::Writing;
 use decision::Timestamp;
 use deputize_core::consent::ApprovalRequest;
@@ -19,6 +20,7 @@ use deputize_core::model::Digest;
 use deputize_core::ports::{Ledger, Pending};
 use deputize_core::second_factor::SecondFactor;
 use deputize_core::trace::{Carried, TraceId};
+use deputize_core::work_order::{Outstanding, WorkOrderRecord};
 use sql::Abort;
 use sql::rusqlite::{self, Connection, OptionalExtension, Params, params};
 use std::sync::Arc;
@@ -43,6 +45,28 @@ impl Ledger for Store {
 
     fn device_by_user_code(&self, code: Digest) -> Pending<'_, Result<Option<(Digest, DeviceRecord)>, Unavailable>> {
         Box::pin(async move { self.read(|connection| devices::by_user_code(connection, code)) })
+    }
+
+    fn work_order(&self, digest: Digest) -> Pending<'_, Result<Option<WorkOrderRecord>, Unavailable>> {
+        Box::pin(async move { self.read(|connection| work_orders::work_order(connection, digest)) })
+    }
+
+    fn work_orders(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        now: Timestamp,
+    ) -> Pending<'_, Result<Vec<(Digest, WorkOrderRecord)>, Unavailable>> {
+        Box::pin(async move { self.read(|connection| work_orders::of_user(connection, (tenant, user), now)) })
+    }
+
+    fn work_orders_outstanding(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        now: Timestamp,
+    ) -> Pending<'_, Result<Outstanding, Unavailable>> {
+        Box::pin(async move { self.read(|connection| work_orders::outstanding(connection, tenant, user, now)) })
     }
 
     fn session(&self, id: SessionId) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>> {
@@ -201,6 +225,7 @@ impl Step {
             Write::InsertCode(_, code) => serde_json::to_string(code)?,
             Write::InsertRefresh(_, token) => serde_json::to_string(token)?,
             Write::InsertDevice(_, device) | Write::AdvanceDevice(_, device) => serde_json::to_string(device)?,
+            Write::InsertWorkOrder(_, order, _) | Write::RootWorkOrder(_, _, order) => work_orders::body(order)?,
             Write::PutSession(session) => serde_json::to_string(session)?,
             Write::PutSecondFactor(factor) => serde_json::to_string(factor)?,
             Write::Audit(record) => serde_json::to_string(record)?,
@@ -209,6 +234,9 @@ impl Step {
             | Write::KillCode(_)
             | Write::RotateRefresh(..)
             | Write::RevokeFamily(_)
+            | Write::RedeemWorkOrder(_)
+            | Write::ParkWorkOrder(..)
+            | Write::RevokeWorkOrder(_)
             | Write::AmendSession(..)
             | Write::RevokeSession(_)
             | Write::ConsumeOnce { .. }
@@ -256,6 +284,18 @@ impl Step {
             Write::RevokeFamily(family) => revoke_family(connection, batch, family),
             Write::InsertDevice(digest, device) => devices::insert(connection, digest, &device, &body, batch.now.0),
             Write::AdvanceDevice(digest, device) => devices::advance(connection, digest, &device, &body),
+            Write::InsertWorkOrder(digest, order, most) => {
+                work_orders::insert(connection, digest, &order, most, (&body, batch.now))
+            }
+            Write::RedeemWorkOrder(digest) => work_orders::redeem(connection, digest, batch.now),
+            Write::ParkWorkOrder(digest, parked) => work_orders::park(connection, digest, parked),
+            Write::RootWorkOrder(digest, before, order) => {
+                work_orders::root(connection, digest, before, (&order, &body))
+            }
+            Write::RevokeWorkOrder(id) => {
+                revoke_family(connection, batch, id)?;
+                work_orders::end(connection, id, batch)
+            }
             Write::PutSession(session) => put_session(connection, batch, &session, &body),
             Write::AmendSession(id, amendment) => amend_session(connection, batch, id, amendment),
             Write::RevokeSession(id) => revoke_session(connection, batch, id),

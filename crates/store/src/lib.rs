@@ -47,6 +47,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod traces;
+mod work_orders;
 mod writing;
 
 pub use audit::{AuditFault, AuditHead, CHECKPOINT_EVERY, audit_verify};

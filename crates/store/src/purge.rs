@@ -1,5 +1,6 @@
 //! Forgetting what has expired, a little at a time, so that no request waits long behind it.
 use crate::Store;
+use crate::work_orders;
 use decision::Timestamp;
 use deputize_core::ledger::CommitError;
 use sql::Abort;
@@ -76,7 +77,8 @@ impl Store {
 }
 
 fn turn(connection: &Connection, now: Timestamp) -> Result<usize, Abort> {
-    TURNS.iter().try_fold(0_usize, |gone, (sql, kept)| {
+    let orders = work_orders::purge(connection, now.plus(-GRACE), TURN)?;
+    TURNS.iter().try_fold(orders, |gone, (sql, kept)| {
         Ok(gone.saturating_add(connection.prepare_cached(sql)?.execute((now.plus(-kept).0, TURN))?))
     })
 }

@@ -16,6 +16,8 @@ use deputize_core::consent::given::{self, GivenAnswer};
 use deputize_core::sign_in::{Credentials, forged, sign_in as check_password};
 use deputize_core::ticket::{Page, Ticket};
 use deputize_core::token_endpoint::find_tenant;
+use deputize_core::work_order::page::{self as work_order, Decision, OrdersAnswer};
+use deputize_core::work_order::presence;
 use oauth::{Form, Parameter, Parameters};
 use std::sync::Arc;
 
@@ -25,6 +27,7 @@ enum Place {
     AdminConsent(Version),
     Given,
     Approvals,
+    WorkOrders,
 }
 
 impl Place {
@@ -35,6 +38,7 @@ impl Place {
             Self::AdminConsent(Version::V2) => "v2.0/adminconsent",
             Self::Given => "consents",
             Self::Approvals => "consent-requests",
+            Self::WorkOrders => "work-orders",
         }
     }
 
@@ -45,11 +49,18 @@ impl Place {
             Self::AdminConsent(Version::V2) => "adminconsent",
             Self::Given => "consents",
             Self::Approvals => "consent-requests",
+            Self::WorkOrders => "work-orders",
         }
     }
 
     fn named(word: &str) -> Option<Self> {
-        let all = [Self::AdminConsent(Version::V1), Self::AdminConsent(Version::V2), Self::Given, Self::Approvals];
+        let all = [
+            Self::AdminConsent(Version::V1),
+            Self::AdminConsent(Version::V2),
+            Self::Given,
+            Self::Approvals,
+            Self::WorkOrders,
+        ];
         all.into_iter().find(|place| place.word() == word)
     }
 }
@@ -113,8 +124,43 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         ..OF_OUR_PAGE
     },
     Endpoint {
+        title: "Work that is done for me",
+        purpose: "The work orders of the person who is signed in, and which of them wait for the person; a posted form decides one.",
+        routes: &[Route { path: "/{tenant}/work-orders", handler: || any(work_orders) }],
+        methods: &["GET", "POST"],
+        parameters: &[&[
+            Parameters {
+                when: "",
+                each: &[Parameter::depends("action", "`approve` or `revoke`, where a form is posted.")],
+            },
+            PAGE,
+            BROWSER,
+        ]],
+        ..OF_OUR_PAGE
+    },
+    Endpoint {
+        title: "Presence for a work order",
+        purpose: "Where the sign-in of a person comes back to who lets a waiting work order go on.",
+        routes: &[Route { path: "/work-orders/present", handler: || any(present) }],
+        methods: &["GET"],
+        parameters: &[&[
+            Parameters {
+                when: "",
+                each: &[
+                    Parameter::depends("code", "The sign-in's code.").at(oauth::Place::Query),
+                    Parameter::depends("state", "Which order, in which browser.").at(oauth::Place::Query),
+                    Parameter::depends("error", "Why there is no code.").at(oauth::Place::Query),
+                    Parameter::optional("error_description", "The same in words.").at(oauth::Place::Query),
+                ],
+            },
+            BROWSER,
+        ]],
+        ..OF_OUR_PAGE
+    },
+    Endpoint {
         title: "Sign-in page of these pages",
-        purpose: "The password, for the page that `place` names: `adminconsent`, `adminconsent-v1`, `consents`, `consent-requests`.",
+        purpose: "The password, for the page that `place` names: `adminconsent`, `adminconsent-v1`, `consents`, `consent-requests`, \
+                  `work-orders`.",
         routes: &[Route { path: "/{tenant}/sign-in/{place}", handler: || any(sign_in) }],
         parameters: &[&[CREDENTIALS, PAGE, BROWSER]],
         ..OF_OUR_PAGE
@@ -199,6 +245,45 @@ pub(super) async fn approvals(
     let at =
         At { authority: &authority, tenant: &tenant, place: Place::Approvals, form: &form, browser: &visit.browser };
     at.approvals(answer)
+}
+
+/// `/{tenant}/work-orders`: what is done for me; a posted form decides about one.
+pub(super) async fn work_orders(
+    State(authority): State<Authority>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Response {
+    if request.method() != Method::POST {
+        return open(State(authority), Path(tenant), request, Place::WorkOrders).await;
+    }
+    let visit = match Visit::from_our_page(&authority, request).await {
+        Ok(visit) => visit,
+        Err(response) => return *response,
+    };
+    let (original, ticket) = (visit.original(), visit.form.value("ticket").unwrap_or_default());
+    let decision = match visit.form.value("action") {
+        Some("approve") => Decision::Approve,
+        Some("revoke") => Decision::Revoke,
+        _ => return page::error(403, &forged(), None, None),
+    };
+    let decided = work_order::decided(&authority.ports, &tenant, &original, &visit.browser, (decision, ticket));
+    let answer = decided.await;
+    let form = Form::default();
+    let at =
+        At { authority: &authority, tenant: &tenant, place: Place::WorkOrders, form: &form, browser: &visit.browser };
+    at.work_orders(answer)
+}
+
+/// Where a person who lets an order go on comes back to.
+pub(super) async fn present(State(authority): State<Authority>, request: Request) -> Response {
+    let visit = match Visit::from_anywhere(&authority, request).await {
+        Ok(visit) => visit,
+        Err(response) => return *response,
+    };
+    match presence::returned(&authority.ports, &visit.browser, &visit.form).await {
+        Ok(tenant) => see_other(&format!("/{tenant}/work-orders")),
+        Err(denial) => page::error(denial.status(), &denial, None, None),
+    }
 }
 
 async fn open(
@@ -336,6 +421,7 @@ impl At<'_> {
             }
             Place::Given => self.given(given::given(ports, self.tenant, self.browser).await),
             Place::Approvals => self.approvals(approvals::approvals(ports, self.tenant, self.browser).await),
+            Place::WorkOrders => self.work_orders(work_order::orders(ports, self.tenant, self.browser).await),
         }
     }
 
@@ -398,6 +484,15 @@ impl At<'_> {
             ApprovalsAnswer::SignIn(request) => self.sign_in(&request, None),
             ApprovalsAnswer::Show(shown) => page::consent::approvals(&shown),
             ApprovalsAnswer::Page(denial) => page::error(denial.status(), &denial, None, None),
+        }
+    }
+
+    fn work_orders(&self, answer: OrdersAnswer) -> Response {
+        match answer {
+            OrdersAnswer::SignIn(request) => self.sign_in(&request, None),
+            OrdersAnswer::Show(shown) => page::work_orders::orders(&shown),
+            OrdersAnswer::Go(to) => see_other(&to),
+            OrdersAnswer::Page(denial) => page::error(denial.status(), &denial, None, None),
         }
     }
 }

@@ -45,6 +45,10 @@ fn value(parameter: &Parameter) -> String {
         "requested_token_use" => "on_behalf_of".to_owned(),
         "authorization_endpoint" => format!("{HOST}/{CONTOSO}/oauth2/v2.0/authorize"),
         "scope" => "api://orders/access_as_user".to_owned(),
+        // The value that the table names first.
+        name if name.ends_with("_token_type") || name == "subject_token_type" => {
+            parameter.behaviour.split('`').nth(1).unwrap_or_default().to_owned()
+        }
         _ => "x".to_owned(),
     }
 }

@@ -74,4 +74,6 @@ mod v1;
 #[cfg(test)]
 mod v1_contract;
 #[cfg(test)]
+mod work_orders;
+#[cfg(test)]
 mod workload;

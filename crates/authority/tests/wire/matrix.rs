@@ -1,5 +1,5 @@
 //! X-01, the matrix on the wire: each surface × each change of state, with the change made by another process, and one second
-//! for it to bind. Token exchange (RFC 8693) is no grant here yet; the external issuer of a federated credential is in `workload`.
+//! for it to bind. Token exchange (RFC 8693) is that of work orders; the external issuer of a federated credential is in `workload`.
 use crate::world::browser::Browser;
 use crate::world::estate::{self, CONTOSO, app, grant, policy, principal, user};
 use crate::world::{Answer, NOON, World, but, claims, credential, encode, redeem_form, refresh_form, text};
@@ -26,7 +26,8 @@ enum Cell {
 }
 use Cell::{Inactive, Reduced, Refused, Unaffected};
 
-const SURFACES: [&str; 7] = ["code", "refresh", "OBO", "introspect", "userinfo", "device", "device, not approved yet"];
+const SURFACES: [&str; 8] =
+    ["code", "refresh", "OBO", "introspect", "userinfo", "device", "device, not approved yet", "work order"];
 /// Everything that is asked for, with `openid` for the surfaces that need it.
 const SCOPE: &str = "api://billing/.default openid offline_access";
 
@@ -36,7 +37,7 @@ type Act = fn(&Prepared) -> Vec<Change>;
 struct Column {
     name: &'static str,
     act: Act,
-    cells: [Cell; 7],
+    cells: [Cell; 8],
 }
 
 fn columns() -> Vec<Column> {
@@ -56,7 +57,12 @@ fn columns() -> Vec<Column> {
             (_, Refused(_)) => Refused("device.approved"),
             _ => code.clone(),
         };
-        Column { name, act, cells: [code.clone(), refresh, obo, introspect, userinfo, code, waiting] }
+        // A work order is worth what stands behind it now, as an assertion is; but it names scopes, and is no signature.
+        let order = match name {
+            "scope removed from the app" | "signing key withdrawn" => refresh.clone(),
+            _ => obo.clone(),
+        };
+        Column { name, act, cells: [code.clone(), refresh, obo, introspect, userinfo, code, waiting, order] }
     };
     let user = |check| [Refused(check), Refused(check), Refused(check), Inactive, Refused(check)];
     // Userinfo is the authority's own: neither the resource nor a consent stands behind `openid`.
@@ -187,6 +193,7 @@ struct Prepared {
     code: String,
     device: String,
     waiting: (String, Browser, String),
+    order: String,
     refresh: String,
     for_orders: String,
     for_billing: String,
@@ -215,6 +222,8 @@ impl Prepared {
         assert!(approve(&world, &mut browser, &typed).await);
         let (waits, typed) = begin(&world).await;
         let waiting = (waits, browser, typed);
+        let for_orders = text(&world.redeem("web", &orders).await.ok(), "access_token");
+        let order = crate::work_orders::order_form("orders", &for_orders, &[("scope", "api://billing/.default")]);
         Self {
             there: Store::open(
                 &world.folder.file(),
@@ -226,7 +235,8 @@ impl Prepared {
             device,
             waiting,
             refresh: text(&whole, "refresh_token"),
-            for_orders: text(&world.redeem("web", &orders).await.ok(), "access_token"),
+            order: text(&world.token(order).await.ok(), "access_token"),
+            for_orders,
             for_billing: text(&whole, "access_token"),
             for_userinfo: text(&world.redeem("web", &userinfo).await.ok(), "access_token"),
             session: text(&claims(&text(&whole, "id_token")), "sid").parse().unwrap(),
@@ -310,6 +320,7 @@ impl Prepared {
                 approve(world, &mut browser.clone(), typed).await;
                 issued(&world.token(polling(device)).await)
             }
+            "work order" => issued(&world.token(crate::work_orders::redeem_form("orders", &self.order, &[])).await),
             "OBO" => issued(&world.obo("orders", &self.for_orders, "api://billing/.default").await),
             "introspect" => {
                 let mut form = credential("billing");

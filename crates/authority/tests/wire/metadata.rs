@@ -127,6 +127,7 @@ async fn metadata_advertises_only_what_exists() {
         "refresh_token",
         "urn:ietf:params:oauth:grant-type:device_code",
         "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "urn:ietf:params:oauth:grant-type:token-exchange",
     ];
     assert_eq!(grants, known);
     assert!(document["registration_endpoint"].is_null());

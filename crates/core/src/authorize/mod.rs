@@ -181,6 +181,7 @@ pub fn prove(
     let redirect_uri = request.value("redirect_uri").ok_or_else(|| missing("redirect_uri"))?;
     let Some(public) = registered(&client.application, redirect_uri)
         .or_else(|| crate::device::registered(ports, &client.application, redirect_uri))
+        .or_else(|| crate::work_order::presence::registered(ports, redirect_uri))
     else {
         let expected = format!("a redirect URI that is registered for `{}`", client.application.app_id);
         // A developer needs to see what was sent; anything but an address is somebody's trick, and is not repeated.

@@ -3,11 +3,10 @@
 use crate::authorize::combined;
 use crate::denial::Denial;
 use crate::directory::{Registration, TenantDirectory};
-use crate::facts::{Facts, ProofFacts, ResourceFacts, Target};
+use crate::facts::{Facts, ResourceFacts, Target};
 use crate::id::{AppId, TenantId};
 use crate::model::Application;
 use crate::ports::Ports;
-use crate::token::AssertionFacts;
 use decision::CheckId;
 use oauth::{Form, Scopes};
 use serde::{Deserialize, Serialize};
@@ -75,7 +74,7 @@ fn through_caller(
     resource: &ResourceFacts,
     missing: &Scopes,
 ) -> Option<Form> {
-    let ProofFacts::OnBehalfOf { assertion: AssertionFacts::Verified(claims), .. } = &facts.proof else { return None };
+    let claims = facts.proof.verified()?;
     let declared = resource.declared.as_ref().is_some_and(|declared| missing.difference(declared).is_empty());
     let caller = &tenant.app(claims.client().parse().ok()?)?.application;
     let both = declared && combined(caller, &middle.application);

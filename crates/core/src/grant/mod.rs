@@ -7,7 +7,9 @@ pub mod authorization_code;
 pub mod client_credentials;
 pub mod device_code;
 pub mod on_behalf_of;
+pub mod redemption;
 pub mod refresh_token;
+pub mod work_order;
 
 use crate::admission::{self, Admitted, Proof};
 use crate::client_auth::{self, AuthenticatedClient};
@@ -42,6 +44,8 @@ pub const ALL: &[Grant] = &[
     device_code::GRANT,
     on_behalf_of::GRANT,
     refresh_token::GRANT,
+    redemption::GRANT,
+    work_order::GRANT,
 ];
 
 impl Grant {
@@ -115,6 +119,8 @@ pub struct Grantable {
     pub client: AuthenticatedClient,
     /// What may be issued.
     pub admitted: Admitted,
+    /// The same at the other APIs of a work order.
+    pub also: Vec<Admitted>,
 }
 
 /// What a grant's own rules came to, before admission.
@@ -159,11 +165,18 @@ pub fn decide(facts: &Facts, now: Timestamp) -> Outcome {
             device_code::prove(facts, &client, digest, record.as_deref(), *impatient, now)
         }
         ProofFacts::OnBehalfOf { assertion, .. } => on_behalf_of::prove(facts, &client, assertion, now),
+        ProofFacts::WorkOrder(order) => work_order::prove(facts, &client, order, now),
+        ProofFacts::Redemption(presented) => redemption::prove(facts, &client, presented, now),
         ProofFacts::SignIn => Proved::no(Denial::new(CheckId::GrantSupported, "a grant", "a sign-in"), Vec::new()),
     };
     let refused = proved.proof.is_err();
-    match admission::admit(facts, proved.proof, now) {
-        Ok(admitted) => {
+    let others = proved.proof.clone();
+    let admitted = admission::admit(facts, proved.proof, now).and_then(|admitted| {
+        let also = work_order::others(facts).map(|other| admission::admit(&other, others.clone(), now));
+        Ok((admitted, also.collect::<Result<Vec<_>, _>>()?))
+    });
+    match admitted {
+        Ok((admitted, also)) => {
             let mut writes = proved.on_success;
             if let Some((value, expires)) = client.once() {
                 writes.push(Write::ConsumeOnce {
@@ -173,10 +186,12 @@ pub fn decide(facts: &Facts, now: Timestamp) -> Outcome {
                 });
             }
             writes.extend(crate::trace::seen(facts, &client, Some(&admitted), now));
-            Outcome { writes, verdict: Ok(Grantable { client, admitted }) }
+            Outcome { writes, verdict: Ok(Grantable { client, admitted, also }) }
         }
         Err(denial) => {
             let mut writes = if refused { proved.on_refusal } else { Vec::new() };
+            let (denial, parked) = if refused { (denial, None) } else { redemption::parked(facts, denial, now) };
+            writes.extend(parked);
             writes.extend(crate::trace::seen(facts, &client, None, now));
             Outcome { writes, verdict: Err(denial) }
         }

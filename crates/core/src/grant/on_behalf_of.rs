@@ -6,7 +6,7 @@ use crate::client_auth::{AuthenticatedClient, Method};
 use crate::denial::Denial;
 use crate::directory::{UserKey, UserRecord};
 use crate::endpoint::EndpointVersion;
-use crate::facts::{Asked, CallerFacts, Facts, ProofFacts};
+use crate::facts::{Asked, CallerFacts, Facts, ProofFacts, SessionFacts};
 use crate::id::AppId;
 use crate::ledger::Unavailable;
 use crate::model::Profile;
@@ -16,6 +16,7 @@ use crate::token::{AssertionFacts, TokenClaims};
 use crate::token_endpoint::client_facts;
 use decision::{CheckId, Timestamp};
 use oauth::Parameter;
+use std::sync::Arc;
 
 /// Clocks may differ by this much.
 const SKEW: i64 = 60;
@@ -49,22 +50,36 @@ pub const PARAMETERS: &[Parameter] = &[
 
 fn gather(from: Gathering<'_>) -> Pending<'_, Result<Gathered, Unavailable>> {
     Box::pin(async move {
-        let assertion = from.ports.crypto.assertion(from.form.value("assertion").unwrap_or_default());
-        let (mut user, mut session, mut caller) = (None, None, None);
-        if let AssertionFacts::Verified(claims) = &assertion
-            && claims.tid == from.tenant.tenant.id.to_string()
-        {
-            if let Ok(oid) = claims.oid.parse() {
-                user = from.ports.directory.user(from.tenant.tenant.id, UserKey::Id(oid)).await?;
-            }
-            if let Some(chain) = from.ports.crypto.open(&claims.aio).and_then(|bytes| Chain::decode(&bytes)) {
-                session = super::session_behind(from.ports, from.tenant, chain).await?;
-            }
-            caller = who_called(from, claims, user.as_deref()).map(Box::new);
-        }
+        let text = from.form.value("assertion").unwrap_or_default();
+        let Presented { facts: assertion, caller, user, session } = presented(from, text).await?;
         let proof = ProofFacts::OnBehalfOf { assertion, caller };
         Ok(Gathered { proof, user, session, scope: None, several: Several::Refuse, claims: None })
     })
+}
+
+/// A token that a client presents as the one it was called with, and what stands behind it.
+pub(super) struct Presented {
+    pub(super) facts: AssertionFacts,
+    pub(super) caller: Option<Box<CallerFacts>>,
+    pub(super) user: Option<Arc<UserRecord>>,
+    pub(super) session: Option<SessionFacts>,
+}
+
+pub(super) async fn presented(from: Gathering<'_>, text: &str) -> Result<Presented, Unavailable> {
+    let facts = from.ports.crypto.assertion(text);
+    let (mut user, mut session, mut caller) = (None, None, None);
+    if let AssertionFacts::Verified(claims) = &facts
+        && claims.tid == from.tenant.tenant.id.to_string()
+    {
+        if let Ok(oid) = claims.oid.parse() {
+            user = from.ports.directory.user(from.tenant.tenant.id, UserKey::Id(oid)).await?;
+        }
+        if let Some(chain) = from.ports.crypto.open(&claims.aio).and_then(|bytes| Chain::decode(&bytes)) {
+            session = super::session_behind(from.ports, from.tenant, chain).await?;
+        }
+        caller = who_called(from, claims, user.as_deref()).map(Box::new);
+    }
+    Ok(Presented { facts, caller, user, session })
 }
 
 /// The client that the assertion was issued to, and its standing at this middle tier.
@@ -90,7 +105,7 @@ pub(super) fn prove(facts: &Facts, client: &AuthenticatedClient, assertion: &Ass
 }
 
 /// Steps 2 and 3 of spec/entra.md section 6.3, in that order.
-fn judge(
+pub(super) fn judge(
     facts: &Facts,
     client: &AuthenticatedClient,
     assertion: &AssertionFacts,

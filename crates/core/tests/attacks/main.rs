@@ -22,5 +22,6 @@ mod secrets;
 mod tenants;
 mod tickets;
 mod tokens;
+mod work_orders;
 #[path = "../world/mod.rs"]
 mod world;

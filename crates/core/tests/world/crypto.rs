@@ -66,6 +66,11 @@ fn federated(claims: &Value) -> FederatedClaims {
     }
 }
 
+/// `x5t#S256` of a certificate of this world.
+pub(crate) fn thumbprint(certificate: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(certificate))
+}
+
 impl FakeCrypto {
     pub(crate) fn new() -> Self {
         Self { drawn: AtomicU64::new(0), compared: AtomicUsize::new(0) }
@@ -116,7 +121,7 @@ impl Crypto for FakeCrypto {
         let text = |name: &str| claims[name].as_str().unwrap_or_default().to_owned();
         ClientAssertionFacts::Verified(Box::new(ClientAssertionClaims {
             key_id: ObjectId(credential.key_id.0),
-            thumbprint: credential.key.clone(),
+            thumbprint: thumbprint(&credential.key),
             iss: text("iss"),
             sub: text("sub"),
             aud: audiences(&claims),

@@ -12,6 +12,7 @@ use deputize_core::model::Digest;
 use deputize_core::ports::{Ledger, Pending};
 use deputize_core::second_factor::SecondFactor;
 use deputize_core::trace::{Carried, TraceId, UserInTrace};
+use deputize_core::work_order::{Outstanding, WorkOrderRecord};
 use std::collections::{HashMap, HashSet};
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,7 @@ pub(crate) struct State {
     pub(crate) codes: HashMap<Digest, CodeRecord>,
     pub(crate) refresh: HashMap<Digest, RefreshRecord>,
     pub(crate) devices: HashMap<Digest, DeviceRecord>,
+    pub(crate) work_orders: HashMap<Digest, WorkOrderRecord>,
     pub(crate) sessions: HashMap<SessionId, SessionRecord>,
     pub(crate) factors: HashMap<UserId, SecondFactor>,
     pub(crate) audit: Vec<AuditRecord>,
@@ -131,6 +133,39 @@ impl State {
                 }
                 *device = *record;
             }
+            Write::InsertWorkOrder(digest, record, most) => {
+                let of_user = |known: &&WorkOrderRecord| {
+                    (known.tenant, known.user) == (record.tenant, record.user) && known.expires > record.issued
+                };
+                let counted = self.work_orders.values().filter(of_user).count() as u64;
+                let revoked = record.grants.iter().any(|family| self.revoked.contains(family));
+                if counted >= most.of_user || self.work_orders.len() as u64 >= most.of_tenant || revoked {
+                    return None;
+                }
+                self.work_orders.insert(digest, *record);
+            }
+            Write::RedeemWorkOrder(digest) => {
+                let order = self.work_orders.get_mut(&digest)?;
+                if order.redeemed >= order.redemptions || self.revoked.contains(&order.id) {
+                    return None;
+                }
+                (order.redeemed, order.parked) = (order.redeemed + 1, None);
+            }
+            Write::ParkWorkOrder(digest, parked) => {
+                if let Some(order) = self.work_orders.get_mut(&digest) {
+                    order.parked = Some(parked);
+                }
+            }
+            Write::RootWorkOrder(digest, before, record) => {
+                let order = self.work_orders.get_mut(&digest)?;
+                if order.session != before || self.revoked.contains(&order.id) {
+                    return None;
+                }
+                *order = WorkOrderRecord { parked: None, redeemed: order.redeemed, ..*record };
+            }
+            Write::RevokeWorkOrder(id) => {
+                self.revoked.insert(id);
+            }
             Write::CarryUser(user) => self.traces.push(user),
             Write::PutSession(session) => drop(self.sessions.insert(session.id, session)),
             Write::AmendSession(id, amendment) => {
@@ -207,6 +242,46 @@ impl Ledger for FakeLedger {
                 .map(|(digest, device)| (*digest, device.clone()))
         };
         Box::pin(ready(Ok(self.read(found))))
+    }
+
+    fn work_order(&self, digest: Digest) -> Pending<'_, Result<Option<WorkOrderRecord>, Unavailable>> {
+        Box::pin(ready(Ok(self.read(|state| {
+            let record = state.work_orders.get(&digest)?.clone();
+            Some(WorkOrderRecord { revoked: state.revoked.contains(&record.id), ..record })
+        }))))
+    }
+
+    fn work_orders(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        now: Timestamp,
+    ) -> Pending<'_, Result<Vec<(Digest, WorkOrderRecord)>, Unavailable>> {
+        let found = self.read(|state| {
+            let outstanding = |(_, order): &(&Digest, &WorkOrderRecord)| {
+                (order.tenant, order.user) == (tenant, user)
+                    && order.expires > now
+                    && order.redeemed < order.redemptions
+                    && !state.revoked.contains(&order.id)
+            };
+            state.work_orders.iter().filter(outstanding).map(|(digest, order)| (*digest, order.clone())).collect()
+        });
+        Box::pin(ready(Ok(found)))
+    }
+
+    fn work_orders_outstanding(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        now: Timestamp,
+    ) -> Pending<'_, Result<Outstanding, Unavailable>> {
+        let outstanding = self.read(|state| {
+            let of = |order: &&WorkOrderRecord| order.tenant == tenant && order.expires > now;
+            let own = |order: &&WorkOrderRecord| of(order) && order.user == user;
+            let all = state.work_orders.values();
+            Outstanding { of_user: all.clone().filter(own).count() as u64, of_tenant: all.filter(of).count() as u64 }
+        });
+        Box::pin(ready(Ok(outstanding)))
     }
 
     fn session(&self, id: SessionId) -> Pending<'_, Result<Option<Arc<SessionRecord>>, Unavailable>> {

@@ -4,7 +4,7 @@ mod crypto;
 pub(crate) mod estate;
 mod ledger;
 
-pub(crate) use crypto::FakeCrypto;
+pub(crate) use crypto::{FakeCrypto, thumbprint};
 pub(crate) use estate::{Estate, app, principal, user};
 pub(crate) use ledger::FakeLedger;
 

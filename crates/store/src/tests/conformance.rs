@@ -3,6 +3,10 @@ use super::objects::{
     a_consent_ends_once, an_object_changes_from_what_it_was_taken_for, lists_are_read_part_by_part,
     who_loses_has_read_what_won,
 };
+use super::work_orders::{
+    a_revoked_work_order_is_dead_with_what_stems_from_it, a_work_order_is_counted_down_and_no_further,
+    a_work_order_waits_and_stems_from_another_session_then, no_more_work_orders_are_outstanding_than_may_be,
+};
 use super::world::{
     ADA, CLIENT, NOON, READER, RESOURCE, STAFF, TENANT, World, assignment, audit, code, digest, estate, grant, group,
     record, session, token, user, uuid,
@@ -475,6 +479,10 @@ macro_rules! conformance {
             who_loses_has_read_what_won
             a_consent_ends_once
             lists_are_read_part_by_part
+            a_work_order_is_counted_down_and_no_further
+            a_revoked_work_order_is_dead_with_what_stems_from_it
+            a_work_order_waits_and_stems_from_another_session_then
+            no_more_work_orders_are_outstanding_than_may_be
         );
     };
 }

@@ -8,4 +8,5 @@ mod kill;
 mod objects;
 mod once;
 mod processes;
+mod work_orders;
 mod world;

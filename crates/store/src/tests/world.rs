@@ -3,11 +3,12 @@ use crate::{Object, Store, StoreKeys};
 use decision::{Clock, Timestamp};
 use deputize_core::audit::AuditRecord;
 use deputize_core::id::{AppId, FamilyId, GroupId, PrincipalId, RoleId, SessionId, TenantId, UserId};
-use deputize_core::ledger::{CodeRecord, RefreshRecord, SessionRecord, Write};
+use deputize_core::ledger::{CodeRecord, Proven, RefreshRecord, SessionRecord, Write};
 use deputize_core::model::{
     Application, Assignee, Digest, Group, PermissionGrant, RoleAssignment, ServicePrincipal, Tenant, TenantSettings,
     User,
 };
+use deputize_core::work_order::{Allowance, WorkOrderRecord, Worker};
 use oauth::Scopes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -141,6 +142,29 @@ pub(super) fn token(family: u128) -> RefreshRecord {
         issued: NOON,
         expires: NOON.plus(86_400),
         rotated: None,
+        revoked: false,
+    }
+}
+
+pub(super) fn work_order(n: u128) -> WorkOrderRecord {
+    WorkOrderRecord {
+        id: FamilyId(uuid(n)),
+        tenant: TENANT,
+        issuer: AppId(uuid(30)),
+        user: ADA,
+        session: SessionId(uuid(40)),
+        proven: Proven { amr: vec!["pwd".to_owned(), "mfa".to_owned()], mfa_time: Some(NOON) },
+        actors: vec![AppId(uuid(30)), AppId(uuid(31))],
+        grants: vec![FamilyId(uuid(9))],
+        workers: vec![Worker { client: AppId(uuid(32)), thumbprint: Some("x".repeat(43)) }],
+        allowed: vec![Allowance { resource: AppId(uuid(33)), scopes: Scopes::from("Invoices.Read".to_owned()) }],
+        purpose: "Export the invoices of the day".to_owned(),
+        content: None,
+        redemptions: 2,
+        issued: NOON,
+        expires: NOON.plus(86_400),
+        redeemed: 0,
+        parked: None,
         revoked: false,
     }
 }
