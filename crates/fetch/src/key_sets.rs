@@ -20,7 +20,7 @@ use url::Url;
 /// Where an issuer's keys are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeySource {
-    /// The issuer as configured, `{tenantid}` included: the metadata must name exactly this.
+    /// The issuer as configured, `{tenantid}` included: the metadata must name exactly this, save where it announces it.
     pub issuer: String,
     /// The document to start from.
     pub location: Location,
@@ -35,6 +35,9 @@ pub struct KeySource {
 pub enum Location {
     /// A metadata document.
     Metadata(String),
+    /// A metadata document that is trusted for whatever issuer it names: platforms configure its address alone. The
+    /// source's own `issuer` is then a name for logs.
+    Announced(String),
     /// The key set itself.
     Jwks(String),
 }
@@ -48,12 +51,14 @@ pub struct Lifetimes {
     pub hard: i64,
     /// Seconds between two fetches.
     pub interval: i64,
+    /// Seconds after a fetch that brought new keys, for a set that is being changed may change again.
+    pub after_change: i64,
 }
 
 impl Default for Lifetimes {
     fn default() -> Self {
         // A key that its issuer withdrew is refused within a minute, also where no event tells of it.
-        Self { soft: 50, hard: 86_400, interval: 30 }
+        Self { soft: 50, hard: 86_400, interval: 30, after_change: 30 }
     }
 }
 
@@ -130,10 +135,34 @@ pub struct Status {
     pub fetches: u64,
     /// Fetches that failed since the last that did not.
     pub failures: u32,
+    /// Fetches because keys had been kept for their time.
+    pub expired: Refreshes,
+    /// Fetches because a key was asked for that is not there, the first ones among them.
+    pub unknown_key: Refreshes,
+    /// Keys of the set at hand that are not used.
+    pub skipped: usize,
     /// Why the last one failed.
     pub fault: Option<KeyFault>,
     /// When the keys at hand were fetched.
     pub fetched: Option<Timestamp>,
+}
+
+/// How fetches ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refreshes {
+    /// With keys.
+    pub success: u64,
+    /// Without.
+    pub failure: u64,
+    /// Not begun, since another one was just before.
+    pub suppressed: u64,
+}
+
+/// What a fetch is for.
+#[derive(Clone, Copy)]
+enum Reason {
+    Expired,
+    UnknownKey,
 }
 
 /// The keys of one issuer.
@@ -182,7 +211,7 @@ impl IssuerKeys {
         let fetched = current.as_ref()?.fetched;
         let age = fetched.map_or(0, |at| now.since(at));
         if age > self.lifetimes.soft {
-            drop(self.begin(now));
+            drop(self.begin(now, Reason::Expired));
         }
         (age <= self.lifetimes.hard).then_some(current)
     }
@@ -200,9 +229,11 @@ impl IssuerKeys {
 
     /// Waits for the fetch that is under way, or for a new one if the rate allows; otherwise returns at once.
     pub async fn refresh(self: &Arc<Self>, now: Timestamp) {
-        if let Some(mut landing) = self.begin(now) {
+        if let Some(mut landing) = self.begin(now, Reason::UnknownKey) {
             // Ends with an error when the task has gone, whether it finished or died.
             while landing.changed().await.is_ok() {}
+        } else {
+            self.flight().status.unknown_key.suppressed += 1;
         }
     }
 
@@ -222,7 +253,7 @@ impl IssuerKeys {
         self.flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(self: &Arc<Self>, now: Timestamp) -> Option<watch::Receiver<()>> {
+    fn begin(self: &Arc<Self>, now: Timestamp, reason: Reason) -> Option<watch::Receiver<()>> {
         let runtime = tokio::runtime::Handle::try_current().ok()?;
         let (source, transport) = self.source.clone().zip(self.transport.clone())?;
         let mut flight = self.flight();
@@ -243,17 +274,25 @@ impl IssuerKeys {
         let keys = self.clone();
         runtime.spawn(async move {
             let loaded = Box::pin(load(&source, transport.as_ref())).await;
-            keys.land(loaded, now);
+            keys.land(loaded, reason, now);
             drop(departed);
         });
         Some(landing)
     }
 
-    fn land(&self, loaded: Result<(KeySet, Bytes, Option<Metadata>), KeyFault>, now: Timestamp) {
+    fn land(&self, loaded: Result<Loaded, KeyFault>, reason: Reason, now: Timestamp) {
         let mut flight = self.flight();
         flight.landing = None;
+        let counts = match reason {
+            Reason::Expired => &mut flight.status.expired,
+            Reason::UnknownKey => &mut flight.status.unknown_key,
+        };
+        match &loaded {
+            Ok(_) => counts.success += 1,
+            Err(_) => counts.failure += 1,
+        }
         match loaded {
-            Ok((keys, body, metadata)) => {
+            Ok(Loaded { keys, skipped, body, metadata }) => {
                 let before = self.current.load();
                 let same = before.as_ref().is_some_and(|s| s.body == body);
                 let generation = before.as_ref().map_or(0, |s| s.generation) + u64::from(!same);
@@ -262,6 +301,10 @@ impl IssuerKeys {
                 }
                 self.current.store(Some(Arc::new(Snapshot { keys, generation, fetched: Some(now), metadata, body })));
                 (flight.status.failures, flight.status.fault) = (0, None);
+                flight.status.skipped = skipped;
+                if !same {
+                    flight.not_before = Some(now.plus(self.lifetimes.after_change));
+                }
             }
             Err(fault) => {
                 warn!(issuer.fault = %fault, issuer.failures = flight.status.failures + 1, "an issuer's keys could not be fetched; known ones stay");
@@ -321,13 +364,21 @@ impl fmt::Debug for KeySets {
     }
 }
 
-async fn load(source: &KeySource, transport: &dyn Transport) -> Result<(KeySet, Bytes, Option<Metadata>), KeyFault> {
+struct Loaded {
+    keys: KeySet,
+    skipped: usize,
+    body: Bytes,
+    metadata: Option<Metadata>,
+}
+
+async fn load(source: &KeySource, transport: &dyn Transport) -> Result<Loaded, KeyFault> {
     let (url, metadata) = match &source.location {
         Location::Jwks(url) => (url.clone(), None),
-        Location::Metadata(url) => {
+        Location::Metadata(url) | Location::Announced(url) => {
             let metadata: Metadata = serde_json::from_slice(&document(transport, url).await?)
                 .map_err(|_| KeyFault::Metadata(url.clone()))?;
-            if metadata.issuer != source.issuer {
+            let announced = matches!(source.location, Location::Announced(_));
+            if !announced && metadata.issuer != source.issuer {
                 return Err(KeyFault::Issuer { configured: source.issuer.clone(), found: metadata.issuer });
             }
             let jwks = metadata.jwks_uri.clone().ok_or_else(|| KeyFault::Metadata(url.clone()))?;
@@ -343,7 +394,10 @@ async fn load(source: &KeySource, transport: &dyn Transport) -> Result<(KeySet, 
     for key in &skipped {
         warn!(issuer.key = ?key, "a key of an issuer is not used");
     }
-    if keys.is_empty() { Err(KeyFault::Empty(url)) } else { Ok((keys, body, metadata)) }
+    if keys.is_empty() {
+        return Err(KeyFault::Empty(url));
+    }
+    Ok(Loaded { keys, skipped: skipped.len(), body, metadata })
 }
 
 async fn document(transport: &dyn Transport, url: &str) -> Result<Bytes, KeyFault> {

@@ -261,3 +261,47 @@ async fn a_fetch_survives_the_request_that_began_it() {
     assert!(has(&keys, "good", NOON));
     assert_eq!((world.script.hits.load(Ordering::SeqCst), keys.status().fetches), (1, 1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_key_is_asked_about_sooner_after_a_change_than_after_a_fetch_that_changed_nothing() {
+    let world = World::new().await;
+    let location = Location::Jwks(format!("{}/keys", world.server.url()));
+    let source = KeySource { issuer: world.server.url(), location, default_algorithm: None, foreign_keys_host: false };
+    let lifetimes = Lifetimes { after_change: 5, ..Lifetimes::default() };
+    let keys = IssuerKeys::fetched(source, Arc::new(world.fetch()), lifetimes);
+    let fetches_by = async |seconds: i64| {
+        keys.refresh(NOON.plus(seconds)).await;
+        world.script.hits.load(Ordering::SeqCst)
+    };
+    assert_eq!(fetches_by(0).await, 1, "the first brings keys");
+    assert_eq!(fetches_by(4).await, 1);
+    assert_eq!(fetches_by(5).await, 2, "five seconds after a change");
+    assert_eq!(fetches_by(34).await, 2, "that one changed nothing");
+    assert_eq!(fetches_by(35).await, 3, "thirty seconds after");
+    let told = keys.status().unknown_key;
+    assert_eq!(told, fetch::Refreshes { success: 3, failure: 0, suppressed: 2 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_whose_address_alone_is_configured_says_which_issuer_it_is_of() {
+    let world = World::new().await;
+    let url = format!("{}/.well-known/openid-configuration", world.server.url());
+    *world.script.metadata.lock().unwrap() =
+        Some(format!(r#"{{"issuer":"https://id.example/{{tenantid}}","jwks_uri":"{}/keys"}}"#, world.server.url()));
+    let announced = |location| KeySource {
+        issuer: "entra_id".into(),
+        location,
+        default_algorithm: None,
+        foreign_keys_host: false,
+    };
+    let trusting =
+        IssuerKeys::fetched(announced(Location::Announced(url.clone())), Arc::new(world.fetch()), Lifetimes::default());
+    trusting.refresh(NOON).await;
+    let current = trusting.current(NOON).unwrap();
+    let metadata = current.as_ref().unwrap().metadata.as_ref().unwrap();
+    assert_eq!(metadata.issuer, "https://id.example/{tenantid}");
+    let comparing =
+        IssuerKeys::fetched(announced(Location::Metadata(url)), Arc::new(world.fetch()), Lifetimes::default());
+    comparing.refresh(NOON).await;
+    assert!(matches!(comparing.status().fault, Some(KeyFault::Issuer { .. })), "where an issuer is configured it counts");
+}

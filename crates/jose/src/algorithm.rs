@@ -51,6 +51,11 @@ impl Algorithm {
         }
     }
 
+    /// Whether RSA keys sign with it.
+    pub(crate) fn is_rsa(self) -> bool {
+        matches!(self.scheme(), Scheme::Rsa(..))
+    }
+
     pub(crate) fn scheme(self) -> Scheme {
         use signature as s;
         match self {

@@ -23,6 +23,8 @@ pub const MAX_KEYS: usize = 256;
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
     keys: HashMap<String, Arc<VerifyingKey>>,
+    /// RSA keys that state no `alg`, once for each algorithm of their family.
+    unbound: HashMap<String, Vec<Arc<VerifyingKey>>>,
 }
 
 /// A key of a set that is not used, and why.
@@ -55,7 +57,7 @@ impl KeySet {
                 repeated.insert(kid);
             }
         }
-        let (mut keys, mut skipped) = (HashMap::new(), Vec::new());
+        let (mut keys, mut unbound, mut skipped) = (HashMap::new(), HashMap::new(), Vec::new());
         for (index, entry) in entries.iter().enumerate() {
             let imported = match kid(entry) {
                 None => Err(KeyError::KidMissing),
@@ -64,12 +66,15 @@ impl KeySet {
             };
             match imported {
                 Ok(key) => {
+                    if states_no_algorithm(entry) {
+                        unbound.insert(key.kid().to_owned(), family(entry));
+                    }
                     keys.insert(key.kid().to_owned(), Arc::new(key));
                 }
                 Err(reason) => skipped.push(SkippedKey { index, kid: kid(entry).map(str::to_owned), reason }),
             }
         }
-        Ok((Self { keys }, skipped))
+        Ok((Self { keys, unbound }, skipped))
     }
 
     /// A set of keys at hand; of keys that share a name none is used.
@@ -82,12 +87,19 @@ impl KeySet {
             }
         }
         once.retain(|kid, _| !repeated.contains(kid));
-        Self { keys: once }
+        Self { keys: once, unbound: HashMap::new() }
     }
 
     /// The key of this name, byte for byte.
     pub fn find(&self, kid: &str) -> Option<&Arc<VerifyingKey>> {
         self.keys.get(kid)
+    }
+
+    /// The key of this name, for this algorithm: its own, or where the key set binds an RSA key to none, any that RSA keys
+    /// have. For those who must take what their issuers sign with, and do not choose it.
+    pub fn find_for(&self, kid: &str, algorithm: Algorithm) -> Option<&Arc<VerifyingKey>> {
+        let fits = |key: &&Arc<VerifyingKey>| key.algorithm() == algorithm;
+        self.find(kid).filter(fits).or_else(|| self.unbound.get(kid)?.iter().find(fits))
     }
 
     /// The key that a token names; a token that names none is refused.
@@ -110,6 +122,17 @@ impl KeySet {
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
+}
+
+fn states_no_algorithm(entry: &Value) -> bool {
+    entry.get("alg").is_none() && entry.get("kty").and_then(Value::as_str) == Some("RSA")
+}
+
+/// A key that is known to be sound, for every algorithm of RSA.
+fn family(entry: &Value) -> Vec<Arc<VerifyingKey>> {
+    let Ok(jwk) = Jwk::from_value(entry.clone()) else { return Vec::new() };
+    let bound = Algorithm::ALL.into_iter().filter(|algorithm| algorithm.is_rsa());
+    bound.filter_map(|algorithm| VerifyingKey::from_jwk(&jwk, Some(algorithm)).ok()).map(Arc::new).collect()
 }
 
 fn kid(entry: &Value) -> Option<&str> {

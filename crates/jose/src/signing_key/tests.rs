@@ -157,3 +157,22 @@ fn nothing_secret_is_shown() {
     let shown = format!("{token:?} {:?}", token.verify(&key.verifying_key()).unwrap());
     assert!(!text.split('.').any(|segment| shown.contains(segment)) && !shown.contains("ada"), "{shown}");
 }
+
+#[test]
+fn an_rsa_key_that_states_no_algorithm_is_found_for_any_of_its_family_and_others_for_their_own_alone() {
+    let rsa = SigningKey::generate(Algorithm::RS256).unwrap();
+    let ec = SigningKey::generate(Algorithm::ES256).unwrap();
+    let mut unbound = serde_json::to_value(rsa.public_jwk()).unwrap();
+    unbound.as_object_mut().unwrap().remove("alg");
+    unbound["kid"] = "unbound".into();
+    let set = serde_json::json!({ "keys": [unbound, rsa.public_jwk(), ec.public_jwk()] }).to_string();
+    let (keys, _) = KeySet::parse(set.as_bytes(), Some(Algorithm::RS256)).unwrap();
+    for algorithm in Algorithm::ALL {
+        assert_eq!(keys.find_for("unbound", algorithm).is_some(), algorithm.is_rsa(), "{algorithm}");
+        assert_eq!(keys.find_for(rsa.kid(), algorithm).is_some(), algorithm == Algorithm::RS256, "{algorithm}");
+        assert_eq!(keys.find_for(ec.kid(), algorithm).is_some(), algorithm == Algorithm::ES256, "{algorithm}");
+    }
+    let signer = SigningKey::from_pkcs8(Algorithm::PS512, rsa.pkcs8()).unwrap().named("unbound");
+    assert!(verifies(&signer, keys.find_for("unbound", Algorithm::PS512).unwrap()));
+    assert_eq!(keys.find("unbound").unwrap().algorithm(), Algorithm::RS256, "who binds keys sees what was bound");
+}
