@@ -164,8 +164,8 @@ impl ClientBuilder {
     /// orders.client_credentials("api://billing/.default").await?;
     /// # Ok(()) });
     /// ```
-    pub fn key(mut self, key: jose::SigningKey, audience: AssertionAudience) -> Self {
-        self.credential = Credential::Key { key: Box::new(key), audience };
+    pub fn key(mut self, key: impl Into<Arc<jose::SigningKey>>, audience: AssertionAudience) -> Self {
+        self.credential = Credential::Key { key: key.into(), audience };
         self
     }
 
@@ -247,7 +247,7 @@ impl ClientBuilder {
         let read = move |texts: &[String]| {
             let text = texts.first().map_or("", |text| text.trim());
             let key = jose::SigningKey::from_jwk(text).map_err(|error| error.to_string())?;
-            Ok(Credential::Key { key: Box::new(key), audience })
+            Ok(Credential::Key { key: Arc::new(key), audience })
         };
         self.credential = Credential::Files(Box::new(Rotating::new("key-file", vec![path.into()], read).begin()?));
         Ok(self)

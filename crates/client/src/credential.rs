@@ -35,7 +35,7 @@ pub(crate) enum Credential {
     },
     /// A key that the authority knows by name.
     Key {
-        key: Box<SigningKey>,
+        key: Arc<SigningKey>,
         audience: AssertionAudience,
     },
     /// Somebody else's word.

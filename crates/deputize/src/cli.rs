@@ -27,6 +27,8 @@ enum Command {
     RunStart(crate::run::linux::start::Options),
     /// Runs the identity platform
     Authority(crate::authority::Options),
+    /// Gives the application beside it tokens, from any identity provider, and judges those that it receives
+    Sidecar(crate::sidecar::Options),
     /// Brings the directory to the state that an estate file declares, after showing the difference
     Apply(crate::estate::Options),
     /// Turns application manifests of Microsoft Entra ID into an estate file
@@ -52,6 +54,7 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
         #[cfg(target_os = "linux")]
         Command::RunStart(options) => Ok(crate::run::linux::start::run(options)),
         Command::Authority(options) => crate::authority::run(options),
+        Command::Sidecar(options) => crate::sidecar::run(options),
         Command::Apply(options) => crate::estate::run(options),
         Command::Import(options) => crate::import::run(options),
         Command::Explain(options) => crate::explain::run(options),

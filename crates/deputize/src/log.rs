@@ -20,6 +20,18 @@ pub(crate) fn start(default: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Starts logging as sidecars do: flat JSON lines on standard output, and `RUST_LOG` says what.
+pub(crate) fn start_flat(default: &str) -> Result<(), Failure> {
+    let wanted = system::variable("RUST_LOG").filter(|wanted| !wanted.is_empty());
+    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(default)).map_err(|_| {
+        Failure::new("the variable RUST_LOG is no log filter", "use `info`, or `warn,deputize_fetch=debug`")
+    })?;
+    let logs = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter);
+    // Only the first of a process counts.
+    let _ = logs.try_init();
+    Ok(())
+}
+
 /// A panic is a defect. Its text may quote what a request held, so only its place is told.
 pub(crate) fn hook_panics() {
     std::panic::set_hook(Box::new(|panic| {

@@ -22,6 +22,7 @@ mod peer;
 mod reference;
 mod run;
 mod serve;
+mod sidecar;
 mod system;
 
 #[cfg(feature = "mimalloc")]

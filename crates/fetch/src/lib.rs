@@ -23,6 +23,8 @@ mod streaming;
 pub use address::Allow;
 pub use client::{Fetch, FetchBuilder, Response, Transport};
 pub use error::FetchError;
-pub use key_sets::{IssuerKeys, KeyFault, KeySets, KeySource, Lifetimes, Location, Lookup, Refreshes, Snapshot, Status};
+pub use key_sets::{
+    IssuerKeys, KeyFault, KeySets, KeySource, Lifetimes, Location, Lookup, Refreshes, Snapshot, Status,
+};
 pub use proxy::Proxy;
 pub use streaming::Streaming;

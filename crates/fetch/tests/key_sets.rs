@@ -288,12 +288,8 @@ async fn a_document_whose_address_alone_is_configured_says_which_issuer_it_is_of
     let url = format!("{}/.well-known/openid-configuration", world.server.url());
     *world.script.metadata.lock().unwrap() =
         Some(format!(r#"{{"issuer":"https://id.example/{{tenantid}}","jwks_uri":"{}/keys"}}"#, world.server.url()));
-    let announced = |location| KeySource {
-        issuer: "entra_id".into(),
-        location,
-        default_algorithm: None,
-        foreign_keys_host: false,
-    };
+    let announced =
+        |location| KeySource { issuer: "entra_id".into(), location, default_algorithm: None, foreign_keys_host: false };
     let trusting =
         IssuerKeys::fetched(announced(Location::Announced(url.clone())), Arc::new(world.fetch()), Lifetimes::default());
     trusting.refresh(NOON).await;
@@ -303,5 +299,8 @@ async fn a_document_whose_address_alone_is_configured_says_which_issuer_it_is_of
     let comparing =
         IssuerKeys::fetched(announced(Location::Metadata(url)), Arc::new(world.fetch()), Lifetimes::default());
     comparing.refresh(NOON).await;
-    assert!(matches!(comparing.status().fault, Some(KeyFault::Issuer { .. })), "where an issuer is configured it counts");
+    assert!(
+        matches!(comparing.status().fault, Some(KeyFault::Issuer { .. })),
+        "where an issuer is configured it counts"
+    );
 }

@@ -1,0 +1,109 @@
+//! `deputize sidecar`: tokens for the application beside it, from what the platform put into the environment.
+use crate::authority::runtime;
+use crate::failure::{Failure, why};
+use crate::file::Text;
+use crate::log;
+use crate::output::say;
+use crate::serve::Ending;
+use crate::system::{self, SystemClock};
+use fetch::{Allow, Fetch};
+use sidecar::{Bind, Bound, DRAIN, File, Listeners, Metrics, Ports, Probe, Settings, SettingsError, Sidecar, Texas};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The largest answer of a provider that is read, in bytes.
+const LONGEST_ANSWER: usize = 1 << 20;
+
+/// Options of `deputize sidecar`. Without any, the environment that NAIS or Azure give a workload is enough.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// A file for what the environment has no word for: further providers, who may call, which targets
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Prints what was understood, without secrets, and ends
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// `deputize sidecar`.
+pub(crate) fn run(Options { config, print_config }: Options) -> Result<ExitCode, Failure> {
+    let (text, mut file) = match &config {
+        Some(path) => {
+            let text = Text::read(path)?;
+            let file: File = text.parse()?;
+            (Some(text), Some(file))
+        }
+        None => (None, None),
+    };
+    let filter = file.as_mut().and_then(|file| {
+        file.beside = config.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
+        file.log.take()
+    });
+    let settings = Settings::read(&system::variable, file).map_err(|error| told(error, text.as_ref()))?;
+    if print_config {
+        say(format_args!("{:#}", settings.shown()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    log::start_flat(filter.as_deref().unwrap_or("info"))?;
+    runtime()?.block_on(serve(settings))
+}
+
+/// The texts are those that platforms' documentation quotes, so nothing is taken out of them.
+fn told(error: SettingsError, text: Option<&Text>) -> Failure {
+    match (error, text) {
+        (SettingsError::File { at, problem, hint }, Some(text)) => text.fault(&at, &problem, &hint),
+        (error, _) => Failure::plain(error.to_string()),
+    }
+}
+
+async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
+    let mut ending = Ending::heard()?;
+    let bound = listening(&settings.bind, "BIND_ADDRESS").await?;
+    let place = bound.address().unwrap_or_else(|| settings.bind.clone());
+    let probe = optional(settings.probe, "PROBE_BIND_ADDRESS").await?;
+    let metrics = optional(settings.metrics, "METRICS_BIND_ADDRESS").await?;
+
+    let random: Arc<dyn client::Random> = Arc::new(system::random);
+    let fetch = Arc::new(outbound(&settings)?);
+    let ports =
+        Ports { metadata: fetch.clone(), tokens: fetch, clock: Arc::new(SystemClock), random: Arc::clone(&random) };
+    let sidecar = Sidecar::new(&settings, ports).map_err(|fault| Failure::plain(fault.to_string()))?;
+    let mut listeners = Listeners::new();
+    listeners.add(bound, Arc::new(Texas::new(Arc::clone(&sidecar), &settings.callers, &place)));
+    if let Some(bound) = probe {
+        listeners.add(bound, Arc::new(Probe::new(Arc::clone(&sidecar))));
+    }
+    if let Some(bound) = metrics {
+        listeners.add(bound, Arc::new(Metrics::new(Arc::clone(&sidecar))));
+    }
+    sidecar.warm(&random);
+    tracing::info!(listener.address = %place, "the sidecar serves");
+    ending.asked().await;
+    tracing::info!("the sidecar ends");
+    listeners.end(DRAIN).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn optional(address: Option<std::net::SocketAddr>, name: &str) -> Result<Option<Bound>, Failure> {
+    match address {
+        Some(address) => listening(&Bind::Tcp(address), name).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn listening(bind: &Bind, name: &str) -> Result<Bound, Failure> {
+    Bound::bind(bind).await.map_err(|error| {
+        let error = format!("cannot listen on {bind}: {}", why(&error));
+        Failure::new(error, format!("choose another address in {name}"))
+    })
+}
+
+/// Providers may be inside: in a cluster, on a company's network, on this machine for development.
+fn outbound(settings: &Settings) -> Result<Fetch, Failure> {
+    let allow = Allow { plain_loopback: true, ..Allow::INSIDE };
+    let (connect, total) = (settings.upstream.connect, settings.upstream.total.max(Duration::from_secs(10)));
+    let builder = Fetch::builder().allow(allow).timeouts(connect, total).max_bytes(LONGEST_ANSWER);
+    builder.build().map_err(Failure::told)
+}

@@ -1,0 +1,197 @@
+//! Introspection of access tokens, locally: is it good for this application, and what does it say?
+//!
+//! Always an answer, never an error: applications compare the texts, which are part of the API. A token that was good is
+//! remembered by its digest, with the generation of the keys that proved it; its times are judged on every request.
+mod claims;
+mod header;
+mod seen;
+
+pub(crate) use seen::SeenTokens;
+
+use crate::provider::Provider;
+use bytes::Bytes;
+use claims::{Claims, Expected};
+use decision::Timestamp;
+use header::Header;
+use jose::{Algorithm, Refusal, Token, VerifyingKey};
+use seen::Seen;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a request waits for keys that are on their way.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Clocks differ by so many seconds.
+const LEEWAY: f64 = 60.0;
+
+/// Why a token is not active.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Inactive {
+    /// The provider is not enabled: a fault of the configuration, not of the token.
+    Disabled(String),
+    /// What it says of itself cannot be read.
+    Header(String),
+    /// It names no key.
+    KeyMissing,
+    /// It names a key that the provider does not have, or there are no keys.
+    KeyUnknown,
+    /// Its key is not used with this algorithm.
+    Algorithm,
+    /// It is not what was signed.
+    Signature,
+    /// What was signed is no set of claims.
+    Claims,
+    /// A claim is missing, or of a type that it cannot have.
+    Missing(&'static str),
+    /// It has ended.
+    Expired,
+    /// It does not begin yet.
+    Immature,
+    /// It is of another issuer.
+    Issuer,
+    /// It is for somebody else.
+    Audience,
+}
+
+impl Inactive {
+    /// What it is counted as.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Disabled(_) => "UnsupportedIdentityProvider",
+            Self::Header(_) => "InvalidTokenHeader",
+            Self::KeyMissing => "MissingKeyId",
+            Self::KeyUnknown => "UnknownKey",
+            Self::Algorithm => "InvalidAlgorithm",
+            Self::Signature => "InvalidSignature",
+            Self::Claims => "InvalidToken",
+            Self::Missing(_) => "MissingRequiredClaim",
+            Self::Expired => "ExpiredSignature",
+            Self::Immature => "ImmatureSignature",
+            Self::Issuer => "InvalidIssuer",
+            Self::Audience => "InvalidAudience",
+        }
+    }
+}
+
+/// The texts of the API.
+impl fmt::Display for Inactive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disabled(provider) => write!(f, "identity provider '{provider}' is not enabled"),
+            Self::Header(fault) => write!(f, "invalid token header: {fault}"),
+            Self::KeyMissing => f.write_str("missing key id from token header"),
+            Self::KeyUnknown => f.write_str("token can not be validated with this identity provider"),
+            Self::Missing(claim) => write!(f, "invalid token: Missing required claim: {claim}"),
+            Self::Algorithm
+            | Self::Signature
+            | Self::Claims
+            | Self::Expired
+            | Self::Immature
+            | Self::Issuer
+            | Self::Audience => write!(f, "invalid token: {}", self.kind()),
+        }
+    }
+}
+
+/// Whether a token is active at this provider, and the answer that says so.
+pub(crate) async fn introspect(
+    provider: &Provider,
+    text: &str,
+    seen: &SeenTokens,
+    now: Timestamp,
+) -> Result<Bytes, Inactive> {
+    let digest = SeenTokens::digest(provider.name(), text);
+    if let Some(known) = seen.find(&digest) {
+        // Keys that are too old, or that changed since, prove nothing any more.
+        let current = provider.keys().current(now);
+        let generation = current.as_deref().and_then(|keys| keys.as_ref().map(|keys| keys.generation));
+        if generation == Some(known.generation) {
+            return known.times.judge(now).map(|()| known.answer.clone());
+        }
+        seen.forget(&digest);
+    }
+    let header = Header::read(text).map_err(Inactive::Header)?;
+    let token = Token::parse(text).map_err(|_| Inactive::Header("InvalidToken".to_owned()))?;
+    let kid = header.kid.ok_or(Inactive::KeyMissing)?;
+    let (key, generation) = match known_key(provider, &kid, header.algorithm, now) {
+        Some(found) => found,
+        None => {
+            // Bounded by the keys themselves: one fetch at a time, and none soon after another.
+            let _ = tokio::time::timeout(PATIENCE, provider.keys().refresh(now)).await;
+            known_key(provider, &kid, header.algorithm, now).ok_or(Inactive::KeyUnknown)?
+        }
+    };
+    let key = key.ok_or(Inactive::Algorithm)?;
+    let (answer, times) = verified(provider, &token, &key, now)?;
+    seen.keep(digest, Arc::new(Seen { generation, times, answer: answer.clone() }));
+    Ok(answer)
+}
+
+/// The key of this name, where the algorithm is one of its own, and the generation of its set; `None` if there is no such key.
+fn known_key(
+    provider: &Provider,
+    kid: &str,
+    algorithm: Option<Algorithm>,
+    now: Timestamp,
+) -> Option<(Option<Arc<VerifyingKey>>, u64)> {
+    let current = provider.keys().current(now)?;
+    let snapshot = current.as_ref()?;
+    snapshot.keys.find(kid)?;
+    let key = algorithm.and_then(|algorithm| snapshot.keys.find_for(kid, algorithm));
+    Some((key.cloned(), snapshot.generation))
+}
+
+fn verified(
+    provider: &Provider,
+    token: &Token<'_>,
+    key: &VerifyingKey,
+    now: Timestamp,
+) -> Result<(Bytes, Times), Inactive> {
+    let verified = token.verify(key).map_err(|refusal| match refusal {
+        Refusal::Claims(_) | Refusal::Encoding(jose::Segment::Payload) => Inactive::Claims,
+        Refusal::Algorithm { .. } => Inactive::Algorithm,
+        _ => Inactive::Signature,
+    })?;
+    let text = std::str::from_utf8(verified.claims_bytes()).map_err(|_| Inactive::Claims)?;
+    let announced = provider.keys().current(now);
+    let announced = announced.as_deref().and_then(|keys| keys.as_ref()?.metadata.as_ref());
+    let issuer = provider.issuer().or(announced.map(|metadata| metadata.issuer.as_str()));
+    let expected = Expected { issuer, tenants: provider.tenants(), audience: provider.audience(), key: key.issuer() };
+    let Claims { answer, times } = Claims::read(text, &expected, now)?;
+    Ok((answer, times))
+}
+
+/// When a token is good, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Times {
+    exp: f64,
+    iat: f64,
+    nbf: Option<f64>,
+}
+
+impl Times {
+    fn judge(&self, now: Timestamp) -> Result<(), Inactive> {
+        #[expect(clippy::cast_precision_loss, reason = "seconds of this age are exact in 52 bits")]
+        let now = now.0 as f64;
+        if self.exp + LEEWAY <= now {
+            return Err(Inactive::Expired);
+        }
+        let begins = self.nbf.map_or(self.iat, |nbf| nbf.max(self.iat));
+        // What ends before it begins was never good.
+        if begins > now + LEEWAY || begins >= self.exp {
+            return Err(Inactive::Immature);
+        }
+        Ok(())
+    }
+}
+
+/// `{"active":false,"error":"…"}`.
+pub(crate) fn inactive(reason: &Inactive) -> Bytes {
+    #[derive(serde::Serialize)]
+    struct Body {
+        active: bool,
+        error: String,
+    }
+    let body = Body { active: false, error: reason.to_string() };
+    serde_json::to_vec(&body).unwrap_or_else(|_| br#"{"active":false}"#.to_vec()).into()
+}

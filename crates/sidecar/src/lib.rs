@@ -1,0 +1,49 @@
+//! Tokens for the application beside it, in any language, over any identity provider.
+//!
+//! A [`Sidecar`] is what all APIs share: providers, caches, policy, and what is counted. [`Texas`] is the API that NAIS
+//! applications know, [`Probe`] and [`Metrics`] are what platforms ask; each is a [`Serve`], on a listener of its own. What a
+//! sidecar is told comes from the environment, by the names that platforms inject, and from a [`File`].
+//!
+//! ```
+//! use sidecar::{Bind, Settings};
+//! let environment = |name: &str| match name {
+//!     "MASKINPORTEN_ENABLED" => Some("true".to_owned()),
+//!     _ => None,
+//! };
+//! let refused = Settings::read(&environment, None).unwrap_err();
+//! assert_eq!(refused.to_string(), "missing required environment variable 'MASKINPORTEN_CLIENT_ID'");
+//! // Without any provider it starts all the same.
+//! assert_eq!(Settings::read(&|_| None, None).unwrap().bind, Bind::DEFAULT);
+//! ```
+#![warn(missing_docs)]
+
+mod access;
+mod acquire;
+mod answer;
+mod decode;
+mod introspect;
+mod listener;
+mod openapi;
+mod outbound;
+mod probe;
+mod provider;
+mod settings;
+#[expect(clippy::module_inception, reason = "the room is named for what it is about")]
+mod sidecar;
+mod target;
+mod telemetry;
+mod texas;
+
+pub use acquire::CredentialFault;
+pub use listener::{Bound, DRAIN, Listeners, Serve};
+pub use openapi::openapi;
+pub use outbound::{Here, Outbound, OutboundRule};
+pub use probe::{Metrics, Probe};
+pub use provider::{Provider, Providers};
+pub use settings::{
+    AssertionAudience, Bind, Callers, Credential, ExchangeGrant, File, Grants, ProviderSettings, Settings,
+    SettingsError, TokenGrant, Upstream,
+};
+pub use sidecar::{Ports, Sidecar};
+pub use telemetry::Telemetry;
+pub use texas::Texas;

@@ -1,0 +1,77 @@
+//! What platforms ask: whether the process lives, whether its providers are there, and what it counted. Each on a listener of
+//! its own, so that the API has nothing but the API.
+use crate::Sidecar;
+use crate::answer::{Answer, empty, json, text};
+use crate::listener::Serve;
+use crate::telemetry::{family, prometheus};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde_json::json;
+use std::sync::Arc;
+
+/// `/healthz` and `/readyz`.
+pub struct Probe(Arc<Sidecar>);
+
+impl Probe {
+    /// Tells of this sidecar.
+    pub fn new(sidecar: Arc<Sidecar>) -> Self {
+        Self(sidecar)
+    }
+
+    /// 200 where every provider's keys are there, else 503 with what is wrong with which.
+    fn readiness(&self) -> Answer {
+        let now = self.0.clock().now();
+        let providers = self.0.providers().iter().filter(|provider| provider.is_enabled());
+        let faults: Vec<_> = providers
+            .filter(|provider| provider.keys().current(now).is_none())
+            .map(|provider| {
+                let fault = provider.keys().status().fault;
+                let fault = fault.map_or_else(|| "its keys are not fetched yet".to_owned(), |fault| fault.to_string());
+                json!({ "provider": provider.name(), "fault": fault })
+            })
+            .collect();
+        if faults.is_empty() {
+            return text(StatusCode::OK, "text/plain; charset=utf-8", "ready");
+        }
+        json(StatusCode::SERVICE_UNAVAILABLE, json!(faults).to_string())
+    }
+}
+
+impl Serve for Probe {
+    type Body = Full<Bytes>;
+
+    async fn answer(&self, request: Request<Incoming>, _: Option<u32>) -> Answer {
+        match (request.method(), request.uri().path()) {
+            (&Method::GET | &Method::HEAD, "/" | "/healthz") => text(StatusCode::OK, "text/plain; charset=utf-8", "ok"),
+            (&Method::GET | &Method::HEAD, "/readyz") => self.readiness(),
+            _ => empty(StatusCode::NOT_FOUND),
+        }
+    }
+}
+
+/// `/metrics`, for Prometheus to pull.
+pub struct Metrics(Arc<Sidecar>);
+
+impl Metrics {
+    /// Of this sidecar.
+    pub fn new(sidecar: Arc<Sidecar>) -> Self {
+        Self(sidecar)
+    }
+}
+
+impl Serve for Metrics {
+    type Body = Full<Bytes>;
+
+    async fn answer(&self, request: Request<Incoming>, _: Option<u32>) -> Answer {
+        match (request.method(), request.uri().path()) {
+            (&Method::GET, "/metrics") => text(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                prometheus::text(&family::all(&self.0)),
+            ),
+            _ => empty(StatusCode::NOT_FOUND),
+        }
+    }
+}

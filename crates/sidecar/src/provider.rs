@@ -1,0 +1,126 @@
+//! Providers as a running sidecar has them: an immutable table, each with its keys and its client, both got when first needed.
+use crate::decode::{Names, ProviderId};
+use crate::settings::{ExchangeGrant, Grants, ProviderSettings};
+use fetch::{IssuerKeys, KeySource, Lifetimes, Location};
+use jose::Algorithm;
+use std::sync::Arc;
+
+/// Seconds after which keys may have changed again, once they did.
+const AFTER_CHANGE: i64 = 5;
+
+/// One identity provider.
+pub struct Provider {
+    settings: ProviderSettings,
+    keys: Arc<IssuerKeys>,
+    client: Option<client::Client>,
+}
+
+impl Provider {
+    /// Its name in requests and answers.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// Whether it serves.
+    pub fn is_enabled(&self) -> bool {
+        self.settings.enabled
+    }
+
+    /// What tokens it gives.
+    pub fn grants(&self) -> Grants {
+        self.settings.grants
+    }
+
+    /// Whether it is asked as Entra is, whose targets have two spellings.
+    pub(crate) fn is_entra(&self) -> bool {
+        self.settings.grants.exchange == Some(ExchangeGrant::OnBehalfOf)
+    }
+
+    /// What gets its tokens; `None` for one that only introspects, and for one that is not enabled.
+    pub fn client(&self) -> Option<&client::Client> {
+        self.client.as_ref()
+    }
+
+    /// Its keys.
+    pub fn keys(&self) -> &Arc<IssuerKeys> {
+        &self.keys
+    }
+
+    /// Its issuer, where it is stated; else its metadata says it.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.settings.issuer.as_deref()
+    }
+
+    pub(crate) fn tenants(&self) -> &[String] {
+        &self.settings.tenants
+    }
+
+    pub(crate) fn audience(&self) -> Option<&str> {
+        self.settings.audience.as_deref()
+    }
+
+    fn new(settings: ProviderSettings, client: Option<client::Client>, transport: Arc<dyn fetch::Transport>) -> Self {
+        let lifetimes = Lifetimes { after_change: AFTER_CHANGE, ..Lifetimes::default() };
+        let location = match (&settings.jwks_uri, &settings.discovery) {
+            // What is stated wins, once there is an issuer to compare with.
+            (Some(url), discovery) if settings.issuer.is_some() || discovery.is_none() => Location::Jwks(url.clone()),
+            (_, Some(url)) => Location::Announced(url.clone()),
+            _ => Location::Jwks(String::new()),
+        };
+        let source = KeySource {
+            issuer: settings.issuer.clone().unwrap_or_else(|| settings.name.clone()),
+            location,
+            default_algorithm: Some(Algorithm::RS256),
+            foreign_keys_host: true,
+        };
+        Self { keys: IssuerKeys::fetched(source, transport, lifetimes), client, settings }
+    }
+}
+
+/// Every provider. Shared by reference; nothing in it changes but what is fetched.
+pub struct Providers {
+    all: Vec<Provider>,
+    names: Names,
+}
+
+impl Providers {
+    /// The table; `clients` get the providers' tokens, each in the place of its provider.
+    pub(crate) fn new(
+        settings: Vec<ProviderSettings>,
+        clients: Vec<Option<client::Client>>,
+        transport: &Arc<dyn fetch::Transport>,
+    ) -> Self {
+        let mut known: Vec<(String, ProviderId)> =
+            settings.iter().enumerate().map(|(place, provider)| (provider.name.clone(), ProviderId(place))).collect();
+        // The name that Texas once had for it, and that clients still send.
+        if let Some((_, entra)) = known.iter().find(|(name, _)| name == "entra_id") {
+            known.insert(0, ("azuread".to_owned(), *entra));
+        }
+        let listed = known
+            .iter()
+            .filter(|(name, id)| name != "ansattporten" || settings.get(id.0).is_some_and(|provider| provider.enabled));
+        let listed: Vec<String> = listed.map(|(name, _)| name.clone()).collect();
+        let names = Names::new(known, listed.iter().map(String::as_str));
+        let with_clients = settings.into_iter().zip(clients.into_iter().chain(std::iter::repeat(None)));
+        let all = with_clients.map(|(settings, client)| Provider::new(settings, client, Arc::clone(transport)));
+        Self { all: all.collect(), names }
+    }
+
+    /// Every provider, those that are not enabled too.
+    pub fn iter(&self) -> impl Iterator<Item = &Provider> {
+        self.all.iter()
+    }
+
+    /// By its name.
+    pub fn named(&self, name: &str) -> Option<&Provider> {
+        self.all.iter().find(|provider| provider.name() == name)
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub(crate) fn at(&self, id: ProviderId) -> Option<&Provider> {
+        self.all.get(id.0)
+    }
+}

@@ -1,0 +1,246 @@
+//! The configuration file: callers, the outbound policy, and providers that no platform has variables for.
+use super::{
+    AssertionAudience, Bind, Credential, ExchangeGrant, Grants, ProviderSettings, Settings, SettingsError, TokenGrant,
+    address, environment,
+};
+use crate::outbound::{Outbound, OutboundRule};
+use oauth::Secret;
+use serde::Deserialize;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+/// The configuration file. Everything in it is optional.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct File {
+    /// Where the API listens; by default `127.0.0.1:3000`.
+    bind: Option<Spanned<String>>,
+    /// Where probes are answered; by default nowhere.
+    probe: Option<Spanned<String>>,
+    /// Where metrics are read; by default nowhere.
+    metrics: Option<Spanned<String>>,
+    /// How many bytes of tokens are kept; by default 16 MiB.
+    cache_bytes: Option<u64>,
+    /// Who may call.
+    callers: CallerTable,
+    /// For what tokens may be asked; by default for anything.
+    outbound: Option<Vec<OutboundRule>>,
+    /// Further providers.
+    provider: Vec<Spanned<ProviderTable>>,
+    /// What is logged, where `RUST_LOG` does not say it.
+    pub log: Option<String>,
+    /// The folder that relative paths begin in.
+    #[serde(skip)]
+    pub beside: PathBuf,
+}
+
+/// Who may call.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct CallerTable {
+    /// What every call must carry in `Authorization: Bearer`.
+    token: Option<Spanned<Source>>,
+    /// The users whose programs may call over a Unix socket.
+    uids: Vec<u32>,
+    /// Names beside those of this machine by which the sidecar may be called.
+    hosts: Vec<String>,
+}
+
+/// Where a secret is.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, deny_unknown_fields, expecting = "`{ env = \"NAME\" }` or `{ file = \"PATH\" }`")]
+enum Source {
+    /// In a variable.
+    Env {
+        /// Its name.
+        env: String,
+    },
+    /// In a file.
+    File {
+        /// Its path.
+        file: PathBuf,
+    },
+}
+
+/// A provider.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProviderTable {
+    /// Its name in requests.
+    name: Spanned<String>,
+    /// Its metadata document.
+    discovery: Option<Spanned<String>>,
+    /// Its issuer; what the metadata says if it is not stated.
+    issuer: Option<String>,
+    /// Its token endpoint; what the metadata says if it is not stated.
+    token_endpoint: Option<String>,
+    /// Its key set; what the metadata says if it is not stated.
+    jwks_uri: Option<String>,
+    /// The tenants whose tokens count, for an issuer with `{tenantid}` in it.
+    #[serde(default)]
+    tenants: Vec<String>,
+    /// How the application gets tokens for itself; by default it does not.
+    token: Option<TokenGrant>,
+    /// How the application gets tokens on behalf of users; by default it does not.
+    exchange: Option<ExchangeGrant>,
+    /// This application there.
+    client_id: Option<String>,
+    /// A private JWK with `alg` and `kid`.
+    key: Option<Spanned<Source>>,
+    /// A secret.
+    secret: Option<Spanned<Source>>,
+    /// A file that the platform keeps a token in.
+    federated_token_file: Option<PathBuf>,
+    /// A certificate and its private key.
+    certificate: Option<CertificateTable>,
+    /// What `aud` of the application's own assertions is; by default the issuer.
+    #[serde(default)]
+    assertion_audience: AssertionAudience,
+    /// Whom introspected tokens are for; by default the client. `""` where that is not asked.
+    audience: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CertificateTable {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+impl File {
+    pub(super) fn add_to(self, settings: &mut Settings, variable: Variables<'_>) -> Result<(), SettingsError> {
+        let Self { bind, probe, metrics, cache_bytes, callers, outbound, provider, beside, log: _ } = self;
+        if let (Some(text), None) = (bind, variable("BIND_ADDRESS")) {
+            settings.bind = Bind::parse(text.get_ref()).ok_or_else(|| {
+                fault(&text, "it is no address", "write `127.0.0.1:3000`, or `unix:/run/deputize.sock`")
+            })?;
+        }
+        for (text, name, place) in [
+            (probe, "PROBE_BIND_ADDRESS", &mut settings.probe),
+            (metrics, "METRICS_BIND_ADDRESS", &mut settings.metrics),
+        ] {
+            if let (Some(text), None) = (text, variable(name)) {
+                let wrong = || fault(&text, "it is no address with a port", "write `127.0.0.1:3001`");
+                *place = Some(address(text.get_ref()).ok_or_else(wrong)?);
+            }
+        }
+        settings.cache_bytes = cache_bytes.unwrap_or(settings.cache_bytes);
+        if let Some(token) = callers.token {
+            settings.callers.bearer = Some(secret(&token, variable, &beside)?);
+        }
+        settings.callers.uids = callers.uids;
+        settings.callers.hosts = callers.hosts;
+        if let Some(rules) = outbound {
+            settings.outbound = Outbound::only(rules, environment::here(variable));
+        }
+        for table in provider {
+            let at = table.span();
+            let provider = table.into_inner();
+            let name = provider.name.get_ref();
+            if name == "azuread" || settings.providers.iter().any(|known| known.name == *name) {
+                let problem = format!("there is a provider `{name}` already");
+                return Err(fault(&provider.name, problem, "choose another name"));
+            }
+            settings.providers.push(provider.read(at, variable, &beside)?);
+        }
+        Ok(())
+    }
+}
+
+impl ProviderTable {
+    fn read(self, at: Range<usize>, variable: Variables<'_>, beside: &Path) -> Result<ProviderSettings, SettingsError> {
+        let name = self.name.get_ref().clone();
+        let named = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        if !named {
+            return Err(fault(&self.name, "this is no name for a provider", "use letters, digits, `_` and `-`"));
+        }
+        let wrong = |problem: &str, hint: &str| SettingsError::File {
+            at: at.clone(),
+            problem: format!("provider `{name}`: {problem}"),
+            hint: hint.to_owned(),
+        };
+        let grants = Grants { token: self.token, exchange: self.exchange };
+        let asks = grants != Grants::default();
+        let explicit = self.issuer.is_some() && self.jwks_uri.is_some() && (!asks || self.token_endpoint.is_some());
+        if self.discovery.is_none() && !explicit {
+            let hint = "set `discovery`, or `issuer`, `jwks_uri` and, where it gives tokens, `token_endpoint`";
+            return Err(wrong("nothing says where it is", hint));
+        }
+        let credentials = [
+            self.key.is_some(),
+            self.secret.is_some(),
+            self.federated_token_file.is_some(),
+            self.certificate.is_some(),
+        ];
+        let given = credentials.iter().filter(|given| **given).count();
+        let choices = "set one of `key`, `secret`, `certificate` and `federated_token_file`";
+        if given > 1 {
+            return Err(wrong("it has more than one credential", choices));
+        }
+        if asks && given == 0 {
+            return Err(wrong("it gives tokens, and nothing proves who asks", choices));
+        }
+        if asks && self.client_id.is_none() {
+            return Err(wrong("it gives tokens, and `client_id` is missing", "set `client_id`"));
+        }
+        let credential = if let Some(source) = &self.key {
+            Some(match source.get_ref() {
+                Source::File { file } => Credential::KeyFile(beside.join(file)),
+                Source::Env { .. } => environment::key(secret(source, variable, beside)?.expose())
+                    .map_err(|problem| fault(source, problem, "give another key"))?,
+            })
+        } else if let Some(source) = &self.secret {
+            Some(match source.get_ref() {
+                Source::File { file } => Credential::SecretFile(beside.join(file)),
+                Source::Env { .. } => Credential::Secret(secret(source, variable, beside)?),
+            })
+        } else if let Some(path) = self.federated_token_file {
+            Some(Credential::Federated(beside.join(path)))
+        } else {
+            self.certificate.map(|CertificateTable { certificate, key }| Credential::Certificate {
+                certificate: beside.join(certificate),
+                key: beside.join(key),
+            })
+        };
+        let audience = self.audience.or_else(|| self.client_id.clone());
+        if audience.is_none() {
+            let hint = "set `audience`, or `audience = \"\"` where tokens are for many APIs";
+            return Err(wrong("nothing says whom its tokens are for", hint));
+        }
+        Ok(ProviderSettings {
+            name,
+            enabled: true,
+            grants,
+            issuer: self.issuer,
+            tenants: self.tenants,
+            discovery: self.discovery.filter(|_| !explicit).map(Spanned::into_inner),
+            token_endpoint: self.token_endpoint,
+            jwks_uri: self.jwks_uri,
+            client_id: self.client_id,
+            credential,
+            assertion_audience: self.assertion_audience,
+            audience: audience.filter(|audience| !audience.is_empty()),
+        })
+    }
+}
+
+fn secret(source: &Spanned<Source>, variable: Variables<'_>, beside: &Path) -> Result<Secret, SettingsError> {
+    let text = match source.get_ref() {
+        Source::Env { env } => {
+            variable(env).ok_or_else(|| fault(source, format!("the variable {env} is not set"), "set it"))?
+        }
+        Source::File { file } => std::fs::read_to_string(beside.join(file)).map_err(|error| {
+            let problem = format!("`{}` cannot be read: {}", file.display(), error.kind());
+            fault(source, problem, "check the path and its permissions")
+        })?,
+    };
+    let text = text.trim();
+    if text.is_empty() { Err(fault(source, "the secret is empty", "put it there")) } else { Ok(Secret::new(text)) }
+}
+
+fn fault<T>(at: &Spanned<T>, problem: impl Into<String>, hint: impl Into<String>) -> SettingsError {
+    SettingsError::File { at: at.span(), problem: problem.into(), hint: hint.into() }
+}

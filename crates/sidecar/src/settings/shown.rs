@@ -1,0 +1,84 @@
+//! What a sidecar understood, for people: everything but secrets.
+use super::{Bind, Credential, ProviderSettings, Settings};
+use serde_json::{Map, Value, json};
+
+impl Settings {
+    /// What was understood, as JSON. Of a key it has the name, of a secret that there is one.
+    pub fn shown(&self) -> Value {
+        let providers: Map<String, Value> =
+            self.providers.iter().map(|provider| (provider.name.clone(), provider.shown())).collect();
+        json!({
+            "bind": self.bind.to_string(),
+            "probe": self.probe.map(|address| address.to_string()),
+            "metrics": self.metrics.map(|address| address.to_string()),
+            "callers": {
+                "token": self.callers.bearer.as_ref().map(|_| "(set)"),
+                "uids": self.callers.uids,
+                "hosts": self.callers.hosts,
+            },
+            "outbound": if self.outbound.is_restricted() { "only what is listed" } else { "any target" },
+            "upstream": {
+                "retries": self.upstream.retries,
+                "connect_millis": millis(self.upstream.connect),
+                "read_millis": millis(self.upstream.read),
+                "overall_millis": millis(self.upstream.total),
+                "pool_max_idle": self.upstream.idle,
+            },
+            "proxy": self.proxy.as_ref().map(|_| "(set)"),
+            "authorities": self.authorities,
+            "cache_bytes": self.cache_bytes,
+            "providers": providers,
+            "for_the_application": self.for_the_application(),
+        })
+    }
+
+    /// The variables that tell an application where the API is; none where it listens on a Unix socket.
+    pub fn for_the_application(&self) -> Map<String, Value> {
+        let Bind::Tcp(address) = self.bind else { return Map::new() };
+        [
+            ("NAIS_TOKEN_ENDPOINT", "/api/v1/token"),
+            ("NAIS_TOKEN_EXCHANGE_ENDPOINT", "/api/v1/token/exchange"),
+            ("NAIS_TOKEN_INTROSPECTION_ENDPOINT", "/api/v1/introspect"),
+        ]
+        .into_iter()
+        .map(|(name, path)| (name.to_owned(), format!("http://{address}{path}").into()))
+        .collect()
+    }
+}
+
+impl ProviderSettings {
+    fn shown(&self) -> Value {
+        if !self.enabled {
+            return "not enabled".into();
+        }
+        json!({
+            "issuer": self.issuer,
+            "tenants": self.tenants,
+            "discovery": self.discovery,
+            "token_endpoint": self.token_endpoint,
+            "jwks_uri": self.jwks_uri,
+            "client_id": self.client_id,
+            "audience": self.audience,
+            "token": self.grants.token.map(|grant| format!("{grant:?}")),
+            "exchange": self.grants.exchange.map(|grant| format!("{grant:?}")),
+            "credential": self.credential.as_ref().map(Credential::shown),
+        })
+    }
+}
+
+impl Credential {
+    fn shown(&self) -> Value {
+        match self {
+            Self::Key(key) => json!({ "key": { "kid": key.kid(), "alg": key.algorithm().as_str() } }),
+            Self::KeyFile(path) => json!({ "key_file": path }),
+            Self::Secret(_) => json!({ "secret": "(set)" }),
+            Self::SecretFile(path) => json!({ "secret_file": path }),
+            Self::Certificate { certificate, .. } => json!({ "certificate": certificate }),
+            Self::Federated(path) => json!({ "federated_token_file": path }),
+        }
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,121 @@
+//! A running sidecar: what all its APIs share.
+use crate::acquire;
+use crate::introspect::SeenTokens;
+use crate::outbound::Outbound;
+use crate::provider::Providers;
+use crate::settings::Settings;
+use crate::telemetry::Telemetry;
+use client::{Random, TokenCache};
+use decision::Clock;
+use fetch::Transport;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Introspected tokens take at most so many bytes.
+const SEEN_BYTES: u64 = 8 << 20;
+
+/// What all APIs of a sidecar share, by reference: providers, caches, policy and what is counted. Each API is a
+/// [`Serve`](crate::Serve) of its own, on a listener of its own.
+pub struct Sidecar {
+    providers: Providers,
+    telemetry: Arc<Telemetry>,
+    outbound: Outbound,
+    tokens: Arc<TokenCache>,
+    seen: SeenTokens,
+    clock: Arc<dyn Clock>,
+}
+
+/// What a sidecar needs from outside.
+pub struct Ports {
+    /// How key sets and metadata are fetched.
+    pub metadata: Arc<dyn Transport>,
+    /// How providers are asked for tokens.
+    pub tokens: Arc<dyn client::Transport>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Unpredictable bytes.
+    pub random: Arc<dyn Random>,
+}
+
+impl Sidecar {
+    /// A sidecar over these ports. Nothing is fetched before it is needed, or [`warm`](Self::warm) is called.
+    ///
+    /// # Errors
+    /// If a credential cannot be used, in words that say which.
+    pub fn new(settings: &Settings, ports: Ports) -> Result<Arc<Self>, acquire::CredentialFault> {
+        let telemetry = Arc::new(Telemetry::new(settings.providers.iter().map(|provider| provider.name.clone())));
+        let tokens = TokenCache::new(settings.cache_bytes);
+        let clients = acquire::clients(settings, &ports, &tokens, &telemetry)?;
+        let providers = Providers::new(settings.providers.clone(), clients, &ports.metadata);
+        Ok(Arc::new(Self {
+            providers,
+            telemetry,
+            outbound: settings.outbound.clone(),
+            tokens,
+            seen: SeenTokens::new(SEEN_BYTES),
+            clock: ports.clock,
+        }))
+    }
+
+    /// Loads every provider that is enabled, each on its own: one that is down holds up no other.
+    pub fn warm(self: &Arc<Self>, random: &Arc<dyn Random>) {
+        for place in 0..self.providers.iter().count() {
+            let (sidecar, random) = (Arc::clone(self), Arc::clone(random));
+            tokio::spawn(async move {
+                let Some(provider) = sidecar.providers.iter().nth(place).filter(|provider| provider.is_enabled())
+                else {
+                    return;
+                };
+                let mut pause = Duration::from_secs(1);
+                loop {
+                    let now = sidecar.clock.now();
+                    if provider.keys().current(now).is_some() {
+                        return;
+                    }
+                    provider.keys().refresh(now).await;
+                    if provider.keys().current(sidecar.clock.now()).is_some() {
+                        return;
+                    }
+                    tokio::time::sleep(jittered(pause, random.as_ref())).await;
+                    pause = (pause * 2).min(Duration::from_mins(1));
+                }
+            });
+        }
+    }
+
+    /// Its providers.
+    pub fn providers(&self) -> &Providers {
+        &self.providers
+    }
+
+    /// What it counts.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// For what tokens may be asked.
+    pub fn outbound(&self) -> &Outbound {
+        &self.outbound
+    }
+
+    /// The tokens that it holds, of all providers.
+    pub fn tokens(&self) -> &Arc<TokenCache> {
+        &self.tokens
+    }
+
+    /// Its clock.
+    pub fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    pub(crate) fn seen(&self) -> &SeenTokens {
+        &self.seen
+    }
+}
+
+/// Between a half and the whole: many that failed together do not come back together.
+fn jittered(pause: Duration, random: &dyn Random) -> Duration {
+    let mut octet = [0];
+    random.fill(&mut octet);
+    pause / 2 + (pause / 2) * u32::from(octet[0]) / 255
+}

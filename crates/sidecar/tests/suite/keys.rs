@@ -1,0 +1,105 @@
+//! Key sets, as introspection sees them: withdrawn keys, outages, and floods of names that no key has.
+use crate::support::{Encoding, Issuers, World, explicit, stranger};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jose::Header;
+use serde_json::json;
+use std::time::Duration;
+
+const UNKNOWN: &str = "token can not be validated with this identity provider";
+
+/// A token of a key that nobody has; its signature is never looked at.
+fn unknown(n: usize) -> String {
+    let header = json!({ "alg": "ES256", "kid": format!("unknown-{n}") }).to_string();
+    format!("{}.e30.AAAA", URL_SAFE_NO_PAD.encode(header))
+}
+
+#[tokio::test]
+async fn j_10_a_flood_of_unknown_keys_fetches_once_and_holds_up_nobody() {
+    let world = World::new().await;
+    let issuer = world.issuer("entra_id");
+    let good = issuer.token(&json!({}));
+    assert!(world.is_active("entra_id", &good).await);
+    assert_eq!(issuer.key_fetches(), 1);
+    world.clock.advance(5);
+    for n in 0..500 {
+        assert_eq!(world.introspect("entra_id", &unknown(n), Encoding::Json).await["error"], UNKNOWN);
+    }
+    assert_eq!(issuer.key_fetches(), 2, "one for the first of them");
+    assert!(world.is_active("entra_id", &good).await);
+    world.clock.advance(29);
+    world.introspect("entra_id", &unknown(1), Encoding::Json).await;
+    assert_eq!(issuer.key_fetches(), 2, "it changed nothing, so the next is not before 30 s");
+    world.clock.advance(1);
+    world.introspect("entra_id", &unknown(2), Encoding::Json).await;
+    assert_eq!(issuer.key_fetches(), 3);
+}
+
+#[tokio::test]
+async fn a_withdrawn_key_is_refused_within_a_minute_also_for_tokens_seen_before() {
+    let world = World::new().await;
+    let issuer = world.issuer("entra_id");
+    let token = issuer.token(&json!({}));
+    assert!(world.is_active("entra_id", &token).await);
+    issuer.publish(json!({ "keys": [stranger("fresh").public_jwk()] }).to_string());
+    world.clock.advance(51);
+    // The request that finds them old begins the fetch and does not wait for it.
+    let refused = async { while world.is_active("entra_id", &token).await {} };
+    tokio::time::timeout(Duration::from_secs(10), refused).await.unwrap();
+    assert_eq!(issuer.key_fetches(), 2);
+}
+
+#[tokio::test]
+async fn known_keys_serve_through_an_outage_of_a_day_and_are_never_emptied() {
+    let world = World::new().await;
+    let issuer = world.issuer("entra_id");
+    let token = issuer.token(&json!({ "exp": world.now() + 200_000 }));
+    assert!(world.is_active("entra_id", &token).await);
+    for poison in ["", "<html>", r#"{"keys":[]}"#] {
+        issuer.publish(poison);
+        world.clock.advance(60);
+        world.introspect("entra_id", &unknown(0), Encoding::Json).await;
+        assert!(world.is_active("entra_id", &token).await, "{poison}");
+    }
+    world.clock.advance(86_400);
+    assert_eq!(world.inactive("entra_id", &token).await, UNKNOWN, "a day is the end of it");
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_used_are_skipped_and_the_others_serve() {
+    let world = World::new().await;
+    let issuer = world.issuer("entra_id");
+    let good = issuer.key().public_jwk();
+    let mut nameless = good.clone();
+    nameless.kid = None;
+    let keys = json!({ "keys": [{ "kty": "EC" }, nameless, { "kty": "oct", "k": "AA", "kid": "s" }, good] });
+    issuer.publish(keys.to_string());
+    assert!(world.is_active("entra_id", &issuer.token(&json!({}))).await);
+}
+
+#[tokio::test]
+async fn a_provider_that_is_down_stops_no_other() {
+    let down = |issuers: &Issuers| {
+        let mut variables = explicit(issuers);
+        // A port that nobody serves.
+        variables.insert("TOKEN_X_JWKS_URI".into(), "http://127.0.0.1:1/jwks".into());
+        variables.insert("TOKEN_X_TOKEN_ENDPOINT".into(), "http://127.0.0.1:1/token".into());
+        variables
+    };
+    let world = World::with(&["entra_id", "tokenx"], down, None).await;
+    let ready = async || world.get(&format!("{}/readyz", world.probe)).await;
+    assert_eq!(ready().await.status, 503);
+    assert!(world.is_active("entra_id", &world.issuer("entra_id").token(&json!({}))).await);
+    let lost = world.issuer("tokenx").token(&json!({}));
+    assert_eq!(world.inactive("tokenx", &lost).await, UNKNOWN);
+    let exchanged = world.exchange("tokenx", "default", &lost, Encoding::Json).await;
+    let told = "Identity provider request failed: no connection";
+    assert_eq!(exchanged.error(), (500, "server_error".into(), told.into()));
+    assert!(exchanged.headers.contains_key("retry-after"));
+    let after = ready().await;
+    let faults = after.json();
+    assert_eq!((after.status, faults.as_array().unwrap().len()), (503, 1), "{faults}");
+    assert_eq!(faults[0]["provider"], "tokenx");
+    assert!(faults[0]["fault"].as_str().unwrap().contains("127.0.0.1"), "{faults}");
+    assert_eq!(world.get(&format!("{}/healthz", world.probe)).await.text, "ok", "it lives all the same");
+}

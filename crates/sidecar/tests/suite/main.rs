@@ -1,0 +1,13 @@
+//! The sidecar over real listeners, against identity providers on loopback. Tests are named after the rows of its
+//! specification.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop")]
+mod api;
+mod callers;
+mod exchange;
+mod introspect;
+mod keys;
+mod providers;
+mod settings;
+mod support;
+mod token;
+mod upstream;

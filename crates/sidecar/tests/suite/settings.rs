@@ -1,0 +1,138 @@
+//! The environment (2.11), and what is said where it is wrong.
+use crate::support::JWK;
+use serde_json::json;
+use sidecar::{Bind, Credential, File, Settings, SettingsError};
+use std::collections::HashMap;
+use std::time::Duration;
+
+fn read(variables: &[(&str, &str)]) -> Result<Settings, String> {
+    read_with(variables, "")
+}
+
+fn read_with(variables: &[(&str, &str)], file: &str) -> Result<Settings, String> {
+    let variables: HashMap<&str, &str> = variables.iter().copied().collect();
+    let file: File = toml::from_str(file).map_err(|error| error.to_string())?;
+    let variable = |name: &str| variables.get(name).map(|value| (*value).to_owned());
+    Settings::read(&variable, Some(file)).map_err(|error| error.to_string())
+}
+
+fn refused(variables: &[(&str, &str)]) -> String {
+    read(variables).map(drop).unwrap_err()
+}
+
+const ENTRA: [(&str, &str); 3] = [("AZURE_ENABLED", "true"), ("AZURE_APP_CLIENT_ID", "me"), ("AZURE_APP_JWK", JWK)];
+
+#[test]
+fn without_any_variable_it_starts_as_texas_does() {
+    let settings = read(&[]).unwrap();
+    assert_eq!(settings.bind, Bind::parse("127.0.0.1:3000").unwrap());
+    assert_eq!((settings.probe, settings.metrics), (None, None));
+    assert_eq!((settings.upstream.retries, settings.upstream.connect), (1, Duration::from_secs(2)));
+    assert_eq!((settings.upstream.read, settings.upstream.total), (Duration::from_secs(3), Duration::from_secs(5)));
+    assert!(settings.providers.iter().all(|provider| !provider.enabled));
+}
+
+#[test]
+fn start_up_errors_have_the_words_that_are_documented() {
+    assert_eq!(refused(&ENTRA[..1]), "missing required environment variable 'AZURE_APP_CLIENT_ID'");
+    assert_eq!(refused(&ENTRA[..2]), "missing required environment variable 'AZURE_APP_JWK'");
+    for provider in ["AZURE", "TOKEN_X", "MASKINPORTEN", "IDPORTEN", "ANSATTPORTEN"] {
+        for value in ["yes", "TRUE", "1", ""] {
+            let switch = format!("{provider}_ENABLED");
+            assert!(refused(&[(&switch, value)]).starts_with(&format!("parse boolean option '{switch}': ")), "{value}");
+        }
+    }
+    let missing = "missing configuration for provider 'entra_id': set AZURE_APP_WELL_KNOWN_URL or \
+                   AZURE_OPENID_CONFIG_ISSUER, AZURE_OPENID_CONFIG_TOKEN_ENDPOINT, AZURE_OPENID_CONFIG_JWKS_URI";
+    assert_eq!(refused(&ENTRA), missing);
+    let idporten = [("IDPORTEN_ENABLED", "true"), ("IDPORTEN_AUDIENCE", "me"), ("IDPORTEN_ISSUER", "https://i")];
+    let missing = "missing configuration for provider 'idporten': set IDPORTEN_WELL_KNOWN_URL or IDPORTEN_ISSUER, \
+                   IDPORTEN_JWKS_URI";
+    assert_eq!(refused(&idporten), missing);
+    let unnamed = JWK.replace("\"kid\"", "\"kidd\"");
+    let told = refused(&[ENTRA[0], ENTRA[1], ("AZURE_APP_JWK", &unnamed)]);
+    assert!(told.starts_with("environment variable 'AZURE_APP_JWK': ") && told.contains("no `kid`"), "{told}");
+    for (name, value) in [("BIND_ADDRESS", "3000"), ("PROBE_BIND_ADDRESS", "x"), ("TEXAS_HTTP_MAX_RETRIES", "-1")] {
+        assert!(refused(&[(name, value)]).contains(name));
+    }
+}
+
+#[test]
+fn an_address_that_others_reach_needs_a_credential_of_callers() {
+    for open in ["0.0.0.0:3000", "10.0.0.1:3000", "[::]:3000", "[::ffff:10.0.0.1]:3000"] {
+        assert!(refused(&[("BIND_ADDRESS", open)]).contains("DEPUTIZE_CALLER_TOKEN"), "{open}");
+        assert!(read(&[("BIND_ADDRESS", open), ("DEPUTIZE_CALLER_TOKEN", "")]).is_err(), "{open}");
+        assert!(read(&[("BIND_ADDRESS", open), ("DEPUTIZE_CALLER_TOKEN", "s3cret")]).is_ok(), "{open}");
+    }
+    for own in ["127.0.0.1:3001", "[::1]:3000", "localhost:3000", "[::ffff:127.0.0.1]:3000", "unix:/run/a.sock"] {
+        assert!(read(&[("BIND_ADDRESS", own)]).is_ok(), "{own}");
+    }
+}
+
+#[test]
+fn what_azure_injects_serves_entra_too() {
+    let settings = read(&[
+        ("AZURE_ENABLED", "true"),
+        ("AZURE_CLIENT_ID", "me"),
+        ("AZURE_TENANT_ID", "contoso"),
+        ("AZURE_FEDERATED_TOKEN_FILE", "/var/run/token"),
+    ])
+    .unwrap();
+    let entra = &settings.providers[0];
+    assert_eq!(entra.client_id.as_deref(), Some("me"));
+    assert!(matches!(&entra.credential, Some(Credential::Federated(path)) if path.ends_with("token")));
+    let expected = "https://login.microsoftonline.com/contoso/v2.0/.well-known/openid-configuration";
+    assert_eq!(entra.discovery.as_deref(), Some(expected));
+    let secret = [ENTRA[0], ENTRA[1], ("AZURE_APP_CLIENT_SECRET", "s"), ("AZURE_APP_WELL_KNOWN_URL", "https://x")];
+    assert!(matches!(read(&secret).unwrap().providers[0].credential, Some(Credential::Secret(_))));
+}
+
+#[test]
+fn what_is_shown_has_no_secret() {
+    let more = [
+        ("AZURE_APP_WELL_KNOWN_URL", "https://login.example/.well-known"),
+        ("DEPUTIZE_CALLER_TOKEN", "canary-token"),
+        ("K_SECRET", "canary-secret"),
+    ];
+    let file = r#"[[provider]]
+        name = "k"
+        discovery = "https://k.example"
+        client_id = "k"
+        token = "client-credentials"
+        secret = { env = "K_SECRET" }"#;
+    let settings = read_with(&[ENTRA.as_slice(), &more].concat(), file).unwrap();
+    let shown = settings.shown();
+    for text in [format!("{shown:#}"), format!("{settings:?}")] {
+        assert!(!text.contains("canary") && !text.contains("870MB6gf"), "{text}");
+    }
+    let providers = &shown["providers"];
+    assert_eq!(providers["entra_id"]["credential"], json!({ "key": { "kid": "registered", "alg": "ES256" } }));
+    assert_eq!(providers["k"]["credential"], json!({ "secret": "(set)" }));
+    assert_eq!(providers["tokenx"], "not enabled");
+    let exchange = &shown["for_the_application"]["NAIS_TOKEN_EXCHANGE_ENDPOINT"];
+    assert_eq!(exchange, "http://127.0.0.1:3000/api/v1/token/exchange");
+}
+
+#[test]
+fn a_file_is_told_by_its_places() {
+    let place = |file: &str| {
+        let parsed: File = toml::from_str(file).unwrap();
+        match Settings::read(&|_| None, Some(parsed)).unwrap_err() {
+            SettingsError::File { at, problem, .. } => (file[at].to_owned(), problem),
+            other => panic!("{other}"),
+        }
+    };
+    assert_eq!(place(r#"bind = "3000""#).0, r#""3000""#);
+    for name in ["entra_id", "azuread", "a b", ""] {
+        assert_eq!(place(&format!("[[provider]]\nname = \"{name}\"")).0, format!("{name:?}"));
+    }
+    let (_, problem) = place("[[provider]]\nname = \"k\"\ntoken = \"client-credentials\"\ndiscovery = \"https://k\"");
+    assert!(problem.contains("nothing proves who asks"), "{problem}");
+    let (_, problem) = place("[[provider]]\nname = \"k\"");
+    assert!(problem.contains("nothing says where it is"), "{problem}");
+    let (at, problem) = place("[callers]\ntoken = { env = \"NONE\" }");
+    assert!(at.contains("NONE") && problem.contains("is not set"), "{at} {problem}");
+    for wrong in ["prot = 1", "[[provider]]\nname = \"k\"\nurl = \"x\"", "outbound = [{ app = \"x\" }]"] {
+        assert!(toml::from_str::<File>(wrong).is_err(), "{wrong}");
+    }
+}
