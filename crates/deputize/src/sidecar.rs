@@ -38,7 +38,7 @@ pub(crate) fn run(Options { config, print_config }: Options) -> Result<ExitCode,
         None => (None, None),
     };
     let filter = file.as_mut().and_then(|file| {
-        file.beside = config.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
+        config.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).clone_into(&mut file.beside);
         file.log.take()
     });
     let settings = Settings::read(&system::variable, file).map_err(|error| told(error, text.as_ref()))?;
@@ -79,6 +79,9 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
         listeners.add(bound, Arc::new(Metrics::new(Arc::clone(&sidecar))));
     }
     sidecar.warm(&random);
+    if let Some(push) = settings.push {
+        tokio::spawn(push.run(Arc::clone(&sidecar)));
+    }
     tracing::info!(listener.address = %place, "the sidecar serves");
     ending.asked().await;
     tracing::info!("the sidecar ends");
@@ -104,6 +107,12 @@ async fn listening(bind: &Bind, name: &str) -> Result<Bound, Failure> {
 fn outbound(settings: &Settings) -> Result<Fetch, Failure> {
     let allow = Allow { plain_loopback: true, ..Allow::INSIDE };
     let (connect, total) = (settings.upstream.connect, settings.upstream.total.max(Duration::from_secs(10)));
-    let builder = Fetch::builder().allow(allow).timeouts(connect, total).max_bytes(LONGEST_ANSWER);
+    let mut builder = Fetch::builder().allow(allow).timeouts(connect, total).max_bytes(LONGEST_ANSWER);
+    if let Some(proxy) = &settings.proxy {
+        builder = builder.proxy(proxy.clone());
+    }
+    if let Some(path) = &settings.authorities {
+        builder = builder.ca_pem(Text::read(path)?.content.as_bytes()).map_err(Failure::told)?;
+    }
     builder.build().map_err(Failure::told)
 }

@@ -8,7 +8,6 @@ use crate::telemetry::{Began, Path, Telemetry};
 use crate::{Sidecar, target};
 use client::{Ask, Client, Endpoints, Error, GrantProfile, Sending, TokenCache, Transport, Upstream};
 use http::{HeaderMap, StatusCode};
-use jose::{Algorithm, SigningKey};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -56,16 +55,12 @@ pub(crate) fn clients(
         let fault = |problem: String| CredentialFault { provider: provider.name.clone(), problem };
         let builder = match credential {
             Credential::Key(key) => builder.key(Arc::clone(key), audience),
+            Credential::KeyFile(path) => builder.key_file(path, audience).map_err(|error| fault(error.to_string()))?,
             Credential::Secret(secret) => builder.secret(secret.clone()),
-            Credential::Federated(path) => builder.assertion(Arc::new(client::AssertionFile(path.clone()))),
+            Credential::SecretFile(path) => builder.secret_file(path).map_err(|error| fault(error.to_string()))?,
+            Credential::Federated(path) => builder.assertion_file(path),
             Credential::Certificate { certificate, key } => {
-                let read = |path: &std::path::Path| {
-                    let unread = |error: std::io::Error| fault(format!("`{}`: {}", path.display(), error.kind()));
-                    std::fs::read_to_string(path).map_err(unread)
-                };
-                let key = SigningKey::from_pem(Algorithm::PS256, &read(key)?);
-                let key = key.map_err(|error| fault(error.to_string()))?;
-                builder.certificate(key, &read(certificate)?).map_err(|error| fault(error.to_string()))?
+                builder.certificate_files(key, certificate).map_err(|error| fault(error.to_string()))?
             }
         };
         let transport = Arc::new(Timed { network: Arc::clone(&ports.tokens), telemetry: Arc::clone(telemetry), place });

@@ -79,9 +79,10 @@ impl Encoding {
         let ends = |rest: &str| rest.trim_start().is_empty() || rest.trim_start().starts_with(';');
         if let Some(rest) = content_type.strip_prefix(JSON) {
             let suffixed = content_type.split(';').next().is_some_and(|essence| essence.trim_end().ends_with("+json"));
-            return match ends(rest) || suffixed {
-                true => Ok(Self::Json),
-                false => Err(Malformed(format!("Expected request with `Content-Type: {JSON}`"))),
+            return if ends(rest) || suffixed {
+                Ok(Self::Json)
+            } else {
+                Err(Malformed(format!("Expected request with `Content-Type: {JSON}`")))
             };
         }
         match content_type.strip_prefix(FORM) {
@@ -219,9 +220,10 @@ impl<'a> Fields<'a> {
         match encoding {
             Encoding::Form => form::read(body, kind, names),
             Encoding::Json => Self::json(body, kind, names).map_err(|fault| {
-                let prefix = match fault.syntax {
-                    true => "Failed to parse the request body as JSON: ",
-                    false => "Failed to deserialize the JSON body into the target type: ",
+                let prefix = if fault.syntax {
+                    "Failed to parse the request body as JSON: "
+                } else {
+                    "Failed to deserialize the JSON body into the target type: "
                 };
                 Malformed(format!("{prefix}{}{}", fault.text, place(body, fault.at)))
             }),

@@ -113,13 +113,12 @@ pub(crate) async fn introspect(
     let header = Header::read(text).map_err(Inactive::Header)?;
     let token = Token::parse(text).map_err(|_| Inactive::Header("InvalidToken".to_owned()))?;
     let kid = header.kid.ok_or(Inactive::KeyMissing)?;
-    let (key, generation) = match known_key(provider, &kid, header.algorithm, now) {
-        Some(found) => found,
-        None => {
-            // Bounded by the keys themselves: one fetch at a time, and none soon after another.
-            let _ = tokio::time::timeout(PATIENCE, provider.keys().refresh(now)).await;
-            known_key(provider, &kid, header.algorithm, now).ok_or(Inactive::KeyUnknown)?
-        }
+    let (key, generation) = if let Some(found) = known_key(provider, &kid, header.algorithm, now) {
+        found
+    } else {
+        // Bounded by the keys themselves: one fetch at a time, and none soon after another.
+        let _ = tokio::time::timeout(PATIENCE, provider.keys().refresh(now)).await;
+        known_key(provider, &kid, header.algorithm, now).ok_or(Inactive::KeyUnknown)?
     };
     let key = key.ok_or(Inactive::Algorithm)?;
     let (answer, times) = verified(provider, &token, &key, now)?;

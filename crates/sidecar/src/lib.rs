@@ -28,7 +28,6 @@ mod outbound;
 mod probe;
 mod provider;
 mod settings;
-#[expect(clippy::module_inception, reason = "the room is named for what it is about")]
 mod sidecar;
 mod target;
 mod telemetry;
@@ -45,5 +44,5 @@ pub use settings::{
     SettingsError, TokenGrant, Upstream,
 };
 pub use sidecar::{Ports, Sidecar};
-pub use telemetry::Telemetry;
+pub use telemetry::{Protocol, Push, Telemetry};
 pub use texas::Texas;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 /// The document (OpenAPI 3.1.0).
 pub fn openapi() -> Value {
-    let paths: Map<String, Value> = OPERATIONS.iter().map(|operation| operation.path()).collect();
+    let paths: Map<String, Value> = OPERATIONS.iter().map(Operation::path).collect();
     json!({
         "openapi": "3.1.0",
         "info": {

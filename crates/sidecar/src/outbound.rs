@@ -61,7 +61,7 @@ impl Outbound {
             None => Ok(()),
             Some(scope) => Err(format!(
                 "no rule of `outbound` allows the target `{scope}`; add `{}` to the configuration of the sidecar",
-                self.missing(scope)
+                missing(scope)
             )),
         }
     }
@@ -80,15 +80,15 @@ impl Outbound {
             }
         }
     }
+}
 
-    /// The rule that would allow it.
-    fn missing(&self, scope: &str) -> String {
-        match Workload::named(scope).or_else(|| Workload::of_scope(scope)) {
-            Some(Workload { cluster, namespace, application }) => {
-                format!("{{ application = \"{application}\", namespace = \"{namespace}\", cluster = \"{cluster}\" }}")
-            }
-            None => format!("{{ target = \"{scope}\" }}"),
+/// The rule that would allow it.
+fn missing(scope: &str) -> String {
+    match Workload::named(scope).or_else(|| Workload::of_scope(scope)) {
+        Some(Workload { cluster, namespace, application }) => {
+            format!("{{ application = \"{application}\", namespace = \"{namespace}\", cluster = \"{cluster}\" }}")
         }
+        None => format!("{{ target = \"{scope}\" }}"),
     }
 }
 

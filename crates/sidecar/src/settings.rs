@@ -6,6 +6,7 @@ mod shown;
 pub use file::File;
 
 use crate::outbound::Outbound;
+use crate::telemetry::Push;
 use oauth::Secret;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,6 +23,8 @@ pub struct Settings {
     pub probe: Option<SocketAddr>,
     /// Where metrics are read (`METRICS_BIND_ADDRESS`); unset, nowhere.
     pub metrics: Option<SocketAddr>,
+    /// Where metrics are pushed to; unset, nowhere.
+    pub push: Option<Push>,
     /// Who may call.
     pub callers: Callers,
     /// For what tokens may be asked.

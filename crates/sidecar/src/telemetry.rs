@@ -1,7 +1,11 @@
 //! What the sidecar counts: fixed sets of labels, one atomic addition for each thing counted on the way of a request.
 pub(crate) mod family;
 mod histogram;
+mod otlp;
 pub(crate) mod prometheus;
+mod push;
+
+pub use push::{Protocol, Push};
 
 use histogram::Histogram;
 use std::collections::BTreeMap;

@@ -218,7 +218,10 @@ impl State {
             response(400, &[], json!({ "error": error, "error_description": text }).to_string())
         };
         let target = asked.field("scope").or(asked.field("audience")).unwrap_or_default();
-        let mut claims = json!({ "sub": asked.field("client_id").unwrap_or_default(), "aud": target });
+        let mut claims = Map::new();
+        let mut set = |name: &str, value: Value| drop(claims.insert(name.to_owned(), value));
+        set("sub", asked.field("client_id").unwrap_or_default().into());
+        set("aud", target.into());
         let on_behalf = asked.field("requested_token_use").is_some();
         let subject = if on_behalf { asked.field("assertion") } else { asked.field("subject_token") };
         match (subject, asked.field("assertion")) {
@@ -226,23 +229,23 @@ impl State {
                 return refused("invalid_request", "invalid request: missing or empty assertion parameter");
             }
             (Some(token), _) => match Token::parse(token).and_then(|token| token.peek()) {
-                Ok(read) => claims["sub"] = read.get("sub").cloned().unwrap_or_default(),
+                Ok(read) => set("sub", read.get("sub").cloned().unwrap_or_default()),
                 Err(_) => return refused("invalid_grant", "the assertion is not a token"),
             },
             (None, Some(assertion)) => {
                 let Ok(read) = Token::parse(assertion).and_then(|token| token.peek()) else {
                     return refused("invalid_grant", "the assertion is not a token");
                 };
-                claims["sub"] = read.get("iss").cloned().unwrap_or_default();
+                set("sub", read.get("iss").cloned().unwrap_or_default());
                 for name in ["scope", "resource", "authorization_details"] {
                     if let Some(value) = read.get(name) {
-                        claims[name] = value.clone();
+                        set(name, value.clone());
                     }
                 }
             }
             (None, None) => {}
         }
-        let token = self.token(url, &claims);
+        let token = self.token(url, &Value::Object(claims));
         let body =
             json!({ "access_token": token, "token_type": "Bearer", "expires_in": 3600, "refresh_token": "kept back" });
         response(200, &[], body.to_string())

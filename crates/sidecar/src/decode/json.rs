@@ -311,7 +311,7 @@ impl<'a> Reader<'a> {
 /// ` at line L column C`: both count from 1, and point at what was read last.
 pub(crate) fn place(text: &[u8], at: usize) -> String {
     let read = text.get(..at).unwrap_or(text);
-    let line = read.iter().filter(|octet| **octet == b'\n').count() + 1;
+    let line = read.split(|octet| *octet == b'\n').count();
     let column = read.iter().rev().take_while(|octet| **octet != b'\n').count();
     format!(" at line {line} column {column}")
 }

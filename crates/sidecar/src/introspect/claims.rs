@@ -35,7 +35,9 @@ struct Read {
     aud: Option<bool>,
     exp: Option<f64>,
     iat: Option<f64>,
-    nbf: Option<Option<f64>>,
+    nbf: Option<f64>,
+    /// There is an `nbf` that is no moment.
+    nbf_unread: bool,
 }
 
 impl Claims {
@@ -72,7 +74,10 @@ impl Read {
             ("tid", Value::Text(text)) => self.tid = Some(text.into_owned()),
             ("exp", value) => self.exp = moment(&value),
             ("iat", value) => self.iat = moment(&value),
-            ("nbf", value) => self.nbf = Some(moment(&value)),
+            ("nbf", value) => {
+                self.nbf = moment(&value);
+                self.nbf_unread = self.nbf.is_none();
+            }
             _ => {}
         }
         Ok(())
@@ -103,11 +108,13 @@ impl Read {
         let iss = self.iss.as_deref().ok_or(Inactive::Missing("iss"))?;
         let exp = self.exp.ok_or(Inactive::Missing("exp"))?;
         let iat = self.iat.ok_or(Inactive::Missing("iat"))?;
-        let nbf = self.nbf.map(|nbf| nbf.ok_or(Inactive::Missing("nbf"))).transpose()?;
+        if self.nbf_unread {
+            return Err(Inactive::Missing("nbf"));
+        }
         if expected.audience.is_some() && self.aud.is_none() {
             return Err(Inactive::Missing("aud"));
         }
-        let times = Times { exp, iat, nbf };
+        let times = Times { exp, iat, nbf: self.nbf };
         times.judge(now)?;
         if !self.is_of(iss, expected) {
             return Err(Inactive::Issuer);

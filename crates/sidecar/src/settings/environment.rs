@@ -4,6 +4,7 @@ use super::{
     TokenGrant, Upstream, address,
 };
 use crate::outbound::{Here, Outbound};
+use crate::telemetry::{Protocol, Push};
 use oauth::Secret;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -100,6 +101,7 @@ pub(super) fn read(variable: Variables<'_>) -> Result<Settings, SettingsError> {
         bind: bind(variable)?,
         probe: socket(variable, "PROBE_BIND_ADDRESS")?,
         metrics: socket(variable, "METRICS_BIND_ADDRESS")?,
+        push: push(variable)?,
         callers: Callers {
             bearer: variable("DEPUTIZE_CALLER_TOKEN").filter(|token| !token.is_empty()).map(Secret::new),
             uids: Vec::new(),
@@ -213,6 +215,36 @@ struct Azure {
     client_id: String,
     discovery: String,
     credential: Option<Credential>,
+}
+
+/// Where metrics go, in the words of OpenTelemetry.
+fn push(variable: Variables<'_>) -> Result<Option<Push>, SettingsError> {
+    let disabled = variable("OTEL_SDK_DISABLED").as_deref() == Some("true");
+    let Some(endpoint) = stated(variable, "OTEL_EXPORTER_OTLP_ENDPOINT").filter(|_| !disabled) else { return Ok(None) };
+    let wrong =
+        |name: &str, problem: &str| Err(SettingsError::Variable { name: name.to_owned(), problem: problem.to_owned() });
+    if !endpoint.starts_with("http://") {
+        return wrong(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "it does not begin with `http://`; name a collector beside the sidecar",
+        );
+    }
+    let protocol = match stated(variable, "OTEL_EXPORTER_OTLP_PROTOCOL").as_deref() {
+        None | Some("grpc") => Protocol::Grpc,
+        Some("http/protobuf") => Protocol::Http,
+        Some(_) => return wrong("OTEL_EXPORTER_OTLP_PROTOCOL", "it is neither `grpc` nor `http/protobuf`"),
+    };
+    let every = number(variable, "OTEL_METRIC_EXPORT_INTERVAL")?.filter(|millis| *millis > 0).unwrap_or(60_000);
+    let attributes = stated(variable, "OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+    let pairs = attributes.split(',').filter_map(|pair| pair.split_once('='));
+    let mut resource: Vec<(String, String)> =
+        pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect();
+    let service = stated(variable, "OTEL_SERVICE_NAME");
+    if service.is_some() || !resource.iter().any(|(name, _)| name == "service.name") {
+        resource.retain(|(name, _)| name != "service.name");
+        resource.push(("service.name".to_owned(), service.unwrap_or_else(|| "deputize-sidecar".to_owned())));
+    }
+    Ok(Some(Push { endpoint, protocol, every: Duration::from_millis(every), resource }))
 }
 
 /// The way out of a company's network, by the names that all programs share.

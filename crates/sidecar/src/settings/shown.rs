@@ -11,6 +11,7 @@ impl Settings {
             "bind": self.bind.to_string(),
             "probe": self.probe.map(|address| address.to_string()),
             "metrics": self.metrics.map(|address| address.to_string()),
+            "push": self.push.as_ref().map(|push| push.endpoint.as_str()),
             "callers": {
                 "token": self.callers.bearer.as_ref().map(|_| "(set)"),
                 "uids": self.callers.uids,

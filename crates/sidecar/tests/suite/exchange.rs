@@ -1,5 +1,5 @@
 //! Tokens on behalf of users (X1–X9), and what is sent for them (2.8).
-use crate::support::{ENCODINGS, Encoding, World, claims, invalid_request};
+use crate::support::{ENCODINGS, Encoding, World, at_once, claims, invalid_request};
 use serde_json::json;
 use std::collections::HashSet;
 
@@ -78,10 +78,7 @@ async fn x7_ten_at_once_get_the_same_token() {
     for encoding in ENCODINGS {
         let world = World::new().await;
         let user = world.issuer("tokenx").token(&json!({}));
-        let ask = || world.exchange("tokenx", "default", &user, encoding);
-        let (a, b, c, d, e, f, g, h, i, j) =
-            tokio::join!(ask(), ask(), ask(), ask(), ask(), ask(), ask(), ask(), ask(), ask());
-        let all = [a, b, c, d, e, f, g, h, i, j].map(|answer| answer.token());
+        let all = at_once(|| world.exchange("tokenx", "default", &user, encoding)).await;
         assert!(all.iter().all(|token| *token == all[0]));
         assert_eq!(world.issuer("tokenx").asked().len(), 1);
     }

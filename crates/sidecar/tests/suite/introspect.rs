@@ -165,14 +165,15 @@ async fn i14_an_rsa_key_validates_all_of_its_family_save_where_its_set_binds_it_
     issuer.publish(json!({ "keys": [unbound, bound] }).to_string());
     let claims =
         json!({ "iss": issuer.url(), "aud": "default", "iat": world.now(), "exp": world.now() + 60 }).to_string();
-    use Algorithm::{PS256, PS384, PS512, RS256, RS384, RS512};
-    for algorithm in [RS256, RS384, RS512, PS256, PS384, PS512] {
+    for algorithm in
+        Algorithm::ALL.into_iter().filter(|algorithm| matches!(algorithm.as_str().as_bytes(), [b'R' | b'P', ..]))
+    {
         let sign = |kid: &str| {
             let key = SigningKey::from_pkcs8(algorithm, rsa.pkcs8()).unwrap().named(kid);
             key.sign(&Header::typ("JWT"), claims.as_bytes()).unwrap()
         };
         assert!(world.is_active("entra_id", &sign("unbound")).await, "{algorithm}");
-        assert_eq!(world.is_active("entra_id", &sign("bound")).await, algorithm == RS256, "{algorithm}");
+        assert_eq!(world.is_active("entra_id", &sign("bound")).await, algorithm == Algorithm::RS256, "{algorithm}");
     }
 }
 

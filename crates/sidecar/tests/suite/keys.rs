@@ -2,7 +2,6 @@
 use crate::support::{Encoding, Issuers, World, explicit, stranger};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jose::Header;
 use serde_json::json;
 use std::time::Duration;
 

@@ -7,6 +7,7 @@ mod exchange;
 mod introspect;
 mod keys;
 mod providers;
+mod push;
 mod settings;
 mod support;
 mod token;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sidecar::{Bind, Bound, File, Listeners, Metrics, Ports, Probe, Settings, Sidecar, Texas};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 use testkit::{Issuer, SetClock};
 
@@ -253,6 +254,24 @@ impl World {
         let text = String::from_utf8(answer.body.to_vec()).unwrap();
         Answered { status: answer.status.as_u16(), headers: answer.headers, text }
     }
+}
+
+/// The tokens of ten questions that are asked at once.
+pub(crate) async fn at_once<F: Future<Output = Answered>>(ask: impl Fn() -> F) -> [String; 10] {
+    let mut asked = std::array::from_fn::<_, 10, _>(|_| Box::pin(ask()));
+    let mut answers: [Option<Answered>; 10] = Default::default();
+    std::future::poll_fn(|context| {
+        for (question, answer) in asked.iter_mut().zip(&mut answers) {
+            if answer.is_none()
+                && let Poll::Ready(answered) = question.as_mut().poll(context)
+            {
+                *answer = Some(answered);
+            }
+        }
+        if answers.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    answers.map(|answer| answer.unwrap().token())
 }
 
 /// What a token says, verified by nobody.

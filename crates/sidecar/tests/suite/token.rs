@@ -1,5 +1,5 @@
 //! Tokens for the application itself (T1–T11), and what is sent for them (2.8).
-use crate::support::{ENCODINGS, Encoding, World, claims, invalid_request};
+use crate::support::{ENCODINGS, Encoding, World, at_once, claims, invalid_request};
 use serde_json::{Value, json};
 
 const MACHINES: [(&str, &str); 2] = [("maskinporten", "scope"), ("entra_id", "default")];
@@ -95,10 +95,7 @@ async fn t9_providers_without_machine_tokens_say_so() {
 async fn t10_ten_at_once_get_the_same_token() {
     for encoding in ENCODINGS {
         let world = World::new().await;
-        let ask = || world.token("entra_id", "default", encoding);
-        let (a, b, c, d, e, f, g, h, i, j) =
-            tokio::join!(ask(), ask(), ask(), ask(), ask(), ask(), ask(), ask(), ask(), ask());
-        let all = [a, b, c, d, e, f, g, h, i, j].map(|answer| answer.token());
+        let all = at_once(|| world.token("entra_id", "default", encoding)).await;
         assert!(all.iter().all(|token| *token == all[0]));
         assert_eq!(world.issuer("entra_id").asked().len(), 1);
     }
