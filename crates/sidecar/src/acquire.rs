@@ -187,7 +187,7 @@ fn told(error: &Error) -> (&'static str, Answer) {
             ("UpstreamInvalidResponse", failed(StatusCode::INTERNAL_SERVER_ERROR, &text))
         }
         Error::Request(text) => ("Request", failed(StatusCode::INTERNAL_SERVER_ERROR, text)),
-        Error::Challenged { .. } | Error::NotOurs(_) | Error::Identity(_) => {
+        Error::Challenged { .. } | Error::NotOurs(_) | Error::Identity(_) | Error::Session(_) => {
             ("Request", failed(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))
         }
     };
