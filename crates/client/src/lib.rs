@@ -52,6 +52,7 @@ mod profile;
 mod rotating;
 mod token;
 mod upstream;
+mod work_order;
 
 pub use ask::{Answered, Ask};
 pub use assertion::{AssertionOfIdentity, AssertionSource};
@@ -71,3 +72,4 @@ pub use profile::GrantProfile;
 pub use rotating::CredentialFileError;
 pub use token::Token;
 pub use upstream::Upstream;
+pub use work_order::{MadeOrder, WorkOrder, presence_needed};

@@ -6,6 +6,7 @@ mod environment;
 mod identities;
 mod step_up;
 mod story;
+mod work_orders;
 mod world;
 
 use crate::authority::runtime;
@@ -48,6 +49,9 @@ pub(crate) struct Options {
     /// Tells other stories: an API wants more of the user, and what comes of it; one dialog for three parties
     #[arg(long)]
     step_up: bool,
+    /// Tells of work that goes on after the user has left: a worker exports Ada's invoices at night, until she is disabled
+    #[arg(long, conflicts_with = "step_up")]
+    work_orders: bool,
     /// Ends after the story instead of serving on
     #[arg(long)]
     once: bool,
@@ -116,7 +120,7 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
         data::replace(file, &environment::json(&world, &secrets, &more))?;
     }
     let told = tokio::select! {
-        told = tell(&world, clock, &secrets, options.step_up) => told,
+        told = tell(&world, &instance, &secrets, &options) => told,
         () = ending.asked() => Ok(story::Told::Interrupted),
     };
     match told {
@@ -136,8 +140,15 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn tell(world: &World, clock: &Arc<dyn Clock>, folder: &Data, step_up: bool) -> Result<story::Told, Failure> {
-    if step_up { step_up::tell(world, clock, folder).await } else { story::tell(world, clock).await }
+async fn tell(world: &World, instance: &Instance, folder: &Data, options: &Options) -> Result<story::Told, Failure> {
+    let clock = &instance.clock;
+    if options.step_up {
+        step_up::tell(world, clock, folder).await
+    } else if options.work_orders {
+        work_orders::tell(world, instance).await
+    } else {
+        story::tell(world, clock).await
+    }
 }
 
 struct Ports {

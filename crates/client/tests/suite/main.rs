@@ -23,3 +23,5 @@ mod protocol;
 mod renewal;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod work_orders;

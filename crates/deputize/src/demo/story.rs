@@ -63,8 +63,8 @@ pub(super) struct Teller<'a> {
     pub(super) paint: Paint,
     network: Network,
     pub(super) web: Client,
-    orders: Client,
-    daemon: Client,
+    pub(super) orders: Client,
+    pub(super) daemon: Client,
 }
 
 /// What every client of the demo uses.
@@ -96,6 +96,21 @@ impl<'a> Teller<'a> {
     /// An application as a client of this authority.
     pub(super) fn client(&self, app: &Registered, authority: &str) -> Client {
         self.network.client(app, authority)
+    }
+
+    /// The same, which proves itself with its certificate; and that one's thumbprint.
+    pub(super) fn certified(&self, app: &Registered) -> Result<(Client, String), Failure> {
+        let failed = |error: &dyn std::fmt::Display| Failure::plain(format!("the worker cannot start: {error}"));
+        let pem = std::fs::read_to_string(&app.certificate_file).map_err(|error| failed(&error))?;
+        let key = jose::SigningKey::from_pem(jose::Algorithm::PS256, &pem).map_err(|error| failed(&error))?;
+        let certificate = jose::assertion::Certificate::from_pem(&pem).map_err(|error| failed(&error))?;
+        let client = Client::builder(Endpoints::entra(&self.world.authority()), &app.app_id);
+        let client = client.certificate(key, &pem).map_err(|error| failed(&error))?.build(
+            self.network.fetch.clone(),
+            Arc::clone(&self.network.clock),
+            Arc::new(system::random),
+        );
+        Ok((client, certificate.x5t_s256().to_owned()))
     }
 
     fn opening(&self) {
@@ -201,7 +216,7 @@ impl<'a> Teller<'a> {
     }
 
     /// The authorization code flow, as Web and a person's browser do it.
-    async fn sign_in(&self, person: &Person) -> Result<(Secret, String), Failure> {
+    pub(super) async fn sign_in(&self, person: &Person) -> Result<(Secret, String), Failure> {
         let unexpected = |error: client::Error| Failure::plain(error.to_string());
         let scopes = ["openid", "profile", "api://orders/access_as_user"];
         let request =
@@ -234,6 +249,25 @@ impl<'a> Teller<'a> {
             let called = self.world.called(&value).map(|name| format!("  ({name})")).unwrap_or_default();
             say(format_args!("        {:<6}{}{}", name, self.paint.bold(printable(&value)), self.paint.dim(called)));
         }
+    }
+
+    /// A refusal by the authority, as a client hears it.
+    pub(super) fn denied<T>(
+        &self,
+        number: usize,
+        what: &str,
+        answer: Result<T, client::Error>,
+        check: &str,
+    ) -> Result<(), Failure> {
+        let Err(error) = answer else {
+            return Err(Failure::plain(format!("{what}: and the authority gave a token")));
+        };
+        let refusal = of_authority(&error.body().and_then(|body| body.deputize_hint.clone()).unwrap_or_default())?;
+        if refusal.check != check {
+            return Err(Failure::plain(format!("{what}: refused for `{}`", printable(&refusal.check))));
+        }
+        self.refusal(number, what, "400 from the authority", &refusal);
+        Ok(())
     }
 
     fn refused(&self, number: usize, what: &str, answer: &Answer, refusal: &Refusal) {
