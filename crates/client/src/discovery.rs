@@ -1,7 +1,7 @@
 //! Endpoints that are learnt: from metadata (RFC 8414, OpenID Connect Discovery), when they are first needed.
 use crate::client::Inner;
 use crate::flight::{Landed, depart};
-use crate::{Cause, Endpoints, Error, Random, Transport, TransportError};
+use crate::{Cause, Client, Endpoints, Error, Random, Transport, TransportError};
 use decision::{Clock, Timestamp};
 use oauth::metadata::Metadata;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -121,6 +121,17 @@ async fn document(transport: &dyn Transport, url: &str) -> Result<Metadata, Erro
             .map_err(|_| Error::Answer("its metadata is not a metadata document (RFC 8414 section 2)")),
         300..400 => Err(TransportError::from(Cause::Redirect).into()),
         status => Err(Error::Unreadable { status, retry_after: None }),
+    }
+}
+
+impl Client {
+    /// Learns the endpoints that are not known yet, where there is an address to discover them; who asks for a token later
+    /// does not wait for them.
+    ///
+    /// # Errors
+    /// If they cannot be learnt now. Whoever asks for a token tries again.
+    pub async fn learn(&self) -> Result<(), Error> {
+        self.inner.endpoints(Instant::now() + LONGEST).await.map(drop)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::output::say;
 use crate::serve::Ending;
 use crate::system::{self, SystemClock};
 use fetch::{Allow, Fetch};
-use sidecar::{Bind, Bound, DRAIN, File, Listeners, Metrics, Ports, Probe, Settings, SettingsError, Sidecar, Texas};
+use sidecar::{Admin, Bind, Bound, DRAIN, File, Listeners, Metrics, Ports, Probe, Settings, SettingsError, Sidecar, Texas};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -65,6 +65,11 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     let probe = optional(settings.probe, "PROBE_BIND_ADDRESS").await?;
     let metrics = optional(settings.metrics, "METRICS_BIND_ADDRESS").await?;
 
+    let admin = match &settings.admin {
+        Some(bind) => Some((listening(bind, "ADMIN_BIND_ADDRESS").await?, bind)),
+        None => None,
+    };
+
     let random: Arc<dyn client::Random> = Arc::new(system::random);
     let fetch = Arc::new(outbound(&settings)?);
     let ports =
@@ -77,6 +82,9 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     }
     if let Some(bound) = metrics {
         listeners.add(bound, Arc::new(Metrics::new(Arc::clone(&sidecar))));
+    }
+    if let Some((bound, bind)) = admin {
+        listeners.add(bound, Arc::new(Admin::new(Arc::clone(&sidecar), &settings.callers, bind)));
     }
     sidecar.warm(&random);
     if let Some(push) = settings.push {
@@ -107,7 +115,7 @@ async fn listening(bind: &Bind, name: &str) -> Result<Bound, Failure> {
 fn outbound(settings: &Settings) -> Result<Fetch, Failure> {
     let allow = Allow { plain_loopback: true, ..Allow::INSIDE };
     let (connect, total) = (settings.upstream.connect, settings.upstream.total.max(Duration::from_secs(10)));
-    let mut builder = Fetch::builder().allow(allow).timeouts(connect, total).max_bytes(LONGEST_ANSWER);
+    let mut builder = Fetch::builder().allow(allow).timeouts(connect, total).max_bytes(LONGEST_ANSWER).idle(settings.upstream.idle);
     if let Some(proxy) = &settings.proxy {
         builder = builder.proxy(proxy.clone());
     }

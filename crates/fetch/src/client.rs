@@ -56,6 +56,7 @@ pub struct FetchBuilder {
     connect: Duration,
     total: Duration,
     max_bytes: usize,
+    idle: usize,
 }
 
 impl Fetch {
@@ -68,6 +69,7 @@ impl Fetch {
             connect: Duration::from_secs(2),
             total: Duration::from_secs(10),
             max_bytes: 512 * 1024,
+            idle: usize::MAX,
         }
     }
 
@@ -204,6 +206,12 @@ impl FetchBuilder {
         self
     }
 
+    /// How many idle connections are kept for each host; by default, all for their minute.
+    pub fn idle(mut self, connections: usize) -> Self {
+        self.idle = connections;
+        self
+    }
+
     /// The client.
     ///
     /// # Errors
@@ -236,6 +244,7 @@ impl FetchBuilder {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_mins(1))
+            .pool_max_idle_per_host(self.idle)
             .build(https);
         Ok(Fetch { client, streaming, allow: self.allow, total: self.total, max_bytes: self.max_bytes })
     }

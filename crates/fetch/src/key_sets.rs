@@ -216,6 +216,11 @@ impl IssuerKeys {
         (age <= self.lifetimes.hard).then_some(current)
     }
 
+    /// The keys that were last fetched, however old. Begins nothing.
+    pub fn loaded(&self) -> Option<Arc<Snapshot>> {
+        self.current.load_full()
+    }
+
     /// Looks for a key by name. Never waits.
     pub fn find(self: &Arc<Self>, kid: &str, now: Timestamp) -> Lookup {
         match self.current(now).as_deref() {

@@ -2,10 +2,11 @@
 //!
 //! A browser can be made to send a request anywhere, loopback included, and names can be made to resolve to it. So a call
 //! with a foreign `Host`, with any `Origin`, or from a page of any site is refused, however harmless it looks.
+use crate::answer::{self, Answer};
 use crate::settings::{Bind, Callers};
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::uri::Authority;
+use http::{HeaderMap, StatusCode};
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 
@@ -47,6 +48,16 @@ impl Refused {
             }
             Self::User => "the caller runs as another user; list its user id under `callers.uids`",
         }
+    }
+
+    /// For the caller, as an answer.
+    pub(crate) fn answer(self) -> Answer {
+        let status = match self {
+            Self::Credential => StatusCode::UNAUTHORIZED,
+            Self::Host | Self::Page | Self::User => StatusCode::FORBIDDEN,
+        };
+        let answer = answer::error(status, "access_denied", self.text());
+        if self == Self::Credential { answer::challenged(answer) } else { answer }
     }
 
     /// What it is counted as.

@@ -29,6 +29,7 @@ mod probe;
 mod provider;
 mod settings;
 mod sidecar;
+mod subject;
 mod target;
 mod telemetry;
 mod texas;
@@ -37,7 +38,7 @@ pub use acquire::CredentialFault;
 pub use listener::{Bound, DRAIN, Listeners, Serve};
 pub use openapi::openapi;
 pub use outbound::{Here, Outbound, OutboundRule};
-pub use probe::{Metrics, Probe};
+pub use probe::{Admin, Metrics, Probe};
 pub use provider::{Provider, Providers};
 pub use settings::{
     AssertionAudience, Bind, Callers, Credential, ExchangeGrant, File, Grants, ProviderSettings, Settings,

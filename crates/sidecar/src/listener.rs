@@ -1,5 +1,8 @@
 //! The accept loop: HTTP/1.1 and HTTP/2 without TLS, over TCP or a Unix socket, with bounds on time and number, and an
 //! orderly end.
+mod silence;
+
+use self::silence::{Asked, PATIENCE, Sent, Watched};
 use crate::settings::Bind;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -23,8 +26,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// To send a request's head.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// For requests that are under way when the end comes.
 pub const DRAIN: Duration = Duration::from_secs(30);
 /// Connections at once, over all listeners.
@@ -33,7 +34,7 @@ const CONNECTIONS: usize = 4_096;
 /// What stands behind a listener: each API is one, and has a listener of its own.
 pub trait Serve: Send + Sync + 'static {
     /// The bodies of its answers.
-    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static;
 
     /// Answers one request; `uid` is the caller's user, where it came over a Unix socket.
     fn answer(&self, request: Request<Incoming>, uid: Option<u32>)
@@ -199,16 +200,19 @@ async fn speak<S: Serve>(
     watcher: Watcher,
 ) {
     let mut http = Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(64 << 10);
+    // Its own time for a head would run while a connection is kept, too.
+    http.http1().header_read_timeout(None).max_buf_size(64 << 10);
     http.http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(PATIENCE)
         .max_concurrent_streams(128)
         .max_header_list_size(64 << 10);
-    let service = service_fn(move |request| {
-        let service = Arc::clone(&service);
-        async move { Ok::<_, Infallible>(service.answer(request, uid).await) }
+    let asked = Arc::new(Asked::default());
+    let stream = Watched::new(stream, Arc::clone(&asked));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (service, over) = (Arc::clone(&service), asked.begin(request.version()));
+        async move { Ok::<_, Infallible>(service.answer(request, uid).await.map(|body| Sent::new(body, over))) }
     });
     // However a connection ends, there is nobody left to tell.
     let _ = watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await;
@@ -228,7 +232,85 @@ pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::caught;
+    use super::*;
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::Instant;
+
+    /// Answers with nothing, each request in its own time.
+    struct Slow(Duration);
+
+    impl Serve for Slow {
+        type Body = Full<Bytes>;
+
+        async fn answer(&self, _: Request<Incoming>, _: Option<u32>) -> Response<Full<Bytes>> {
+            sleep(self.0).await;
+            Response::default()
+        }
+    }
+
+    fn connected(takes: Duration) -> DuplexStream {
+        let (ours, theirs) = duplex(64 << 10);
+        tokio::spawn(async move {
+            let serving = GracefulShutdown::new();
+            speak(theirs, None, Arc::new(Slow(takes)), serving.watcher()).await;
+        });
+        ours
+    }
+
+    /// Seconds until the connection is closed from the other side.
+    async fn closed(mut stream: DuplexStream) -> u64 {
+        let began = Instant::now();
+        let mut rest = Vec::new();
+        let _ = timeout(Duration::from_hours(1), stream.read_to_end(&mut rest)).await;
+        began.elapsed().as_secs()
+    }
+
+    async fn asks(stream: &mut DuplexStream) {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = [0; 1024];
+        let length = stream.read(&mut answer).await.unwrap();
+        assert!(answer.get(..length).unwrap().starts_with(b"HTTP/1.1 200"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_kept_serves_the_next_request_a_minute_later() {
+        let mut kept = connected(Duration::ZERO);
+        for pause in [0, 11, 60, 119] {
+            sleep(Duration::from_secs(pause)).await;
+            asks(&mut kept).await;
+        }
+        assert!((120..=240).contains(&closed(kept).await), "and is not kept for ever");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_comes_within_ten_seconds() {
+        assert_eq!(closed(connected(Duration::ZERO)).await, 10, "nothing at all");
+        for half in ["G", "PRI * HTTP", "GET / HTTP/1.1\r\nhost: x\r\n"] {
+            let mut first = connected(Duration::ZERO);
+            sleep(Duration::from_secs(4)).await;
+            first.write_all(half.as_bytes()).await.unwrap();
+            assert_eq!(closed(first).await, 6, "{half}");
+            let mut later = connected(Duration::ZERO);
+            asks(&mut later).await;
+            sleep(Duration::from_mins(1)).await;
+            later.write_all(half.as_bytes()).await.unwrap();
+            assert_eq!(closed(later).await, 10, "{half}, on one that was kept");
+        }
+        let (mut dripping, began) = (connected(Duration::ZERO), Instant::now());
+        asks(&mut dripping).await;
+        while dripping.write_all(b"G").await.is_ok() {
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert!(began.elapsed() <= Duration::from_secs(11), "drop by drop: {:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_takes_long_is_not_silence() {
+        let mut slow = connected(Duration::from_mins(10));
+        asks(&mut slow).await;
+        asks(&mut slow).await;
+    }
 
     #[tokio::test]
     async fn a_panic_fails_its_own_request_alone() {

@@ -1,8 +1,10 @@
 //! What platforms ask: whether the process lives, whether its providers are there, and what it counted. Each on a listener of
 //! its own, so that the API has nothing but the API.
 use crate::Sidecar;
-use crate::answer::{Answer, empty, json, text};
+use crate::access::Access;
+use crate::answer::{Answer, empty, json, posts_only, text};
 use crate::listener::Serve;
+use crate::settings::{Bind, Callers};
 use crate::telemetry::{family, prometheus};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -20,16 +22,14 @@ impl Probe {
         Self(sidecar)
     }
 
-    /// 200 where every provider's keys are there, else 503 with what is wrong with which.
+    /// 200 where every provider's keys and endpoints are known, else 503 with what is wrong with which.
     fn readiness(&self) -> Answer {
         let now = self.0.clock().now();
         let providers = self.0.providers().iter().filter(|provider| provider.is_enabled());
         let faults: Vec<_> = providers
-            .filter(|provider| provider.keys().current(now).is_none())
-            .map(|provider| {
-                let fault = provider.keys().status().fault;
-                let fault = fault.map_or_else(|| "its keys are not fetched yet".to_owned(), |fault| fault.to_string());
-                json!({ "provider": provider.name(), "fault": fault })
+            .filter_map(|provider| {
+                let fault = provider.fault(now)?;
+                Some(json!({ "provider": provider.name(), "fault": fault }))
             })
             .collect();
         if faults.is_empty() {
@@ -46,6 +46,39 @@ impl Serve for Probe {
         match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/" | "/healthz") => text(StatusCode::OK, "text/plain; charset=utf-8", "ok"),
             (&Method::GET | &Method::HEAD, "/readyz") => self.readiness(),
+            _ => empty(StatusCode::NOT_FOUND),
+        }
+    }
+}
+
+/// `POST /flush`, for an operator who wants every token to be got anew.
+pub struct Admin {
+    sidecar: Arc<Sidecar>,
+    access: Access,
+}
+
+impl Admin {
+    /// Of this sidecar, for the listener at `bind`.
+    pub fn new(sidecar: Arc<Sidecar>, callers: &Callers, bind: &Bind) -> Self {
+        Self { sidecar, access: Access::new(callers, bind) }
+    }
+}
+
+impl Serve for Admin {
+    type Body = Full<Bytes>;
+
+    async fn answer(&self, request: Request<Incoming>, uid: Option<u32>) -> Answer {
+        let user = if uid.is_some() { self.access.admit_user(uid) } else { Ok(()) };
+        if let Err(refused) = user.and_then(|()| self.access.admit(request.uri().authority(), request.headers())) {
+            return refused.answer();
+        }
+        match (request.method(), request.uri().path()) {
+            (&Method::POST, "/flush") => {
+                self.sidecar.flush();
+                tracing::info!("every token was forgotten, as an operator asked");
+                empty(StatusCode::NO_CONTENT)
+            }
+            (_, "/flush") => posts_only(),
             _ => empty(StatusCode::NOT_FOUND),
         }
     }

@@ -1,6 +1,7 @@
 //! Providers as a running sidecar has them: an immutable table, each with its keys and its client, both got when first needed.
 use crate::decode::{Names, ProviderId};
 use crate::settings::{ExchangeGrant, Grants, ProviderSettings};
+use decision::Timestamp;
 use fetch::{IssuerKeys, KeySource, Lifetimes, Location};
 use jose::Algorithm;
 use std::sync::Arc;
@@ -46,9 +47,38 @@ impl Provider {
         &self.keys
     }
 
+    /// What keeps it from serving: without keys no token is active, without an endpoint none is got.
+    pub(crate) fn fault(&self, now: Timestamp) -> Option<String> {
+        if self.keys.current(now).is_none() {
+            let fault = self.keys.status().fault.map(|fault| fault.to_string());
+            return Some(fault.unwrap_or_else(|| "its keys are not fetched yet".to_owned()));
+        }
+        let unknown = self.client.as_ref().is_some_and(|client| client.endpoints().token.is_empty());
+        unknown.then(|| "its token endpoint is not learnt yet".to_owned())
+    }
+
+    /// Fetches what is not known yet, once.
+    pub(crate) async fn load(&self, now: Timestamp) {
+        if self.keys.current(now).is_none() {
+            self.keys.refresh(now).await;
+        }
+        if let Some(client) = &self.client {
+            // What went wrong is logged where it did.
+            let _ = client.learn().await;
+        }
+    }
+
     /// Its issuer, where it is stated; else its metadata says it.
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.settings.issuer.as_deref()
+    }
+
+    /// Whether this is its issuer, as stated or as its metadata has it.
+    pub(crate) fn is_issuer(&self, issuer: &str) -> bool {
+        match self.issuer() {
+            Some(stated) => stated == issuer,
+            None => self.keys.loaded().is_some_and(|keys| keys.metadata.as_ref().is_some_and(|m| m.issuer == issuer)),
+        }
     }
 
     pub(crate) fn tenants(&self) -> &[String] {
@@ -59,8 +89,14 @@ impl Provider {
         self.settings.audience.as_deref()
     }
 
-    fn new(settings: ProviderSettings, client: Option<client::Client>, transport: Arc<dyn fetch::Transport>) -> Self {
-        let lifetimes = Lifetimes { after_change: AFTER_CHANGE, ..Lifetimes::default() };
+    fn new(
+        settings: ProviderSettings,
+        client: Option<client::Client>,
+        transport: Arc<dyn fetch::Transport>,
+        key_seconds: Option<i64>,
+    ) -> Self {
+        let usual = Lifetimes::default();
+        let lifetimes = Lifetimes { after_change: AFTER_CHANGE, soft: key_seconds.unwrap_or(usual.soft), ..usual };
         let location = match (&settings.jwks_uri, &settings.discovery) {
             // What is stated wins, once there is an issuer to compare with.
             (Some(url), discovery) if settings.issuer.is_some() || discovery.is_none() => Location::Jwks(url.clone()),
@@ -89,6 +125,7 @@ impl Providers {
         settings: Vec<ProviderSettings>,
         clients: Vec<Option<client::Client>>,
         transport: &Arc<dyn fetch::Transport>,
+        key_seconds: Option<i64>,
     ) -> Self {
         let mut known: Vec<(String, ProviderId)> =
             settings.iter().enumerate().map(|(place, provider)| (provider.name.clone(), ProviderId(place))).collect();
@@ -102,7 +139,8 @@ impl Providers {
         let listed: Vec<String> = listed.map(|(name, _)| name.clone()).collect();
         let names = Names::new(known, listed.iter().map(String::as_str));
         let with_clients = settings.into_iter().zip(clients.into_iter().chain(std::iter::repeat(None)));
-        let all = with_clients.map(|(settings, client)| Provider::new(settings, client, Arc::clone(transport)));
+        let all =
+            with_clients.map(|(settings, client)| Provider::new(settings, client, Arc::clone(transport), key_seconds));
         Self { all: all.collect(), names }
     }
 

@@ -23,6 +23,8 @@ pub struct Settings {
     pub probe: Option<SocketAddr>,
     /// Where metrics are read (`METRICS_BIND_ADDRESS`); unset, nowhere.
     pub metrics: Option<SocketAddr>,
+    /// Where an operator flushes the cache (`ADMIN_BIND_ADDRESS`); unset, nowhere.
+    pub admin: Option<Bind>,
     /// Where metrics are pushed to; unset, nowhere.
     pub push: Option<Push>,
     /// Who may call.
@@ -35,6 +37,10 @@ pub struct Settings {
     pub authorities: Option<PathBuf>,
     /// How providers are talked to.
     pub upstream: Upstream,
+    /// Seconds after which a provider's keys are fetched anew (`DEPUTIZE_KEY_SET_SECONDS`).
+    pub key_seconds: Option<i64>,
+    /// Whether users' tokens are judged here before they are sent to a provider (`DEPUTIZE_CHECK_USER_TOKENS`).
+    pub user_tokens_checked: bool,
     /// How many bytes of tokens are kept.
     pub cache_bytes: u64,
     /// The providers, those of platforms first.

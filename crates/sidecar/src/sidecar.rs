@@ -22,6 +22,7 @@ pub struct Sidecar {
     outbound: Outbound,
     tokens: Arc<TokenCache>,
     seen: SeenTokens,
+    user_tokens_checked: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -46,13 +47,14 @@ impl Sidecar {
         let telemetry = Arc::new(Telemetry::new(settings.providers.iter().map(|provider| provider.name.clone())));
         let tokens = TokenCache::new(settings.cache_bytes);
         let clients = acquire::clients(settings, &ports, &tokens, &telemetry)?;
-        let providers = Providers::new(settings.providers.clone(), clients, &ports.metadata);
+        let providers = Providers::new(settings.providers.clone(), clients, &ports.metadata, settings.key_seconds);
         Ok(Arc::new(Self {
             providers,
             telemetry,
             outbound: settings.outbound.clone(),
             tokens,
             seen: SeenTokens::new(SEEN_BYTES),
+            user_tokens_checked: settings.user_tokens_checked,
             clock: ports.clock,
         }))
     }
@@ -68,12 +70,8 @@ impl Sidecar {
                 };
                 let mut pause = Duration::from_secs(1);
                 loop {
-                    let now = sidecar.clock.now();
-                    if provider.keys().current(now).is_some() {
-                        return;
-                    }
-                    provider.keys().refresh(now).await;
-                    if provider.keys().current(sidecar.clock.now()).is_some() {
+                    provider.load(sidecar.clock.now()).await;
+                    if provider.fault(sidecar.clock.now()).is_none() {
                         return;
                     }
                     tokio::time::sleep(jittered(pause, random.as_ref())).await;
@@ -106,6 +104,16 @@ impl Sidecar {
     /// Its clock.
     pub fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
+    }
+
+    /// Forgets every token that it holds or has introspected.
+    pub fn flush(&self) {
+        self.tokens.flush();
+        self.seen.flush();
+    }
+
+    pub(crate) fn user_tokens_checked(&self) -> bool {
+        self.user_tokens_checked
     }
 
     pub(crate) fn seen(&self) -> &SeenTokens {

@@ -104,6 +104,9 @@ impl Texas {
             Ok(asked) => asked,
             Err(refused) => return refused,
         };
+        if let Err(refused) = self.sidecar.judge_user_token(Path::Exchange, id, &user_token).await {
+            return refused;
+        }
         let mut ask = Ask::on_behalf_of(&user_token, &target).fresh(skip_cache);
         if let Some(claims) = &claims {
             ask = ask.claims(claims);
@@ -138,12 +141,7 @@ impl Texas {
 
     fn refused(&self, path: Path, refused: Refused) -> Answer {
         self.sidecar.telemetry().error(path, usize::MAX, refused.kind());
-        let status = match refused {
-            Refused::Credential => StatusCode::UNAUTHORIZED,
-            Refused::Host | Refused::Page | Refused::User => StatusCode::FORBIDDEN,
-        };
-        let answer = answer::error(status, "access_denied", refused.text());
-        if refused == Refused::Credential { answer::challenged(answer) } else { answer }
+        refused.answer()
     }
 }
 

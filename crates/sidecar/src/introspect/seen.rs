@@ -56,6 +56,11 @@ impl SeenTokens {
         self.0.remove(digest);
     }
 
+    /// Forgets all.
+    pub(crate) fn flush(&self) {
+        self.0.clear();
+    }
+
     /// How many bytes are held.
     pub(crate) fn bytes(&self) -> u64 {
         self.0.weight()

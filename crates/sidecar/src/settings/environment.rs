@@ -101,6 +101,7 @@ pub(super) fn read(variable: Variables<'_>) -> Result<Settings, SettingsError> {
         bind: bind(variable)?,
         probe: socket(variable, "PROBE_BIND_ADDRESS")?,
         metrics: socket(variable, "METRICS_BIND_ADDRESS")?,
+        admin: admin(variable)?,
         push: push(variable)?,
         callers: Callers {
             bearer: variable("DEPUTIZE_CALLER_TOKEN").filter(|token| !token.is_empty()).map(Secret::new),
@@ -111,6 +112,8 @@ pub(super) fn read(variable: Variables<'_>) -> Result<Settings, SettingsError> {
         proxy: proxy(variable)?,
         authorities: stated(variable, "SSL_CERT_FILE").map(Into::into),
         upstream: upstream(variable)?,
+        key_seconds: key_seconds(variable)?,
+        user_tokens_checked: switch(variable, "DEPUTIZE_CHECK_USER_TOKENS")?,
         cache_bytes: CACHE_BYTES,
         providers,
     })
@@ -295,6 +298,16 @@ fn bind(variable: Variables<'_>) -> Result<Bind, SettingsError> {
     })
 }
 
+/// On this machine alone: who reaches it makes every token be got anew.
+fn admin(variable: Variables<'_>) -> Result<Option<Bind>, SettingsError> {
+    let Some(text) = stated(variable, "ADMIN_BIND_ADDRESS") else { return Ok(None) };
+    let problem = || SettingsError::Variable {
+        name: "ADMIN_BIND_ADDRESS".to_owned(),
+        problem: "it is no address of this machine alone; write `unix:/run/deputize-admin.sock`".to_owned(),
+    };
+    Bind::parse(&text).filter(Bind::is_local).map(Some).ok_or_else(problem)
+}
+
 fn socket(variable: Variables<'_>, name: &str) -> Result<Option<SocketAddr>, SettingsError> {
     let Some(text) = stated(variable, name) else { return Ok(None) };
     let problem = || SettingsError::Variable {
@@ -316,6 +329,20 @@ fn upstream(variable: Variables<'_>) -> Result<Upstream, SettingsError> {
         total: millis("TEXAS_HTTP_OVERALL_TIMEOUT_MILLIS", usual.total)?,
         idle: number(variable, "TEXAS_HTTP_POOL_MAX_IDLE")?.unwrap_or(usual.idle),
     })
+}
+
+/// From how often issuers are asked at most, to half of the day for which keys serve at most.
+pub(super) const KEY_SECONDS: std::ops::RangeInclusive<i64> = 30..=43_200;
+
+fn key_seconds(variable: Variables<'_>) -> Result<Option<i64>, SettingsError> {
+    const NAME: &str = "DEPUTIZE_KEY_SET_SECONDS";
+    match number(variable, NAME)? {
+        Some(seconds) if !KEY_SECONDS.contains(&seconds) => Err(SettingsError::Variable {
+            name: NAME.to_owned(),
+            problem: "keys are kept for 30 to 43200 seconds; write a number between them".to_owned(),
+        }),
+        seconds => Ok(seconds),
+    }
 }
 
 fn number<N: FromStr>(variable: Variables<'_>, name: &str) -> Result<Option<N>, SettingsError> {

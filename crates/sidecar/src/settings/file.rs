@@ -20,6 +20,12 @@ pub struct File {
     probe: Option<Spanned<String>>,
     /// Where metrics are read; by default nowhere.
     metrics: Option<Spanned<String>>,
+    /// Where an operator flushes the cache; by default nowhere.
+    admin: Option<Spanned<String>>,
+    /// Seconds after which a provider's keys are fetched anew; by default 50.
+    key_set_seconds: Option<Spanned<i64>>,
+    /// Whether users' tokens are judged here before they are sent to a provider; by default they are not.
+    check_user_tokens: Option<bool>,
     /// How many bytes of tokens are kept; by default 16 MiB.
     cache_bytes: Option<u64>,
     /// Who may call.
@@ -112,7 +118,22 @@ type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl File {
     pub(super) fn add_to(self, settings: &mut Settings, variable: Variables<'_>) -> Result<(), SettingsError> {
-        let Self { bind, probe, metrics, cache_bytes, callers, outbound, provider, beside, log: _ } = self;
+        let Self { bind, probe, metrics, admin, cache_bytes, callers, outbound, provider, beside, .. } = self;
+        if let (Some(text), None) = (admin, variable("ADMIN_BIND_ADDRESS")) {
+            let bind = Bind::parse(text.get_ref()).filter(Bind::is_local);
+            let wrong =
+                || fault(&text, "it is no address of this machine alone", "write `unix:/run/deputize-admin.sock`");
+            settings.admin = Some(bind.ok_or_else(wrong)?);
+        }
+        if let (Some(seconds), None) = (self.key_set_seconds, variable("DEPUTIZE_KEY_SET_SECONDS")) {
+            if !environment::KEY_SECONDS.contains(seconds.get_ref()) {
+                return Err(fault(&seconds, "keys are kept for 30 to 43200 seconds", "write a number between them"));
+            }
+            settings.key_seconds = Some(seconds.into_inner());
+        }
+        if let (Some(checked), None) = (self.check_user_tokens, variable("DEPUTIZE_CHECK_USER_TOKENS")) {
+            settings.user_tokens_checked = checked;
+        }
         if let (Some(text), None) = (bind, variable("BIND_ADDRESS")) {
             settings.bind = Bind::parse(text.get_ref()).ok_or_else(|| {
                 fault(&text, "it is no address", "write `127.0.0.1:3000`, or `unix:/run/deputize.sock`")

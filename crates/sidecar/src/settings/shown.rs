@@ -11,6 +11,7 @@ impl Settings {
             "bind": self.bind.to_string(),
             "probe": self.probe.map(|address| address.to_string()),
             "metrics": self.metrics.map(|address| address.to_string()),
+            "admin": self.admin.as_ref().map(ToString::to_string),
             "push": self.push.as_ref().map(|push| push.endpoint.as_str()),
             "callers": {
                 "token": self.callers.bearer.as_ref().map(|_| "(set)"),
@@ -27,6 +28,8 @@ impl Settings {
             },
             "proxy": self.proxy.as_ref().map(|_| "(set)"),
             "authorities": self.authorities,
+            "key_set_seconds": self.key_seconds,
+            "check_user_tokens": self.user_tokens_checked,
             "cache_bytes": self.cache_bytes,
             "providers": providers,
             "for_the_application": self.for_the_application(),

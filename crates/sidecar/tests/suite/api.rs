@@ -2,6 +2,7 @@
 use crate::support::{ENCODINGS, Encoding, PROVIDERS, World, invalid_request};
 use http::Method;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PATHS: [&str; 3] = ["/api/v1/token", "/api/v1/token/exchange", "/api/v1/introspect"];
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -117,6 +118,25 @@ async fn bodies_of_more_than_two_mebibytes_are_refused_and_smaller_ones_read() {
         let told = "Failed to buffer the request body: length limit exceeded";
         assert_eq!(of(3_000_000).await, invalid_request(told), "{encoding:?}");
     }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_end_is_not_waited_for() {
+    let world = World::bare().await;
+    let mut endless = tokio::net::TcpStream::connect(world.url.trim_start_matches("http://")).await.unwrap();
+    let head = "POST /api/v1/token HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
+    endless.write_all(format!("{head}content-length: 1000000000\r\n\r\n").as_bytes()).await.unwrap();
+    let piece = vec![b'a'; 1 << 20];
+    for _ in 0..20 {
+        if endless.write_all(&piece).await.is_err() {
+            break;
+        }
+    }
+    let mut answer = [0; 4096];
+    let length = endless.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]);
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(answer.contains("length limit exceeded"), "{answer}");
 }
 
 #[tokio::test]

@@ -77,6 +77,25 @@ async fn keys_that_cannot_be_used_are_skipped_and_the_others_serve() {
 }
 
 #[tokio::test]
+async fn keys_are_kept_as_long_as_is_said() {
+    let an_hour = |issuers: &crate::support::Issuers| {
+        let mut variables = explicit(issuers);
+        variables.insert("DEPUTIZE_KEY_SET_SECONDS".into(), "3600".into());
+        variables
+    };
+    let world = World::with(&["entra_id"], an_hour, None).await;
+    let token = world.issuer("entra_id").token(&json!({ "exp": world.now() + 86_400 }));
+    assert!(world.is_active("entra_id", &token).await);
+    world.clock.advance(3_600);
+    assert!(world.is_active("entra_id", &token).await);
+    assert_eq!(world.issuer("entra_id").key_fetches(), 1);
+    world.clock.advance(1);
+    while world.issuer("entra_id").key_fetches() < 2 {
+        assert!(world.is_active("entra_id", &token).await);
+    }
+}
+
+#[tokio::test]
 async fn a_provider_that_is_down_stops_no_other() {
     let down = |issuers: &Issuers| {
         let mut variables = explicit(issuers);

@@ -39,6 +39,31 @@ async fn providers_are_found_by_their_metadata_when_they_are_first_needed() {
 }
 
 #[tokio::test]
+async fn a_provider_is_ready_when_its_keys_and_its_token_endpoint_are_known() {
+    let keys_stated = |issuers: &Issuers| {
+        let mut variables = discovered(issuers);
+        let issuer = &issuers["entra_id"];
+        variables.insert("AZURE_OPENID_CONFIG_ISSUER".into(), issuer.url());
+        variables.insert("AZURE_OPENID_CONFIG_JWKS_URI".into(), issuer.jwks_url());
+        variables
+    };
+    let world = World::with(&["entra_id"], keys_stated, None).await;
+    let ready = async || world.get(&format!("{}/readyz", world.probe)).await;
+    let faults = ready().await.json();
+    assert_eq!(faults, json!([{ "provider": "entra_id", "fault": "its keys are not fetched yet" }]));
+    assert!(world.is_active("entra_id", &world.issuer("entra_id").token(&json!({}))).await);
+    let faults = ready().await.json();
+    assert_eq!(faults, json!([{ "provider": "entra_id", "fault": "its token endpoint is not learnt yet" }]));
+    let random: std::sync::Arc<dyn client::Random> = std::sync::Arc::new(|octets: &mut [u8]| octets.fill(0));
+    world.sidecar.warm(&random);
+    while ready().await.status != 200 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.issuer("entra_id").metadata_fetches(), 1);
+    assert!(world.issuer("entra_id").asked().is_empty(), "nobody asked for a token");
+}
+
+#[tokio::test]
 async fn any_provider_serves_by_configuration() {
     let clock = SetClock::at(NOON);
     let issuer = Issuer::start(clock.clone(), jose::Algorithm::ES256).await.unwrap();

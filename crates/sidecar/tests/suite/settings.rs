@@ -70,6 +70,33 @@ fn an_address_that_others_reach_needs_a_credential_of_callers() {
 }
 
 #[test]
+fn an_operator_calls_from_this_machine_alone() {
+    for elsewhere in ["0.0.0.0:3002", "10.1.2.3:3002", "nonsense"] {
+        assert!(refused(&[("ADMIN_BIND_ADDRESS", elsewhere)]).contains("no address of this machine alone"));
+        assert!(read_with(&[], &format!("admin = \"{elsewhere}\"")).is_err(), "{elsewhere}");
+    }
+    for here in ["127.0.0.1:3002", "unix:/run/admin.sock"] {
+        let read = [read(&[("ADMIN_BIND_ADDRESS", here)]), read_with(&[], &format!("admin = \"{here}\""))];
+        assert_eq!(read.map(|settings| settings.unwrap().admin.unwrap().to_string()), [here, here]);
+    }
+}
+
+#[test]
+fn keys_are_kept_for_a_time_that_makes_sense() {
+    for wrong in ["0", "29", "43201", "-50"] {
+        refused(&[("DEPUTIZE_KEY_SET_SECONDS", wrong)]);
+        assert!(read_with(&[], &format!("key_set_seconds = {wrong}")).is_err(), "{wrong}");
+    }
+    let file = "key_set_seconds = 600\ncheck_user_tokens = true";
+    let settings = read_with(&[], file).unwrap();
+    assert_eq!((settings.key_seconds, settings.user_tokens_checked), (Some(600), true));
+    let stated = [("DEPUTIZE_KEY_SET_SECONDS", "60"), ("DEPUTIZE_CHECK_USER_TOKENS", "false")];
+    let settings = read_with(&stated, file).unwrap();
+    assert_eq!((settings.key_seconds, settings.user_tokens_checked), (Some(60), false), "the environment wins");
+    assert_eq!(read(&[]).unwrap().key_seconds, None);
+}
+
+#[test]
 fn what_azure_injects_serves_entra_too() {
     let settings = read(&[
         ("AZURE_ENABLED", "true"),

@@ -1,0 +1,160 @@
+//! How long a connection may be silent: long where an application keeps it for its next request, briefly where it owes a head.
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// To send a request's head, the first one counted from the beginning of the connection.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// For a connection on which nothing is asked; longer than the pools of applications keep theirs, mostly.
+pub(super) const IDLE: Duration = Duration::from_mins(2);
+
+/// What is asked on one connection.
+#[derive(Default)]
+pub(super) struct Asked {
+    begun: AtomicUsize,
+    over: AtomicUsize,
+    /// Whether its frames say nothing of heads (HTTP/2).
+    framed: AtomicBool,
+}
+
+impl Asked {
+    /// A request has begun; it is over when what this returns is dropped.
+    pub(super) fn begin(self: &Arc<Self>, version: http::Version) -> Over {
+        self.framed.store(version == http::Version::HTTP_2, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Over(Arc::clone(self))
+    }
+}
+
+/// A request that is under way.
+pub(super) struct Over(Arc<Asked>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.over.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A stream that ends when it is silent for too long.
+pub(super) struct Watched<S> {
+    stream: S,
+    asked: Arc<Asked>,
+    /// How many requests had begun when the wait was set.
+    seen: usize,
+    /// Whether a head is owed, some of it being there.
+    owed: bool,
+    wait: Pin<Box<Sleep>>,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, asked: Arc<Asked>) -> Self {
+        // Who connects, asks.
+        Self { stream, asked, seen: 0, owed: true, wait: Box::pin(sleep(PATIENCE)) }
+    }
+
+    /// Whether it was silent for too long. Leaves the alarm set, also while a request is under way: nobody reads when that ends.
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        let begun = self.asked.begun.load(Ordering::Relaxed);
+        let under_way = self.asked.over.load(Ordering::Relaxed) != begun;
+        if !under_way && self.seen != begun {
+            (self.seen, self.owed) = (begun, false);
+            self.wait.as_mut().reset(Instant::now() + IDLE);
+        }
+        while self.wait.as_mut().poll(context).is_ready() {
+            if !under_way {
+                return true;
+            }
+            // The request has a time of its own.
+            self.wait.as_mut().reset(Instant::now() + IDLE);
+        }
+        false
+    }
+
+    /// Something came.
+    fn heard(&mut self) {
+        let begun = self.asked.begun.load(Ordering::Relaxed);
+        let under_way = self.asked.over.load(Ordering::Relaxed) != begun;
+        let kept = self.seen != begun || !self.owed;
+        if kept && !under_way && !self.asked.framed.load(Ordering::Relaxed) {
+            (self.seen, self.owed) = (begun, true);
+            self.wait.as_mut().reset(Instant::now() + PATIENCE);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = to.filled().len();
+        match Pin::new(&mut self.stream).poll_read(context, to) {
+            // As if the other side had ended.
+            Poll::Pending if self.is_over(context) => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(())) if to.filled().len() > before => {
+                self.heard();
+                Poll::Ready(Ok(()))
+            }
+            other => other,
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// The body of an answer. Its request is over when all of it has been sent.
+pub(super) struct Sent<B> {
+    body: B,
+    _over: Over,
+}
+
+impl<B> Sent<B> {
+    pub(super) fn new(body: B, over: Over) -> Self {
+        Self { body, _over: over }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Sent<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
