@@ -1,5 +1,6 @@
-// The code flow by hand: every command of docs/guides/by-hand.md, in one shell, with a real browser for the person. newman runs
-// the Postman collection there. The shell trusts what the page tells it to trust, and nothing else.
+// The code flow by hand: every command of docs/guides/by-hand.md, in one shell, with a real browser for the person, and then
+// those of work-orders.md, which goes on there. newman runs the Postman collection. The shell trusts what the page tells it to
+// trust, and nothing else.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -11,8 +12,8 @@ import { signIn } from './browser.mjs';
 import { ada, billing, orders, web } from './world.mjs';
 
 const root = join(import.meta.dirname, '../..');
-const page = readFileSync(join(root, 'docs/guides/by-hand.md'), 'utf8');
-const blocks = [...page.matchAll(/^```sh\n([^]*?)^```$/gm)].map((match) => match[1]);
+const guides = ['by-hand', 'work-orders'].map((name) => readFileSync(join(root, `docs/guides/${name}.md`), 'utf8'));
+const blocks = [...guides.join('\n').matchAll(/^```sh\n([^]*?)^```$/gm)].map((match) => match[1]);
 const END = 'this block is done';
 
 /** A shell that is typed into, and stops at the first command that fails. */
@@ -94,4 +95,17 @@ test('newman runs the Postman collection, the person signing in between', async 
     assert.match(table, new RegExp(`requests\\s*│\\s*${requests}\\s*│\\s*0`), table);
     assert.match(table, /assertions\s*│\s*[1-9]\d*\s*│\s*0/, table);
   }
+});
+
+test('every command of the page about work orders does what the page says', async () => {
+  const printed = await followed();
+  const json = (words) => JSON.parse(printed(words));
+  const made = json('exchange() {');
+  assert.deepEqual([made.token_type, made.expires_in], ['N_A', 259_200]);
+  const hers = json('redeem() {');
+  assert.deepEqual([hers.aud, hers.oid, hers.azp, hers.scp], [billing.app_id, ada.oid, orders.app_id, 'Invoices.Read']);
+  const wider = json('redeem -d scope');
+  assert.deepEqual([wider.error, wider.check], ['invalid_scope', 'scope.within_grant']);
+  const revoked = json('oauth2/v2.0/revoke');
+  assert.deepEqual([revoked.error, revoked.check], ['invalid_grant', 'work_order.not_revoked']);
 });
