@@ -144,3 +144,30 @@ pub(crate) fn needs_presence(denial: &Denial) -> bool {
 pub(crate) fn address(host: &str, tenant: TenantId) -> String {
     format!("{host}/{tenant}/work-orders")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::needs_presence;
+    use crate::denial::Denial;
+    use decision::CheckId;
+
+    #[test]
+    fn an_order_waits_for_what_its_user_mends_by_being_there_and_for_nothing_else() {
+        let waits = |check| needs_presence(&Denial::new(check, "", ""));
+        for check in [
+            CheckId::SessionAlive,
+            CheckId::SignInRecent,
+            CheckId::MfaSatisfied,
+            CheckId::MfaEnrolled,
+            CheckId::MfaCurrent,
+            CheckId::ContextSatisfied,
+        ] {
+            assert!(waits(check), "{check:?}");
+        }
+        for check in
+            [CheckId::ConsentGranted, CheckId::AccessNotBlocked, CheckId::UserEnabled, CheckId::WorkOrderContent]
+        {
+            assert!(!waits(check), "{check:?}");
+        }
+    }
+}

@@ -22,6 +22,7 @@ mod secrets;
 mod tenants;
 mod tickets;
 mod tokens;
+mod work_order_page;
 mod work_orders;
 #[path = "../world/mod.rs"]
 mod world;

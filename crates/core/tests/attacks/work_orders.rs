@@ -12,6 +12,7 @@ use deputize_core::token_endpoint::{Refusal, TokenRequest};
 use deputize_core::work_order::{MOST, WorkOrderRecord};
 use oauth::{CLIENT_ASSERTION_JWT_BEARER, Form, Secret, TOKEN_TYPE_ACCESS_TOKEN, TOKEN_TYPE_WORK_ORDER, TokenResponse};
 use serde_json::json;
+use std::sync::atomic::Ordering;
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const READ: &str = "api://billing/Invoices.Read";
@@ -19,7 +20,7 @@ const DIGEST: &str = "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:";
 const OTHER_DIGEST: &str = "sha-256=:AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:";
 
 /// Contoso, where the daemon may work at Billing for users, as Orders may.
-fn contoso() -> World {
+pub(crate) fn contoso() -> World {
     let world = World::new();
     world.estate.edit(|estate| {
         estate.objects.grants.push(grant("daemon", "billing", "Invoices.Read Invoices.Approve"));
@@ -61,7 +62,7 @@ fn ask(world: &World, token: &Secret, changes: &[(&str, &str)]) -> Result<TokenR
 }
 
 /// An order of Ada's, made by Orders for the daemon.
-fn order(world: &World, changes: &[(&str, &str)]) -> Secret {
+pub(crate) fn order(world: &World, changes: &[(&str, &str)]) -> Secret {
     ask(world, &for_orders(world), changes).unwrap().access_token
 }
 
@@ -75,7 +76,7 @@ fn redeem_as(world: &World, name: &str, handle: &str, changes: &[(&str, &str)]) 
     world.token_at("contoso.example", &form, None)
 }
 
-fn redeem(world: &World, handle: &Secret) -> Result<TokenResponse, Refusal> {
+pub(crate) fn redeem(world: &World, handle: &Secret) -> Result<TokenResponse, Refusal> {
     redeem_as(world, "daemon", handle.expose(), &[])
 }
 
@@ -91,17 +92,21 @@ fn redeem_with(world: &World, name: &str, by: &str, handle: &Secret) -> Result<T
     world.token_at("contoso.example", &form, None)
 }
 
-fn record(world: &World, handle: &Secret) -> WorkOrderRecord {
+pub(crate) fn record(world: &World, handle: &Secret) -> WorkOrderRecord {
     let digest: Digest = world.crypto.keyed_digest(handle.expose());
     world.ledger.read(|state| state.work_orders[&digest].clone())
 }
 
 /// Gives a token back (RFC 7009), as this client.
-fn revoke_as(world: &World, name: &str, token: &Secret) {
-    let form = credential(name).with("token", token.expose());
+pub(crate) fn revoke_as(world: &World, name: &str, token: &Secret) {
+    revoke_at(world, "contoso.example", &credential(name), token);
+}
+
+fn revoke_at(world: &World, tenant: &str, credential: &Form, token: &Secret) {
+    let form = credential.clone().with("token", token.expose());
     let request = TokenRequest {
         version: EndpointVersion::V2,
-        tenant: "contoso.example",
+        tenant,
         form: &form,
         basic: None,
         origin: None,
@@ -454,6 +459,12 @@ fn an_order_is_made_from_nothing_but_the_token_that_the_api_received() {
         let answer = ask(&world, &whole.access_token, &[("may_act", &may_act)]);
         assert_eq!(refused(answer), CheckId::WorkOrderWorker, "{may_act}");
     }
+    let nine: Vec<String> = (1..=9).map(|n| format!("api://api-{n}/Read")).collect();
+    let answer = ask(&world, &whole.access_token, &[("scope", &nine.join(" "))]);
+    assert_eq!(refused(answer), CheckId::WorkOrderTerms, "nine APIs");
+    edit(&world, |e| e.principal("daemon").account_enabled = false);
+    assert_eq!(refused(ask(&world, &whole.access_token, &[])), CheckId::WorkOrderWorker, "a disabled worker");
+    edit(&world, |e| e.principal("daemon").account_enabled = true);
     world.advance(86_400);
     assert_eq!(refused(ask(&world, &whole.access_token, &[])), CheckId::AssertionCurrent);
     assert_eq!(world.ledger.read(|state| state.work_orders.len()), 1, "the first, and no other");
@@ -529,6 +540,10 @@ fn revocation_is_for_the_api_and_its_workers_and_ends_what_was_issued() {
     for stranger in ["rival", "billing", "web"] {
         revoke_as(&world, stranger, &handle);
     }
+    // Elsewhere, the same application is another party; and without its credential it may be anybody.
+    revoke_at(&world, "fabrikam.example", &credential("orders"), &handle);
+    edit(&world, |e| e.app("orders").is_fallback_public_client = true);
+    revoke_at(&world, "contoso.example", &form(&[("client_id", &app("orders").to_string())]), &handle);
     let onward = |world: &World| world.obo("billing", &token, "api://legacy/Legacy.Read");
     edit(&world, |e| e.objects.grants.push(grant("billing", "legacy", "Legacy.Read")));
     assert!(redeem(&world, &handle).is_ok() && onward(&world).is_ok());
@@ -553,6 +568,10 @@ fn no_more_orders_are_outstanding_than_a_user_may_have() {
     let refusal = ask(&world, &token, &[]).unwrap_err();
     assert_eq!((refusal.check, refusal.status), (CheckId::WorkOrderCapacity, 429));
     assert!(refusal.retry_after.is_some());
+    world.ledger.outstanding_elsewhere.store(MOST.of_tenant, Ordering::SeqCst);
+    let of_bob = world.tokens("bob", "web", "api://orders/access_as_user").access_token;
+    assert_eq!(refused(ask(&world, &of_bob, &[])), CheckId::WorkOrderCapacity, "of all users");
+    world.ledger.outstanding_elsewhere.store(0, Ordering::SeqCst);
     world.advance(86_400);
     // The session lives on; those orders have ended.
     assert!(ask(&world, &for_orders(&world), &[]).is_ok());
@@ -577,79 +596,4 @@ fn a_redemption_is_decided_in_its_own_tenant_under_any_alias() {
     assert!(world.token_at("organizations", &form, None).is_ok());
     let elsewhere = redemption(handle.expose()).iter().fold(credential("orders"), |form, (n, v)| form.with(n, v));
     assert_eq!(refused(world.token_at("fabrikam.example", &elsewhere, None)), CheckId::WorkOrderKnown);
-}
-
-/// The page: what waits for the user is approved with their presence, and by nobody else.
-#[test]
-fn a_user_sees_their_orders_and_stops_one() {
-    use deputize_core::work_order::page::{Decision, OrdersAnswer, decided, orders};
-    let world = contoso();
-    let handle = order(&world, &[("redemptions", "3"), ("purpose", "Export for the accountant")]);
-    let show = |name: &str| {
-        let browser = world.sign_in(name);
-        match now_or_never(orders(&world.ports, "contoso.example", &browser)) {
-            OrdersAnswer::Show(page) => (browser, page),
-            other => panic!("{other:?}"),
-        }
-    };
-    let (_, of_bob) = show("bob");
-    assert!(of_bob.orders.is_empty(), "nobody else's");
-    let (browser, page) = show("ada");
-    assert_eq!(page.orders.len(), 1);
-    let shown = &page.orders[0];
-    assert_eq!(
-        (shown.purpose.as_str(), shown.issuer.as_str(), shown.workers.as_slice()),
-        ("Export for the accountant", "orders", &["daemon".to_owned()][..])
-    );
-    assert_eq!(shown.allowed, [("billing".to_owned(), vec!["Invoices.Read".to_owned()])]);
-    let post = |browser: &deputize_core::authorize::Browser, ticket: &str| {
-        let request = Form::decode(shown.hidden.0.as_bytes()).unwrap();
-        now_or_never(decided(&world.ports, "contoso.example", &request, browser, (Decision::Revoke, ticket)))
-    };
-    let forged = |answer: &OrdersAnswer| matches!(answer, OrdersAnswer::Page(denial) if denial.id() == CheckId::InteractionForged);
-    assert!(forged(&post(&browser, "x")) && forged(&post(&world.sign_in("bob"), &shown.hidden.1)));
-    assert!(redeem(&world, &handle).is_ok());
-    assert!(matches!(post(&browser, &shown.hidden.1), OrdersAnswer::Show(page) if page.orders.is_empty()));
-    assert_eq!(refused(redeem(&world, &handle)), CheckId::WorkOrderRevoked);
-}
-
-#[test]
-fn presence_at_the_page_makes_the_order_stem_from_that_sign_in() {
-    use deputize_core::work_order::page::{Decision, OrdersAnswer, decided, orders};
-    use deputize_core::work_order::presence::returned;
-    let world = contoso();
-    let handle = order(&world, &[("redemptions", "3")]);
-    let before = record(&world, &handle).session;
-    world.ledger.write(vec![Write::RevokeSession(before)]).unwrap();
-    assert_eq!(refused(redeem(&world, &handle)), CheckId::SessionAlive);
-    world.advance(60);
-    let come = |browser: &deputize_core::authorize::Browser| {
-        let OrdersAnswer::Show(page) = now_or_never(orders(&world.ports, "contoso.example", browser)) else { panic!() };
-        let shown = page.orders[0].clone();
-        assert!(shown.parked.is_some());
-        let original = Form::decode(shown.hidden.0.as_bytes()).unwrap();
-        let decision = (Decision::Approve, shown.hidden.1.as_str());
-        let OrdersAnswer::Go(path) =
-            now_or_never(decided(&world.ports, "contoso.example", &original, browser, decision))
-        else {
-            panic!()
-        };
-        let asking = Form::decode(path.split_once('?').unwrap().1.as_bytes()).unwrap();
-        let deputize_core::authorize::Answer::Redirect(redirect) = world.authorize(&asking, browser) else {
-            panic!("{asking:?}")
-        };
-        redirect.parameters
-    };
-    let browser = world.sign_in("ada");
-    let answer = come(&browser);
-    // Whoever else brings it gives nothing: another browser, another person.
-    let mut stranger = world.sign_in("bob");
-    assert!(now_or_never(returned(&world.ports, &stranger, &answer)).is_err());
-    stranger.cookie.clone_from(&browser.cookie);
-    assert!(now_or_never(returned(&world.ports, &stranger, &answer)).is_err());
-    assert_eq!(refused(redeem(&world, &handle)), CheckId::SessionAlive);
-    assert!(now_or_never(returned(&world.ports, &browser, &answer)).is_ok());
-    assert!(now_or_never(returned(&world.ports, &browser, &answer)).is_err(), "once");
-    assert_eq!(Some(record(&world, &handle).session), browser.session.as_ref().map(|session| session.id));
-    assert!(redeem(&world, &handle).is_ok());
 }

@@ -15,7 +15,7 @@ use deputize_core::trace::{Carried, TraceId, UserInTrace};
 use deputize_core::work_order::{Outstanding, WorkOrderRecord};
 use std::collections::{HashMap, HashSet};
 use std::future::ready;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 #[derive(Clone, Default)]
@@ -39,11 +39,13 @@ pub(crate) struct FakeLedger {
     estate: Arc<Estate>,
     /// Whether writing fails.
     pub(crate) full: AtomicBool,
+    /// Work orders of others, so many that no test would make them.
+    pub(crate) outstanding_elsewhere: AtomicU64,
 }
 
 impl FakeLedger {
     pub(crate) fn over(estate: Arc<Estate>) -> Self {
-        Self { state: Mutex::default(), estate, full: AtomicBool::new(false) }
+        Self { state: Mutex::default(), estate, full: AtomicBool::new(false), outstanding_elsewhere: AtomicU64::new(0) }
     }
 
     pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
@@ -279,7 +281,11 @@ impl Ledger for FakeLedger {
             let of = |order: &&WorkOrderRecord| order.tenant == tenant && order.expires > now;
             let own = |order: &&WorkOrderRecord| of(order) && order.user == user;
             let all = state.work_orders.values();
-            Outstanding { of_user: all.clone().filter(own).count() as u64, of_tenant: all.filter(of).count() as u64 }
+            let elsewhere = self.outstanding_elsewhere.load(Ordering::SeqCst);
+            Outstanding {
+                of_user: all.clone().filter(own).count() as u64,
+                of_tenant: all.filter(of).count() as u64 + elsewhere,
+            }
         });
         Box::pin(ready(Ok(outstanding)))
     }
