@@ -161,7 +161,9 @@ fn fill(connection: &Connection, count: u64) {
         statement.execute(row).unwrap();
     }
     drop(statement);
-    connection.execute("INSERT INTO work_order_counts VALUES (?1, ?2)", params![TENANT.0, count.cast_signed()]).unwrap();
+    connection
+        .execute("INSERT INTO work_order_counts VALUES (?1, ?2)", params![TENANT.0, count.cast_signed()])
+        .unwrap();
     connection.execute_batch("COMMIT; ANALYZE").unwrap();
 }
 
