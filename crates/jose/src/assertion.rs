@@ -90,7 +90,7 @@ pub fn verify_trusting(
         _ => return Err(AssertionRefusal::Algorithm),
     };
     let vouched;
-    let certificate = match named_certificate(header.x5t_s256.as_deref(), header.x5t.as_deref(), certificates) {
+    let certificate = match named_certificate(header, certificates) {
         Ok(certificate) => certificate,
         Err(unknown) => match chain::presented(text, trusted)? {
             None => return Err(unknown),
@@ -142,17 +142,19 @@ pub fn peek_issuer(text: &str) -> Result<String, AssertionRefusal> {
     text_claim(&Token::parse_padded(text)?.peek()?, "iss")
 }
 
-/// The certificate that has every thumbprint that the header names. Padding is how MSAL Python writes them.
+/// The certificate that has every thumbprint that the header names. Padding is how MSAL Python writes them. Platforms that hand
+/// out private keys as JWKs name the certificate in `kid` alone, by either thumbprint.
 fn named_certificate<'a>(
-    x5t_s256: Option<&str>,
-    x5t: Option<&str>,
+    header: &crate::JoseHeader,
     certificates: &'a [Arc<Certificate>],
 ) -> Result<&'a Certificate, AssertionRefusal> {
-    if x5t_s256.is_none() && x5t.is_none() {
-        return Err(AssertionRefusal::Thumbprint);
-    }
-    let found = certificates.iter().find(|c| is(x5t_s256, c.x5t_s256()) && is(x5t, c.x5t()));
-    found.map(AsRef::as_ref).ok_or(AssertionRefusal::Certificate)
+    let (found, unknown) = if header.x5t_s256.is_none() && header.x5t.is_none() {
+        let kid = header.kid.as_deref().ok_or(AssertionRefusal::Thumbprint)?;
+        (certificates.iter().find(|c| kid == c.x5t() || kid == c.x5t_s256()), AssertionRefusal::Thumbprint)
+    } else {
+        (certificates.iter().find(|c| names(header, c)), AssertionRefusal::Certificate)
+    };
+    found.map(AsRef::as_ref).ok_or(unknown)
 }
 
 /// Whether every thumbprint in the header, if there is one, is this certificate's.

@@ -17,7 +17,7 @@ pub enum AssertionRefusal {
     #[error("the algorithm must be RS256 or PS256")]
     Algorithm,
     /// No thumbprint.
-    #[error("the header names no certificate; add `x5t#S256` (or `x5t`)")]
+    #[error("the header names no certificate; add `x5t#S256` (or `x5t`, or either of them as `kid`)")]
     Thumbprint,
     /// A thumbprint of no registered certificate.
     #[error("the thumbprint is that of no certificate of this application; register the certificate")]

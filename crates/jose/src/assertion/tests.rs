@@ -152,6 +152,9 @@ fn lenient_headers_and_claims_are_accepted() {
         json!({ "typ": "http://openid.net/specs/jwt/1.0" }),
         json!({ "x5t": client.certificate.x5t() }),
         json!({ "kid": "anything" }),
+        // As platforms name the private keys that they hand out.
+        json!({ "x5t#S256": null, "kid": client.certificate.x5t() }),
+        json!({ "x5t#S256": null, "kid": client.certificate.x5t_s256() }),
     ];
     for header in headers {
         assert!(client.judge(&client.token(header.clone(), json!({}))).is_ok(), "{header}");
@@ -182,6 +185,22 @@ fn headers_that_are_refused() {
         (
             json!({ "x5t#S256": null, "kid": client.ps256.kid() }),
             AssertionRefusal::Thumbprint,
+            CheckId::ClientAssertionKey,
+        ),
+        (
+            json!({ "x5t#S256": null, "kid": unregistered.x5t() }),
+            AssertionRefusal::Thumbprint,
+            CheckId::ClientAssertionKey,
+        ),
+        (
+            json!({ "x5t#S256": null, "kid": older.x5t_s256() }),
+            Refusal::Signature.into(),
+            CheckId::ClientAssertionSignature,
+        ),
+        // A certificate by its thumbprint, and another as `kid`: the thumbprint counts.
+        (
+            json!({ "x5t#S256": unregistered.x5t_s256(), "kid": client.certificate.x5t() }),
+            AssertionRefusal::Certificate,
             CheckId::ClientAssertionKey,
         ),
         (json!({ "x5t#S256": "" }), AssertionRefusal::Certificate, CheckId::ClientAssertionKey),

@@ -2,9 +2,12 @@
 use super::{Pair, SigningKey, ec_pkcs8, rsa_pkcs8};
 use crate::algorithm::{Curve, Scheme};
 use crate::{Algorithm, KeyError, base64url, json};
+use aws_lc_rs::encoding::{AsBigEndian, Curve25519SeedBin, EcPrivateKeyBin};
 use aws_lc_rs::rsa::{KeyPairComponents, PublicKeyComponents};
 use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
+use oauth::Secret;
 use serde_json::{Map, Value};
+use x509_parser::asn1_rs::{Any, FromDer};
 
 impl SigningKey {
     /// Reads a private JSON Web Key. Its `alg` binds it; one without signs with RS256, or as its curve does. Its `kid` names
@@ -71,6 +74,59 @@ impl SigningKey {
             None => key,
         })
     }
+
+    /// This key as a private JSON Web Key, as platforms hand keys over to programs: with `alg` and `kid`, and nothing of its
+    /// certificate.
+    ///
+    /// ```
+    /// use jose::{Algorithm, SigningKey};
+    /// let key = SigningKey::generate(Algorithm::ES256)?.named("mine");
+    /// let same = SigningKey::from_jwk(key.private_jwk()?.expose())?;
+    /// assert_eq!((same.kid(), same.pkcs8()), ("mine", key.pkcs8()));
+    /// # Ok::<(), jose::KeyError>(())
+    /// ```
+    pub fn private_jwk(&self) -> Result<Secret, KeyError> {
+        let public = serde_json::to_value(&self.jwk).map_err(|_| KeyError::Malformed)?;
+        let Value::Object(mut jwk) = public else { return Err(KeyError::Malformed) };
+        jwk.retain(|name, _| !name.starts_with("x5"));
+        let mut put = |name: &str, octets: &[u8]| jwk.insert(name.to_owned(), base64url::encode(octets).into());
+        match &self.pair {
+            Pair::Rsa(..) => {
+                // RFC 5208 section 5, and in it RFC 8017 appendix A.1.2.
+                let wrapped = members(&self.pkcs8).ok_or(KeyError::PrivateKey)?;
+                let key = wrapped.get(2).and_then(|key| members(key)).ok_or(KeyError::PrivateKey)?;
+                let names = ["d", "p", "q", "dp", "dq", "qi"];
+                if key.len() != names.len() + 3 {
+                    return Err(KeyError::PrivateKey);
+                }
+                for (name, integer) in names.into_iter().zip(key.into_iter().skip(3)) {
+                    put(name, integer.strip_prefix(&[0]).unwrap_or(integer));
+                }
+            }
+            Pair::Ecdsa(pair) => {
+                let d: EcPrivateKeyBin<'_> = pair.private_key().as_be_bytes().map_err(|_| KeyError::PrivateKey)?;
+                put("d", d.as_ref());
+            }
+            Pair::Ed25519(pair) => {
+                let seed = pair.seed().map_err(|_| KeyError::PrivateKey)?;
+                let d: Curve25519SeedBin<'_> = seed.as_be_bytes().map_err(|_| KeyError::PrivateKey)?;
+                put("d", d.as_ref());
+            }
+        }
+        serde_json::to_string(&jwk).map(Secret::new).map_err(|_| KeyError::Malformed)
+    }
+}
+
+/// The contents of what a DER sequence holds.
+fn members(der: &[u8]) -> Option<Vec<&[u8]>> {
+    let (_, sequence) = Any::from_der(der).ok()?;
+    let (mut left, mut all) = (sequence.data, Vec::new());
+    while !left.is_empty() {
+        let (rest, member) = Any::from_der(left).ok()?;
+        all.push(member.data);
+        left = rest;
+    }
+    Some(all)
 }
 
 #[cfg(test)]
@@ -117,6 +173,22 @@ mod tests {
         }
         let bound = SigningKey::from_jwk(&with(rsa(), "alg", json!("PS256")).to_string()).unwrap();
         assert_eq!(bound.algorithm(), Algorithm::PS256);
+    }
+
+    #[test]
+    fn a_private_key_that_is_handed_over_is_the_same_key_for_who_reads_it() {
+        for algorithm in [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA] {
+            let key = SigningKey::generate(algorithm).unwrap();
+            let der = key.self_signed("orders", decision::Timestamp(0), decision::Timestamp(2_000_000_000));
+            let key = match der {
+                Ok(der) => key.with_certificate(der).unwrap(),
+                Err(_) => key.named("mine"),
+            };
+            let told = key.private_jwk().unwrap();
+            let read = SigningKey::from_jwk(told.expose()).unwrap();
+            assert_eq!((read.algorithm(), read.kid(), read.pkcs8()), (algorithm, key.kid(), key.pkcs8()));
+            assert!(!told.expose().contains("x5c"), "a certificate is no part of it");
+        }
     }
 
     fn with(mut jwk: Value, name: &str, value: Value) -> Value {
