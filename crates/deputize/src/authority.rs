@@ -200,7 +200,7 @@ async fn serve(options: Options, config: Config, text: Option<Text>) -> Result<E
 pub(crate) const DATA: &str = "deputize-data";
 
 /// Every issuer begins with it, so it is compared byte by byte by everybody.
-fn checked_host(host: &str) -> Result<String, String> {
+pub(crate) fn checked_host(host: &str) -> Result<String, String> {
     let host = host.trim_end_matches('/');
     let url = Url::parse(host).map_err(|_| "write it like `https://login.contoso.example`")?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();

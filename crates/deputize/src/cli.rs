@@ -29,6 +29,8 @@ enum Command {
     Authority(crate::authority::Options),
     /// Gives the application beside it tokens, from any identity provider, and judges those that it receives
     Sidecar(crate::sidecar::Options),
+    /// Prints the variables that NAIS and Azure put into the environment of an application, for one that is registered here
+    Env(crate::env::Options),
     /// Brings the directory to the state that an estate file declares, after showing the difference
     Apply(crate::estate::Options),
     /// Turns application manifests of Microsoft Entra ID into an estate file
@@ -55,6 +57,7 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
         Command::RunStart(options) => Ok(crate::run::linux::start::run(options)),
         Command::Authority(options) => crate::authority::run(options),
         Command::Sidecar(options) => crate::sidecar::run(options),
+        Command::Env(options) => crate::env::run(options),
         Command::Apply(options) => crate::estate::run(options),
         Command::Import(options) => crate::import::run(options),
         Command::Explain(options) => crate::explain::run(options),

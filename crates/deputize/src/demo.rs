@@ -4,6 +4,7 @@ mod consent;
 mod credentials;
 mod environment;
 mod identities;
+mod python;
 mod step_up;
 mod story;
 mod work_orders;
@@ -52,6 +53,9 @@ pub(crate) struct Options {
     /// Tells of work that goes on after the user has left: a worker exports Ada's invoices at night, until she is disabled
     #[arg(long, conflicts_with = "step_up")]
     work_orders: bool,
+    /// Orders is a Python program without any SDK; `deputize sidecar` beside it gets and judges its tokens
+    #[arg(long, conflicts_with = "work_orders")]
+    sidecar: bool,
     /// Ends after the story instead of serving on
     #[arg(long)]
     once: bool,
@@ -74,6 +78,9 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Failure> {
 }
 
 async fn demo(options: Options) -> Result<ExitCode, Failure> {
+    if options.sidecar {
+        python::check().await?;
+    }
     let ports = Ports::bind(&options).await?;
     // Declared before whatever lives in it, so that it goes last.
     let temporary = if options.data.is_none() { Some(Temporary::create()?) } else { None };
@@ -95,7 +102,7 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
     // What is measured here comes from one client.
     let instance = instance.limited(0);
     let items = apply(&instance, &secrets, &master, options.issuer.as_deref()).await?;
-    let world = World::new(&host, Some(options.port), &items, &secrets, &ca.file, &ca.pem)?;
+    let mut world = World::new(&host, Some(options.port), &items, &secrets, &ca.file, &ca.pem)?;
 
     let mut server = Server::new();
     let authority = instance.authority.router();
@@ -104,37 +111,45 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
         server.add(plain, None, &authority)?;
     }
     let clock = &instance.clock;
-    server.add(ports.orders, Some(&tls), &orders(&world, clock)?)?;
+    let mut ending = serve::Ending::heard()?;
+    let processes = if options.sidecar {
+        // The port is free: the program takes it over.
+        drop(ports.orders);
+        let processes = python::Processes::start(&world, &secrets, &leaf, options.port + 1).await?;
+        world.sidecar = Some(processes.sidecar());
+        Some(processes)
+    } else {
+        server.add(ports.orders, Some(&tls), &orders(&world, clock)?)?;
+        None
+    };
     server.add(ports.billing, Some(&tls), &billing(&world, clock)?)?;
     if let (Some(bound), Some(port)) = (ports.identities, options.identity_port) {
         server.add(bound, None, &identities::router(&world, clock, port)?)?;
     }
-    let mut ending = serve::Ending::heard()?;
     if let Some(file) = &options.env {
         if options.issuer.is_some() {
             // For the issuer's side of TLS.
             data::replace(&secrets.path("localhost.pem"), leaf.chain_pem.as_bytes())?;
             data::replace(&secrets.path("localhost.key"), leaf.key_pem.as_bytes())?;
         }
-        let more = environment::More { identity_port: options.identity_port, issuer: options.issuer.as_deref() };
+        let sidecar = processes.as_ref().map(python::Processes::variables);
+        let more =
+            environment::More { identity_port: options.identity_port, issuer: options.issuer.as_deref(), sidecar };
         data::replace(file, &environment::json(&world, &secrets, &more))?;
     }
     let told = tokio::select! {
         told = tell(&world, &instance, &secrets, &options) => told,
         () = ending.asked() => Ok(story::Told::Interrupted),
     };
-    match told {
-        Ok(story::Told::Whole) if !options.once => {
-            story::how_to_join(&world, options.env.as_deref());
-            ending.asked().await;
-        }
-        Ok(_) => {}
-        Err(failure) => {
-            server.end().await;
-            return Err(failure);
-        }
+    if let (Ok(story::Told::Whole), false) = (&told, options.once) {
+        story::how_to_join(&world, options.env.as_deref());
+        ending.asked().await;
+    }
+    if let Some(processes) = processes {
+        processes.end().await;
     }
     server.end().await;
+    told?;
     drop(instance);
     drop(temporary);
     Ok(ExitCode::SUCCESS)

@@ -1,10 +1,12 @@
 //! `deputize`: one binary, and its commands. Wiring only; rules live in the rooms.
 mod audit;
 mod authority;
+mod beside;
 mod cli;
 mod data;
 mod demo;
 mod dev_ca;
+mod env;
 mod estate;
 mod explain;
 mod failure;

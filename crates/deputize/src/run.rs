@@ -55,6 +55,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "8443",
         conflicts_with_all = ["join", "name", "publish", "allow", "cloud", "command"])]
     outside: Option<u16>,
+    /// Starts a sidecar beside the command, with what this environment tells `deputize sidecar`, and tells the command where it
+    /// is. Without an option of the local authority, such as `--estate`, there is none, and no namespace: the sidecar asks the
+    /// providers that the environment names
+    #[arg(long, conflicts_with = "outside")]
+    sidecar: bool,
     /// Does not say what is served
     #[arg(long, short)]
     quiet: bool,
@@ -64,7 +69,7 @@ pub(crate) struct Options {
 }
 
 /// Microsoft's clouds.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Cloud {
     Public,
     UsGovernment,
@@ -78,12 +83,32 @@ pub(crate) fn run(options: Options) -> ExitCode {
             let Options { estate, data, ahead, quiet, .. } = options;
             outdoors::run(outdoors::Outdoors { port, estate, data, ahead, quiet })
         }
+        None if options.sidecar && !options.is_offline() => plain(&options.command),
         None => started(options),
     };
     ended.unwrap_or_else(|failure| {
         failure.report();
         ExitCode::from(NOT_STARTED)
     })
+}
+
+impl Options {
+    /// Whether anything is said of a local authority or its namespace.
+    fn is_offline(&self) -> bool {
+        let named = self.estate.is_some() || self.data.is_some() || self.name.is_some() || self.join.is_some();
+        let reaching = !self.publish.is_empty() || !self.allow.is_empty();
+        named || reaching || self.app_service || self.ahead > 0 || self.cloud != Cloud::Public
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn plain(command: &[OsString]) -> Result<ExitCode, Failure> {
+    linux::plain::run(command)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn plain(_: &[OsString]) -> Result<ExitCode, Failure> {
+    Err(Failure::new("`--sidecar` passes signals on as Linux does", "start `deputize sidecar` yourself"))
 }
 
 #[cfg(target_os = "linux")]

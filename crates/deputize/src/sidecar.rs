@@ -1,5 +1,6 @@
 //! `deputize sidecar`: tokens for the application beside it, from what the platform put into the environment.
 use crate::authority::runtime;
+use crate::beside::SERVES;
 use crate::failure::{Failure, why};
 use crate::file::Text;
 use crate::log;
@@ -90,7 +91,7 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     if let Some(push) = settings.push {
         tokio::spawn(push.run(Arc::clone(&sidecar)));
     }
-    tracing::info!(listener.address = %place, "the sidecar serves");
+    tracing::info!(listener.address = %place, "{SERVES}");
     ending.asked().await;
     tracing::info!("the sidecar ends");
     listeners.end(DRAIN).await;

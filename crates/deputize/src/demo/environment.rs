@@ -3,13 +3,15 @@ use super::world::{CALLBACK, Identity, Person, Registered, SPA, TRAVEL, World};
 use crate::data::Data;
 use crate::managed_identity::APP_SERVICE;
 use deputize_core::workload::TOKEN_EXCHANGE;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// What was asked for besides.
 #[derive(Default)]
 pub(super) struct More<'a> {
     pub(super) identity_port: Option<u16>,
     pub(super) issuer: Option<&'a str>,
+    /// Where Orders finds its sidecar.
+    pub(super) sidecar: Option<[(&'static str, String); 3]>,
 }
 
 pub(super) fn json(world: &World, secrets: &Data, more: &More<'_>) -> Vec<u8> {
@@ -77,6 +79,9 @@ pub(super) fn json(world: &World, secrets: &Data, more: &More<'_>) -> Vec<u8> {
             "url": url, "subject": "workload", "audience": TOKEN_EXCHANGE,
             "certificate_file": secrets.path("localhost.pem"), "key_file": secrets.path("localhost.key"),
         })),
+        "sidecar": more.sidecar.as_ref().map(|variables| {
+            variables.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into())).collect::<Map<_, _>>()
+        }),
         "bench": {
             "RS256-ES256": {
                 "middle": middle(&world.orders), "middle_scope": "api://orders/access_as_user",

@@ -73,7 +73,8 @@ struct Network {
     clock: Arc<dyn Clock>,
 }
 
-/// A refusal as told by whoever refused.
+/// A refusal as told by whoever refused. Empty is what was not told.
+#[derive(Default)]
 struct Refusal {
     check: String,
     expected: String,
@@ -123,6 +124,9 @@ impl<'a> Teller<'a> {
         say(format_args!("  authority  {}   tenant contoso.example", world.authority()));
         say(format_args!("  Orders     {}   api://orders    client id {}", world.orders_url(), world.orders.app_id));
         say(format_args!("  Billing    {}   api://billing   client id {}", world.billing_url(), world.billing.app_id));
+        if let Some(sidecar) = &world.sidecar {
+            say(format_args!("  sidecar    {sidecar}   beside Orders, a Python program without any SDK (`orders.py`)"));
+        }
         say("");
     }
 
@@ -139,8 +143,19 @@ impl<'a> Teller<'a> {
         let browser = Browser::new(&world.ca_pem)?;
         let answer = browser.call(Method::GET, &url, token.expose()).await?;
         let body = expect(&answer, StatusCode::OK, "Orders")?;
-        self.note("Orders checks issuer, key, signature, times, audience and scope by itself");
-        self.step(3, "Orders exchanges it for a token for Billing, on behalf of Ada (On-Behalf-Of)");
+        self.note(match &world.sidecar {
+            None => "Orders checks issuer, key, signature, times, audience and scope by itself",
+            Some(_) => "Orders asks its sidecar what the token says, and whether it is good for Orders; the scope it checks itself",
+        });
+        self.step(
+            3,
+            match &world.sidecar {
+                None => "Orders exchanges it for a token for Billing, on behalf of Ada (On-Behalf-Of)",
+                Some(_) => {
+                    "Orders has its sidecar exchange it for a token for Billing, on behalf of Ada (On-Behalf-Of)"
+                }
+            },
+        );
         self.note("its own token is never passed on; the authority checks consent, assignment, policies, chain limits");
         self.step(4, "Billing checks that token by itself, and sees");
         let seen = body.pointer("/invoices/claims").cloned().unwrap_or_default();
@@ -211,7 +226,8 @@ impl<'a> Teller<'a> {
 
         let answer = browser.call(Method::GET, &format!("{orders}/orders"), &tampered(token)?).await?;
         let body = expect(&answer, StatusCode::UNAUTHORIZED, "Orders, given a tampered token,")?;
-        self.refused(5, "a tampered token: one claim changed, the signature kept", &answer, &of_guard(&body)?);
+        let refusal = if world.sidecar.is_some() { of_sidecar(&body)? } else { of_guard(&body)? };
+        self.refused(5, "a tampered token: one claim changed, the signature kept", &answer, &refusal);
         Ok(())
     }
 
@@ -282,7 +298,9 @@ impl<'a> Teller<'a> {
         if !expected.is_empty() {
             say(format_args!("      expected {}; found {}", words(expected), words(actual)));
         }
-        say(format_args!("      {} ({fixer}): {}", self.paint.yellow("fix"), words(fix)));
+        if !fix.is_empty() {
+            say(format_args!("      {} ({fixer}): {}", self.paint.yellow("fix"), words(fix)));
+        }
     }
 }
 
@@ -340,6 +358,15 @@ fn of_guard(problem: &Value) -> Result<Refusal, Failure> {
 /// From the hint of the authority's error.
 fn of_authority(hint: &Value) -> Result<Refusal, Failure> {
     refusal(hint, "check")
+}
+
+/// From what the sidecar says of a token, in the one text that Texas has for it.
+fn of_sidecar(body: &Value) -> Result<Refusal, Failure> {
+    let told = body.get("detail").and_then(Value::as_str).unwrap_or_default();
+    if told != "invalid token: InvalidSignature" {
+        return Err(Failure::plain(format!("a tampered token was refused for another reason (`{}`)", printable(told))));
+    }
+    Ok(Refusal { check: told.to_owned(), ..Refusal::default() })
 }
 
 fn refusal(from: &Value, id: &str) -> Result<Refusal, Failure> {

@@ -34,6 +34,8 @@ pub(super) struct World {
     /// The authority's port; the APIs have the next two. None where there are no APIs.
     pub(super) port: Option<u16>,
     pub(super) tenant_id: String,
+    /// Where Orders' sidecar is, if it has one.
+    pub(super) sidecar: Option<String>,
     /// The other organization's.
     pub(super) fabrikam_id: String,
     pub(super) ca_file: PathBuf,
@@ -138,6 +140,7 @@ impl World {
             host: host.to_owned(),
             port,
             tenant_id: tenant("contoso.example")?,
+            sidecar: None,
             fabrikam_id: tenant("fabrikam.example")?,
             ca_file: ca_file.to_owned(),
             ca_pem: ca_pem.to_owned(),

@@ -8,6 +8,7 @@ mod name;
 mod namespace;
 mod netlink;
 mod outside;
+pub(super) mod plain;
 pub(crate) mod start;
 mod wire;
 
@@ -43,8 +44,9 @@ fn planned(options: Options) -> Result<(Plan, Option<String>), Failure> {
         let addresses = known.map_or_else(|| addresses_inside(&host, allow.len()), Ok)?;
         allow.push(Allowed { host, port, addresses });
     }
-    let Options { command, estate, data, publish, ahead, app_service, quiet, name, .. } = options;
-    Ok((Plan { command, join, cloud: cloud.to_owned(), estate, data, publish, allow, ahead, app_service, quiet }, name))
+    let Options { command, estate, data, publish, ahead, app_service, sidecar, quiet, name, .. } = options;
+    let cloud = cloud.to_owned();
+    Ok((Plan { command, join, cloud, estate, data, publish, allow, ahead, app_service, sidecar, quiet }, name))
 }
 
 /// Where a server outside is found inside: an address keeps its own, a name gets one of loopback.

@@ -4,6 +4,7 @@ use super::environment::{self, SETTINGS};
 use super::served::Served;
 use crate::authority::runtime;
 use crate::data::{Data, Temporary};
+use crate::env::exported;
 use crate::failure::Failure;
 use crate::listen;
 use crate::output::say;
@@ -87,10 +88,6 @@ fn variables(host: &str, ca: &Path, bundle: &Path) -> Vec<String> {
         lines.push(format!("#   {library}: {setting}"));
     }
     lines
-}
-
-fn exported(name: &str, value: &str) -> String {
-    format!("export {name}='{}'", value.replace('\'', "'\\''"))
 }
 
 /// Says why the command was not started, and what does the same.

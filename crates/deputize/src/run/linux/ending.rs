@@ -1,5 +1,6 @@
 //! Signals and endings are the command's: what this process is told it passes on, and it ends as the command ended.
 use super::NOT_STARTED;
+use crate::beside::Beside;
 use crate::failure::Failure;
 use std::io::IsTerminal;
 use std::os::unix::process::ExitStatusExt;
@@ -48,6 +49,25 @@ pub(super) async fn wait(child: &mut Child, signals: &mut Signals) -> std::io::R
             signal = signals.next() => pass_on(child, signal),
         }
     }
+}
+
+/// Waits for a child that has a sidecar beside it, if it has: neither goes on without the other.
+pub(super) async fn together(
+    mut child: Child,
+    signals: &mut Signals,
+    sidecar: Option<Beside>,
+) -> std::io::Result<ExitStatus> {
+    let Some(mut sidecar) = sidecar else { return wait(&mut child, signals).await };
+    let status = tokio::select! {
+        status = wait(&mut child, signals) => status,
+        () = sidecar.gone() => {
+            Failure::plain("the sidecar ended, and so does the command").report();
+            pass_on(&child, SignalKind::terminate().as_raw_value());
+            wait(&mut child, signals).await
+        }
+    };
+    sidecar.end().await;
+    status
 }
 
 fn pass_on(child: &Child, signal: i32) {

@@ -4,8 +4,10 @@ use super::ending::{self, Signals};
 use super::forward::{self, Lines};
 use super::hosts;
 use super::namespace::{self, Private, Refusal};
+use super::plain;
 use super::wire::{Hello, INSIDE, Line, OUTSIDE, Plan, Report, encode};
 use crate::authority::runtime;
+use crate::beside::{self, Beside};
 use crate::data::Data;
 use crate::failure::{Failure, why};
 use crate::keys::VARIABLE as MASTER_KEY;
@@ -149,13 +151,25 @@ async fn serve_published(mut lines: Lines, ports: &[u16]) -> std::io::Result<()>
 
 async fn command(plan: &Plan, environment: &Environment) -> Result<ExitStatus, Failure> {
     let mut signals = Signals::listen()?;
-    let mut command = Command::new("/proc/self/exe");
-    command.arg("run-start").arg("--").args(&plan.command);
+    let sidecar = if plan.sidecar {
+        let mut sidecar = beside::command()?;
+        equip(&mut sidecar, environment);
+        Some(Beside::start(sidecar, plain::LEVEL).await?)
+    } else {
+        None
+    };
+    let mut command = beside::start(&plan.command)?;
+    equip(&mut command, environment);
+    command.envs(sidecar.iter().flat_map(Beside::variables));
+    let failed = |error: std::io::Error| Failure::plain(format!("no process can be started: {}", why(&error)));
+    let child = command.spawn().map_err(failed)?;
+    ending::together(child, &mut signals, sidecar).await.map_err(failed)
+}
+
+/// What programs inside need to know, and nothing that leads outside.
+fn equip(command: &mut Command, environment: &Environment) {
     for name in environment::PROXIES.into_iter().chain([MASTER_KEY]) {
         command.env_remove(name);
     }
     command.envs(environment);
-    let failed = |error: std::io::Error| Failure::plain(format!("no process can be started: {}", why(&error)));
-    let mut child = command.spawn().map_err(failed)?;
-    ending::wait(&mut child, &mut signals).await.map_err(failed)
 }

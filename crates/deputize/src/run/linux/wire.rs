@@ -47,6 +47,8 @@ pub(super) struct Plan {
     /// The authority's clock, in minutes ahead.
     pub(super) ahead: u32,
     pub(super) app_service: bool,
+    /// Whether a sidecar is started beside the command.
+    pub(super) sidecar: bool,
     pub(super) quiet: bool,
 }
 
