@@ -32,6 +32,14 @@ impl Demo {
         Self::spawn(name, command(binary(), &demo), first)
     }
 
+    /// The same with Orders as a Python program and a sidecar beside it. The program finds its libraries in `.venv`.
+    pub(crate) fn start_with_sidecar(name: &str) -> Outcome<Self> {
+        let first = free_ports()?;
+        let mut demo = command(binary(), &["demo", "--sidecar", "--port", &first.to_string()]);
+        demo.env("PATH", path()?);
+        Self::spawn(name, demo, first)
+    }
+
     /// The same for the benchmark: a program on the first core alone, with a plaintext loopback listener beside the others.
     pub(crate) fn start_for_load(name: &str, program: &Path) -> Outcome<Self> {
         let first = free_ports()?;
@@ -57,6 +65,11 @@ impl Demo {
         let mut demo = Self { child, env: Value::Null, plain_port: first_port + 3, env_file, log_file };
         demo.wait_until_up()?;
         Ok(demo)
+    }
+
+    /// Its data folder.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.env_file.with_file_name("data")
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -118,6 +131,12 @@ impl Drop for Demo {
             println!("the demo (process {}) could not be ended", self.child.id());
         }
     }
+}
+
+/// Where programs are found, those of `.venv` first.
+pub(crate) fn path() -> Outcome<String> {
+    let before = std::env::var("PATH").map_err(|error| format!("PATH cannot be read: {error}"))?;
+    Ok(format!("{}:{before}", root().join(".venv/bin").display()))
 }
 
 /// The program that people run.

@@ -31,6 +31,13 @@ pub(crate) fn suite() -> Outcome {
     call(inside(&data, &[], &["node", "e2e/node/offline.mjs"]))?;
     call(inside(&data, &["--ahead", "120", "--app-service"], &[python, "e2e/python/offline.py", "--later"]))?;
     call(prepared(command(binary(), &["run", "--quiet", "--", python, "e2e/python/offline_guide.py"]), &data))?;
+    let sidecar = ["run", "--quiet", "--sidecar", "--estate", ESTATE, "--", python, "e2e/python/offline_sidecar.py"];
+    let mut sidecar = prepared(command(binary(), &sidecar), &data);
+    // What Azure tells the daemon of the estate.
+    sidecar.env("AZURE_ENABLED", "true").env("AZURE_CLIENT_SECRET", secret("DAEMON"));
+    sidecar.env("AZURE_TENANT_ID", "0ff11e00-0000-4000-8000-000000000001");
+    sidecar.env("AZURE_CLIENT_ID", "0ff11e00-0000-4000-8000-0000000000c3");
+    call(sidecar)?;
     told(&data)
 }
 
@@ -62,8 +69,12 @@ fn told(data: &Path) -> Outcome {
 /// The secrets that the estate reads from the environment.
 fn prepared(mut command: Command, data: &Path) -> Command {
     for name in ["ORDERS", "WEB", "DAEMON", "OLD_DAEMON", "RETIRED"] {
-        command.env(format!("OFFLINE_{name}"), format!("a secret of {name}, for a test"));
+        command.env(format!("OFFLINE_{name}"), secret(name));
     }
     command.env("DEPUTIZE", binary()).env("DEPUTIZE_DATA", data).env("PYTHONDONTWRITEBYTECODE", "1");
     command
+}
+
+fn secret(name: &str) -> String {
+    format!("a secret of {name}, for a test")
 }

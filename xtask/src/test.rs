@@ -1,7 +1,8 @@
 //! `cargo xtask test`: from formatting to unmodified clients against the release binary.
 
+use crate::demo::{Demo, binary, path};
 use crate::steps::{self, Step, call, command, is_installed};
-use crate::{Outcome, check, demo::Demo, install, offline, only, root};
+use crate::{Outcome, check, install, offline, only, root};
 use std::process::Command;
 
 /// Runs every step, the quick ones, or one.
@@ -24,10 +25,15 @@ pub(crate) fn run(options: &[&str]) -> Outcome {
     steps.push(Step::new("e2e-python", || {
         let mut suite = command(root().join(".venv/bin/python"), &["e2e/python/suite.py"]);
         suite.env("PYTHONDONTWRITEBYTECODE", "1");
-        against_demo("python", suite, "REQUESTS_CA_BUNDLE")
+        against(&Demo::start("python")?, suite, "REQUESTS_CA_BUNDLE")
+    }));
+    steps.push(Step::new("e2e-sidecar", || {
+        let mut suite = command(root().join(".venv/bin/python"), &["e2e/python/sidecar.py"]);
+        suite.env("PYTHONDONTWRITEBYTECODE", "1").env("PATH", path()?);
+        against(&Demo::start_with_sidecar("sidecar")?, suite, "REQUESTS_CA_BUNDLE")
     }));
     steps.push(Step::new("e2e-node", || {
-        against_demo("node", command("node", &["e2e/node/suite.mjs"]), "NODE_EXTRA_CA_CERTS")
+        against(&Demo::start("node")?, command("node", &["e2e/node/suite.mjs"]), "NODE_EXTRA_CA_CERTS")
     }));
     steps.push(Step::new("e2e-offline", offline::suite));
     steps::run("test", &steps, only(options)?)
@@ -45,11 +51,11 @@ fn rust_tests() -> Outcome {
     call(command("cargo", &["test", "--quiet", "--workspace", "--lib", "--bins", "--tests"]))
 }
 
-/// Starts a demo of its own for the suite, tells it where, and ends the demo with it. The demo's authority is trusted by
-/// naming its CA file in the variable that the suite's libraries read: no certificate check is turned off.
-fn against_demo(name: &str, mut suite: Command, trust_variable: &str) -> Outcome {
-    let demo = Demo::start(name)?;
+/// Tells a suite where its demo is. The demo's authority is trusted by naming its CA file in the variable that the suite's
+/// libraries read: no certificate check is turned off.
+fn against(demo: &Demo, mut suite: Command, trust_variable: &str) -> Outcome {
     suite.env(trust_variable, demo.text("/ca_file")?).env("DEPUTIZE_DEMO_ENV", &demo.env_file);
+    suite.env("DEPUTIZE", binary()).env("DEPUTIZE_DATA", demo.data());
     suite.env("NO_PROXY", "localhost,127.0.0.1").env("DEPUTIZE_SCREENSHOTS", root().join("target/screenshots"));
     call(suite).map_err(|reason| format!("{reason}\nthe demo's own output: {}", demo.log_file.display()))
 }
