@@ -8,7 +8,9 @@ use crate::output::say;
 use crate::serve::Ending;
 use crate::system::{self, SystemClock};
 use fetch::{Allow, Fetch};
-use sidecar::{Admin, Bind, Bound, DRAIN, File, Listeners, Metrics, Ports, Probe, Settings, SettingsError, Sidecar, Texas};
+use sidecar::{
+    Admin, Bind, Bound, DRAIN, File, Listeners, Metrics, Ports, Probe, Settings, SettingsError, Sidecar, Texas,
+};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -116,7 +118,8 @@ async fn listening(bind: &Bind, name: &str) -> Result<Bound, Failure> {
 fn outbound(settings: &Settings) -> Result<Fetch, Failure> {
     let allow = Allow { plain_loopback: true, ..Allow::INSIDE };
     let (connect, total) = (settings.upstream.connect, settings.upstream.total.max(Duration::from_secs(10)));
-    let mut builder = Fetch::builder().allow(allow).timeouts(connect, total).max_bytes(LONGEST_ANSWER).idle(settings.upstream.idle);
+    let mut builder =
+        Fetch::builder().allow(allow).timeouts(connect, total).max_bytes(LONGEST_ANSWER).idle(settings.upstream.idle);
     if let Some(proxy) = &settings.proxy {
         builder = builder.proxy(proxy.clone());
     }
