@@ -63,7 +63,18 @@ async fn r_1_and_a_15_no_hostile_client_assertion_is_accepted() {
     put("jku", good().header("x5t#S256", Value::Null).header("jku", json!("https://evil.test/keys")).sign(&STRANGER));
     put("x5u", good().header("x5t#S256", Value::Null).header("x5u", json!("https://evil.test/c")).sign(&STRANGER));
     put("no thumbprint", good().header("x5t#S256", Value::Null).sign(&ORDERS));
-    put("kid for a thumbprint", good().header("x5t#S256", Value::Null).header("kid", kid(&ORDERS)).sign(&ORDERS));
+    // A `kid` may be the thumbprint of a registered certificate (spec/sidecar.md section 2.8), and of no other.
+    put(
+        "our kid, a stranger's key",
+        good().header("x5t#S256", Value::Null).header("kid", kid(&ORDERS)).sign(&STRANGER),
+    );
+    put("a stranger's kid", good().header("x5t#S256", Value::Null).header("kid", kid(&STRANGER)).sign(&STRANGER));
+    put("another application's kid", good().header("x5t#S256", Value::Null).header("kid", kid(&RIVAL)).sign(&RIVAL));
+    put("our kid beside a stranger's thumbprint", {
+        let thumbprint = json!(STRANGER.certificate.x5t_s256());
+        good().header("x5t#S256", thumbprint).header("kid", kid(&ORDERS)).sign(&ORDERS)
+    });
+    put("no kid in a kid", good().header("x5t#S256", Value::Null).header("kid", json!("")).sign(&ORDERS));
     for wrong in [
         json!(""),
         json!("="),
