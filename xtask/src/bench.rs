@@ -8,7 +8,9 @@ mod form;
 mod inside;
 mod load;
 mod peer;
+mod provider;
 mod report;
+mod sidecar;
 mod start;
 
 use crate::steps::{self, Step, command};
@@ -41,6 +43,7 @@ pub(crate) fn run(options: &[&str]) -> Outcome {
             install::node("e2e/peer")
         }),
         part("authority", authority::measure),
+        part("sidecar", sidecar::measure),
         part("start", start::measure),
         part("guard", |report| inside::measure(report, "P8", "guard")),
         part("store", |report| inside::measure(report, "P13", "store")),

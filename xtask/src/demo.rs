@@ -146,7 +146,7 @@ pub(crate) fn binary() -> PathBuf {
 
 /// The first of six free ports in a row: the demo takes them for the authority, Orders and Billing; the benchmark adds one; one
 /// is for managed identities, and one for an issuer that a suite runs.
-fn free_ports() -> Outcome<u16> {
+pub(crate) fn free_ports() -> Outcome<u16> {
     (18_440..28_000)
         .step_by(10)
         .find(|first| (*first..first + 6).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()))

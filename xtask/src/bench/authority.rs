@@ -109,7 +109,7 @@ impl Before {
 }
 
 /// What a bare answer to a body as long as an exchange's costs.
-fn bare() -> Outcome<Figures> {
+pub(super) fn bare() -> Outcome<Figures> {
     let program = current_exe().map_err(|error| error.to_string())?;
     let mut server = command("taskset", &["-c", "0"]);
     server.arg(program).args(["bench-answer", &BARE_PORT.to_string()]).stdin(Stdio::null());
