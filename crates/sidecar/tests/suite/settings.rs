@@ -163,3 +163,9 @@ fn a_file_is_told_by_its_places() {
         assert!(toml::from_str::<File>(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn the_example_that_the_guide_shows_is_understood() {
+    let file: File = toml::from_str(include_str!("../../../../examples/sidecar/sidecar.toml")).unwrap();
+    assert!(Settings::read(&|_| None, Some(file)).is_ok());
+}
