@@ -62,6 +62,10 @@ pub struct Contract {
     /// How long routes that need live cut-offs are served after the last word from their stream, in seconds.
     #[serde(default = "sixty")]
     pub fail_static: i64,
+    /// Says that tokens with neither scopes nor roles pass where the route asks for none: the API itself has a list of the
+    /// applications that may call it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub authorized_by_list: bool,
     /// How much a refused caller is told.
     #[serde(default)]
     pub disclosure: Disclosure,

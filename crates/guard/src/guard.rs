@@ -8,6 +8,7 @@ use crate::{GuardLayer, Principal, Refused};
 use decision::contract::{Contract, ContractError, Profile, TENANT_TEMPLATE, TrustedIssuer, issuer_matches};
 use decision::{CheckId, Clock, Collect, Silent, Timestamp, Verdict};
 use fetch::{IssuerKeys, KeySets, KeySource, Location};
+use http::HeaderMap;
 use jose::{Algorithm, KeySet};
 use std::collections::HashMap;
 use std::fmt;
@@ -35,7 +36,7 @@ pub struct GuardBuilder {
     contract: Contract,
     clock: Arc<dyn Clock>,
     key_sets: Option<Arc<KeySets>>,
-    fixed: HashMap<String, KeySet>,
+    fixed: HashMap<String, Arc<IssuerKeys>>,
     cache_bytes: u64,
     events: Vec<Events>,
     decision_ids: Arc<dyn Fn() -> String + Send + Sync>,
@@ -160,6 +161,20 @@ impl Guard {
     /// If it is refused.
     pub async fn check(&self, authorization: Option<&str>, method: &str, path: &str) -> Result<Principal, Refused> {
         self.check_presented(Ok(authorization), method, path).await
+    }
+
+    /// Decides on one request whose head is at hand: a token in its query counts as none, and two `Authorization` headers too.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub async fn check_head(
+        &self,
+        headers: &HeaderMap,
+        query: Option<&str>,
+        method: &str,
+        path: &str,
+    ) -> Result<Principal, Refused> {
+        self.check_presented(bearer::authorization(headers, query), method, path).await
     }
 
     pub(crate) async fn check_presented(
@@ -351,7 +366,12 @@ impl GuardBuilder {
     }
 
     /// Gives an issuer's keys, which then are never fetched. The issuer is written as in the contract.
-    pub fn keys(mut self, issuer: impl Into<String>, keys: KeySet) -> Self {
+    pub fn keys(self, issuer: impl Into<String>, keys: KeySet) -> Self {
+        self.shared_keys(issuer, IssuerKeys::fixed(keys))
+    }
+
+    /// Gives an issuer's keys as somebody else keeps them too. The issuer is written as in the contract.
+    pub fn shared_keys(mut self, issuer: impl Into<String>, keys: Arc<IssuerKeys>) -> Self {
         self.fixed.insert(issuer.into(), keys);
         self
     }
@@ -384,7 +404,7 @@ impl GuardBuilder {
         let mut issuers = Vec::with_capacity(self.contract.issuers.len());
         for entry in &self.contract.issuers {
             if let Some(keys) = self.fixed.remove(&entry.issuer) {
-                issuers.push(IssuerKeys::fixed(keys));
+                issuers.push(keys);
                 continue;
             }
             let key_sets = self.key_sets.as_ref().ok_or_else(|| SetupError::NoKeys(entry.issuer.clone()))?;

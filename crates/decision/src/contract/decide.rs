@@ -97,7 +97,7 @@ pub fn decide_claims<O: Observe>(
 ) -> Result<(), CheckId> {
     let mut steps = Steps::new(observer);
     let Some(issuer) = token.issuer else { return without_issuer(steps, token.claims, contract) };
-    identity(&mut steps, token, issuer)?;
+    identity(&mut steps, token, contract, issuer)?;
     times(&mut steps, token.claims, contract, issuer.profile, now)?;
     audience(&mut steps, token.claims, contract)?;
     steps.check(CheckId::TokenBinding, !token.claims.cnf.0, || {
@@ -139,6 +139,7 @@ fn without_issuer<O: Observe>(mut steps: Steps<'_, O>, claims: &Claims, contract
 fn identity<O: Observe>(
     steps: &mut Steps<'_, O>,
     token: &Presented<'_>,
+    contract: &Contract,
     issuer: &TrustedIssuer,
 ) -> Result<(), CheckId> {
     let Presented { typ, claims, .. } = token;
@@ -151,12 +152,15 @@ fn identity<O: Observe>(
         let mark = foreign.map_or(String::new(), |name| format!(", with `{name}`"));
         (expected.into(), format!("typ `{}`{mark}", or_nothing(*typ)), None)
     })?;
-    let flawed = flaws(claims, issuer.profile).next().is_some();
+    let flawed = flaws(claims, issuer.profile, contract.authorized_by_list).next().is_some();
     steps.check(CheckId::TokenClaims, !flawed, || {
-        let found = flaws(claims, issuer.profile).fold(String::new(), |mut all, (name, problem)| {
-            let _ = write!(all, "{}`{name}` {problem}", if all.is_empty() { "" } else { ", " });
-            all
-        });
+        let found = flaws(claims, issuer.profile, contract.authorized_by_list).fold(
+            String::new(),
+            |mut all, (name, problem)| {
+                let _ = write!(all, "{}`{name}` {problem}", if all.is_empty() { "" } else { ", " });
+                all
+            },
+        );
         let fix =
             (!found.is_empty()).then(|| format!("send an access token of the configured issuer; in this one {found}"));
         ("every required claim, of its type".into(), if found.is_empty() { "all sound".into() } else { found }, fix)
@@ -188,7 +192,7 @@ fn mark_of_another_kind(claims: &Claims) -> Option<&'static str> {
 }
 
 /// What is wrong with the claims' presence and shape, by name.
-fn flaws(claims: &Claims, profile: Profile) -> impl Iterator<Item = (&'static str, &'static str)> {
+fn flaws(claims: &Claims, profile: Profile, by_list: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
     let (entra, native) = (profile == Profile::Entra, profile == Profile::Native);
     let v1 = claims.version() == Some("1.0");
     let states = [
@@ -224,8 +228,16 @@ fn flaws(claims: &Claims, profile: Profile) -> impl Iterator<Item = (&'static st
     let clients_agree = named.iter().filter_map(|c| c.value()).all(|client| Some(client.as_ref()) == claims.client());
     let sense = [
         // An ID token has neither, and a token without rights calls nothing.
-        (kind.is_none(), "idtyp", "is not `user` or `app`, and neither `scp` nor `roles` says which"),
-        (kind.is_some() && !scoped && claims.roles().next().is_none(), "scp", "is missing, and `roles` too"),
+        (
+            kind.is_none() && !(by_list && claims.idtyp.state() == State::Absent),
+            "idtyp",
+            "is not `user` or `app`, and neither `scp` nor `roles` says which",
+        ),
+        (
+            kind.is_some() && !by_list && !scoped && claims.roles().next().is_none(),
+            "scp",
+            "is missing, and `roles` too",
+        ),
         (entra && kind == Some(SubjectKind::User) && !scoped, "scp", "is missing in a user's token"),
         (
             claims.idtyp.state() == State::Sound && kind == Some(SubjectKind::App) && scoped,
@@ -302,6 +314,12 @@ fn permissions<O: Observe>(
     route: &Route,
 ) -> Result<(), CheckId> {
     let Some(kind) = claims.subject_kind() else {
+        let demands = [&route.scopes, &route.scopes_all, &route.roles, &route.app_roles, &route.acrs];
+        if contract.authorized_by_list && demands.iter().any(|list| !list.is_empty()) {
+            return steps.check(CheckId::ScopeSufficient, false, || {
+                (demand(&route.scopes, &route.scopes_all), "neither scopes nor roles".into(), None)
+            });
+        }
         for id in [CheckId::UserRequired, CheckId::ScopeSufficient, CheckId::RoleSufficient, CheckId::ContextSufficient]
         {
             steps.skip(id, "the token says neither that it is a user's nor that it is an application's");

@@ -187,3 +187,32 @@ fn j_19_a_token_is_judged_by_its_own_issuers_entry() {
     let decided = decide_claims(&token, &contract, contract.route("GET", "/any"), Timestamp(NOW), &mut Silent);
     assert_eq!(decided, Err(CheckId::TokenTenant));
 }
+
+#[test]
+fn a_token_without_scopes_and_roles_passes_only_where_the_api_has_a_list_and_the_route_asks_for_nothing() {
+    let bare = |idtyp: Value| {
+        let mut claims = entra();
+        (claims["scp"], claims["idtyp"]) = (Value::Null, idtyp);
+        claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        serde_json::from_value::<Claims>(claims).unwrap()
+    };
+    for (idtyp, passes) in [(Value::Null, true), (json!("app"), true), (json!("user"), false), (json!("other"), false)]
+    {
+        for by_list in [false, true] {
+            let contract = Contract { authorized_by_list: by_list, ..contract("entra") };
+            let claims = bare(idtyp.clone());
+            let token = Presented { typ: Some("JWT"), issuer: contract.issuer_of(&claims), claims: &claims };
+            for path in ["/any", "/all", "/either"] {
+                let route = contract.route("GET", path);
+                let decided = decide_claims(&token, &contract, route, Timestamp(NOW), &mut Silent);
+                assert_eq!(
+                    decided.is_ok(),
+                    by_list && passes && path == "/any",
+                    "{idtyp} {by_list} {path}: {decided:?}"
+                );
+                let watched = decide_claims(&token, &contract, route, Timestamp(NOW), &mut Collect::default());
+                assert_eq!(watched, decided, "{idtyp} {by_list} {path}");
+            }
+        }
+    }
+}
