@@ -1,7 +1,7 @@
 //! The hardened client.
 use crate::address::{Blocked, Resolver};
 use crate::proxy::Route;
-use crate::{Allow, FetchError, Proxy};
+use crate::{Allow, FetchError, Passing, Proxy};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -42,6 +42,8 @@ pub struct Fetch {
     pub(crate) client: Client<HttpsConnector<Route>, Full<Bytes>>,
     /// For answers that do not end: each has a connection of its own. A shared one that is dead would be taken again.
     pub(crate) streaming: Client<HttpsConnector<Route>, Full<Bytes>>,
+    /// For requests that are passed on.
+    pub(crate) passing: Client<HttpsConnector<Route>, Passing>,
     allow: Allow,
     pub(crate) total: Duration,
     max_bytes: usize,
@@ -142,7 +144,7 @@ impl Fetch {
     }
 
     /// The request's target, if its scheme and (for a literal address, which no resolver sees) its host are allowed.
-    fn target(&self, text: &str) -> Result<(Uri, String), FetchError> {
+    pub(crate) fn target(&self, text: &str) -> Result<(Uri, String), FetchError> {
         let shown = || FetchError::Url(text.split(['?', '#']).next().unwrap_or_default().chars().take(200).collect());
         let url = Url::parse(text).map_err(|_| shown())?;
         let literal: Option<IpAddr> = match url.host() {
@@ -241,12 +243,13 @@ impl FetchBuilder {
             .enable_all_versions()
             .wrap_connector(route);
         let streaming = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https.clone());
-        let client = Client::builder(TokioExecutor::new())
+        let mut pooled = Client::builder(TokioExecutor::new());
+        pooled
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_mins(1))
-            .pool_max_idle_per_host(self.idle)
-            .build(https);
-        Ok(Fetch { client, streaming, allow: self.allow, total: self.total, max_bytes: self.max_bytes })
+            .pool_max_idle_per_host(self.idle);
+        let (client, passing) = (pooled.build(https.clone()), pooled.build(https));
+        Ok(Fetch { client, streaming, passing, allow: self.allow, total: self.total, max_bytes: self.max_bytes })
     }
 }
 

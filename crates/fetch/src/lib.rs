@@ -17,6 +17,7 @@ mod address;
 mod client;
 mod error;
 mod key_sets;
+mod passing;
 mod proxy;
 mod streaming;
 
@@ -26,5 +27,6 @@ pub use error::FetchError;
 pub use key_sets::{
     IssuerKeys, KeyFault, KeySets, KeySource, Lifetimes, Location, Lookup, Refreshes, Snapshot, Status,
 };
+pub use passing::{Passed, Passing};
 pub use proxy::Proxy;
 pub use streaming::Streaming;
