@@ -59,7 +59,7 @@ impl TokenSource for HostedIdentities {
             let hosted = self.find(identity).ok_or(SourceError::UnknownIdentity)?;
             let asked = hosted.client.inner.clock.now();
             // Entra joins the two as they are: a resource that ends in a slash keeps it.
-            let token = hosted.client.client_credentials(&format!("{resource}/.default")).await.map_err(sorted)?;
+            let token = hosted.client.client_credentials(&format!("{resource}/.default")).await?;
             Ok(ManagedToken {
                 access_token: token.access_token.clone(),
                 not_before: asked,
@@ -70,15 +70,18 @@ impl TokenSource for HostedIdentities {
     }
 }
 
-pub(super) fn sorted(error: Error) -> SourceError {
-    match &error {
-        Error::Refused { body, .. } if body.error == "invalid_resource" || body.error == "invalid_scope" => {
-            SourceError::UnknownResource(body.error_description.clone())
+impl From<Error> for SourceError {
+    /// Who has to do something about it.
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::Refused { body, .. } if body.error == "invalid_resource" || body.error == "invalid_scope" => {
+                Self::UnknownResource(body.error_description.clone())
+            }
+            Error::Refused { status, body, .. } if *status < 500 => Self::Refused(body.error_description.clone()),
+            Error::Unreachable(_) | Error::Unreadable { .. } | Error::Answer(_) | Error::Refused { .. } => {
+                Self::Unavailable(error.to_string())
+            }
+            _ => Self::Refused(error.to_string()),
         }
-        Error::Refused { status, body, .. } if *status < 500 => SourceError::Refused(body.error_description.clone()),
-        Error::Unreachable(_) | Error::Unreadable { .. } | Error::Answer(_) | Error::Refused { .. } => {
-            SourceError::Unavailable(error.to_string())
-        }
-        _ => SourceError::Refused(error.to_string()),
     }
 }

@@ -184,7 +184,7 @@ impl TokenSource for ManagedIdentity {
     ) -> Pending<'a, Result<ManagedToken, SourceError>> {
         Box::pin(async move {
             let not_before = self.clock.now();
-            let token = self.acquire(identity, resource).await.map_err(super::hosted::sorted)?;
+            let token = self.acquire(identity, resource).await?;
             let client_id = match identity {
                 Identity::ClientId(id) => id.clone(),
                 _ => String::new(),
