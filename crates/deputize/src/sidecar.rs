@@ -9,7 +9,8 @@ use crate::serve::Ending;
 use crate::system::{self, SystemClock};
 use fetch::{Allow, Fetch};
 use sidecar::{
-    Admin, Bind, Bound, DRAIN, File, Listeners, Metrics, Ports, Probe, Settings, SettingsError, Sidecar, Texas,
+    Admin, Bind, Bound, DRAIN, Entra, File, Listeners, ManagedIdentity, Metrics, Native, Ports, Probe, Settings,
+    SettingsError, SetupError, Sidecar, Texas,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,19 +33,12 @@ pub(crate) struct Options {
 
 /// `deputize sidecar`.
 pub(crate) fn run(Options { config, print_config }: Options) -> Result<ExitCode, Failure> {
-    let (text, mut file) = match &config {
-        Some(path) => {
-            let text = Text::read(path)?;
-            let file: File = text.parse()?;
-            (Some(text), Some(file))
-        }
-        None => (None, None),
-    };
-    let filter = file.as_mut().and_then(|file| {
-        config.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).clone_into(&mut file.beside);
-        file.log.take()
-    });
-    let settings = Settings::read(&system::variable, file).map_err(|error| told(error, text.as_ref()))?;
+    let text = config.as_deref().map(Text::read).transpose()?;
+    let mut file: File = text.as_ref().map(Text::parse).transpose()?.unwrap_or_default();
+    config.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).clone_into(&mut file.beside);
+    file.variables = system::sectioned();
+    let filter = file.log.take();
+    let settings = Settings::read(&system::variable, Some(file)).map_err(|error| told(error, text.as_ref()))?;
     if print_config {
         say(format_args!("{:#}", settings.shown()));
         return Ok(ExitCode::SUCCESS);
@@ -74,7 +68,8 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     };
 
     let random: Arc<dyn client::Random> = Arc::new(system::random);
-    let fetch = Arc::new(outbound(&settings)?);
+    let network = outbound(&settings)?;
+    let fetch = Arc::new(network.clone());
     let ports =
         Ports { metadata: fetch.clone(), tokens: fetch, clock: Arc::new(SystemClock), random: Arc::clone(&random) };
     let sidecar = Sidecar::new(&settings, ports).map_err(|fault| Failure::plain(fault.to_string()))?;
@@ -89,6 +84,7 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     if let Some((bound, bind)) = admin {
         listeners.add(bound, Arc::new(Admin::new(Arc::clone(&sidecar), &settings.callers, bind)));
     }
+    others(&mut listeners, &settings, &sidecar, &network).await?;
     sidecar.warm(&random);
     if let Some(push) = settings.push {
         tokio::spawn(push.run(Arc::clone(&sidecar)));
@@ -98,6 +94,41 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     tracing::info!("the sidecar ends");
     listeners.end(DRAIN).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The APIs that have an address only where somebody gave them one.
+async fn others(
+    listeners: &mut Listeners,
+    settings: &Settings,
+    sidecar: &Arc<Sidecar>,
+    network: &Fetch,
+) -> Result<(), Failure> {
+    let unusable = |error: SetupError| Failure::plain(error.to_string());
+    if let Some(entra) = &settings.entra {
+        let (bound, place) = placed(&entra.bind, "ENTRA_BIND_ADDRESS").await?;
+        let api = Entra::new(sidecar, settings, entra, &place, network.clone()).map_err(unusable)?;
+        listeners.add(bound, Arc::new(api));
+    }
+    if let Some(native) = &settings.native {
+        let (bound, place) = placed(&native.bind, "NATIVE_BIND_ADDRESS").await?;
+        let api = Native::new(sidecar, settings, &place, network.clone()).map_err(unusable)?;
+        listeners.add(bound, Arc::new(api));
+    }
+    if let Some(identity) = &settings.identity {
+        let (bound, place) = placed(&identity.bind, "IDENTITY_BIND_ADDRESS").await?;
+        if let Some(api) = ManagedIdentity::new(sidecar, identity, &place) {
+            listeners.add(bound, Arc::new(api));
+        }
+    }
+    Ok(())
+}
+
+/// A listener, and where it is.
+async fn placed(bind: &Bind, name: &str) -> Result<(Bound, Bind), Failure> {
+    let bound = listening(bind, name).await?;
+    let place = bound.address().unwrap_or_else(|| bind.clone());
+    tracing::info!(listener.address = %place, "the sidecar serves there too");
+    Ok((bound, place))
 }
 
 async fn optional(address: Option<std::net::SocketAddr>, name: &str) -> Result<Option<Bound>, Failure> {

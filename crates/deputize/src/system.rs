@@ -56,3 +56,10 @@ pub(crate) fn random_id() -> uuid::Uuid {
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
+
+/// The environment variables whose names have sections in them, `AzureAd__TenantId`.
+pub(crate) fn sectioned() -> Vec<(String, String)> {
+    let texts =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    texts.filter(|(name, _)| name.contains("__")).collect()
+}

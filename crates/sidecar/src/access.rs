@@ -6,12 +6,17 @@ use crate::answer::{self, Answer};
 use crate::settings::{Bind, Callers};
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::uri::Authority;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 
+/// Where callers show their credential at the APIs whose `Authorization` has the user's token.
+pub(crate) const CALLER: HeaderName = HeaderName::from_static("x-caller-authorization");
+
 /// What a listener demands of every call.
 pub(crate) struct Access {
+    /// Where the credential is shown.
+    shown_in: HeaderName,
     /// The digest of what callers show; compared by digest, so that time tells nothing of the text.
     bearer: Option<[u8; 32]>,
     uids: Vec<u32>,
@@ -74,6 +79,7 @@ impl Refused {
 impl Access {
     pub(crate) fn new(callers: &Callers, bind: &Bind) -> Self {
         Self {
+            shown_in: AUTHORIZATION,
             bearer: callers.bearer.as_ref().map(|bearer| digest(bearer.expose().as_bytes())),
             uids: callers.uids.clone(),
             hosts: callers.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
@@ -83,6 +89,11 @@ impl Access {
             },
             unix: matches!(bind, Bind::Unix(_)),
         }
+    }
+
+    /// For an API whose `Authorization` is the user's: the caller's own credential is shown in [`CALLER`].
+    pub(crate) fn beside_users(callers: &Callers, bind: &Bind) -> Self {
+        Self { shown_in: CALLER, ..Self::new(callers, bind) }
     }
 
     /// Whether a program of this user may call; asked once for a connection.
@@ -103,7 +114,7 @@ impl Access {
             return Err(Refused::Host);
         }
         let Some(expected) = &self.bearer else { return Ok(()) };
-        let mut shown = headers.get_all(AUTHORIZATION).iter();
+        let mut shown = headers.get_all(&self.shown_in).iter();
         let (Some(shown), None) = (shown.next(), shown.next()) else { return Err(Refused::Credential) };
         let token = shown.as_bytes().split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
         match token {

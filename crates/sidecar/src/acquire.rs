@@ -6,7 +6,7 @@ use crate::settings::{AssertionAudience, Credential, ExchangeGrant, ProviderSett
 use crate::sidecar::Ports;
 use crate::telemetry::{Began, Path, Telemetry};
 use crate::{Sidecar, target};
-use client::{Ask, Client, Endpoints, Error, GrantProfile, Sending, TokenCache, Transport, Upstream};
+use client::{Ask, Client, Endpoints, Error, GrantProfile, Sending, Token, TokenCache, Transport, Upstream};
 use http::{HeaderMap, StatusCode};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -99,38 +99,84 @@ impl Transport for Timed {
     }
 }
 
+/// Whose token is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// The application's own.
+    Application,
+    /// A user's, through the application.
+    User,
+}
+
+/// Why nobody is asked for a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NotAsked {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) text: String,
+}
+
 impl Sidecar {
     /// Whom to ask for a token, and for what; or why nobody is asked. Every API asks through this.
     pub(crate) fn ask_for<'a>(
         &self,
         path: Path,
         id: ProviderId,
+        subject: Subject,
         target: &'a str,
-    ) -> Result<(&Client, Cow<'a, str>), Answer> {
+    ) -> Result<(&Client, Cow<'a, str>), NotAsked> {
         self.telemetry().request(path, id.0);
         let refused = |kind: &'static str, text: String| {
             self.telemetry().error(path, id.0, kind);
-            Err(answer::error(StatusCode::BAD_REQUEST, "invalid_request", &text))
+            Err(NotAsked { status: StatusCode::BAD_REQUEST, code: "invalid_request", text })
         };
         let provider = self.providers().at(id);
         let name = provider.map_or("", Provider::name);
         let Some(provider) = provider.filter(|provider| provider.is_enabled()) else {
             return refused("UnsupportedIdentityProvider", format!("identity provider '{name}' is not enabled"));
         };
-        let (does, what) = match path {
-            Path::Exchange => (provider.grants().exchange.is_some(), "token exchange"),
-            Path::Token | Path::Introspect | Path::Other => (provider.grants().token.is_some(), "token requests"),
+        let (does, what) = match subject {
+            Subject::User => (provider.grants().exchange.is_some(), "token exchange"),
+            Subject::Application => (provider.grants().token.is_some(), "token requests"),
         };
         let (Some(client), true) = (provider.client(), does) else {
             return refused("UnsupportedGrant", format!("identity provider '{name}' does not support {what}"));
         };
         let target = if provider.is_entra() { target::normalised(target) } else { Cow::Borrowed(target) };
-        if let Err(rule) = self.outbound().admit(&target) {
+        if let Err(text) = self.outbound().admit(&target) {
             self.telemetry().error(path, id.0, "OutboundPolicy");
             tracing::warn!(target.name = %target, provider.name = name, "the outbound policy does not allow a target");
-            return Err(answer::error(StatusCode::FORBIDDEN, "access_denied", &rule));
+            return Err(NotAsked { status: StatusCode::FORBIDDEN, code: "access_denied", text });
         }
         Ok((client, target))
+    }
+
+    /// Asks, and counts how it ended. Every API asks through this.
+    pub(crate) async fn asked(
+        &self,
+        path: Path,
+        id: ProviderId,
+        client: &Client,
+        ask: &Ask<'_>,
+        headers: &HeaderMap,
+    ) -> Result<Arc<Token>, Error> {
+        let asked = client.ask(&ask.in_trace(headers)).await;
+        match &asked {
+            Ok(answered) if answered.cached => self.telemetry().hit(path, id.0),
+            Ok(_) => {}
+            Err(error) => {
+                let kind = kind(error);
+                self.telemetry().error(path, id.0, kind);
+                let provider = self.providers().at(id).map_or("", Provider::name);
+                tracing::warn!(
+                    provider.name = provider,
+                    error.kind = kind,
+                    error.status = error.status(),
+                    "no token was got"
+                );
+            }
+        }
+        asked.map(|answered| answered.token)
     }
 
     /// Asks, and answers as Texas does.
@@ -142,57 +188,52 @@ impl Sidecar {
         ask: &Ask<'_>,
         headers: &HeaderMap,
     ) -> Answer {
-        match client.ask(&ask.in_trace(headers)).await {
-            Ok(answered) => {
-                if answered.cached {
-                    self.telemetry().hit(path, id.0);
-                }
-                let left = answered.token.seconds_left(self.clock().now());
-                answer::token(answered.token.access_token.expose(), left)
-            }
-            Err(error) => {
-                let (kind, answer) = told(&error);
-                self.telemetry().error(path, id.0, kind);
-                let provider = self.providers().at(id).map_or("", Provider::name);
-                tracing::warn!(
-                    provider.name = provider,
-                    error.kind = kind,
-                    error.status = error.status(),
-                    "no token was got"
-                );
-                answer
-            }
+        match self.asked(path, id, client, ask, headers).await {
+            Ok(token) => answer::token(token.access_token.expose(), token.seconds_left(self.clock().now())),
+            Err(error) => told(&error),
         }
     }
 }
 
-/// What an error of the engine is called, and its answer.
-fn told(error: &Error) -> (&'static str, Answer) {
+/// What an error of the engine is counted as.
+const fn kind(error: &Error) -> &'static str {
+    match error {
+        Error::ClaimsChallenge { .. } | Error::Consent { .. } | Error::Refused { .. } => "UpstreamError",
+        Error::Unreadable { .. } => "UpstreamInvalidError",
+        Error::Unreachable(_) => "UpstreamUnreachable",
+        Error::Answer(_) => "UpstreamInvalidResponse",
+        Error::Request(_) | Error::Challenged { .. } | Error::NotOurs(_) | Error::Identity(_) | Error::Session(_) => {
+            "Request"
+        }
+    }
+}
+
+/// An error of the engine as Texas answers it.
+fn told(error: &Error) -> Answer {
     let failed = |status: StatusCode, text: &str| answer::error(status, "server_error", text);
-    let (kind, answer) = match error {
+    let answer = match error {
         Error::ClaimsChallenge { status, body, .. }
         | Error::Consent { status, body, .. }
-        | Error::Refused { status, body, .. } => ("UpstreamError", answer::passed_on(*status, body)),
+        | Error::Refused { status, body, .. } => answer::passed_on(*status, body),
         Error::Unreadable { status, .. } => {
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            ("UpstreamInvalidError", failed(status, "identity provider returned an invalid error response"))
+            failed(status, "identity provider returned an invalid error response")
         }
         Error::Unreachable(error) => {
             let text = format!("Identity provider request failed: {}", error.cause);
-            let answer = failed(StatusCode::INTERNAL_SERVER_ERROR, &text);
-            ("UpstreamUnreachable", answer::retry_after(answer, 1))
+            answer::retry_after(failed(StatusCode::INTERNAL_SERVER_ERROR, &text), 1)
         }
         Error::Answer(what) => {
             let text = format!("identity provider returned an invalid response: {what}");
-            ("UpstreamInvalidResponse", failed(StatusCode::INTERNAL_SERVER_ERROR, &text))
+            failed(StatusCode::INTERNAL_SERVER_ERROR, &text)
         }
-        Error::Request(text) => ("Request", failed(StatusCode::INTERNAL_SERVER_ERROR, text)),
+        Error::Request(text) => failed(StatusCode::INTERNAL_SERVER_ERROR, text),
         Error::Challenged { .. } | Error::NotOurs(_) | Error::Identity(_) | Error::Session(_) => {
-            ("Request", failed(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))
+            failed(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
         }
     };
     match error.retry_after() {
-        Some(seconds) => (kind, answer::retry_after(answer, seconds)),
-        None => (kind, answer),
+        Some(seconds) => answer::retry_after(answer, seconds),
+        None => answer,
     }
 }

@@ -1,7 +1,8 @@
 //! Tokens for the application beside it, in any language, over any identity provider.
 //!
 //! A [`Sidecar`] is what all APIs share: providers, caches, policy, and what is counted. [`Texas`] is the API that NAIS
-//! applications know, [`Probe`] and [`Metrics`] are what platforms ask; each is a [`Serve`], on a listener of its own. What a
+//! applications know, [`Entra`] the one of Microsoft's auth sidecar, [`Native`] is our own, and [`ManagedIdentity`] serves what
+//! programs on Azure ask; [`Probe`] and [`Metrics`] are what platforms ask; each is a [`Serve`], on a listener of its own. What a
 //! sidecar is told comes from the environment, by the names that platforms inject, and from a [`File`].
 //!
 //! ```
@@ -20,12 +21,19 @@
 mod access;
 mod acquire;
 mod answer;
+mod apis;
 mod decode;
+mod entra;
+mod identity;
+mod inbound;
 mod introspect;
 mod listener;
+mod native;
+mod onward;
 mod openapi;
 mod outbound;
 mod probe;
+mod problem;
 mod provider;
 mod settings;
 mod sidecar;
@@ -35,14 +43,19 @@ mod telemetry;
 mod texas;
 
 pub use acquire::CredentialFault;
-pub use listener::{Bound, DRAIN, Listeners, Serve};
+pub use apis::{Api, Apis};
+pub use entra::Entra;
+pub use guard::SetupError;
+pub use identity::ManagedIdentity;
+pub use listener::{Bound, Caller, DRAIN, Listeners, Serve};
+pub use native::Native;
 pub use openapi::openapi;
 pub use outbound::{Here, Outbound, OutboundRule};
 pub use probe::{Admin, Metrics, Probe};
 pub use provider::{Provider, Providers};
 pub use settings::{
-    AssertionAudience, Bind, Callers, Credential, ExchangeGrant, File, Grants, ProviderSettings, Settings,
-    SettingsError, TokenGrant, Upstream,
+    AssertionAudience, Bind, Callers, Credential, EntraRoute, EntraSettings, ExchangeGrant, File, Grants,
+    IdentitySettings, Inbound, NativeSettings, ProviderSettings, Settings, SettingsError, TokenGrant, Upstream,
 };
 pub use sidecar::{Ports, Sidecar};
 pub use telemetry::{Protocol, Push, Telemetry};

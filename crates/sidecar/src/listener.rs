@@ -15,6 +15,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,9 +37,24 @@ pub trait Serve: Send + Sync + 'static {
     /// The bodies of its answers.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static;
 
-    /// Answers one request; `uid` is the caller's user, where it came over a Unix socket.
-    fn answer(&self, request: Request<Incoming>, uid: Option<u32>)
-    -> impl Future<Output = Response<Self::Body>> + Send;
+    /// Answers one request.
+    fn answer(&self, request: Request<Incoming>, caller: Caller) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// Who sent a request, as the connection tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// The user whose program it is, where it came over a Unix socket.
+    pub uid: Option<u32>,
+    /// The address that it came from, where it came over a network.
+    pub address: Option<IpAddr>,
+}
+
+impl Caller {
+    /// Whether it is a program of this machine (or of this pod).
+    pub fn is_local(self) -> bool {
+        self.address.is_none_or(|address| address.to_canonical().is_loopback())
+    }
 }
 
 /// The listeners of a process, until they are told to end.
@@ -142,9 +158,9 @@ impl<S: Serve> Door<S> {
                 // The permit comes before the connection: who is over the cap waits in the system's queue.
                 let permit = Arc::clone(&self.permits).acquire_owned().await;
                 let accepted = match &bound {
-                    Bound::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
+                    Bound::Tcp(listener) => listener.accept().await.map(|(stream, from)| {
                         let _ = stream.set_nodelay(true);
-                        Accepted::Tcp(stream)
+                        Accepted::Tcp(stream, from.ip())
                     }),
                     Bound::Unix(listener, _) => listener.accept().await.map(|(stream, _)| {
                         let uid = stream.peer_cred().ok().map(|caller| caller.uid());
@@ -160,8 +176,10 @@ impl<S: Serve> Door<S> {
             };
             let Ok(permit) = permit else { break };
             match accepted {
-                Ok(Accepted::Tcp(stream)) => self.open(stream, None, permit),
-                Ok(Accepted::Unix(stream, uid)) => self.open(stream, uid, permit),
+                Ok(Accepted::Tcp(stream, from)) => {
+                    self.open(stream, Caller { uid: None, address: Some(from) }, permit);
+                }
+                Ok(Accepted::Unix(stream, uid)) => self.open(stream, Caller { uid, address: None }, permit),
                 // Out of descriptors, mostly: those in use must be closed first.
                 Err(error) => {
                     tracing::warn!(reason = %error.kind(), "a connection could not be accepted");
@@ -177,25 +195,25 @@ impl<S: Serve> Door<S> {
     fn open(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        uid: Option<u32>,
+        caller: Caller,
         permit: OwnedSemaphorePermit,
     ) {
         let (service, watcher) = (Arc::clone(&self.service), self.graceful.watcher());
         tokio::spawn(async move {
             let _permit = permit;
-            speak(stream, uid, service, watcher).await;
+            speak(stream, caller, service, watcher).await;
         });
     }
 }
 
 enum Accepted {
-    Tcp(tokio::net::TcpStream),
+    Tcp(tokio::net::TcpStream, IpAddr),
     Unix(tokio::net::UnixStream, Option<u32>),
 }
 
 async fn speak<S: Serve>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    uid: Option<u32>,
+    caller: Caller,
     service: Arc<S>,
     watcher: Watcher,
 ) {
@@ -212,7 +230,7 @@ async fn speak<S: Serve>(
     let stream = Watched::new(stream, Arc::clone(&asked));
     let service = service_fn(move |request: Request<Incoming>| {
         let (service, over) = (Arc::clone(&service), asked.begin(request.version()));
-        async move { Ok::<_, Infallible>(service.answer(request, uid).await.map(|body| Sent::new(body, over))) }
+        async move { Ok::<_, Infallible>(service.answer(request, caller).await.map(|body| Sent::new(body, over))) }
     });
     // However a connection ends, there is nobody left to tell.
     let _ = watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await;
@@ -243,7 +261,7 @@ mod tests {
     impl Serve for Slow {
         type Body = Full<Bytes>;
 
-        async fn answer(&self, _: Request<Incoming>, _: Option<u32>) -> Response<Full<Bytes>> {
+        async fn answer(&self, _: Request<Incoming>, _: Caller) -> Response<Full<Bytes>> {
             sleep(self.0).await;
             Response::default()
         }
@@ -253,7 +271,7 @@ mod tests {
         let (ours, theirs) = duplex(64 << 10);
         tokio::spawn(async move {
             let serving = GracefulShutdown::new();
-            speak(theirs, None, Arc::new(Slow(takes)), serving.watcher()).await;
+            speak(theirs, Caller::default(), Arc::new(Slow(takes)), serving.watcher()).await;
         });
         ours
     }

@@ -3,7 +3,7 @@
 use crate::Sidecar;
 use crate::access::Access;
 use crate::answer::{Answer, empty, json, posts_only, text};
-use crate::listener::Serve;
+use crate::listener::{Caller, Serve};
 use crate::settings::{Bind, Callers};
 use crate::telemetry::{family, prometheus};
 use bytes::Bytes;
@@ -42,7 +42,7 @@ impl Probe {
 impl Serve for Probe {
     type Body = Full<Bytes>;
 
-    async fn answer(&self, request: Request<Incoming>, _: Option<u32>) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, _: Caller) -> Answer {
         match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/" | "/healthz") => text(StatusCode::OK, "text/plain; charset=utf-8", "ok"),
             (&Method::GET | &Method::HEAD, "/readyz") => self.readiness(),
@@ -67,8 +67,8 @@ impl Admin {
 impl Serve for Admin {
     type Body = Full<Bytes>;
 
-    async fn answer(&self, request: Request<Incoming>, uid: Option<u32>) -> Answer {
-        let user = if uid.is_some() { self.access.admit_user(uid) } else { Ok(()) };
+    async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Answer {
+        let user = if caller.uid.is_some() { self.access.admit_user(caller.uid) } else { Ok(()) };
         if let Err(refused) = user.and_then(|()| self.access.admit(request.uri().authority(), request.headers())) {
             return refused.answer();
         }
@@ -97,7 +97,7 @@ impl Metrics {
 impl Serve for Metrics {
     type Body = Full<Bytes>;
 
-    async fn answer(&self, request: Request<Incoming>, _: Option<u32>) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, _: Caller) -> Answer {
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/metrics") => text(
                 StatusCode::OK,

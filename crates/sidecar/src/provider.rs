@@ -81,6 +81,22 @@ impl Provider {
         }
     }
 
+    /// Its metadata document, where nothing is stated.
+    pub(crate) fn discovery(&self) -> Option<&str> {
+        self.settings.discovery.as_deref()
+    }
+
+    /// The tenant that it is asked for: what Entra's addresses have behind the host.
+    pub(crate) fn tenant(&self) -> Option<&str> {
+        let address = self.settings.issuer.as_deref().or(self.settings.discovery.as_deref())?;
+        address.split('/').nth(3).filter(|tenant| !tenant.is_empty())
+    }
+
+    /// This application there.
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        self.settings.client_id.as_deref()
+    }
+
     pub(crate) fn tenants(&self) -> &[String] {
         &self.settings.tenants
     }
@@ -152,6 +168,11 @@ impl Providers {
     /// By its name.
     pub fn named(&self, name: &str) -> Option<&Provider> {
         self.all.iter().find(|provider| provider.name() == name)
+    }
+
+    /// Its place in the table.
+    pub(crate) fn place(&self, name: &str) -> Option<ProviderId> {
+        self.all.iter().position(|provider| provider.name() == name).map(ProviderId)
     }
 
     pub(crate) fn names(&self) -> &Names {

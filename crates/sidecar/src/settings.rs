@@ -1,10 +1,14 @@
 //! What a sidecar is told: by the environment that a platform gives it, and by a file for what the environment has no word for.
 mod environment;
+mod facades;
 mod file;
+mod sections;
 mod shown;
 
+pub use facades::{EntraRoute, EntraSettings, IdentitySettings, Inbound, NativeSettings};
 pub use file::File;
 
+use crate::apis::Apis;
 use crate::outbound::Outbound;
 use crate::telemetry::Push;
 use oauth::Secret;
@@ -45,6 +49,16 @@ pub struct Settings {
     pub cache_bytes: u64,
     /// The providers, those of platforms first.
     pub providers: Vec<ProviderSettings>,
+    /// The API of Microsoft's sidecar, if it is served.
+    pub entra: Option<EntraSettings>,
+    /// Our own API, if it is served.
+    pub native: Option<NativeSettings>,
+    /// Managed identity, if it is served.
+    pub identity: Option<IdentitySettings>,
+    /// What is asked of users' tokens that come in.
+    pub inbound: Inbound,
+    /// The APIs that are called for the application.
+    pub apis: Apis,
 }
 
 /// Where to listen.
@@ -287,9 +301,7 @@ impl Settings {
     /// The first thing that is wrong.
     pub fn read(variable: &dyn Fn(&str) -> Option<String>, file: Option<File>) -> Result<Self, SettingsError> {
         let mut settings = environment::read(variable)?;
-        if let Some(file) = file {
-            file.add_to(&mut settings, variable)?;
-        }
+        file.unwrap_or_default().add_to(&mut settings, variable)?;
         if !settings.bind.is_local() && settings.callers.bearer.is_none() {
             return Err(SettingsError::Exposed(settings.bind.to_string()));
         }

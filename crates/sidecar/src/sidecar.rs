@@ -7,7 +7,7 @@ use crate::settings::Settings;
 use crate::telemetry::Telemetry;
 use client::{Random, TokenCache};
 use decision::Clock;
-use fetch::Transport;
+use fetch::{KeySets, Transport};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ pub struct Sidecar {
     seen: SeenTokens,
     user_tokens_checked: bool,
     clock: Arc<dyn Clock>,
+    key_sets: Arc<KeySets>,
 }
 
 /// What a sidecar needs from outside.
@@ -48,6 +49,7 @@ impl Sidecar {
         let tokens = TokenCache::new(settings.cache_bytes);
         let clients = acquire::clients(settings, &ports, &tokens, &telemetry)?;
         let providers = Providers::new(settings.providers.clone(), clients, &ports.metadata, settings.key_seconds);
+        let key_sets = Arc::new(KeySets::new(ports.metadata));
         Ok(Arc::new(Self {
             providers,
             telemetry,
@@ -56,6 +58,7 @@ impl Sidecar {
             seen: SeenTokens::new(SEEN_BYTES),
             user_tokens_checked: settings.user_tokens_checked,
             clock: ports.clock,
+            key_sets,
         }))
     }
 
@@ -114,6 +117,15 @@ impl Sidecar {
 
     pub(crate) fn user_tokens_checked(&self) -> bool {
         self.user_tokens_checked
+    }
+
+    pub(crate) fn shared_clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    /// The keys of issuers that are no providers.
+    pub(crate) fn key_sets(&self) -> Arc<KeySets> {
+        Arc::clone(&self.key_sets)
     }
 
     pub(crate) fn seen(&self) -> &SeenTokens {

@@ -19,18 +19,47 @@ pub(crate) enum Path {
     Token,
     Exchange,
     Introspect,
+    /// Of Entra's sidecar.
+    Validate,
+    AuthorizationHeader,
+    DownstreamApi,
+    /// Our own.
+    Call,
+    Challenge,
+    Explain,
+    /// The application's own tokens, as on Azure.
+    ManagedIdentity,
     /// Everything else.
     Other,
 }
 
 impl Path {
-    pub(crate) const ALL: [Self; 4] = [Self::Token, Self::Exchange, Self::Introspect, Self::Other];
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Token,
+        Self::Exchange,
+        Self::Introspect,
+        Self::Validate,
+        Self::AuthorizationHeader,
+        Self::DownstreamApi,
+        Self::Call,
+        Self::Challenge,
+        Self::Explain,
+        Self::ManagedIdentity,
+        Self::Other,
+    ];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Token => "/api/v1/token",
             Self::Exchange => "/api/v1/token/exchange",
             Self::Introspect => "/api/v1/introspect",
+            Self::Validate => "/Validate",
+            Self::AuthorizationHeader => "/AuthorizationHeader",
+            Self::DownstreamApi => "/DownstreamApi",
+            Self::Call => "/call",
+            Self::Challenge => "/challenge",
+            Self::Explain => "/explain",
+            Self::ManagedIdentity => "/msi/token",
             Self::Other => "other",
         }
     }
@@ -40,6 +69,12 @@ impl Path {
             Self::Token => "token",
             Self::Exchange => "token_exchange",
             Self::Introspect => "token_introspection",
+            Self::Validate => "validation",
+            Self::AuthorizationHeader => "authorization_header",
+            Self::DownstreamApi | Self::Call => "call",
+            Self::Challenge => "challenge",
+            Self::Explain => "explanation",
+            Self::ManagedIdentity => "managed_identity",
             Self::Other => "other",
         }
     }

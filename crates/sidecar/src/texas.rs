@@ -1,10 +1,11 @@
 //! The Texas-compatible API: three posts, and nothing else.
 use crate::Sidecar;
 use crate::access::{Access, Refused};
+use crate::acquire::Subject;
 use crate::answer::{self, Answer};
 use crate::decode::{self, Encoding, ExchangeRequest, IntrospectRequest, Malformed, TokenRequest};
 use crate::introspect::{Inactive, inactive, introspect};
-use crate::listener::{Serve, caught};
+use crate::listener::{Caller, Serve, caught};
 use crate::provider::Provider;
 use crate::settings::{Bind, Callers};
 use crate::telemetry::{Began, Path};
@@ -74,16 +75,16 @@ impl Texas {
                 Ok(request) => self.introspect(request).await,
                 Err(malformed) => self.malformed(path, &malformed),
             },
-            Path::Other => answer::empty(StatusCode::NOT_FOUND),
+            _ => answer::empty(StatusCode::NOT_FOUND),
         }
     }
 
     async fn token(&self, request: TokenRequest, headers: &HeaderMap) -> Answer {
         let TokenRequest { provider: id, target, resource, authorization_details, claims, skip_cache } = request;
-        let asked = self.sidecar.ask_for(Path::Token, id, &target);
+        let asked = self.sidecar.ask_for(Path::Token, id, Subject::Application, &target);
         let (client, target) = match asked {
             Ok(asked) => asked,
-            Err(refused) => return refused,
+            Err(refused) => return answer::error(refused.status, refused.code, &refused.text),
         };
         let mut ask = Ask::application(&target).fresh(skip_cache);
         if let Some(resource) = &resource {
@@ -100,9 +101,9 @@ impl Texas {
 
     async fn exchange(&self, request: ExchangeRequest, headers: &HeaderMap) -> Answer {
         let ExchangeRequest { provider: id, target, user_token, claims, skip_cache } = request;
-        let (client, target) = match self.sidecar.ask_for(Path::Exchange, id, &target) {
+        let (client, target) = match self.sidecar.ask_for(Path::Exchange, id, Subject::User, &target) {
             Ok(asked) => asked,
-            Err(refused) => return refused,
+            Err(refused) => return answer::error(refused.status, refused.code, &refused.text),
         };
         if let Err(refused) = self.sidecar.judge_user_token(Path::Exchange, id, &user_token).await {
             return refused;
@@ -148,7 +149,7 @@ impl Texas {
 impl Serve for Texas {
     type Body = Full<Bytes>;
 
-    async fn answer(&self, request: Request<Incoming>, uid: Option<u32>) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Answer {
         let began = Began::now();
         let path = match request.uri().path() {
             "/api/v1/token" => Path::Token,
@@ -157,7 +158,7 @@ impl Serve for Texas {
             _ => Path::Other,
         };
         let failed = |text| answer::error(StatusCode::INTERNAL_SERVER_ERROR, "server_error", text);
-        let answer = match timeout(REQUEST, caught(self.handled(path, request, uid))).await {
+        let answer = match timeout(REQUEST, caught(self.handled(path, request, caller.uid))).await {
             Ok(Some(answer)) => answer,
             Ok(None) => failed("an internal error; it was logged"),
             Err(_) => answer::retry_after(failed("the request took too long; try again"), 1),
@@ -168,7 +169,7 @@ impl Serve for Texas {
 }
 
 /// Reads a body, within bounds of size and time.
-async fn buffered(mut body: Incoming) -> Result<Bytes, Malformed> {
+pub(crate) async fn buffered(mut body: Incoming) -> Result<Bytes, Malformed> {
     const PREFIX: &str = "Failed to buffer the request body: ";
     let read = async {
         let (mut first, mut rest, mut length) = (None, BytesMut::new(), 0);

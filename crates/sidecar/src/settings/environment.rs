@@ -1,8 +1,9 @@
 //! The variables that platforms inject: five providers by the names that NAIS gives them, and Azure's own for Entra.
 use super::{
-    AssertionAudience, Bind, Callers, Credential, ExchangeGrant, Grants, ProviderSettings, Settings, SettingsError,
-    TokenGrant, Upstream, address,
+    AssertionAudience, Bind, Callers, Credential, ExchangeGrant, Grants, Inbound, ProviderSettings, Settings,
+    SettingsError, TokenGrant, Upstream, address,
 };
+use crate::apis::Apis;
 use crate::outbound::{Here, Outbound};
 use crate::telemetry::{Protocol, Push};
 use oauth::Secret;
@@ -116,6 +117,11 @@ pub(super) fn read(variable: Variables<'_>) -> Result<Settings, SettingsError> {
         user_tokens_checked: switch(variable, "DEPUTIZE_CHECK_USER_TOKENS")?,
         cache_bytes: CACHE_BYTES,
         providers,
+        entra: None,
+        native: None,
+        identity: None,
+        inbound: Inbound::default(),
+        apis: Apis::default(),
     })
 }
 

@@ -1,9 +1,12 @@
 //! The configuration file: callers, the outbound policy, and providers that no platform has variables for.
+use super::facades::Tables as Facades;
+use super::sections::Sections;
 use super::{
     AssertionAudience, Bind, Credential, ExchangeGrant, Grants, ProviderSettings, Settings, SettingsError, TokenGrant,
     address, environment,
 };
 use crate::outbound::{Outbound, OutboundRule};
+use decision::contract::Contract;
 use oauth::Secret;
 use serde::Deserialize;
 use std::ops::Range;
@@ -34,11 +37,53 @@ pub struct File {
     outbound: Option<Vec<OutboundRule>>,
     /// Further providers.
     provider: Vec<Spanned<ProviderTable>>,
+    /// The API of Microsoft's sidecar.
+    entra: Option<FacadeTable>,
+    /// Our own API.
+    native: Option<FacadeTable>,
+    /// Managed identity for the application.
+    identity: Option<IdentityTable>,
+    /// The application at Entra, by the names of Microsoft's sidecar.
+    #[serde(rename = "AzureAd")]
+    azure_ad: Option<Spanned<toml::Table>>,
+    /// The APIs that are called for the application, by the same names.
+    #[serde(rename = "DownstreamApis")]
+    downstream_apis: Option<Spanned<toml::Table>>,
+    /// What callers may override, by the same names.
+    #[serde(rename = "Sidecar")]
+    sidecar: Option<Spanned<toml::Table>>,
     /// What is logged, where `RUST_LOG` does not say it.
     pub log: Option<String>,
+    /// The variables that have `__` in their names: each is a value of one of those tables.
+    #[serde(skip)]
+    pub variables: Vec<(String, String)>,
     /// The folder that relative paths begin in.
     #[serde(skip)]
     pub beside: PathBuf,
+}
+
+/// An API beside the first.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct FacadeTable {
+    /// Where it listens; by default nowhere.
+    pub(super) bind: Option<Spanned<String>>,
+    /// The provider that issues users' tokens; by default `entra_id`.
+    pub(super) provider: Option<Spanned<String>>,
+    /// The application's own contract; by default any token for it.
+    pub(super) contract: Option<Spanned<PathBuf>>,
+}
+
+/// Managed identity.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct IdentityTable {
+    /// Where it listens; by default nowhere.
+    pub(super) bind: Option<Spanned<String>>,
+    /// What the application has in `IDENTITY_HEADER`; by default the variable of that name.
+    pub(super) header: Option<Spanned<Source>>,
+    /// The provider whose application this is; by default `entra_id`.
+    pub(super) provider: Option<Spanned<String>>,
 }
 
 /// Who may call.
@@ -56,7 +101,7 @@ struct CallerTable {
 /// Where a secret is.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, deny_unknown_fields, expecting = "`{ env = \"NAME\" }` or `{ file = \"PATH\" }`")]
-enum Source {
+pub(super) enum Source {
     /// In a variable.
     Env {
         /// Its name.
@@ -117,7 +162,18 @@ struct CertificateTable {
 type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl File {
-    pub(super) fn add_to(self, settings: &mut Settings, variable: Variables<'_>) -> Result<(), SettingsError> {
+    pub(super) fn add_to(mut self, settings: &mut Settings, variable: Variables<'_>) -> Result<(), SettingsError> {
+        let names = [
+            ("AzureAd", self.azure_ad.take()),
+            ("DownstreamApis", self.downstream_apis.take()),
+            ("Sidecar", self.sidecar.take()),
+        ];
+        let facades = Facades {
+            entra: self.entra.take(),
+            native: self.native.take(),
+            identity: self.identity.take(),
+            sections: Sections::read(names.into(), &self.variables)?,
+        };
         let Self { bind, probe, metrics, admin, cache_bytes, callers, outbound, provider, beside, .. } = self;
         if let (Some(text), None) = (admin, variable("ADMIN_BIND_ADDRESS")) {
             let bind = Bind::parse(text.get_ref()).filter(Bind::is_local);
@@ -167,7 +223,7 @@ impl File {
             }
             settings.providers.push(provider.read(at, variable, &beside)?);
         }
-        Ok(())
+        facades.add_to(settings, variable, &beside)
     }
 }
 
@@ -248,7 +304,11 @@ impl ProviderTable {
     }
 }
 
-fn secret(source: &Spanned<Source>, variable: Variables<'_>, beside: &Path) -> Result<Secret, SettingsError> {
+pub(super) fn secret(
+    source: &Spanned<Source>,
+    variable: Variables<'_>,
+    beside: &Path,
+) -> Result<Secret, SettingsError> {
     let text = match source.get_ref() {
         Source::Env { env } => {
             variable(env).ok_or_else(|| fault(source, format!("the variable {env} is not set"), "set it"))?
@@ -260,6 +320,13 @@ fn secret(source: &Spanned<Source>, variable: Variables<'_>, beside: &Path) -> R
     };
     let text = text.trim();
     if text.is_empty() { Err(fault(source, "the secret is empty", "put it there")) } else { Ok(Secret::new(text)) }
+}
+
+/// An API's contract, from a file.
+pub(super) fn contract(path: &Path) -> Result<Contract, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("`{}` cannot be read: {}", path.display(), error.kind()))?;
+    serde_json::from_str(&text).map_err(|error| format!("`{}` is no contract: {error}", path.display()))
 }
 
 fn fault<T>(at: &Spanned<T>, problem: impl Into<String>, hint: impl Into<String>) -> SettingsError {

@@ -32,13 +32,33 @@ impl Settings {
             "check_user_tokens": self.user_tokens_checked,
             "cache_bytes": self.cache_bytes,
             "providers": providers,
+            "entra": self.entra.as_ref().map(|entra| json!({
+                "bind": entra.bind.to_string(),
+                "overrides": entra.overrides.iter().map(|route| format!("{route:?}")).collect::<Vec<_>>(),
+            })),
+            "native": self.native.as_ref().map(|native| json!({ "bind": native.bind.to_string() })),
+            "identity": self.identity.as_ref().map(|identity| json!({
+                "bind": identity.bind.to_string(), "provider": identity.provider, "header": "(set)",
+            })),
+            "inbound": {
+                "provider": self.inbound.provider,
+                "audiences": self.inbound.audiences,
+                "scopes": self.inbound.scopes,
+                "allow_web_api_to_be_authorized_by_acl": self.inbound.by_list,
+                "contract": self.inbound.contract,
+            },
+            "apis": self.apis.shown(),
             "for_the_application": self.for_the_application(),
         })
     }
 
     /// The variables that tell an application where the API is; none where it listens on a Unix socket.
     pub fn for_the_application(&self) -> Map<String, Value> {
-        let Bind::Tcp(address) = self.bind else { return Map::new() };
+        let identity = self
+            .identity
+            .as_ref()
+            .map(|identity| ("IDENTITY_ENDPOINT".to_owned(), format!("http://{}/msi/token", identity.bind).into()));
+        let Bind::Tcp(address) = self.bind else { return identity.into_iter().collect() };
         [
             ("NAIS_TOKEN_ENDPOINT", "/api/v1/token"),
             ("NAIS_TOKEN_EXCHANGE_ENDPOINT", "/api/v1/token/exchange"),
@@ -46,6 +66,7 @@ impl Settings {
         ]
         .into_iter()
         .map(|(name, path)| (name.to_owned(), format!("http://{address}{path}").into()))
+        .chain(identity)
         .collect()
     }
 }

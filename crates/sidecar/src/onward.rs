@@ -1,0 +1,111 @@
+//! The next call: a token for an API, and the call with it. Where the API wants a stronger token, one is asked for, once.
+use crate::Sidecar;
+use crate::acquire::Subject;
+use crate::apis::{Api, Options};
+use crate::inbound::Inbound;
+use crate::problem::{Problem, challenge};
+use crate::telemetry::Path;
+use bytes::Bytes;
+use client::{Ask, Error, Token, challenge_in};
+use fetch::{Fetch, Passed, Passing};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method, Response};
+use http_body_util::{BodyExt, Full};
+use oauth::Secret;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// For an API to begin its answer, and between two pieces of it.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// One call that is made for the application.
+pub(crate) struct Errand<'a> {
+    pub(crate) sidecar: &'a Sidecar,
+    pub(crate) inbound: &'a Inbound,
+    pub(crate) path: Path,
+    pub(crate) api: &'a Api,
+    pub(crate) options: &'a Options,
+    /// The user's token; without one the application calls as itself.
+    pub(crate) user: Option<&'a Secret>,
+    /// The headers of the request that is served: its trace goes along.
+    pub(crate) headers: &'a HeaderMap,
+}
+
+/// What is sent.
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    pub(crate) url: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) cargo: Cargo,
+}
+
+/// A body.
+pub(crate) enum Cargo {
+    /// At hand, so that it can be sent once more.
+    Whole(Bytes),
+    /// As it comes.
+    Streaming(Passing),
+}
+
+impl Errand<'_> {
+    /// A token for the API, with these claims beside those that are configured or asked for.
+    pub(crate) async fn token(&self, claims: Option<&str>) -> Result<Arc<Token>, Problem> {
+        let id = self.sidecar.providers().place(&self.api.provider).ok_or_else(Problem::internal)?;
+        let target = self.options.scopes.join(" ");
+        let subject = if self.user.is_some() { Subject::User } else { Subject::Application };
+        let (client, target) = self.sidecar.ask_for(self.path, id, subject, &target)?;
+        let ask = match self.user {
+            Some(user) => Ask::on_behalf_of(user, &target),
+            None => Ask::application(&target),
+        };
+        let ask = match claims.or(self.options.claims.as_deref()) {
+            Some(claims) => ask.claims(claims),
+            None => ask,
+        };
+        let ask = ask.fresh(self.options.fresh);
+        let asked = self.sidecar.asked(self.path, id, client, &ask, self.headers).await;
+        asked.map_err(|error| Problem::no_token(&error, self.inbound.guard()))
+    }
+
+    /// Calls. The answer is the API's, whatever it is, but for one that wants a stronger token: for that the authority is asked,
+    /// and if it wants the user, the problem is the challenge for the application's own caller.
+    pub(crate) async fn call(&self, network: &Fetch, outgoing: Outgoing) -> Result<Response<Passed>, Problem> {
+        let Outgoing { method, url, headers, cargo } = outgoing;
+        let token = self.token(None).await?;
+        let (body, again) = match cargo {
+            Cargo::Whole(bytes) => (whole(bytes.clone()), Some(bytes)),
+            Cargo::Streaming(body) => (body, None),
+        };
+        let send = async |token: &Token, body: Passing| {
+            let mut headers = headers.clone();
+            headers.insert(AUTHORIZATION, bearer(token)?);
+            let answer = network.pass(method.clone(), &url, headers, body, PATIENCE).await;
+            answer.map_err(|error| Problem::not_called(&error))
+        };
+        let answer = send(&token, body).await?;
+        // The application has nobody to ask: what its own token lacks, it is told as it is.
+        let (Some(Error::Challenged { claims }), true) = (challenge_in(&answer), self.user.is_some()) else {
+            return Ok(answer);
+        };
+        let for_the_caller = || Problem::challenge(&challenge(self.inbound.guard(), &claims, None), None);
+        let (Some(again), None) = (again, &self.options.claims) else { return Err(for_the_caller()) };
+        let stronger = self.token(Some(&claims)).await?;
+        let answer = send(&stronger, whole(again)).await?;
+        match challenge_in(&answer) {
+            Some(Error::Challenged { .. }) => Err(for_the_caller()),
+            _ => Ok(answer),
+        }
+    }
+}
+
+/// `Bearer` and the token, as a header that no log shows.
+pub(crate) fn bearer(token: &Token) -> Result<HeaderValue, Problem> {
+    let value = HeaderValue::from_str(&format!("Bearer {}", token.access_token.expose()));
+    let mut value = value.map_err(|_| Problem::internal())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn whole(bytes: Bytes) -> Passing {
+    Passing::new(Full::new(bytes).map_err(|never| match never {}))
+}
