@@ -129,10 +129,9 @@ impl Chain {
         if self.head == self.written {
             return Ok(());
         }
-        let mut insert =
-            connection.prepare_cached("INSERT INTO audit (chain, sequence, hash, body) VALUES (?1, ?2, ?3, ?4)")?;
+        let mut insert = connection.prepare_cached("INSERT INTO audit (sequence, hash, body) VALUES (?1, ?2, ?3)")?;
         for (head, body) in records.iter().take_while(|(head, _)| head.sequence <= self.head.sequence) {
-            insert.execute(params![CHAIN, number(head.sequence), head.hash.0, body])?;
+            insert.execute(params![number(head.sequence), head.hash.0, body])?;
         }
         self.sign_into(connection, "audit_heads", "head", at)?;
         if self.head.sequence / CHECKPOINT_EVERY > self.written.sequence / CHECKPOINT_EVERY {
@@ -224,15 +223,13 @@ pub(crate) fn verify(
     let sql = "SELECT sequence, hash, at, mac FROM audit_heads";
     let signed = connection.prepare(sql)?.query_row([], |row| Ok(Signed::of(row))).optional()?.and_then(Result::ok);
     let signed = signed.and_then(|signed| signed.verified(&key, "head"));
-    let mut statement = connection.prepare("SELECT sequence, hash, body, chain FROM audit ORDER BY chain, sequence")?;
+    let mut statement = connection.prepare("SELECT sequence, hash, body FROM audit ORDER BY sequence")?;
     let mut rows = statement.query([])?;
     let mut head = AuditHead::START;
     while let Some(row) = rows.next()? {
         let expected = head.sequence.saturating_add(1);
         // A column of another type was not written by us either, hence no `?`.
-        let (Ok(sequence), Ok(hash), Ok(body), Ok(CHAIN)) =
-            (row.get(0), row.get(1), row.get_ref(2)?.as_str(), row.get(3))
-        else {
+        let (Ok(sequence), Ok(hash), Ok(body)) = (row.get(0), row.get(1), row.get_ref(2)?.as_str()) else {
             return Ok(Err(AuditFault::Altered(expected)));
         };
         if unsigned(sequence) != expected {
@@ -271,10 +268,8 @@ pub(crate) fn verify(
 /// Records after `after`, oldest first.
 pub(crate) fn page(connection: &Connection, after: u64, limit: u32) -> sql::rusqlite::Result<Vec<(u64, AuditRecord)>> {
     connection
-        .prepare_cached(
-            "SELECT sequence, body FROM audit WHERE chain = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3",
-        )?
-        .query_map(params![CHAIN, number(after), limit], |row| {
+        .prepare_cached("SELECT sequence, body FROM audit WHERE sequence > ?1 ORDER BY sequence LIMIT ?2")?
+        .query_map(params![number(after), limit], |row| {
             Ok((unsigned(row.get(0)?), crate::json(row.get_ref(1)?.as_str()?)?))
         })?
         .collect()

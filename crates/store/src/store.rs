@@ -27,6 +27,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "users in traces", sql: include_str!("0006_users_in_traces.sql") },
     Migration { name: "subscriptions", sql: include_str!("0007_subscriptions.sql") },
     Migration { name: "work orders", sql: include_str!("0008_work_orders.sql") },
+    Migration { name: "audit by sequence", sql: include_str!("0009_audit_by_sequence.sql") },
 ];
 
 /// How often other processes' changes are looked for.
