@@ -5,13 +5,13 @@ use crate::chain::Chain;
 use crate::conditional_access;
 use crate::denial::Denial;
 use crate::directory::{TenantDirectory, UserKey};
-use crate::facts::{Asked, CallerFacts, Facts, ProofFacts, Target};
+use crate::facts::{Asked, CallerFacts, Facts, ProofFacts, Target, UserFacts};
 use crate::grant;
 use crate::id::{AppId, PrincipalId, TenantId, UserId};
 use crate::ports::Ports;
 use crate::scope_request::{Parties, standing};
 use crate::token::{AssertionFacts, TokenClaims};
-use crate::token_endpoint::{blank, client_facts, find_tenant, person, unavailable};
+use crate::token_endpoint::{blank, client_facts, find_tenant, person, unavailable, withdrawn};
 use decision::{CheckId, Timestamp};
 use oauth::Scopes;
 use serde::{Deserialize, Serialize};
@@ -114,6 +114,7 @@ pub(super) async fn caller(ports: &Ports, segment: &str, token: &str, now: Times
             return Err(Denial::new(CheckId::TokenType, "an access token with its chain", "one without"));
         };
         let actors = chain.actors.iter().skip(1).copied().collect();
+        let withdrawn = record.and_then(|user| withdrawn(user, &tenant, chain.actors.iter().copied()));
         // As an assertion is judged: what the client may not ask for any more opens nothing.
         let assertion = AssertionFacts::Verified(claims.clone());
         let resource = standing(authority, built_in::URI, Asked::Default, parties);
@@ -122,7 +123,10 @@ pub(super) async fn caller(ports: &Ports, segment: &str, token: &str, now: Times
             proof: ProofFacts::OnBehalfOf { assertion, caller: behind },
             session: grant::session_behind(ports, &tenant, chain).await.map_err(unavailable)?,
             user: match record {
-                Some(record) => Some(person(ports, record).await.map_err(unavailable)?),
+                Some(record) => {
+                    let user = person(ports, record).await.map_err(unavailable)?;
+                    Some(UserFacts { consent_withdrawn: withdrawn, ..user })
+                }
                 None => None,
             },
             ..facts

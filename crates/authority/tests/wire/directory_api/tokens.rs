@@ -1,6 +1,6 @@
 //! Tokens that are none for the directory: each by the check that refuses it.
 use super::world;
-use crate::world::estate::{CONTOSO, FABRIKAM, grant, service_principal};
+use crate::world::estate::{CONTOSO, FABRIKAM, grant, service_principal, user};
 use crate::world::keys::{sign, signing};
 use crate::world::{NOON, World, claims, header, text};
 use deputize_core::built_in;
@@ -32,6 +32,29 @@ async fn x_01_a_token_that_came_through_an_application_ends_when_that_is_disable
             world.delete(Object::ServicePrincipal(service_principal(CONTOSO, "web")).key()).await;
         }
         assert_eq!(at(&world, CONTOSO, &token).await, "user.not_revoked", "{how}");
+    }
+}
+
+/// As with every assertion: a consent that is given again does not bring back what was issued before it was taken back.
+#[tokio::test]
+async fn m_01_a_token_from_before_a_consent_was_taken_back_and_given_again_is_refused() {
+    for (client, refused) in [("orders", true), ("web", true), ("daemon", false)] {
+        let world = world().await;
+        let mut through = grant("orders", "", "Application.Read.All");
+        through.resource_id = built_in::PRINCIPAL;
+        world.put(Object::Grant(through)).await;
+        let carols = world.access_token("web", "carol", "api://orders/access_as_user").await;
+        let token = text(&world.obo("orders", &carols, "api://deputize/.default").await.ok(), "access_token");
+        world.directory("GET", "applications", &token, None).await.ok();
+        let mut again = grant(client, "billing", "Invoices.Read");
+        (again.principal_id, again.withdrawn) = (Some(user("carol")), Some(NOON.plus(3_600)));
+        world.put(Object::Grant(again)).await;
+        let answer = world.directory_at(CONTOSO, "GET", "applications", Some(&token), None).await;
+        if refused {
+            assert_eq!(answer.denied().2, "consent.granted", "{client}");
+        } else {
+            answer.ok();
+        }
     }
 }
 
