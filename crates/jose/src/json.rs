@@ -65,6 +65,24 @@ pub(crate) fn check(octets: &[u8]) -> Result<(), JsonFault> {
     if scan.at == text.len() { Ok(()) } else { Err(JsonFault::Trailing) }
 }
 
+/// How many octets come before a quote, a backslash or a control character. Most come in strings, so eight are looked at
+/// at once: an octet of `x` is below `n` (at most 0x80) where the subtraction borrows and its own high bit was not set.
+fn plain(octets: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = ONES * 0x80;
+    let below = |x: u64, n: u64| x.wrapping_sub(ONES * n) & !x & HIGH;
+    let ends = |b: &u8| matches!(b, b'"' | b'\\' | 0..=0x1f);
+    let (eights, _) = octets.as_chunks();
+    let clean = |eight: &&[u8; 8]| {
+        let x = u64::from_le_bytes(**eight);
+        let quote = below(x ^ (ONES * u64::from(b'"')), 1);
+        let backslash = below(x ^ (ONES * u64::from(b'\\')), 1);
+        quote | backslash | below(x, 0x20) == 0
+    };
+    let skipped = eights.iter().take_while(clean).count() * 8;
+    octets.get(skipped..)?.iter().position(ends).map(|run| skipped + run)
+}
+
 struct Scan<'a> {
     text: &'a str,
     at: usize,
@@ -168,7 +186,7 @@ impl<'a> Scan<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            let run = self.rest().iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).ok_or(JsonFault::Syntax)?;
+            let run = plain(self.rest()).ok_or(JsonFault::Syntax)?;
             self.at += run;
             match self.next() {
                 Some(b'"') => {
@@ -300,4 +318,24 @@ struct Members<'a> {
 /// What stands between the quotes, read by the same reader that will read the claims.
 fn unescape(inside: &str) -> Result<String, JsonFault> {
     serde_json::from_str(&format!("\"{inside}\"")).map_err(|_| JsonFault::Syntax)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn every_octet_that_ends_a_run_ends_it_wherever_it_stands_and_no_other_does() {
+        for around in [b'a', b'!', b'#', b'[', b']', 0x20, 0x7f, 0x80, 0xa2, 0xdc, 0xff] {
+            for (length, octet) in (1..=25_usize).flat_map(|length| (0..=255_u8).map(move |octet| (length, octet))) {
+                for at in 0..length {
+                    let mut text = vec![around; length];
+                    text[at] = octet;
+                    let ends = octet < 0x20 || octet == b'"' || octet == b'\\';
+                    assert_eq!(plain(&text), ends.then_some(at), "{octet:#x} among {around:#x} at {at} of {length}");
+                }
+            }
+        }
+        assert_eq!(plain(b"aaaaaaaa\x1f\"aaaaaaaaaaaa\""), Some(8), "the first");
+    }
 }
