@@ -18,7 +18,9 @@ pub use reference::reference;
 
 use deputize_core::cut_off::CutOff;
 use deputize_core::id::TenantId;
+use deputize_core::limits::Limits;
 use deputize_core::ports::{Directory, Ledger, Ports};
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// Where unpredictable bytes come from.
@@ -51,13 +53,24 @@ pub struct Settings {
     pub federation: Federation,
 }
 
-/// An authority, ready to be served.
+/// An authority, ready to be served. Its clones are one and the same.
 #[derive(Clone)]
-pub struct Authority {
+pub struct Authority(Arc<Parts>);
+
+/// What an authority works with.
+pub struct Parts {
     /// What its rules work with.
     pub ports: Ports,
     signing: Arc<crypto::Keys>,
     streams: Arc<edge::events::Streams>,
+}
+
+impl Deref for Authority {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 /// Puts an authority together.
@@ -97,7 +110,7 @@ pub fn authority_with(
         limits: Arc::default(),
         loops: Arc::default(),
     };
-    Authority { ports, signing, streams: edge::events::Streams::new() }
+    Authority(Arc::new(Parts { ports, signing, streams: edge::events::Streams::new() }))
 }
 
 impl Authority {
@@ -124,6 +137,13 @@ impl Authority {
                 }
             }
         }
+    }
+
+    /// The same, with other limits on how often callers may be wrong and ask.
+    #[must_use]
+    pub fn limited(self, limits: Limits) -> Self {
+        let ports = Ports { limits: Arc::new(limits), ..self.ports.clone() };
+        Self(Arc::new(Parts { ports, signing: Arc::clone(&self.signing), streams: Arc::clone(&self.streams) }))
     }
 
     /// Every endpoint and page.

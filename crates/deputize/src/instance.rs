@@ -60,9 +60,8 @@ impl Instance {
     }
 
     /// The same, where a client may make so many requests a second on average; 0 is as many as come.
-    pub(crate) fn limited(mut self, requests_per_second: u32) -> Self {
-        self.authority.ports.limits = Arc::new(Limits::requests_per_second(requests_per_second));
-        self
+    pub(crate) fn limited(self, requests_per_second: u32) -> Self {
+        Self { authority: self.authority.limited(Limits::requests_per_second(requests_per_second)), ..self }
     }
 
     /// An authority that signs with these keys.

@@ -60,10 +60,9 @@ fn new_authority(cost: PasswordCost, store: &Arc<Store>, clock: SetClock) -> Aut
         }),
         federation: Federation::default(),
     };
-    let mut authority = authority_with(cost, settings, store.clone(), store.clone(), Arc::new(clock));
+    let authority = authority_with(cost, settings, store.clone(), store.clone(), Arc::new(clock));
     // What is measured is what a guess takes, not how long the next one waits.
-    authority.ports.limits = Arc::new(Limits::unlimited());
-    authority
+    authority.limited(Limits::unlimited())
 }
 
 fn estate(authority: &Authority, hash: &str) -> Vec<Change> {

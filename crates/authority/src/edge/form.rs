@@ -1,7 +1,9 @@
 //! Reading parameters from a query or a body: bounded, strictly decoded, each once.
 use super::endpoint::Endpoint;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use decision::CheckId;
 use deputize_core::denial::Denial;
@@ -56,8 +58,14 @@ impl BodyError {
 
 /// What the request's endpoint reads of a posted form: the right type, bounded in size, strictly decoded.
 pub(super) async fn posted(request: Request) -> Result<Form, BodyError> {
-    let endpoint = endpoint(&request);
-    let mut types = request.headers().get_all(CONTENT_TYPE).iter();
+    let (head, body) = request.into_parts();
+    posted_under(&head, body).await
+}
+
+/// The same, of a request whose head is needed still.
+pub(super) async fn posted_under(head: &Parts, body: Body) -> Result<Form, BodyError> {
+    let endpoint = head.extensions.get().copied();
+    let mut types = head.headers.get_all(CONTENT_TYPE).iter();
     let essence = types.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut parts = essence.split(';').map(str::trim);
     let form = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded"));
@@ -65,7 +73,7 @@ pub(super) async fn posted(request: Request) -> Result<Form, BodyError> {
     if !form || !utf8 || types.next().is_some() {
         return Err(BodyError::MediaType);
     }
-    let bytes = axum::body::to_bytes(request.into_body(), MAX_FORM_BYTES).await.map_err(|error| {
+    let bytes = axum::body::to_bytes(body, MAX_FORM_BYTES).await.map_err(|error| {
         let limit = error.into_inner().downcast::<http_body_util::LengthLimitError>().is_ok();
         if limit { BodyError::TooLarge } else { BodyError::Broken }
     })?;

@@ -1,6 +1,6 @@
 //! The token endpoint on the wire.
 use super::endpoint::{CORRELATION, Caller, Endpoint, Readers, Route};
-use super::form::{BodyError, posted, whole_query};
+use super::form::{BodyError, posted_under, whole_query};
 use super::refusal::{Correlation, refusal, with_id};
 use super::{json, wait};
 use crate::{Authority, ClientAddress};
@@ -134,18 +134,19 @@ async fn served(
     request: Request,
     asked: Asked,
 ) -> Response {
-    let headers = request.headers().clone();
     // Several, or one that is no text, is still an origin: left out, it would pass for a request without one.
-    let origins = headers.get_all(ORIGIN).iter().map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned());
+    let origins =
+        request.headers().get_all(ORIGIN).iter().map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned());
     let origin = origins.reduce(|first, next| format!("{first}, {next}"));
     if request.method() == Method::OPTIONS {
         return preflight(authority, origin.as_deref());
     }
     let (in_url, address) = (whole_query(&request), ClientAddress::of(&request));
     let mut correlation = Correlation::of_query(&request);
+    let (head, body) = request.into_parts();
     let answered = async {
         let in_url = in_url.map_err(BodyError::Form).map_err(Early::Body)?;
-        let form = posted(request).await.map_err(Early::Body)?;
+        let form = posted_under(&head, body).await.map_err(Early::Body)?;
         if let Some(name) = NEVER_IN_URLS.iter().find(|name| in_url.mentions(name)) {
             let denial =
                 Denial::new(CheckId::RequestWellFormed, format!("`{name}` in the body"), "it stands in the URL");
@@ -153,7 +154,7 @@ async fn served(
                 denial.fix("send the parameters in the body; what stood in the URL is in logs: replace it"),
             ));
         }
-        let basic = basic(&headers).map_err(Early::Denied)?;
+        let basic = basic(&head.headers).map_err(Early::Denied)?;
         correlation = std::mem::take(&mut correlation).or(&form);
         let request = TokenRequest {
             version,
@@ -163,7 +164,7 @@ async fn served(
             origin: origin.as_deref(),
             correlation: correlation.plain(),
             address,
-            trace: trace(&headers),
+            trace: trace(&head.headers),
         };
         let ports = &authority.ports;
         let answered = match asked {

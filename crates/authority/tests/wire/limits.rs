@@ -3,7 +3,6 @@ use crate::world::browser::{Browser, request};
 use crate::world::estate::{CONTOSO, FABRIKAM, app, password, upn};
 use crate::world::{Answer, World, but, client_credentials, credential, encode, obo_form};
 use deputize_core::limits::{Caller, Limits};
-use std::sync::Arc;
 
 async fn wrong(browser: &mut Browser, world: &World, name: &str) -> Answer {
     let page = browser.authorize(world, &request("web", "openid")).await;
@@ -186,7 +185,7 @@ async fn a_19_a_secret_is_guessed_at_every_endpoint_and_counted_at_each() {
 #[tokio::test]
 async fn a_19_a_client_that_asks_too_often_waits_and_nobody_else_does() {
     let mut world = World::new().await;
-    world.authority.ports.limits = Arc::new(Limits::requests_per_second(2));
+    world.authority = world.authority.limited(Limits::requests_per_second(2));
     world.router = world.authority.router();
     let asked = || client_credentials("daemon", "api://billing/.default");
     // Who only uses its name takes none of what it may ask.
