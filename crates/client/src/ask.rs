@@ -17,6 +17,7 @@ pub struct Ask<'a> {
     pub(crate) claims: Option<&'a str>,
     pub(crate) resource: Option<&'a str>,
     pub(crate) authorization_details: Option<&'a str>,
+    pub(crate) fmi_path: Option<&'a str>,
     pub(crate) fresh: bool,
     pub(crate) trace: Option<&'a HeaderMap>,
 }
@@ -56,7 +57,16 @@ impl<'a> Whose<'a> {
 
 impl<'a> Ask<'a> {
     const fn new(whose: Whose<'a>, target: &'a str) -> Self {
-        Self { whose, target, claims: None, resource: None, authorization_details: None, fresh: false, trace: None }
+        Self {
+            whose,
+            target,
+            claims: None,
+            resource: None,
+            authorization_details: None,
+            fmi_path: None,
+            fresh: false,
+            trace: None,
+        }
     }
 
     /// A token for the application itself. The target is sent as it is: scopes, or an audience where the profile has one.
@@ -92,6 +102,14 @@ impl<'a> Ask<'a> {
     #[must_use]
     pub const fn authorization_details(mut self, json: &'a str) -> Self {
         self.authorization_details = Some(json);
+        self
+    }
+
+    /// The identity below the application that its own token is to be of (Entra's federated managed identities): an agent's
+    /// client id, mostly. The `Entra` profile sends it.
+    #[must_use]
+    pub const fn fmi_path(mut self, path: &'a str) -> Self {
+        self.fmi_path = Some(path);
         self
     }
 

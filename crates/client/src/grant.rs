@@ -35,6 +35,7 @@ impl Client {
             claims: ask.claims,
             resource: ask.resource,
             authorization_details: ask.authorization_details,
+            fmi_path: ask.fmi_path,
             ..KeyFields::default()
         }
         .key_after(&inner.asker);
@@ -47,6 +48,7 @@ impl Client {
                 claims: ask.claims.map(str::to_owned),
                 resource: ask.resource.map(str::to_owned),
                 authorization_details: ask.authorization_details.map(str::to_owned),
+                fmi_path: ask.fmi_path.map(str::to_owned),
                 trace: ask.trace.map_or_else(|| self.trace.clone(), trace_context),
             };
             let client = Arc::clone(inner);

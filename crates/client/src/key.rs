@@ -41,6 +41,8 @@ pub struct KeyFields<'a> {
     pub resource: Option<&'a str>,
     /// RFC 9396's rich authorization, byte for byte.
     pub authorization_details: Option<&'a str>,
+    /// The identity below the application.
+    pub fmi_path: Option<&'a str>,
     /// The thumbprint of the key the token is bound to.
     pub binding: Option<&'a str>,
 }
@@ -76,11 +78,12 @@ impl KeyFields<'_> {
             claims,
             resource,
             authorization_details,
+            fmi_path,
             binding,
         } = *self;
         let mut hash = Hash(asker.0.clone());
         hash.field(grant.as_bytes());
-        for text in [tenant, target, claims, resource, authorization_details, binding] {
+        for text in [tenant, target, claims, resource, authorization_details, fmi_path, binding] {
             hash.optional(text.map(str::as_bytes));
         }
         for token in [subject, actor] {

@@ -167,6 +167,7 @@ impl Client {
                     claims: None,
                     resource: None,
                     authorization_details: None,
+                    fmi_path: None,
                     trace,
                 };
                 client.continued(&id, question).await

@@ -66,6 +66,7 @@ pub(crate) struct Question {
     pub(crate) claims: Option<String>,
     pub(crate) resource: Option<String>,
     pub(crate) authorization_details: Option<String>,
+    pub(crate) fmi_path: Option<String>,
     pub(crate) trace: HeaderMap,
 }
 
@@ -87,7 +88,11 @@ impl Question {
             ) => {
                 let form = client.authenticated(begin(GrantType::ClientCredentials.as_str()), endpoints, now).await?;
                 let form = form.with("scope", &self.target);
-                if client.profile == GrantProfile::Entra { form } else { self.with_resource(form) }
+                match (client.profile, &self.fmi_path) {
+                    (GrantProfile::Entra, Some(path)) => form.with("fmi_path", path),
+                    (GrantProfile::Entra, None) => form,
+                    _ => self.with_resource(form),
+                }
             }
             (GrantProfile::Entra, Kind::User) => {
                 let form = client.authenticated(begin(GrantType::JwtBearer.as_str()), endpoints, now).await?;
