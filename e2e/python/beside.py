@@ -17,7 +17,7 @@ from world import *
 
 _BESIDE = ENV["sidecar"]
 _REDIRECT = WEB["redirect_uris"][0]
-_device = Device()
+DEVICE = Device()
 
 
 def _orders(method, path, token=None):
@@ -25,9 +25,16 @@ def _orders(method, path, token=None):
     return requests.request(method, ORDERS["url"] + path, headers=headers, timeout=30)
 
 
-def _sign_in(app, pages, claims_challenge=None):
+def signed_in(app, pages, claims_challenge=None):
+    """As a user of msal signs in, with what a challenge asks for."""
     flow = app.initiate_auth_code_flow([ORDERS_SCOPE], redirect_uri=_REDIRECT, claims_challenge=claims_challenge)
     return succeeded(app.acquire_token_by_auth_code_flow(flow, pages.sign_in(flow["auth_uri"], _REDIRECT, ADA)))
+
+
+def challenged(refusal):
+    """The claims that a 401 asks for, as Microsoft's clients read them."""
+    claims = re.search(r'error="insufficient_claims", claims="([^"]+)"', refusal.headers["WWW-Authenticate"])[1]
+    return base64.b64decode(claims).decode()
 
 
 def exchanged(target, token, **more):
@@ -46,15 +53,14 @@ def an_application_without_any_sdk_answers_with_adas_own_invoices():
 
 @test
 def a_claims_challenge_travels_from_billing_through_the_sidecar_to_a_client_that_resolves_it():
-    web, pages = confidential(WEB), Pages(_device)
-    weak = _sign_in(web, pages)["access_token"]
+    web, pages = confidential(WEB), Pages(DEVICE)
+    weak = signed_in(web, pages)["access_token"]
     invoice = _orders("GET", "/orders", weak).json()["invoices"]["invoices"][0]["id"]
     refusal = _orders("POST", f"/orders/{invoice}/pay", weak)
     expect(refusal.status_code, 401, refusal.text)
-    challenge = re.search(r'error="insufficient_claims", claims="([^"]+)"', refusal.headers["WWW-Authenticate"])[1]
-    challenge = base64.b64decode(challenge).decode()
+    challenge = challenged(refusal)
     expect(json.loads(challenge)["access_token"]["acrs"]["value"], "c1", "what is wanted")
-    strong = _sign_in(web, pages, challenge)["access_token"]
+    strong = signed_in(web, pages, challenge)["access_token"]
     assert "enrol" in pages.seen, f"the second factor was asked for: {pages.seen}"
     paid = _orders("POST", f"/orders/{invoice}/pay", strong)
     expect(paid.status_code, 200, paid.text)

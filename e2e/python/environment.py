@@ -116,6 +116,70 @@ def a_program_that_is_run_with_a_sidecar_finds_it_and_ends_as_it_would():
     expect([claims(token)["aud"], claims(token)["oid"], active], [BILLING["app_id"], ADA["oid"], "True"], "its token")
 
 
+# As a program on App Service: it knows the endpoint, its header, and which certificates to trust, and nothing else.
+_ON_AZURE = 'exec env -i IDENTITY_ENDPOINT="$IDENTITY_ENDPOINT" IDENTITY_HEADER="$IDENTITY_HEADER" "$0" -c "$1"'
+
+_CREDENTIALS = {
+    "managed identity": "azure.identity.ManagedIdentityCredential()",
+    "the same, named": f"azure.identity.ManagedIdentityCredential(client_id={DAEMON['app_id']!r})",
+    "what finds out by itself": "azure.identity.DefaultAzureCredential()",
+}
+
+
+def _on_azure(program):
+    """`deputize run --sidecar` of a program that knows nothing but where its identity is; the sidecar is the daemon's."""
+    environment = {"PATH": os.environ["PATH"], "SSL_CERT_FILE": ENV["ca_file"], "AZURE_ENABLED": "true"}
+    environment |= {"AZURE_AUTHORITY_HOST": HOST, "AZURE_TENANT_ID": TENANT["id"]}
+    environment |= {"AZURE_CLIENT_ID": DAEMON["app_id"], "AZURE_CLIENT_SECRET": DAEMON["client_secret"]}
+    command = [_DEPUTIZE, "run", "--sidecar", "--", "sh", "-c", _ON_AZURE, sys.executable, program]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    expect(done.returncode, 0, done.stderr)
+    return done.stdout.strip()
+
+
+def _exports(token):
+    """What Billing, whose guard knows nothing of sidecars, answers to it."""
+    return requests.get(BILLING["url"] + "/export", headers={"Authorization": f"Bearer {token}"}, timeout=30)
+
+
+@test
+def azure_identity_that_knows_only_its_endpoint_and_its_header_calls_an_api():
+    for how, credential in _CREDENTIALS.items():
+        token = _on_azure(f"import azure.identity\nprint({credential}.get_token({BILLING['identifier_uri']!r} + '/.default').token)")
+        seen = claims(token)
+        expect([seen["azp"], seen["idtyp"]], [DAEMON["app_id"], "app"], how)
+        answer = _exports(token)
+        expect(answer.status_code, 200, f"{how}: {answer.text}")
+
+
+_RAW = """
+import json, os, urllib.error, urllib.parse, urllib.request
+def ask(header, **more):
+    query = urllib.parse.urlencode({"api-version": "2019-08-01", "resource": RESOURCE, **more})
+    request = urllib.request.Request(os.environ["IDENTITY_ENDPOINT"] + "?" + query, headers={"X-IDENTITY-HEADER": header})
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as refused:
+        return refused.code, json.load(refused)
+right = os.environ["IDENTITY_HEADER"]
+print(json.dumps([ask(right), ask("wrong"), ask(right, client_id="another"), ask(right, resource="api://nothing-here")]))
+"""
+
+
+@test
+def a_program_without_any_library_gets_its_identity_as_other_languages_do():
+    right, wrong, another, nothing = json.loads(_on_azure(f"RESOURCE = {BILLING['identifier_uri']!r}\n{_RAW}"))
+    status, told = right
+    expect(status, 200, told)
+    assert int(told["expires_on"]) > time.time() and isinstance(told["expires_on"], str), told["expires_on"]
+    expect([told["token_type"], told["resource"], told["client_id"]], ["Bearer", BILLING["identifier_uri"], DAEMON["app_id"]], "members")
+    expect(_exports(told["access_token"]).status_code, 200, "at Billing")
+    expect([status for status, _ in (wrong, another, nothing)], [401, 400, 400], "refusals")
+    assert all("access_token" not in told for _, told in (wrong, another, nothing)), "no token"
+    assert "nothing-here" in nothing[1]["message"], nothing
+
+
 @test
 def a_sidecar_that_cannot_start_starts_no_program():
     command = [_DEPUTIZE, "run", "--sidecar", "--", "echo", "started"]

@@ -9,6 +9,7 @@ import os
 import sys
 
 import requests
+from azure.identity import ManagedIdentityCredential
 
 from runner import expect, run, test
 
@@ -28,6 +29,14 @@ def a_sidecar_inside_gets_and_judges_tokens_of_microsofts_address():
     expect([seen["iss"], seen["azp"], seen["roles"]], [issuer, os.environ["AZURE_CLIENT_ID"], ["Invoices.Export"]], "claims")
     answer = _post("NAIS_TOKEN_INTROSPECTION_ENDPOINT", token=token)
     expect(answer, {"active": False, "error": "invalid token: InvalidAudience"}, "it is for Billing")
+
+
+@test
+def a_program_inside_gets_the_sidecars_identity_as_on_azure():
+    token = ManagedIdentityCredential().get_token("api://billing/.default").token
+    body = token.split(".")[1]
+    seen = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    expect([seen["azp"], seen["roles"]], [os.environ["AZURE_CLIENT_ID"], ["Invoices.Export"]], "claims")
 
 
 sys.exit(run("e2e-offline sidecar", sys.argv[1:]))

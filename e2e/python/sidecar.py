@@ -16,7 +16,7 @@ from runner import run
 
 warnings.filterwarnings("ignore", message="response_mode='form_post' is recommended")
 
-for chapter in ("beside", "environment", "faults", "pod"):
+for chapter in ("beside", "onward", "environment", "faults", "pod"):
     importlib.import_module(chapter)
 
 sys.exit(run("e2e-sidecar", sys.argv[1:]))

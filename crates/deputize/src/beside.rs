@@ -1,6 +1,9 @@
 //! A sidecar in a process of its own, beside a program that is told where it is.
 use crate::failure::{Failure, why};
+use crate::system;
+use data_encoding::HEXLOWER;
 use serde_json::Value;
+use sidecar::ManagedIdentity;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,10 +16,16 @@ pub(crate) struct Beside {
     child: Child,
     /// `127.0.0.1:PORT`.
     address: String,
+    /// Where programs get their identity as on Azure, and the secret that they show there; where it has one for them.
+    identity: Option<(String, String)>,
 }
 
 /// What `deputize sidecar` logs when it serves.
 pub(crate) const SERVES: &str = "the sidecar serves";
+/// What it logs before, of each further listener.
+pub(crate) const SERVES_TOO: &str = "the sidecar serves there too";
+/// The setting of the listener for managed identity.
+pub(crate) const IDENTITY_BIND: &str = "IDENTITY_BIND_ADDRESS";
 
 impl Beside {
     /// Starts this program as a sidecar, on a free port, and waits until it serves. What the command's environment says is what
@@ -28,22 +37,36 @@ impl Beside {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         // What is typed at the terminal is for the program beside it, which may still need tokens to end in order.
         command.process_group(0);
+        let secret = HEXLOWER.encode(&system::unpredictable::<32>());
+        if is_of_entra(&command) {
+            command.env(IDENTITY_BIND, "127.0.0.1:0").env("IDENTITY_HEADER", &secret);
+        }
         let mut child = command.spawn().map_err(failed)?;
         let mut lines = BufReader::new(child.stdout.take().ok_or_else(ended)?).lines();
+        let mut identity = None;
         let address = loop {
             let line = lines.next_line().await.map_err(failed)?.ok_or_else(ended)?;
             match serving(&line) {
-                Some(address) => break address,
+                Some(Serving::Texas(address)) => break address,
+                Some(Serving::Identity(address)) => identity = Some(address),
+                Some(Serving::Another) => {}
                 None => repeat(&line),
             }
         };
         tokio::spawn(told(lines));
-        Ok(Self { child, address })
+        Ok(Self { child, address, identity: identity.map(|address| (address, secret)) })
     }
 
     /// Where programs find it, as NAIS tells them.
     pub(crate) fn variables(&self) -> [(&'static str, String); 3] {
         variables(&self.address)
+    }
+
+    /// Where programs get their identity, as Azure's App Service tells them.
+    pub(crate) fn identity(&self) -> Vec<(&'static str, String)> {
+        let Some((address, secret)) = &self.identity else { return Vec::new() };
+        let endpoint = format!("http://{address}{}", ManagedIdentity::PATH);
+        vec![("IDENTITY_ENDPOINT", endpoint), ("IDENTITY_HEADER", secret.clone())]
     }
 
     /// Where it is.
@@ -100,9 +123,36 @@ fn this() -> Result<PathBuf, Failure> {
     std::env::current_exe().map_err(|error| Failure::plain(format!("this program is not found: {}", why(&error))))
 }
 
-fn serving(line: &str) -> Option<String> {
+/// Whether the sidecar is told of an application at Entra: then it can be that application's identity.
+fn is_of_entra(sidecar: &Command) -> bool {
+    const ENABLED: &str = "AZURE_ENABLED";
+    let told = sidecar.as_std().get_envs().find(|(name, _)| *name == ENABLED);
+    match told {
+        Some((_, value)) => value.is_some_and(|value| value == "true"),
+        None => {
+            let named = |(name, _): &(String, String)| name.eq_ignore_ascii_case("AzureAd__ClientId");
+            system::variable(ENABLED).as_deref() == Some("true") || system::sectioned().iter().any(named)
+        }
+    }
+}
+
+/// What a line of its log says of where it serves.
+enum Serving {
+    Texas(String),
+    Identity(String),
+    Another,
+}
+
+fn serving(line: &str) -> Option<Serving> {
     let line: Value = serde_json::from_str(line).ok()?;
-    (line.get("message")? == SERVES).then(|| line.get("listener.address")?.as_str().map(str::to_owned))?
+    let text = |name: &str| line.get(name).and_then(Value::as_str);
+    let address = text("listener.address")?.to_owned();
+    match text("message")? {
+        SERVES => Some(Serving::Texas(address)),
+        SERVES_TOO if text("listener.setting") == Some(IDENTITY_BIND) => Some(Serving::Identity(address)),
+        SERVES_TOO => Some(Serving::Another),
+        _ => None,
+    }
 }
 
 async fn told(mut lines: Lines<BufReader<ChildStdout>>) {

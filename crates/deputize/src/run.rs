@@ -56,8 +56,8 @@ pub(crate) struct Options {
         conflicts_with_all = ["join", "name", "publish", "allow", "cloud", "command"])]
     outside: Option<u16>,
     /// Starts a sidecar beside the command, with what this environment tells `deputize sidecar`, and tells the command where it
-    /// is. Without an option of the local authority, such as `--estate`, there is none, and no namespace: the sidecar asks the
-    /// providers that the environment names
+    /// is: as NAIS does, and where Entra is a provider also as Azure does (managed identity). Without an option of the local
+    /// authority, such as `--estate`, there is none, and no namespace: the sidecar asks the providers that the environment names
     #[arg(long, conflicts_with = "outside")]
     sidecar: bool,
     /// Does not say what is served

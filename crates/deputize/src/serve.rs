@@ -382,6 +382,28 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_nothing_is_asked_is_not_held() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let router = Router::new().route("/", get(|| async { "good" }));
+        let graceful = GracefulShutdown::new();
+        // The last is a whole beginning of HTTP/2, with no request after it.
+        let begins = ["", "G", "GET / HTTP/1.1\r\nHost: a", "PRI * HTTP", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"];
+        for (begin, two) in begins.iter().flat_map(|begin| [(*begin, false), (*begin, true)]) {
+            let (mut client, server) = tokio::io::duplex(4_096);
+            let http = Builder::new(TokioExecutor::new());
+            let http = if two { http.http2_only() } else { http.http1_only() };
+            let peer = ClientAddress(std::net::IpAddr::from([127, 0, 0, 1]));
+            let ended = watch::Sender::new(false);
+            tokio::spawn(speak(server, peer, router.clone(), http, graceful.watcher(), ended.subscribe()));
+            let from = tokio::time::Instant::now();
+            client.write_all(begin.as_bytes()).await.unwrap();
+            let mut rest = Vec::new();
+            let _ = timeout(Duration::from_hours(1), client.read_to_end(&mut rest)).await;
+            assert!(from.elapsed() <= PATIENCE + in_order::PATIENCE, "{begin:?}, {two}: {:?}", from.elapsed());
+        }
+    }
+
     /// A stream that says something every second, for as long as it is listened to.
     async fn stream() -> Response {
         let (mut to, body) = http_body_util::channel::Channel::<axum::body::Bytes, Infallible>::new(1);

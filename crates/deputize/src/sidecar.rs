@@ -1,6 +1,6 @@
 //! `deputize sidecar`: tokens for the application beside it, from what the platform put into the environment.
 use crate::authority::runtime;
-use crate::beside::SERVES;
+use crate::beside::{IDENTITY_BIND, SERVES, SERVES_TOO};
 use crate::failure::{Failure, why};
 use crate::file::Text;
 use crate::log;
@@ -74,15 +74,16 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
         Ports { metadata: fetch.clone(), tokens: fetch, clock: Arc::new(SystemClock), random: Arc::clone(&random) };
     let sidecar = Sidecar::new(&settings, ports).map_err(|fault| Failure::plain(fault.to_string()))?;
     let mut listeners = Listeners::new();
-    listeners.add(bound, Arc::new(Texas::new(Arc::clone(&sidecar), &settings.callers, &place)));
+    let texas = Texas::new(Arc::clone(&sidecar), &settings.callers, &place);
+    listeners.add(bound, settings.callers.mutual(&place), Arc::new(texas));
     if let Some(bound) = probe {
-        listeners.add(bound, Arc::new(Probe::new(Arc::clone(&sidecar))));
+        listeners.add(bound, None, Arc::new(Probe::new(Arc::clone(&sidecar))));
     }
     if let Some(bound) = metrics {
-        listeners.add(bound, Arc::new(Metrics::new(Arc::clone(&sidecar))));
+        listeners.add(bound, None, Arc::new(Metrics::new(Arc::clone(&sidecar))));
     }
     if let Some((bound, bind)) = admin {
-        listeners.add(bound, Arc::new(Admin::new(Arc::clone(&sidecar), &settings.callers, bind)));
+        listeners.add(bound, None, Arc::new(Admin::new(Arc::clone(&sidecar), &settings.callers, bind)));
     }
     others(&mut listeners, &settings, &sidecar, &network).await?;
     sidecar.warm(&random);
@@ -107,17 +108,18 @@ async fn others(
     if let Some(entra) = &settings.entra {
         let (bound, place) = placed(&entra.bind, "ENTRA_BIND_ADDRESS").await?;
         let api = Entra::new(sidecar, settings, entra, &place, network.clone()).map_err(unusable)?;
-        listeners.add(bound, Arc::new(api));
+        // Without TLS everywhere: whoever is not on this machine gets nothing but its health.
+        listeners.add(bound, None, Arc::new(api));
     }
     if let Some(native) = &settings.native {
         let (bound, place) = placed(&native.bind, "NATIVE_BIND_ADDRESS").await?;
         let api = Native::new(sidecar, settings, &place, network.clone()).map_err(unusable)?;
-        listeners.add(bound, Arc::new(api));
+        listeners.add(bound, settings.callers.mutual(&place), Arc::new(api));
     }
     if let Some(identity) = &settings.identity {
-        let (bound, place) = placed(&identity.bind, "IDENTITY_BIND_ADDRESS").await?;
+        let (bound, place) = placed(&identity.bind, IDENTITY_BIND).await?;
         if let Some(api) = ManagedIdentity::new(sidecar, identity, &place) {
-            listeners.add(bound, Arc::new(api));
+            listeners.add(bound, None, Arc::new(api));
         }
     }
     Ok(())
@@ -127,7 +129,7 @@ async fn others(
 async fn placed(bind: &Bind, name: &str) -> Result<(Bound, Bind), Failure> {
     let bound = listening(bind, name).await?;
     let place = bound.address().unwrap_or_else(|| bind.clone());
-    tracing::info!(listener.address = %place, "the sidecar serves there too");
+    tracing::info!(listener.address = %place, listener.setting = name, "{SERVES_TOO}");
     Ok((bound, place))
 }
 

@@ -18,11 +18,16 @@ struct Running {
 
 impl Running {
     fn start(text: &str) -> Self {
+        Self::told(text, &[])
+    }
+
+    fn told(text: &str, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deputize"));
         command.args(["run", "--sidecar", "--", "sh", "-c", text]).env_remove("RUST_LOG").env("BIND_ADDRESS", "kept");
         for name in ["AZURE_ENABLED", "TOKEN_X_ENABLED", "MASKINPORTEN_ENABLED", "PROBE_BIND_ADDRESS"] {
             command.env_remove(name);
         }
+        command.env_remove("IDENTITY_ENDPOINT").env_remove("IDENTITY_HEADER").envs(variables.iter().copied());
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
         Self { child, said }
@@ -112,4 +117,40 @@ fn the_commands_own_environment_is_left_alone() {
     let mut run = Running::start("echo \"$BIND_ADDRESS\"; exec /nowhere/to-be-found");
     assert_eq!(run.line(), "kept");
     assert_eq!(run.child.wait().unwrap().code(), Some(127));
+}
+
+/// What the sidecar's managed identity answers to a program that shows this.
+fn identity(endpoint: &str, header: &str) -> String {
+    let (address, path) = endpoint.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut socket = TcpStream::connect(address).unwrap();
+    let head = format!("GET /{path}?api-version=2019-08-01&resource=api://a HTTP/1.1\r\nHost: {address}\r\n");
+    write!(socket, "{head}X-IDENTITY-HEADER: {header}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer.get(9..12).unwrap().to_owned()
+}
+
+#[test]
+fn where_entra_is_a_provider_the_command_has_an_identity_as_on_azure() {
+    const SAYS: &str = "echo \"$IDENTITY_ENDPOINT\"; echo \"$IDENTITY_HEADER\"; exec sleep 600";
+    let told = [
+        ("AZURE_ENABLED", "true"),
+        ("AZURE_CLIENT_ID", "me"),
+        ("AZURE_TENANT_ID", "t"),
+        ("AZURE_CLIENT_SECRET", "secret"),
+        ("AZURE_AUTHORITY_HOST", "http://127.0.0.1:1"),
+        ("IDENTITY_ENDPOINT", "http://127.0.0.1:1/of-the-platform"),
+        ("IDENTITY_HEADER", "of the platform"),
+    ];
+    let mut run = Running::told(SAYS, &told);
+    let (endpoint, header) = (run.line(), run.line());
+    assert!(endpoint.ends_with("/msi/token") && header.len() == 64, "{endpoint}");
+    assert_eq!((identity(&endpoint, &header).as_str(), identity(&endpoint, "of the platform").as_str()), ("503", "401"));
+    kill("-TERM", &run.child.id().to_string());
+    run.child.wait().unwrap();
+
+    let mut run = Running::told(SAYS, &told[5..]);
+    assert_eq!([run.line(), run.line()], ["http://127.0.0.1:1/of-the-platform", "of the platform"], "left alone");
+    kill("-TERM", &run.child.id().to_string());
+    run.child.wait().unwrap();
 }

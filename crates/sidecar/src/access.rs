@@ -3,6 +3,7 @@
 //! A browser can be made to send a request anywhere, loopback included, and names can be made to resolve to it. So a call
 //! with a foreign `Host`, with any `Origin`, or from a page of any site is refused, however harmless it looks.
 use crate::answer::{self, Answer};
+use crate::listener::Caller;
 use crate::settings::{Bind, Callers};
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::uri::Authority;
@@ -21,8 +22,6 @@ pub(crate) struct Access {
     bearer: Option<[u8; 32]>,
     uids: Vec<u32>,
     hosts: Vec<String>,
-    /// The address that the listener has, if it is one of a network.
-    own: Option<IpAddr>,
     unix: bool,
 }
 
@@ -83,10 +82,6 @@ impl Access {
             bearer: callers.bearer.as_ref().map(|bearer| digest(bearer.expose().as_bytes())),
             uids: callers.uids.clone(),
             hosts: callers.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
-            own: match bind {
-                Bind::Tcp(address) => Some(address.ip()),
-                Bind::Unix(_) => None,
-            },
             unix: matches!(bind, Bind::Unix(_)),
         }
     }
@@ -96,21 +91,23 @@ impl Access {
         Self { shown_in: CALLER, ..Self::new(callers, bind) }
     }
 
-    /// Whether a program of this user may call; asked once for a connection.
-    pub(crate) fn admit_user(&self, uid: Option<u32>) -> Result<(), Refused> {
-        let listed = self.uids.is_empty() || uid.is_some_and(|uid| self.uids.contains(&uid));
-        if listed { Ok(()) } else { Err(Refused::User) }
-    }
-
     /// Whether this call is taken. `authority` is the request's own, which HTTP/2 has in place of `Host`.
-    pub(crate) fn admit(&self, authority: Option<&Authority>, headers: &HeaderMap) -> Result<(), Refused> {
+    pub(crate) fn admit(
+        &self,
+        caller: Caller,
+        authority: Option<&Authority>,
+        headers: &HeaderMap,
+    ) -> Result<(), Refused> {
+        if self.unix && !self.uids.is_empty() && !caller.uid.is_some_and(|uid| self.uids.contains(&uid)) {
+            return Err(Refused::User);
+        }
         if headers.contains_key(ORIGIN) {
             return Err(Refused::Page);
         }
         if headers.get_all("sec-fetch-site").iter().any(|site| site != "none") {
             return Err(Refused::Page);
         }
-        if !self.is_ours(authority, headers) {
+        if !self.is_ours(caller, authority, headers) {
             return Err(Refused::Host);
         }
         let Some(expected) = &self.bearer else { return Ok(()) };
@@ -124,23 +121,25 @@ impl Access {
     }
 
     /// RFC 9112 section 3.2: one `Host`, and the request's own authority, if it has one, is held to the same rule.
-    fn is_ours(&self, authority: Option<&Authority>, headers: &HeaderMap) -> bool {
+    fn is_ours(&self, caller: Caller, authority: Option<&Authority>, headers: &HeaderMap) -> bool {
         // No page reaches a Unix socket, and programs write anything there.
         if self.unix {
             return true;
         }
         let mut named = headers.get_all(HOST).iter();
         let (first, second) = (named.next(), named.next());
-        if second.is_some() || authority.is_some_and(|authority| !self.is_our_name(authority.as_str())) {
+        let ours = |host: &str| self.is_our_name(host, caller.reached);
+        if second.is_some() || authority.is_some_and(|authority| !ours(authority.as_str())) {
             return false;
         }
         match first {
-            Some(host) => host.to_str().is_ok_and(|host| self.is_our_name(host)),
+            Some(host) => host.to_str().is_ok_and(ours),
             None => authority.is_some(),
         }
     }
 
-    fn is_our_name(&self, host: &str) -> bool {
+    /// `reached` is the address that the call came to: no page can make a name of it.
+    fn is_our_name(&self, host: &str, reached: Option<IpAddr>) -> bool {
         // The address that nearly every call has: seen at once.
         let name = match host.strip_prefix('[') {
             Some(rest) => rest.split_once(']').map_or("", |(name, _)| name),
@@ -151,9 +150,12 @@ impl Access {
         if name == "127.0.0.1" || name.eq_ignore_ascii_case("localhost") {
             return true;
         }
-        match name.parse::<IpAddr>() {
-            Ok(ip) => ip.to_canonical().is_loopback() || (self.own == Some(ip) && !ip.is_unspecified()),
-            Err(_) => self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name)),
+        let listed = || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name));
+        match name.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+            // Leads to this machine from any page, and browsers do not count it as a local address.
+            Ok(ip) if ip.is_unspecified() => false,
+            Ok(ip) => ip.is_loopback() || reached.is_some_and(|reached| reached.to_canonical() == ip) || listed(),
+            Err(_) => listed(),
         }
     }
 }
@@ -168,8 +170,14 @@ mod tests {
     use oauth::Secret;
 
     fn access(bind: &str, bearer: Option<&str>) -> Access {
-        let callers = Callers { bearer: bearer.map(Secret::new), uids: vec![1000], hosts: vec!["Texas".to_owned()] };
+        let hosts = ["Texas", "10.9.9.9", "0.0.0.0"].map(str::to_owned).into();
+        let callers = Callers { bearer: bearer.map(Secret::new), uids: vec![1000], hosts, ..Callers::default() };
         Access::new(&callers, &Bind::parse(bind).unwrap())
+    }
+
+    /// A caller of user 1000 on a socket; over a network it reached 10.1.2.3.
+    fn caller() -> Caller {
+        Caller { uid: Some(1000), address: None, reached: Some([10, 1, 2, 3].into()) }
     }
 
     fn asked(access: &Access, headers: &[(&'static str, &str)]) -> Result<(), Refused> {
@@ -177,7 +185,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        access.admit(None, &map)
+        access.admit(caller(), None, &map)
     }
 
     #[test]
@@ -201,11 +209,28 @@ mod tests {
         assert_eq!(asked(&local, &[("host", "localhost"), ("host", "evil.example")]), Err(Refused::Host));
         let foreign: Authority = "evil.example".parse().unwrap();
         let mut host = HeaderMap::new();
-        assert_eq!(local.admit(Some(&foreign), &host), Err(Refused::Host), "HTTP/2");
+        assert_eq!(local.admit(caller(), Some(&foreign), &host), Err(Refused::Host), "HTTP/2");
         host.insert(HOST, "localhost".parse().unwrap());
-        assert_eq!(local.admit(Some(&foreign), &host), Err(Refused::Host), "they disagree");
+        assert_eq!(local.admit(caller(), Some(&foreign), &host), Err(Refused::Host), "they disagree");
         assert_eq!(asked(&access("unix:/run/a", None), &[("host", "anything")]), Ok(()));
-        assert_eq!(asked(&access("10.1.2.3:3000", None), &[("host", "10.1.2.3:3000")]), Ok(()), "its own address");
+    }
+
+    #[test]
+    fn the_address_that_was_reached_is_a_name_and_the_one_that_is_every_address_is_none() {
+        let open = access("0.0.0.0:3000", None);
+        for ours in ["10.1.2.3:3000", "10.1.2.3", "[::ffff:10.1.2.3]:3000", "10.9.9.9", "127.0.0.1", "[::ffff:127.0.0.1]"]
+        {
+            assert_eq!(asked(&open, &[("host", ours)]), Ok(()), "{ours}");
+        }
+        // Browsers take all of these for addresses of this machine.
+        for foreign in
+            ["0.0.0.0:3000", "0.0.0.0", "[::]:3000", "[::ffff:0.0.0.0]", "0", "0:3000", "127.1", "2130706433", "0x7f.1", "10.1.2.4"]
+        {
+            assert_eq!(asked(&open, &[("host", foreign)]), Err(Refused::Host), "{foreign}");
+        }
+        let headers = HeaderMap::from_iter([(HOST, "10.1.2.3:3000".parse().unwrap())]);
+        let elsewhere = Caller { reached: Some([10, 1, 2, 4].into()), ..caller() };
+        assert_eq!(open.admit(elsewhere, None, &headers), Err(Refused::Host));
     }
 
     #[test]
@@ -240,8 +265,7 @@ mod tests {
     #[test]
     fn over_a_socket_listed_users_call() {
         let socket = access("unix:/run/a", None);
-        assert_eq!(socket.admit_user(Some(1000)), Ok(()));
-        assert_eq!(socket.admit_user(Some(1001)), Err(Refused::User));
-        assert_eq!(socket.admit_user(None), Err(Refused::User));
+        let of = |uid| socket.admit(Caller { uid, ..Caller::default() }, None, &HeaderMap::new());
+        assert_eq!((of(Some(1000)), of(Some(1001)), of(None)), (Ok(()), Err(Refused::User), Err(Refused::User)));
     }
 }

@@ -4,8 +4,8 @@
 use crate::access::CALLER;
 use decision::contract::Contract;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Map, Value, json};
@@ -187,27 +187,52 @@ pub(crate) fn is_forwardable(name: &HeaderName) -> bool {
     !own.contains(name) && !matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
 }
 
-/// Whether a caller may add this header beside those of the configuration: what proxies and sessions are told by is not theirs.
+/// Whether a caller may send this header to an API: those by which proxies say who somebody is, or where they came from, and
+/// sessions, are not theirs. Some servers take `_` and `.` for `-`.
 pub(crate) fn is_callers(name: &HeaderName) -> bool {
+    const NAMES: [&str; 11] = [
+        "cookie",
+        "forwarded",
+        "via",
+        "x-real-ip",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-http-method-override",
+        "x-client-cert",
+        "client-cert",
+        "client-cert-chain",
+        "x-identity-header",
+    ];
+    const BEGINNINGS: [&str; 4] = ["x-forwarded-", "x-ms-client-principal", "x-ms-token-", "x-auth-request-"];
+    let plain = name.as_str().replace(['_', '.'], "-");
     is_forwardable(name)
-        && *name != COOKIE
-        && *name != FORWARDED
-        && !name.as_str().starts_with("x-forwarded-")
-        && !name.as_str().starts_with("x-ms-")
-        && name.as_str() != "via"
+        && header_name(&plain).is_some_and(|plain| is_forwardable(&plain))
+        && !NAMES.contains(&plain.as_str())
+        && !BEGINNINGS.iter().any(|beginning| plain.starts_with(beginning))
 }
 
 /// Headers without those of the connection (RFC 9110 section 7.6.1): those that it names too.
 pub(crate) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| header_name(name.trim()))
-        .collect();
+    let named: Vec<HeaderName> = of_the_connection(headers).collect();
     let kept = headers.iter().filter(|(name, _)| is_forwardable(name) && !named.contains(name));
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Of a caller's headers those that go on to an API.
+pub(crate) fn from_the_caller(headers: &HeaderMap) -> HeaderMap {
+    end_to_end(headers).iter().filter(|(name, _)| is_callers(name)).map(|(n, v)| (n.clone(), v.clone())).collect()
+}
+
+/// Whether `Connection` names what is no connection's: by that, a hop takes away what the next one judges by (G-02).
+pub(crate) fn hides_something(headers: &HeaderMap) -> bool {
+    let hops = ["close", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"];
+    of_the_connection(headers)
+        .any(|name| !hops.contains(&name.as_str()) && (!is_forwardable(&name) || !is_callers(&name)))
+}
+
+fn of_the_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(|name| header_name(name.trim()))
 }
 
 #[cfg(test)]

@@ -108,8 +108,7 @@ impl Entra {
             let detail = "only programs of this machine may call; call the sidecar from the same pod or host";
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
-        let user = if caller.uid.is_some() { self.access.admit_user(caller.uid) } else { Ok(()) };
-        user.and_then(|()| self.access.admit(parts.uri.authority(), &parts.headers)).map_err(unadmitted)
+        self.access.admit(caller, parts.uri.authority(), &parts.headers).map_err(unadmitted)
     }
 
     async fn authenticated(&self, parts: &Parts) -> Result<Admitted, Problem> {

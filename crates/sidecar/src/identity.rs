@@ -8,7 +8,7 @@ use crate::problem::Problem;
 use crate::settings::{Bind, IdentitySettings};
 use crate::telemetry::{Began, Path};
 use bytes::Bytes;
-use client::managed_identity::{AppService, Identity, ManagedToken, SourceError, TokenSource};
+use client::managed_identity::{AppService, Identity, Imds, ManagedToken, SourceError, TokenSource};
 use client::{Ask, Pending};
 use http::header::{CACHE_CONTROL, PRAGMA};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
@@ -21,11 +21,16 @@ use tokio::time::timeout;
 /// For a whole request.
 const REQUEST: Duration = Duration::from_secs(30);
 
-/// The contract of App Service (`IDENTITY_ENDPOINT` and `IDENTITY_HEADER`), for one listener.
+/// The contract of App Service (`IDENTITY_ENDPOINT` and `IDENTITY_HEADER`), and by choice that of a virtual machine's metadata
+/// service (`AZURE_POD_IDENTITY_AUTHORITY_HOST`), for one listener.
 pub struct ManagedIdentity {
     sidecar: Arc<Sidecar>,
     site: AppService,
+    machine: Option<Imds>,
 }
+
+/// What all of the metadata service is below.
+const METADATA: &str = "/metadata/";
 
 impl ManagedIdentity {
     /// Where the endpoint is below the listener's address.
@@ -37,8 +42,9 @@ impl ManagedIdentity {
         let Bind::Tcp(address) = bind else { return None };
         let source = Arc::new(Own { sidecar: Arc::clone(sidecar), provider });
         let hosts = [address.to_string(), format!("localhost:{}", address.port())];
+        let machine = settings.metadata.then(|| Imds::new(Arc::clone(&source) as Arc<dyn TokenSource>, hosts.clone()));
         let site = AppService::new(source, settings.header.clone(), hosts);
-        Some(Self { sidecar: Arc::clone(sidecar), site })
+        Some(Self { sidecar: Arc::clone(sidecar), site, machine })
     }
 }
 
@@ -48,14 +54,19 @@ impl Serve for ManagedIdentity {
     async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Answer {
         let began = Began::now();
         let (parts, _) = request.into_parts();
-        if parts.uri.path() != Self::PATH {
+        let machine = self.machine.as_ref().filter(|_| parts.uri.path().starts_with(METADATA));
+        if machine.is_none() && parts.uri.path() != Self::PATH {
             return empty(StatusCode::NOT_FOUND);
         }
         let answered = async {
             if !caller.is_local() {
                 return Problem::new(StatusCode::FORBIDDEN, "only programs of this machine may call").answer();
             }
-            self.site.answer(&parts).await.map(|body| Full::new(Bytes::from(body)))
+            let answer = match machine {
+                Some(machine) => machine.answer(&parts).await,
+                None => self.site.answer(&parts).await,
+            };
+            answer.map(|body| Full::new(Bytes::from(body)))
         };
         let mut answer = match timeout(REQUEST, caught(answered)).await {
             Ok(Some(answer)) => answer,

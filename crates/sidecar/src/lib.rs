@@ -47,7 +47,7 @@ pub use apis::{Api, Apis};
 pub use entra::Entra;
 pub use guard::SetupError;
 pub use identity::ManagedIdentity;
-pub use listener::{Bound, Caller, DRAIN, Listeners, Serve};
+pub use listener::{Bound, Caller, DRAIN, Listeners, Mutual, Serve};
 pub use native::Native;
 pub use openapi::openapi;
 pub use outbound::{Here, Outbound, OutboundRule};

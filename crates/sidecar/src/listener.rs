@@ -1,6 +1,9 @@
-//! The accept loop: HTTP/1.1 and HTTP/2 without TLS, over TCP or a Unix socket, with bounds on time and number, and an
-//! orderly end.
+//! The accept loop: HTTP/1.1 and HTTP/2, over TCP or a Unix socket, with TLS on both sides where others than this machine's
+//! programs call; with bounds on time and number, and an orderly end.
+mod mutual;
 mod silence;
+
+pub use self::mutual::Mutual;
 
 use self::silence::{Asked, PATIENCE, Sent, Watched};
 use crate::settings::Bind;
@@ -48,6 +51,8 @@ pub struct Caller {
     pub uid: Option<u32>,
     /// The address that it came from, where it came over a network.
     pub address: Option<IpAddr>,
+    /// The address that it came to, where it came over a network.
+    pub reached: Option<IpAddr>,
 }
 
 impl Caller {
@@ -117,9 +122,10 @@ impl Listeners {
         }
     }
 
-    /// Begins to serve.
-    pub fn add<S: Serve>(&mut self, bound: Bound, service: Arc<S>) {
+    /// Begins to serve: over TLS on both sides where it says with what.
+    pub fn add<S: Serve>(&mut self, bound: Bound, mutual: Option<&Arc<Mutual>>, service: Arc<S>) {
         let door = Door {
+            mutual: mutual.cloned(),
             service,
             graceful: Arc::clone(&self.graceful),
             permits: Arc::clone(&self.permits),
@@ -144,6 +150,7 @@ impl Listeners {
 
 /// What stands behind one socket.
 struct Door<S> {
+    mutual: Option<Arc<Mutual>>,
     service: Arc<S>,
     graceful: Arc<GracefulShutdown>,
     permits: Arc<Semaphore>,
@@ -160,11 +167,12 @@ impl<S: Serve> Door<S> {
                 let accepted = match &bound {
                     Bound::Tcp(listener) => listener.accept().await.map(|(stream, from)| {
                         let _ = stream.set_nodelay(true);
-                        Accepted::Tcp(stream, from.ip())
+                        let reached = stream.local_addr().ok().map(|address| address.ip());
+                        Accepted::Tcp(stream, Caller { uid: None, address: Some(from.ip()), reached })
                     }),
                     Bound::Unix(listener, _) => listener.accept().await.map(|(stream, _)| {
                         let uid = stream.peer_cred().ok().map(|caller| caller.uid());
-                        Accepted::Unix(stream, uid)
+                        Accepted::Unix(stream, Caller { uid, address: None, reached: None })
                     }),
                 };
                 (accepted, permit)
@@ -176,10 +184,8 @@ impl<S: Serve> Door<S> {
             };
             let Ok(permit) = permit else { break };
             match accepted {
-                Ok(Accepted::Tcp(stream, from)) => {
-                    self.open(stream, Caller { uid: None, address: Some(from) }, permit);
-                }
-                Ok(Accepted::Unix(stream, uid)) => self.open(stream, Caller { uid, address: None }, permit),
+                Ok(Accepted::Tcp(stream, caller)) => self.open(stream, caller, permit),
+                Ok(Accepted::Unix(stream, caller)) => self.open(stream, caller, permit),
                 // Out of descriptors, mostly: those in use must be closed first.
                 Err(error) => {
                     tracing::warn!(reason = %error.kind(), "a connection could not be accepted");
@@ -198,17 +204,20 @@ impl<S: Serve> Door<S> {
         caller: Caller,
         permit: OwnedSemaphorePermit,
     ) {
-        let (service, watcher) = (Arc::clone(&self.service), self.graceful.watcher());
+        let (service, watcher, mutual) = (Arc::clone(&self.service), self.graceful.watcher(), self.mutual.clone());
         tokio::spawn(async move {
             let _permit = permit;
+            let Some(mutual) = mutual else { return speak(stream, caller, service, watcher).await };
+            // Who does not finish a handshake is nobody we know: not worth a line in the log.
+            let Ok(Ok(stream)) = timeout(PATIENCE, mutual.accept(stream)).await else { return };
             speak(stream, caller, service, watcher).await;
         });
     }
 }
 
 enum Accepted {
-    Tcp(tokio::net::TcpStream, IpAddr),
-    Unix(tokio::net::UnixStream, Option<u32>),
+    Tcp(tokio::net::TcpStream, Caller),
+    Unix(tokio::net::UnixStream, Caller),
 }
 
 async fn speak<S: Serve>(
@@ -265,6 +274,18 @@ mod tests {
             sleep(self.0).await;
             Response::default()
         }
+    }
+
+    #[test]
+    fn who_calls_from_this_machine_is_told_by_the_address() {
+        let from = |address: &str| Caller { address: Some(address.parse().unwrap()), ..Caller::default() }.is_local();
+        for own in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(from(own), "{own}");
+        }
+        for other in ["10.0.0.1", "::ffff:10.0.0.1", "0.0.0.0", "::", "fe80::1", "169.254.169.254"] {
+            assert!(!from(other), "{other}");
+        }
+        assert!(Caller::default().is_local(), "a socket");
     }
 
     fn connected(takes: Duration) -> DuplexStream {

@@ -4,7 +4,7 @@ mod explain;
 
 use crate::access::Access;
 use crate::answer::{Answer, empty, json};
-use crate::apis::{Api, Apis, below, end_to_end};
+use crate::apis::{Api, Apis, below, end_to_end, from_the_caller, hides_something};
 use crate::entra::unadmitted;
 use crate::inbound::{Inbound, guard};
 use crate::listener::{Caller, Serve, caught};
@@ -62,8 +62,7 @@ impl Native {
 
     async fn handled(&self, path: Path, request: Request<Incoming>, caller: Caller) -> Result<Streamed, Problem> {
         let (parts, body) = request.into_parts();
-        let user = if caller.uid.is_some() { self.access.admit_user(caller.uid) } else { Ok(()) };
-        user.and_then(|()| self.access.admit(parts.uri.authority(), &parts.headers)).map_err(unadmitted)?;
+        self.access.admit(caller, parts.uri.authority(), &parts.headers).map_err(unadmitted)?;
         match path {
             Path::Call => self.call(parts, body).await,
             Path::Challenge | Path::Explain if parts.method != Method::POST => {
@@ -134,7 +133,10 @@ impl Native {
         // With its slash, so that an empty segment behind the name is seen as one.
         let path = if prefix.is_empty() { format!("/{rest}") } else { format!("{prefix}/{rest}") };
         let url = below(base, &path, parts.uri.query()).map_err(Problem::bad_request)?;
-        let mut headers = end_to_end(&parts.headers);
+        if hides_something(&parts.headers) {
+            return Err(Problem::bad_request("`Connection` names a header that is not the connection's; take it out"));
+        }
+        let mut headers = from_the_caller(&parts.headers);
         for (name, value) in &api.options.headers {
             headers.insert(name.clone(), value.clone());
         }
@@ -160,8 +162,13 @@ impl Serve for Native {
             other if other.starts_with("/call/") => Path::Call,
             _ => Path::Other,
         };
-        // Only until the answer begins: what comes of it then has its own bounds.
-        let answer = match timeout(PATIENCE * 3, caught(self.handled(path, request, caller))).await {
+        let handled = caught(self.handled(path, request, caller));
+        // A call lasts as long as something moves, which is seen to where it is passed on.
+        let handled = match path {
+            Path::Call => Ok(handled.await),
+            _ => timeout(PATIENCE, handled).await,
+        };
+        let answer = match handled {
             Ok(Some(Ok(answer))) => answer,
             Ok(Some(Err(problem))) => {
                 self.sidecar.telemetry().error(path, usize::MAX, "Problem");

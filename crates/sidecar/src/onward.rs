@@ -1,4 +1,9 @@
-//! The next call: a token for an API, and the call with it. Where the API wants a stronger token, one is asked for, once.
+//! The next call: a token for an API, and the call with it. Where the API wants a stronger token, one is asked for, once; the
+//! next call of the same user begins with it.
+mod demands;
+
+pub(crate) use demands::Demands;
+
 use crate::Sidecar;
 use crate::acquire::Subject;
 use crate::apis::{Api, Options};
@@ -48,10 +53,10 @@ pub(crate) enum Cargo {
 }
 
 impl Errand<'_> {
-    /// A token for the API, with these claims beside those that are configured or asked for.
+    /// A token for the API, with these claims in place of those that are asked for.
     pub(crate) async fn token(&self, claims: Option<&str>) -> Result<Arc<Token>, Problem> {
         let id = self.sidecar.providers().place(&self.api.provider).ok_or_else(Problem::internal)?;
-        let target = self.options.scopes.join(" ");
+        let target = self.target();
         let subject = if self.user.is_some() { Subject::User } else { Subject::Application };
         let (client, target) = self.sidecar.ask_for(self.path, id, subject, &target)?;
         let ask = match self.user {
@@ -71,7 +76,24 @@ impl Errand<'_> {
     /// and if it wants the user, the problem is the challenge for the application's own caller.
     pub(crate) async fn call(&self, network: &Fetch, outgoing: Outgoing) -> Result<Response<Passed>, Problem> {
         let Outgoing { method, url, headers, cargo } = outgoing;
-        let token = self.token(None).await?;
+        let demands = self.sidecar.demands();
+        // What the caller asks for is theirs to say, and is asked for each time.
+        let call = self.user.filter(|_| self.options.claims.is_none());
+        let call = call.map(|user| Demands::call(self.api, &self.target(), user));
+        let mut known = call.and_then(|call| demands.of(&call));
+        let strong = match &known {
+            Some(claims) => self.token(Some(claims)).await.ok(),
+            None => None,
+        };
+        let token = if let Some(token) = strong {
+            token
+        } else {
+            // Not to be had any more. Whether it is still wanted, the API says.
+            if let (Some(_), Some(call)) = (known.take(), &call) {
+                demands.forget(call);
+            }
+            self.token(None).await?
+        };
         let (body, again) = match cargo {
             Cargo::Whole(bytes) => (whole(bytes.clone()), Some(bytes)),
             Cargo::Streaming(body) => (body, None),
@@ -88,13 +110,23 @@ impl Errand<'_> {
             return Ok(answer);
         };
         let for_the_caller = || Problem::challenge(&challenge(self.inbound.guard(), &claims, None), None);
-        let (Some(again), None) = (again, &self.options.claims) else { return Err(for_the_caller()) };
+        let (Some(again), Some(call)) = (again, call) else { return Err(for_the_caller()) };
+        if known.is_some_and(|known| *known == *claims) {
+            demands.forget(&call);
+            return Err(for_the_caller());
+        }
         let stronger = self.token(Some(&claims)).await?;
         let answer = send(&stronger, whole(again)).await?;
-        match challenge_in(&answer) {
-            Some(Error::Challenged { .. }) => Err(for_the_caller()),
-            _ => Ok(answer),
+        if let Some(Error::Challenged { .. }) = challenge_in(&answer) {
+            demands.forget(&call);
+            return Err(for_the_caller());
         }
+        demands.keep(call, &claims);
+        Ok(answer)
+    }
+
+    fn target(&self) -> String {
+        self.options.scopes.join(" ")
     }
 }
 

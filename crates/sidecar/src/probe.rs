@@ -68,8 +68,7 @@ impl Serve for Admin {
     type Body = Full<Bytes>;
 
     async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Answer {
-        let user = if caller.uid.is_some() { self.access.admit_user(caller.uid) } else { Ok(()) };
-        if let Err(refused) = user.and_then(|()| self.access.admit(request.uri().authority(), request.headers())) {
+        if let Err(refused) = self.access.admit(caller, request.uri().authority(), request.headers()) {
             return refused.answer();
         }
         match (request.method(), request.uri().path()) {

@@ -9,6 +9,7 @@ pub use facades::{EntraRoute, EntraSettings, IdentitySettings, Inbound, NativeSe
 pub use file::File;
 
 use crate::apis::Apis;
+use crate::listener::Mutual;
 use crate::outbound::Outbound;
 use crate::telemetry::Push;
 use oauth::Secret;
@@ -16,6 +17,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything that a sidecar is told.
@@ -116,6 +118,23 @@ pub struct Callers {
     pub uids: Vec<u32>,
     /// Names beside those of this machine by which the sidecar may be called (in `Host`).
     pub hosts: Vec<String>,
+    /// What listeners that others reach show, and whose certificates they demand.
+    pub tls: Option<Arc<Mutual>>,
+}
+
+impl Callers {
+    /// How a listener at this address is spoken to: on this machine always without TLS.
+    pub fn mutual(&self, bind: &Bind) -> Option<&Arc<Mutual>> {
+        self.tls.as_ref().filter(|_| !bind.is_local())
+    }
+
+    /// Whether something keeps strangers out at this address.
+    pub(crate) fn hold(&self, bind: &Bind) -> Result<(), SettingsError> {
+        if bind.is_local() || self.bearer.is_some() || self.tls.is_some() {
+            return Ok(());
+        }
+        Err(SettingsError::Exposed(bind.to_string()))
+    }
 }
 
 /// How providers are talked to.
@@ -218,7 +237,7 @@ pub enum AssertionAudience {
 #[derive(Clone)]
 pub enum Credential {
     /// A private key that signs assertions (RFC 7523).
-    Key(std::sync::Arc<jose::SigningKey>),
+    Key(Arc<jose::SigningKey>),
     /// The same as a JWK in a file, which is read again when it changes.
     KeyFile(PathBuf),
     /// A secret.
@@ -289,7 +308,7 @@ pub enum SettingsError {
     /// An address that others reach, and nothing that keeps them out.
     #[error(
         "`{0}` is reached by others than this machine's programs, and anybody could get tokens there; listen on loopback \
-         or a Unix socket, or set what callers must show: DEPUTIZE_CALLER_TOKEN, or `callers` in the configuration file"
+         or a Unix socket, or set what callers must show: DEPUTIZE_CALLER_TOKEN, or `callers.token` or `callers.tls` in the configuration file"
     )]
     Exposed(String),
 }
@@ -302,9 +321,7 @@ impl Settings {
     pub fn read(variable: &dyn Fn(&str) -> Option<String>, file: Option<File>) -> Result<Self, SettingsError> {
         let mut settings = environment::read(variable)?;
         file.unwrap_or_default().add_to(&mut settings, variable)?;
-        if !settings.bind.is_local() && settings.callers.bearer.is_none() {
-            return Err(SettingsError::Exposed(settings.bind.to_string()));
-        }
+        settings.callers.hold(&settings.bind)?;
         Ok(settings)
     }
 }

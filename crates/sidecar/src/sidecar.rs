@@ -1,6 +1,7 @@
 //! A running sidecar: what all its APIs share.
 use crate::acquire;
 use crate::introspect::SeenTokens;
+use crate::onward::Demands;
 use crate::outbound::Outbound;
 use crate::provider::Providers;
 use crate::settings::Settings;
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 /// Introspected tokens take at most so many bytes.
 const SEEN_BYTES: u64 = 8 << 20;
+/// What APIs demanded of users' tokens takes at most so many.
+const DEMAND_BYTES: u64 = 1 << 20;
 
 /// What all APIs of a sidecar share, by reference: providers, caches, policy and what is counted. Each API is a
 /// [`Serve`](crate::Serve) of its own, on a listener of its own.
@@ -22,6 +25,7 @@ pub struct Sidecar {
     outbound: Outbound,
     tokens: Arc<TokenCache>,
     seen: SeenTokens,
+    demands: Demands,
     user_tokens_checked: bool,
     clock: Arc<dyn Clock>,
     key_sets: Arc<KeySets>,
@@ -56,6 +60,7 @@ impl Sidecar {
             outbound: settings.outbound.clone(),
             tokens,
             seen: SeenTokens::new(SEEN_BYTES),
+            demands: Demands::new(DEMAND_BYTES),
             user_tokens_checked: settings.user_tokens_checked,
             clock: ports.clock,
             key_sets,
@@ -109,10 +114,11 @@ impl Sidecar {
         self.clock.as_ref()
     }
 
-    /// Forgets every token that it holds or has introspected.
+    /// Forgets every token that it holds or has introspected, and what APIs demanded of them.
     pub fn flush(&self) {
         self.tokens.flush();
         self.seen.flush();
+        self.demands.flush();
     }
 
     pub(crate) fn user_tokens_checked(&self) -> bool {
@@ -130,6 +136,10 @@ impl Sidecar {
 
     pub(crate) fn seen(&self) -> &SeenTokens {
         &self.seen
+    }
+
+    pub(crate) fn demands(&self) -> &Demands {
+        &self.demands
     }
 }
 

@@ -40,10 +40,9 @@ impl Texas {
         Self { sidecar, access: Access::new(callers, bind) }
     }
 
-    async fn handled(&self, path: Path, request: Request<Incoming>, uid: Option<u32>) -> Answer {
+    async fn handled(&self, path: Path, request: Request<Incoming>, caller: Caller) -> Answer {
         let (parts, body) = request.into_parts();
-        let user = if uid.is_some() { self.access.admit_user(uid) } else { Ok(()) };
-        if let Err(refused) = user.and_then(|()| self.access.admit(parts.uri.authority(), &parts.headers)) {
+        if let Err(refused) = self.access.admit(caller, parts.uri.authority(), &parts.headers) {
             return self.refused(path, refused);
         }
         if path == Path::Other {
@@ -158,7 +157,7 @@ impl Serve for Texas {
             _ => Path::Other,
         };
         let failed = |text| answer::error(StatusCode::INTERNAL_SERVER_ERROR, "server_error", text);
-        let answer = match timeout(REQUEST, caught(self.handled(path, request, caller.uid))).await {
+        let answer = match timeout(REQUEST, caught(self.handled(path, request, caller))).await {
             Ok(Some(answer)) => answer,
             Ok(None) => failed("an internal error; it was logged"),
             Err(_) => answer::retry_after(failed("the request took too long; try again"), 1),

@@ -108,6 +108,7 @@ pub(super) fn read(variable: Variables<'_>) -> Result<Settings, SettingsError> {
             bearer: variable("DEPUTIZE_CALLER_TOKEN").filter(|token| !token.is_empty()).map(Secret::new),
             uids: Vec::new(),
             hosts: Vec::new(),
+            tls: None,
         },
         outbound: Outbound::default(),
         proxy: proxy(variable)?,

@@ -69,6 +69,8 @@ pub struct IdentitySettings {
     pub header: Secret,
     /// The provider whose application this is.
     pub provider: String,
+    /// Whether it is served as on a virtual machine too, where no secret is asked for.
+    pub metadata: bool,
 }
 
 /// What is asked of users' tokens that come in at the APIs.
@@ -126,13 +128,10 @@ impl Tables {
         let at = |table: Option<&FacadeTable>, name: &str| address(table.and_then(|t| t.bind.as_ref()), name, variable);
         settings.entra = at(entra.as_ref(), "ENTRA_BIND_ADDRESS")?.map(|bind| EntraSettings { bind, overrides });
         settings.native = at(native.as_ref(), "NATIVE_BIND_ADDRESS")?.map(|bind| NativeSettings { bind });
-        if let Some(native) = &settings.native
-            && !native.bind.is_local()
-            && settings.callers.bearer.is_none()
-        {
-            return Err(SettingsError::Exposed(native.bind.to_string()));
+        if let Some(native) = &settings.native {
+            settings.callers.hold(&native.bind)?;
         }
-        let (bind, header, provider) = identity.map_or((None, None, None), |t| (t.bind, t.header, t.provider));
+        let IdentityTable { bind, header, provider, metadata } = identity.unwrap_or_default();
         let Some(bind) = address(bind.as_ref(), "IDENTITY_BIND_ADDRESS", variable)? else { return Ok(()) };
         let wrong = |problem: &str| SettingsError::Variable {
             name: "IDENTITY_BIND_ADDRESS".to_owned(),
@@ -149,7 +148,14 @@ impl Tables {
                 .ok_or_else(|| SettingsError::Missing("IDENTITY_HEADER".to_owned()))?,
         };
         let provider = provider.map_or(Ok(ENTRA.to_owned()), |name| known(settings, &name))?;
-        settings.identity = Some(IdentitySettings { bind, header, provider });
+        let gives = settings.providers.iter().find(|known| known.name == provider);
+        if !gives.is_some_and(|known| known.enabled && known.grants.token.is_some()) {
+            return Err(wrong(&format!(
+                "the provider `{provider}` gives the application no token for itself; enable it, or name another in \
+                 `identity.provider`"
+            )));
+        }
+        settings.identity = Some(IdentitySettings { bind, header, provider, metadata });
         Ok(())
     }
 }

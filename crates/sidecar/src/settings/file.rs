@@ -5,6 +5,7 @@ use super::{
     AssertionAudience, Bind, Credential, ExchangeGrant, Grants, ProviderSettings, Settings, SettingsError, TokenGrant,
     address, environment,
 };
+use crate::listener::Mutual;
 use crate::outbound::{Outbound, OutboundRule};
 use decision::contract::Contract;
 use oauth::Secret;
@@ -84,6 +85,8 @@ pub(super) struct IdentityTable {
     pub(super) header: Option<Spanned<Source>>,
     /// The provider whose application this is; by default `entra_id`.
     pub(super) provider: Option<Spanned<String>>,
+    /// Whether it is served as a virtual machine's metadata service serves it too, without a secret; by default not.
+    pub(super) metadata: bool,
 }
 
 /// Who may call.
@@ -96,6 +99,20 @@ struct CallerTable {
     uids: Vec<u32>,
     /// Names beside those of this machine by which the sidecar may be called.
     hosts: Vec<String>,
+    /// TLS on both sides, at addresses that others than this machine's programs reach; by default none.
+    tls: Option<Spanned<TlsTable>>,
+}
+
+/// TLS on both sides.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsTable {
+    /// The sidecar's certificate with its chain, in PEM.
+    certificate: PathBuf,
+    /// Its private key.
+    key: PathBuf,
+    /// The authorities whose certificates callers show.
+    client_authorities: PathBuf,
 }
 
 /// Where a secret is.
@@ -207,6 +224,17 @@ impl File {
         settings.cache_bytes = cache_bytes.unwrap_or(settings.cache_bytes);
         if let Some(token) = callers.token {
             settings.callers.bearer = Some(secret(&token, variable, &beside)?);
+        }
+        if let Some(table) = callers.tls {
+            let at = table.span();
+            let TlsTable { certificate, key, client_authorities } = table.into_inner();
+            let opened =
+                Mutual::open(beside.join(certificate), beside.join(key), beside.join(client_authorities));
+            settings.callers.tls = Some(opened.map_err(|problem| SettingsError::File {
+                at,
+                problem: format!("`callers.tls`: {problem}"),
+                hint: "name files in PEM: a certificate, its key, and the authorities of callers' certificates".to_owned(),
+            })?);
         }
         settings.callers.uids = callers.uids;
         settings.callers.hosts = callers.hosts;

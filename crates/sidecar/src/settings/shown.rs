@@ -1,6 +1,7 @@
 //! What a sidecar understood, for people: everything but secrets.
 use super::{Bind, Credential, ProviderSettings, Settings};
 use serde_json::{Map, Value, json};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 impl Settings {
     /// What was understood, as JSON. Of a key it has the name, of a secret that there is one.
@@ -17,6 +18,10 @@ impl Settings {
                 "token": self.callers.bearer.as_ref().map(|_| "(set)"),
                 "uids": self.callers.uids,
                 "hosts": self.callers.hosts,
+                "tls": self.callers.tls.as_ref().map(|mutual| {
+                    let (certificate, client_authorities) = mutual.shown();
+                    json!({ "certificate": certificate, "client_authorities": client_authorities })
+                }),
             },
             "outbound": if self.outbound.is_restricted() { "only what is listed" } else { "any target" },
             "upstream": {
@@ -38,7 +43,7 @@ impl Settings {
             })),
             "native": self.native.as_ref().map(|native| json!({ "bind": native.bind.to_string() })),
             "identity": self.identity.as_ref().map(|identity| json!({
-                "bind": identity.bind.to_string(), "provider": identity.provider, "header": "(set)",
+                "bind": identity.bind.to_string(), "provider": identity.provider, "header": "(set)", "metadata": identity.metadata,
             })),
             "inbound": {
                 "provider": self.inbound.provider,
@@ -52,22 +57,28 @@ impl Settings {
         })
     }
 
-    /// The variables that tell an application where the API is; none where it listens on a Unix socket.
+    /// The variables that tell an application where the APIs are; those that are on Unix sockets have none.
     pub fn for_the_application(&self) -> Map<String, Value> {
-        let identity = self
-            .identity
-            .as_ref()
-            .map(|identity| ("IDENTITY_ENDPOINT".to_owned(), format!("http://{}/msi/token", identity.bind).into()));
-        let Bind::Tcp(address) = self.bind else { return identity.into_iter().collect() };
-        [
+        let mut told = Map::new();
+        if let Some(identity) = &self.identity {
+            told.insert("IDENTITY_ENDPOINT".to_owned(), format!("http://{}/msi/token", identity.bind).into());
+            if identity.metadata {
+                let host = format!("http://{}", identity.bind);
+                told.insert("AZURE_POD_IDENTITY_AUTHORITY_HOST".to_owned(), host.into());
+            }
+        }
+        let Bind::Tcp(mut address) = self.bind else { return told };
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        let scheme = if self.callers.mutual(&self.bind).is_some() { "https" } else { "http" };
+        let texas = [
             ("NAIS_TOKEN_ENDPOINT", "/api/v1/token"),
             ("NAIS_TOKEN_EXCHANGE_ENDPOINT", "/api/v1/token/exchange"),
             ("NAIS_TOKEN_INTROSPECTION_ENDPOINT", "/api/v1/introspect"),
-        ]
-        .into_iter()
-        .map(|(name, path)| (name.to_owned(), format!("http://{address}{path}").into()))
-        .chain(identity)
-        .collect()
+        ];
+        told.extend(texas.map(|(name, path)| (name.to_owned(), format!("{scheme}://{address}{path}").into())));
+        told
     }
 }
 

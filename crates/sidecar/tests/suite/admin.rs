@@ -12,7 +12,7 @@ async fn after_a_flush_every_token_is_got_anew() {
     let mut listeners = Listeners::new();
     let bound = Bound::bind(&Bind::parse("127.0.0.1:0").unwrap()).await.unwrap();
     let place = bound.address().unwrap();
-    listeners.add(bound, Arc::new(Admin::new(Arc::clone(&world.sidecar), &Callers::default(), &place)));
+    listeners.add(bound, None, Arc::new(Admin::new(Arc::clone(&world.sidecar), &Callers::default(), &place)));
     let (url, fetch) = (format!("http://{place}/flush"), fetch());
     let post = async |headers: HeaderMap| fetch.send(Method::POST, &url, headers, Bytes::new()).await.unwrap().status;
 

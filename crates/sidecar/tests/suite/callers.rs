@@ -39,7 +39,7 @@ async fn a_caller_shows_the_configured_credential() {
     let bound = Bound::bind(&Bind::parse("127.0.0.1:0").unwrap()).await.unwrap();
     let place = bound.address().unwrap();
     let callers = Callers { bearer: Some(Secret::new("s3cret")), ..Callers::default() };
-    listeners.add(bound, Arc::new(Texas::new(world.sidecar.clone(), &callers, &place)));
+    listeners.add(bound, None, Arc::new(Texas::new(world.sidecar.clone(), &callers, &place)));
     let (url, fetch) = (format!("http://{place}/api/v1/token"), fetch());
     let ask = async |credential: Option<&str>| {
         let mut headers = http::HeaderMap::new();
@@ -70,7 +70,7 @@ async fn over_a_unix_socket_users_that_are_listed_may_call() {
         let callers = Callers { uids, ..Callers::default() };
         let mut listeners = Listeners::new();
         let bound = Bound::bind(&bind).await.unwrap();
-        listeners.add(bound, Arc::new(Texas::new(world.sidecar.clone(), &callers, &bind)));
+        listeners.add(bound, None, Arc::new(Texas::new(world.sidecar.clone(), &callers, &bind)));
         let mut stream = tokio::net::UnixStream::connect(&socket).await.unwrap();
         let head =
             "POST /api/v1/token HTTP/1.1\r\nhost: sidecar\r\ncontent-type: application/json\r\nconnection: close";

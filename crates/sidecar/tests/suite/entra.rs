@@ -1,6 +1,6 @@
 //! The API of Microsoft's auth sidecar (section 5), and what its changelog teaches.
 use crate::facades::{Estate, settings};
-use crate::support::{NOON, claims, fetch};
+use crate::support::{NOON, claims, fetch, own_address};
 use serde_json::{Value, json};
 use sidecar::{Bind, Bound, Entra, EntraRoute, File, Listeners, Settings, SettingsError};
 use std::collections::HashMap;
@@ -412,7 +412,7 @@ async fn programs_of_other_machines_reach_the_probe_only() {
     let Some(Bind::Tcp(at)) = bound.address() else { panic!() };
     let mut listeners = Listeners::new();
     let (told, place) = (settings.entra.clone().unwrap(), Bind::Tcp(at));
-    listeners.add(bound, Arc::new(Entra::new(&estate.world.sidecar, &settings, &told, &place, fetch()).unwrap()));
+    listeners.add(bound, None, Arc::new(Entra::new(&estate.world.sidecar, &settings, &told, &place, fetch()).unwrap()));
     let ask = async |host: std::net::IpAddr, path: &str| {
         let mut stream = tokio::net::TcpStream::connect((host, at.port())).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
@@ -426,11 +426,33 @@ async fn programs_of_other_machines_reach_the_probe_only() {
     assert_eq!(ask([127, 0, 0, 1].into(), "/AuthorizationHeaderUnauthenticated/Unknown").await, "400");
 }
 
-/// An address of this machine that is not loopback, if it has one. Nothing is sent.
-async fn own_address() -> Option<std::net::IpAddr> {
-    let socket = tokio::net::UdpSocket::bind("0.0.0.0:0").await.ok()?;
-    socket.connect("192.0.2.1:9").await.ok()?;
-    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
+#[tokio::test]
+async fn a_unix_socket_is_local_and_its_users_are_those_that_are_listed() {
+    let estate = Estate::new().await;
+    let folder = std::env::temp_dir().join(format!("deputize-entra-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let own = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&folder).unwrap());
+    let bind = Bind::Unix(folder.join("entra.sock"));
+    let issuers = &estate.world.issuers;
+    for (uids, status) in [(vec![], "200"), (vec![own], "200"), (vec![own + 1], "403")] {
+        let file = format!(
+            "[callers]\nuids = {uids:?}\n[DownstreamApis.Billing]\nBaseUrl = \"https://b.example\"\nScopes = \"s\""
+        );
+        let settings = settings(issuers, &file, &[]);
+        let mut listeners = Listeners::new();
+        let entra = settings.entra.clone().unwrap();
+        let api = Entra::new(&estate.world.sidecar, &settings, &entra, &bind, fetch()).unwrap();
+        listeners.add(Bound::bind(&bind).await.unwrap(), None, Arc::new(api));
+        let mut stream = tokio::net::UnixStream::connect(folder.join("entra.sock")).await.unwrap();
+        let request =
+            "GET /AuthorizationHeaderUnauthenticated/Billing HTTP/1.1\r\nhost: any\r\nconnection: close\r\n\r\n";
+        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
+        assert_eq!(answer.get(9..12), Some(status), "{uids:?}: {answer}");
+        listeners.end(std::time::Duration::from_secs(5)).await;
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 fn read(file: &str, variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
@@ -506,6 +528,8 @@ fn what_cannot_be_meant_is_refused_at_the_start() {
         ("", vec![("NATIVE_BIND_ADDRESS", "0.0.0.0:3003")], "is reached by others"),
         ("", vec![("IDENTITY_BIND_ADDRESS", "127.0.0.1:3004")], "IDENTITY_HEADER"),
         ("", vec![("IDENTITY_BIND_ADDRESS", "0.0.0.0:3004"), ("IDENTITY_HEADER", "x")], "this machine's programs only"),
+        ("", vec![("IDENTITY_BIND_ADDRESS", "unix:/run/a"), ("IDENTITY_HEADER", "x")], "this machine's programs only"),
+        ("", vec![("IDENTITY_BIND_ADDRESS", "127.0.0.1:3004"), ("IDENTITY_HEADER", "x")], "gives the application no token"),
         ("", vec![("ENTRA_BIND_ADDRESS", "nowhere")], "it is no address"),
         (
             "",

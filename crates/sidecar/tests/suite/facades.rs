@@ -5,7 +5,7 @@ use fetch::Response as Answer;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as HttpBody, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -13,8 +13,11 @@ use serde_json::{Value, json};
 use sidecar::{Bind, Bound, Entra, File, Listeners, ManagedIdentity, Native, Settings};
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use testkit::{Issuer, SetClock};
+use tokio::sync::{mpsc, oneshot};
 
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 type Scripted = Mutex<VecDeque<(u16, Vec<(&'static str, String)>, String)>>;
@@ -37,9 +40,32 @@ impl Sent {
 /// An API somewhere else, which keeps what it is sent and answers as it is told.
 pub(crate) struct Api {
     pub(crate) url: String,
-    seen: Arc<Mutex<Vec<Sent>>>,
-    next: Arc<Scripted>,
+    inner: Arc<Inner>,
     task: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Inner {
+    seen: Mutex<Vec<Sent>>,
+    next: Scripted,
+    /// Where `/events` sends what is to be said, and `/swallow` how much came of a body, or nothing where it broke off.
+    events: Mutex<Option<mpsc::Sender<Bytes>>>,
+    swallowed: Mutex<Option<oneshot::Sender<Option<usize>>>>,
+}
+
+/// A body whose pieces come when they come.
+pub(crate) struct Pieces(pub(crate) mpsc::Receiver<Bytes>);
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    }
 }
 
 impl Drop for Api {
@@ -52,46 +78,77 @@ impl Api {
     async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (seen, next) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Scripted::default()));
-        let (seeing, telling) = (Arc::clone(&seen), Arc::clone(&next));
+        let inner = Arc::new(Inner::default());
+        let serving = Arc::clone(&inner);
         let task = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let (seen, next) = (Arc::clone(&seeing), Arc::clone(&telling));
-                let service = service_fn(move |request| served(request, Arc::clone(&seen), Arc::clone(&next)));
+                let inner = Arc::clone(&serving);
+                let service = service_fn(move |request| served(request, Arc::clone(&inner)));
                 tokio::spawn(async move {
                     let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
                 });
             }
         });
-        Self { url, seen, next, task }
+        Self { url, inner, task }
     }
 
     pub(crate) fn seen(&self) -> Vec<Sent> {
-        self.seen.lock().unwrap().clone()
+        self.inner.seen.lock().unwrap().clone()
+    }
+
+    /// What `/events` goes on to say, once it is asked.
+    pub(crate) fn events(&self) -> mpsc::Sender<Bytes> {
+        self.inner.events.lock().unwrap().take().unwrap()
+    }
+
+    /// How much of a body `/swallow` gets; nothing where it breaks off.
+    pub(crate) fn swallowed(&self) -> oneshot::Receiver<Option<usize>> {
+        let (sender, receiver) = oneshot::channel();
+        *self.inner.swallowed.lock().unwrap() = Some(sender);
+        receiver
     }
 
     /// What it answers next.
     pub(crate) fn next(&self, status: u16, headers: &[(&'static str, &str)], body: &str) {
         let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        self.next.lock().unwrap().push_back((status, headers, body.to_owned()));
+        self.inner.next.lock().unwrap().push_back((status, headers, body.to_owned()));
     }
 }
 
-async fn served(
-    request: Request<Incoming>,
-    seen: Arc<Mutex<Vec<Sent>>>,
-    next: Arc<Scripted>,
-) -> Result<Response<Body>, Infallible> {
-    let (parts, body) = request.into_parts();
+async fn served(request: Request<Incoming>, inner: Arc<Inner>) -> Result<Response<Body>, Infallible> {
+    let (seen, next) = (&inner.seen, &inner.next);
+    let (parts, mut body) = request.into_parts();
     let mut sent = Sent {
         method: parts.method.to_string(),
         target: parts.uri.to_string(),
         headers: parts.headers,
         body: String::new(),
     };
-    if parts.uri.path() == "/echo" {
-        seen.lock().unwrap().push(sent);
-        return Ok(Response::new(UnsyncBoxBody::new(body)));
+    match parts.uri.path() {
+        "/echo" => {
+            seen.lock().unwrap().push(sent);
+            return Ok(Response::new(UnsyncBoxBody::new(body)));
+        }
+        "/events" => {
+            let (sender, pieces) = mpsc::channel(1);
+            seen.lock().unwrap().push(sent);
+            *inner.events.lock().unwrap() = Some(sender);
+            let mut answer =
+                Response::new(UnsyncBoxBody::new(Pieces(pieces).map_err(|never| match never {})));
+            answer.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
+            return Ok(answer);
+        }
+        "/swallow" => {
+            let mut length = Some(0);
+            while let Some(frame) = body.frame().await {
+                length = frame.ok().and_then(|frame| Some(length? + frame.into_data().map_or(0, |data| data.len())));
+            }
+            seen.lock().unwrap().push(sent);
+            let told = inner.swallowed.lock().unwrap().take();
+            let _ = told.map(|told| told.send(length));
+            return Ok(Response::new(UnsyncBoxBody::new(Full::default().map_err(|never| match never {}))));
+        }
+        _ => {}
     }
     sent.body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
     seen.lock().unwrap().push(sent);
@@ -161,10 +218,10 @@ impl Estate {
         let (entra, native, identity) = (bind().await, bind().await, bind().await);
         let [at_entra, at_native, at_identity] = [&entra, &native, &identity].map(|bound| bound.address().unwrap());
         let (own, sidecar) = (settings.entra.as_ref().unwrap(), &world.sidecar);
-        listeners.add(entra, Arc::new(Entra::new(sidecar, &settings, own, &at_entra, fetch()).unwrap()));
-        listeners.add(native, Arc::new(Native::new(sidecar, &settings, &at_native, fetch()).unwrap()));
+        listeners.add(entra, None, Arc::new(Entra::new(sidecar, &settings, own, &at_entra, fetch()).unwrap()));
+        listeners.add(native, None, Arc::new(Native::new(sidecar, &settings, &at_native, fetch()).unwrap()));
         let site = ManagedIdentity::new(sidecar, settings.identity.as_ref().unwrap(), &at_identity).unwrap();
-        listeners.add(identity, Arc::new(site));
+        listeners.add(identity, None, Arc::new(site));
         let [entra, native, identity] = [at_entra, at_native, at_identity].map(|at| format!("http://{at}"));
         Self { world, api, entra, native, identity, _listeners: listeners }
     }

@@ -58,6 +58,37 @@ async fn whoever_does_not_know_the_header_gets_nothing() {
 }
 
 #[tokio::test]
+async fn as_on_a_virtual_machine_it_is_served_by_choice_alone() {
+    const METADATA: &str = "metadata/identity/oauth2/token?api-version=2018-02-01&resource=api://billing";
+    let right = [("metadata", "true")];
+    let estate = Estate::new().await;
+    let told = estate.send("GET", &format!("{}/{METADATA}", estate.identity), "", &right, "").await;
+    assert_eq!(told.status(), 404, "off until it is asked for");
+
+    let estate = Estate::with("[identity]\nmetadata = true", &[]).await;
+    let ask = async |query: &str, headers: &[(&'static str, &str)]| {
+        estate.send("GET", &format!("{}/{query}", estate.identity), "", headers, "").await
+    };
+    let told = ask(METADATA, &right).await;
+    assert_eq!(told.status(), 200, "{told:?}");
+    let json = told.json();
+    assert_eq!(claims(json["access_token"].as_str().unwrap())["sub"], "default");
+    assert_eq!((&json["expires_in"], &json["refresh_token"]), (&json!("3600"), &json!("")));
+    for (query, headers, status) in [
+        (METADATA, vec![], 400),
+        (METADATA, vec![("metadata", "false")], 400),
+        (METADATA, vec![right[0], ("x-forwarded-for", "10.0.0.1")], 400),
+        (METADATA, vec![right[0], ("origin", "https://evil.example")], 400),
+        (METADATA, vec![right[0], ("host", "evil.example")], 400),
+        ("metadata/instance?api-version=2021-02-01", vec![right[0]], 404),
+        (&format!("msi/token?{QUERY}"), vec![right[0]], 401),
+    ] {
+        assert_eq!(ask(query, &headers).await.status(), status, "{query} {headers:?}");
+    }
+    assert_eq!(estate.world.issuer("entra_id").asked().len(), 1);
+}
+
+#[tokio::test]
 async fn the_outbound_policy_and_the_authoritys_refusals_are_told() {
     let estate = Estate::with("outbound = [{ target = \"api://reports/.default\" }]", &[]).await;
     let told = ask(&estate, QUERY, &[("x-identity-header", HEADER)]).await;

@@ -1,14 +1,7 @@
 //! Our own API: calls that go through, the challenge ready-made, and explanations.
 use crate::facades::{Estate, Told};
 use crate::support::{NOON, claims};
-use bytes::Bytes;
-use http_body_util::BodyExt;
-use hyper::body::{Body, Frame};
 use serde_json::{Value, json};
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
 use testkit::Next;
 
 const CLAIMS: &str = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
@@ -42,6 +35,8 @@ async fn a_call_goes_through_with_a_token_for_the_api_and_nothing_of_the_connect
         ("content-type", "text/plain"),
         ("traceparent", "00-a-b-01"),
         ("x-caller-authorization", "Bearer c"),
+        ("cookie", "session=1"),
+        ("x-ms-version", "2026-01-01"),
     ];
     estate.api.next(418, &[("x-two", "2"), ("set-cookie", "a=b"), ("connection", "x-gone"), ("x-gone", "1")], "short");
     let told = estate
@@ -67,6 +62,8 @@ async fn a_call_goes_through_with_a_token_for_the_api_and_nothing_of_the_connect
         ("te", false),
         ("proxy-authorization", false),
         ("x-caller-authorization", false),
+        ("cookie", false),
+        ("x-ms-version", true),
     ] {
         assert_eq!(sent.headers.contains_key(name), there, "{name}");
     }
@@ -74,6 +71,84 @@ async fn a_call_goes_through_with_a_token_for_the_api_and_nothing_of_the_connect
     // The second call has its token from the cache.
     estate.get(&format!("{}/call/billing", estate.native), &user).await;
     assert_eq!((estate.api.seen()[1].target.as_str(), estate.world.issuer("entra_id").asked().len()), ("/", 1));
+}
+
+#[tokio::test]
+async fn g_05_who_somebody_is_no_caller_tells_the_api_by_a_header() {
+    let estate = Estate::new().await;
+    let user = estate.user(&json!({}));
+    let url = format!("{}/call/Billing/x", estate.native);
+    let names = [
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-forwarded-prefix",
+        "x-forwarded-uri",
+        "x-forwarded-user",
+        "x-forwarded-email",
+        "x-forwarded-groups",
+        "x-forwarded-access-token",
+        "x-forwarded-client-cert",
+        "forwarded",
+        "via",
+        "x-real-ip",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-http-method-override",
+        "x-ms-client-principal",
+        "x-ms-client-principal-id",
+        "x-ms-token-aad-access-token",
+        "x-auth-request-user",
+        "x-client-cert",
+        "client-cert",
+        "x-identity-header",
+        "cookie",
+        "x_forwarded_for",
+        "x.forwarded.for",
+        "x_ms_client_principal",
+        "x-ms_client.principal-name",
+        "content_length",
+        "transfer_encoding",
+        "x_caller_authorization",
+    ];
+    for name in names {
+        for value in ["ada", ""] {
+            assert_eq!(estate.send("GET", &url, &user, &[(name, value), (name, "again")], "").await.status(), 200);
+            assert!(!estate.api.seen().pop().unwrap().headers.contains_key(name), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn g_02_connection_takes_nothing_away_that_is_not_its_own() {
+    let estate = Estate::new().await;
+    let (address, user) = (estate.native.strip_prefix("http://").unwrap(), estate.user(&json!({})));
+    for (named, status) in [
+        ("authorization", "400"),
+        ("close, Authorization", "400"),
+        ("host", "400"),
+        ("content-length", "400"),
+        ("cookie", "400"),
+        ("x-forwarded-for", "400"),
+        ("X_Forwarded_For", "400"),
+        ("x-ms-client-principal", "400"),
+        ("x-caller-authorization", "400"),
+        ("keep-alive, te, x-mine", "200"),
+    ] {
+        let head = format!("GET /call/Billing/x HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {user}");
+        let answer = raw(address, &format!("{head}\r\nconnection: {named}\r\nconnection: close\r\n\r\n")).await;
+        assert_eq!(answer.get(9..12), Some(status), "{named}: {answer}");
+    }
+    assert_eq!(estate.api.seen().len(), 1);
+}
+
+/// What is answered to these bytes.
+async fn raw(address: &str, request: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
+    answer
 }
 
 #[tokio::test]
@@ -87,43 +162,6 @@ async fn as_itself_the_application_needs_no_user_and_another_provider_gives_toke
     assert_eq!(estate.get(&format!("{}/call/Far/x", estate.native), &user).await.status(), 200);
     assert_eq!(claims(&estate.api.seen()[1].token())["iss"], estate.world.issuer("tokenx").url());
     assert_eq!(estate.world.issuer("tokenx").asked()[0].field("audience"), Some("default"));
-}
-
-/// A body whose pieces come when they come.
-struct Pieces(tokio::sync::mpsc::Receiver<Bytes>);
-
-impl Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
-    }
-}
-
-#[tokio::test]
-async fn bodies_stream_in_both_directions() {
-    let estate = Estate::new().await;
-    let (pieces, waiting) = tokio::sync::mpsc::channel::<Bytes>(1);
-    let body = fetch::Passing::new(Pieces(waiting).map_err(|never| match never {}));
-    let mut headers = http::HeaderMap::new();
-    headers.insert("authorization", format!("Bearer {}", estate.user(&json!({}))).parse().unwrap());
-    let url = format!("{}/call/Billing/echo", estate.native);
-    pieces.send(Bytes::from("first")).await.unwrap();
-    let network = crate::support::fetch();
-    let answer = network.pass(http::Method::POST, &url, headers, body, Duration::from_secs(20)).await.unwrap();
-    assert_eq!(answer.status(), 200);
-    let mut answer = answer.into_body();
-    let mut next = async || answer.frame().await.map(|frame| frame.unwrap().into_data().unwrap());
-    // The answer's first piece is here before the request's second was sent.
-    assert_eq!(next().await.unwrap(), "first");
-    pieces.send(Bytes::from("second")).await.unwrap();
-    assert_eq!(next().await.unwrap(), "second");
-    drop(pieces);
-    assert!(next().await.is_none());
 }
 
 #[tokio::test]
@@ -159,6 +197,19 @@ async fn the_caller_says_nothing_of_where_the_api_is() {
         ("/call/Billing/\\evil.example", "400"),
         ("/call/Billing/https://evil.example/", "400"),
         ("/call/Billing/a%0d%0ab", "400"),
+        ("/call/Billing/%2e%2e%2fadmin", "400"),
+        ("/call/Billing/.%2e/admin", "400"),
+        ("/call/Billing/..;/admin", "400"),
+        ("/call/Billing/%252e%252e/admin", "400"),
+        ("/call/Billing/./x", "400"),
+        ("/call/Bill%69ng/x", "404"),
+        ("/CALL/Billing/x", "404"),
+        ("//call/Billing/x", "404"),
+        ("/./call/Billing/x", "404"),
+        ("/x/../call/Billing/x", "404"),
+        ("http://evil.example/call/Billing/x", "403"),
+        ("http://localhost@evil.example/call/Billing/x", "403"),
+        ("*", "404"),
         ("/call/https://evil.example/x", "404"),
         ("/call/@evil.example/x", "404"),
         ("/call//x", "404"),
@@ -167,25 +218,33 @@ async fn the_caller_says_nothing_of_where_the_api_is() {
         ("/", "404"),
         ("/healthz", "404"),
     ] {
-        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {user}\r\nconnection: close\r\n\r\n"
-        );
-        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
+        let method = if path == "*" { "OPTIONS" } else { "GET" };
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {user}");
+        let answer = raw(address, &format!("{head}\r\nconnection: close\r\n\r\n")).await;
         assert_eq!(answer.get(9..12), Some(status), "{path}: {answer}");
     }
     assert!(estate.api.seen().is_empty());
+    // The absolute form of our own address is the same request.
+    let head = format!("GET http://{address}/call/Billing/y?z=../.. HTTP/1.1\r\nhost: {address}");
+    let request = format!("{head}\r\nauthorization: Bearer {user}\r\nconnection: close\r\n\r\n");
+    assert_eq!(raw(address, &request).await.get(9..12), Some("200"));
+    assert_eq!(estate.api.seen()[0].target, "/y?z=../..");
+    for method in ["CONNECT", "TRACE"] {
+        let target = if method == "CONNECT" { "evil.example:443" } else { "/call/Billing/x" };
+        let head = format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {user}");
+        let answer = raw(address, &format!("{head}\r\nconnection: close\r\n\r\n")).await;
+        assert!(matches!(answer.get(9..12), Some("403" | "404" | "405")), "{method}: {answer}");
+    }
+    assert_eq!(estate.api.seen().len(), 1);
     estate.api.next(307, &[("location", "https://evil.example/")], "");
     let told = estate.get(&format!("{}/call/Billing/@evil.example", estate.native), &user).await;
     assert_eq!((told.status(), &told.0.headers["location"]), (307, &"https://evil.example/".parse().unwrap()));
-    assert_eq!(estate.api.seen()[0].target, "/@evil.example");
+    assert_eq!(estate.api.seen()[1].target, "/@evil.example");
     for header in [("origin", "https://evil.example"), ("sec-fetch-site", "same-site"), ("host", "evil.example")] {
         let told = estate.send("GET", &format!("{}/call/Billing/x", estate.native), &user, &[header], "").await;
         assert_eq!(told.problem().0, 403, "{header:?}");
     }
-    assert_eq!(estate.api.seen().len(), 1);
+    assert_eq!(estate.api.seen().len(), 2);
 }
 
 #[tokio::test]
@@ -206,13 +265,64 @@ async fn where_the_api_wants_a_stronger_token_one_is_asked_for_once() {
     let told = estate.get(&format!("{}/call/Billing/x", estate.native), &user).await;
     assert_eq!(told.problem().0, 401);
     assert_eq!(told.challenges().len(), 2, "{told:?}");
-    assert_eq!(estate.api.seen().len(), 4);
+    assert_eq!(estate.api.seen().len(), 3, "the same is not sent twice");
+    estate.api.next(401, &[("www-authenticate", &wants_more())], "");
+    estate.api.next(401, &[("www-authenticate", &wants_more())], "");
+    assert_eq!(estate.get(&format!("{}/call/Billing/x", estate.native), &user).await.problem().0, 401);
+    assert_eq!(estate.api.seen().len(), 5);
 
     // A 401 without a challenge, and one to the application itself, are the API's answers like others.
     estate.api.next(401, &[("www-authenticate", "Bearer")], "no");
     assert_eq!(estate.get(&format!("{}/call/Billing/x", estate.native), &user).await.text(), "no");
     estate.api.next(401, &[("www-authenticate", &wants_more())], "own");
     assert_eq!(estate.get(&format!("{}/call/Reports/x", estate.native), "").await.text(), "own");
+}
+
+#[tokio::test]
+async fn the_next_call_of_the_same_user_begins_with_what_the_api_demanded() {
+    let estate = Estate::new().await;
+    let (ada, bob) = (estate.user(&json!({})), estate.user(&json!({ "sub": "bob", "oid": "bob" })));
+    let url = format!("{}/call/Billing/x", estate.native);
+    estate.api.next(401, &[("www-authenticate", &wants_more())], "");
+    for _ in 0..3 {
+        assert_eq!(estate.get(&url, &ada).await.status(), 200);
+    }
+    let entra = format!("{}/DownstreamApi/bILLING", estate.entra);
+    assert_eq!(estate.send("POST", &entra, &ada, &[], "").await.json()["statusCode"], 200);
+    let sent = estate.api.seen();
+    assert_eq!((sent.len(), estate.world.issuer("entra_id").asked().len()), (5, 2));
+    assert_ne!(sent[0].token(), sent[1].token());
+    assert!(sent[1..].iter().all(|later| later.token() == sent[1].token()));
+    // What was demanded of one is nobody else's.
+    assert_eq!(estate.get(&url, &bob).await.status(), 200);
+    assert_eq!(estate.world.issuer("entra_id").asked()[2].field("claims"), None);
+    // Nor of one scope another's.
+    let narrower = format!("{entra}?optionsOverride.Scopes=api://billing/A");
+    assert_eq!(estate.send("POST", &narrower, &ada, &[], "").await.json()["statusCode"], 200);
+    assert_eq!(estate.world.issuer("entra_id").asked()[3].field("claims"), None);
+}
+
+#[tokio::test]
+async fn what_the_authority_gives_no_more_is_left_to_the_api() {
+    let estate = Estate::new().await;
+    let user = estate.user(&json!({}));
+    let (issuer, url) = (estate.world.issuer("entra_id"), format!("{}/call/Billing/x", estate.native));
+    let gives = |token: &str, seconds: i64| {
+        let body = json!({ "access_token": token, "token_type": "Bearer", "expires_in": seconds });
+        issuer.next(Next::answer(200, body.to_string()));
+    };
+    gives("first", 3_600);
+    gives("second", 60);
+    issuer.next(refusal());
+    estate.api.next(401, &[("www-authenticate", &wants_more())], "");
+    assert_eq!(estate.get(&url, &user).await.status(), 200);
+    estate.world.clock.advance(61);
+    for _ in 0..2 {
+        assert_eq!(estate.get(&url, &user).await.status(), 200);
+    }
+    let tokens: Vec<String> = estate.api.seen().iter().map(crate::facades::Sent::token).collect();
+    assert_eq!(tokens, ["first", "second", "first", "first"]);
+    assert_eq!(issuer.asked().len(), 3, "asked for once more, and then not");
 }
 
 #[tokio::test]

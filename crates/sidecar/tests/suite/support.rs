@@ -157,9 +157,9 @@ impl World {
         let place = api.address().unwrap();
         let [url, probe_url, metrics_url] =
             [&api, &probe, &metrics].map(|bound| format!("http://{}", bound.address().unwrap()));
-        listeners.add(api, Arc::new(Texas::new(Arc::clone(&sidecar), &settings.callers, &place)));
-        listeners.add(probe, Arc::new(Probe::new(Arc::clone(&sidecar))));
-        listeners.add(metrics, Arc::new(Metrics::new(Arc::clone(&sidecar))));
+        listeners.add(api, None, Arc::new(Texas::new(Arc::clone(&sidecar), &settings.callers, &place)));
+        listeners.add(probe, None, Arc::new(Probe::new(Arc::clone(&sidecar))));
+        listeners.add(metrics, None, Arc::new(Metrics::new(Arc::clone(&sidecar))));
         Self { clock, issuers, sidecar, url, probe: probe_url, metrics: metrics_url, fetch, _listeners: listeners }
     }
 
@@ -282,4 +282,11 @@ pub(crate) fn claims(token: &str) -> Value {
 /// A key that no issuer has.
 pub(crate) fn stranger(kid: &str) -> SigningKey {
     SigningKey::generate(Algorithm::ES256).unwrap().named(kid)
+}
+
+/// An address of this machine that is not loopback, if it has one. Nothing is sent.
+pub(crate) async fn own_address() -> Option<std::net::IpAddr> {
+    let socket = tokio::net::UdpSocket::bind("0.0.0.0:0").await.ok()?;
+    socket.connect("192.0.2.1:9").await.ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
 }

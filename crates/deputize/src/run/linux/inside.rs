@@ -161,6 +161,8 @@ async fn command(plan: &Plan, environment: &Environment) -> Result<ExitStatus, F
     let mut command = beside::start(&plan.command)?;
     equip(&mut command, environment);
     command.envs(sidecar.iter().flat_map(Beside::variables));
+    // Where App Service is stood in for, its identities are the machine's.
+    command.envs(sidecar.iter().filter(|_| !plan.app_service).flat_map(Beside::identity));
     let failed = |error: std::io::Error| Failure::plain(format!("no process can be started: {}", why(&error)));
     let child = command.spawn().map_err(failed)?;
     ending::together(child, &mut signals, sidecar).await.map_err(failed)

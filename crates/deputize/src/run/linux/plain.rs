@@ -16,7 +16,7 @@ pub(in crate::run) fn run(program: &[OsString]) -> Result<ExitCode, Failure> {
         let mut signals = Signals::listen()?;
         let sidecar = Beside::start(beside::command()?, LEVEL).await?;
         let mut command = beside::start(program)?;
-        command.envs(sidecar.variables());
+        command.envs(sidecar.variables()).envs(sidecar.identity());
         let failed = |error: std::io::Error| Failure::plain(format!("no process can be started: {}", why(&error)));
         let child = command.spawn().map_err(failed)?;
         ending::together(child, &mut signals, Some(sidecar)).await.map_err(failed)
