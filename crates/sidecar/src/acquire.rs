@@ -26,25 +26,14 @@ pub(crate) fn clients(
     cache: &Arc<TokenCache>,
     telemetry: &Arc<Telemetry>,
 ) -> Result<Vec<Option<Client>>, CredentialFault> {
-    let upstream = Upstream {
-        retries: settings.upstream.retries,
-        connect: settings.upstream.connect,
-        read: settings.upstream.read,
-        total: settings.upstream.total,
-        ..Upstream::default()
-    };
+    let upstream = upstream(settings);
     let client = |(place, provider): (usize, &ProviderSettings)| {
         let (Some(id), Some(credential), Some(profile)) =
             (&provider.client_id, &provider.credential, profile(provider))
         else {
             return Ok(None);
         };
-        let endpoints = Endpoints {
-            token: provider.token_endpoint.clone().unwrap_or_default(),
-            issuer: provider.issuer.clone(),
-            ..Endpoints::default()
-        };
-        let mut builder = Client::builder(endpoints, id).profile(profile).upstream(upstream).cache(Arc::clone(cache));
+        let mut builder = Client::builder(provider.endpoints(), id).profile(profile).upstream(upstream).cache(Arc::clone(cache));
         if let Some(url) = &provider.discovery {
             builder = builder.discover(url);
         }
@@ -67,6 +56,28 @@ pub(crate) fn clients(
         Ok(Some(builder.build(transport, Arc::clone(&ports.clock), Arc::clone(&ports.random))))
     };
     settings.providers.iter().enumerate().map(client).collect()
+}
+
+/// How providers are talked to.
+pub(crate) fn upstream(settings: &Settings) -> Upstream {
+    Upstream {
+        retries: settings.upstream.retries,
+        connect: settings.upstream.connect,
+        read: settings.upstream.read,
+        total: settings.upstream.total,
+        ..Upstream::default()
+    }
+}
+
+impl ProviderSettings {
+    /// What is stated of where it is.
+    pub(crate) fn endpoints(&self) -> Endpoints {
+        Endpoints {
+            token: self.token_endpoint.clone().unwrap_or_default(),
+            issuer: self.issuer.clone(),
+            ..Endpoints::default()
+        }
+    }
 }
 
 /// How this provider wants to be asked; nothing for one that gives no tokens.

@@ -45,6 +45,25 @@ pub(crate) struct Options {
     pub(crate) claims: Option<String>,
     /// Whether a token that is held is not good enough.
     pub(crate) fresh: bool,
+    /// The agent that calls, in place of the application, which vouches for it.
+    pub(crate) agent: Option<String>,
+    /// The identity below the application that its own token is to be of.
+    pub(crate) fmi_path: Option<String>,
+}
+
+impl Options {
+    /// Why these do not go together: only Entra has identities below an application, and only for an application's own token.
+    pub(crate) fn refused_for(&self, is_entra: bool, by_user: bool) -> Option<&'static str> {
+        match (&self.agent, &self.fmi_path) {
+            (None, None) => None,
+            _ if !is_entra => Some("`AgentIdentity` and `FmiPath` are Entra's; the provider of this API is another"),
+            (Some(_), Some(_)) => Some("`FmiPath` is the blueprint's; take it or `AgentIdentity` out"),
+            (None, Some(_)) if by_user => {
+                Some("`FmiPath` is for the application's own token; set `optionsOverride.RequestAppToken=true` beside it")
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Apis {

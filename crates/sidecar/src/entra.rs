@@ -134,6 +134,7 @@ impl Entra {
 
     /// How the API is called for this request: a copy, with the caller's overrides where its route has them.
     fn optioned(&self, parts: &Parts, name: &str, route: EntraRoute) -> Result<(&Api, Options), Problem> {
+        let authorized = matches!(route, EntraRoute::AuthorizationHeader | EntraRoute::DownstreamApi);
         let api = self.apis.named(name);
         let api = api.ok_or_else(|| Problem::bad_request(format!("Not able to resolve '{}'.", plain(name))))?;
         let mut options = api.options.clone();
@@ -144,6 +145,10 @@ impl Entra {
         }
         let provider = self.sidecar.providers().named(&api.provider);
         overrides.apply(&mut options, provider.and_then(Provider::tenant)).map_err(Problem::bad_request)?;
+        let by_user = authorized && !options.as_application;
+        if let Some(other) = options.refused_for(provider.is_some_and(Provider::is_entra), by_user) {
+            return Err(Problem::bad_request(other));
+        }
         if options.scopes.is_empty() {
             return Err(Problem::bad_request(format!(
                 "No scopes found for the API '{}' or in optionsOverride. 'scopes' needs to be either a single value or a \

@@ -20,6 +20,7 @@
 
 mod access;
 mod acquire;
+mod agents;
 mod answer;
 mod apis;
 mod decode;

@@ -56,15 +56,21 @@ impl Errand<'_> {
     /// A token for the API, with these claims in place of those that are asked for.
     pub(crate) async fn token(&self, claims: Option<&str>) -> Result<Arc<Token>, Problem> {
         let id = self.sidecar.providers().place(&self.api.provider).ok_or_else(Problem::internal)?;
-        let target = self.target();
+        let target = self.options.scopes.join(" ");
         let subject = if self.user.is_some() { Subject::User } else { Subject::Application };
         let (client, target) = self.sidecar.ask_for(self.path, id, subject, &target)?;
+        let agent = self.options.agent.as_ref().map(|agent| self.sidecar.agents().of(id, client, agent));
+        let client = agent.as_ref().map_or(Some(client), Option::as_ref).ok_or_else(Problem::internal)?;
         let ask = match self.user {
             Some(user) => Ask::on_behalf_of(user, &target),
             None => Ask::application(&target),
         };
         let ask = match claims.or(self.options.claims.as_deref()) {
             Some(claims) => ask.claims(claims),
+            None => ask,
+        };
+        let ask = match &self.options.fmi_path {
+            Some(path) => ask.fmi_path(path),
             None => ask,
         };
         let ask = ask.fresh(self.options.fresh);
@@ -79,7 +85,7 @@ impl Errand<'_> {
         let demands = self.sidecar.demands();
         // What the caller asks for is theirs to say, and is asked for each time.
         let call = self.user.filter(|_| self.options.claims.is_none());
-        let call = call.map(|user| Demands::call(self.api, &self.target(), user));
+        let call = call.map(|user| Demands::call(self.api, self.options, user));
         let mut known = call.and_then(|call| demands.of(&call));
         let strong = match &known {
             Some(claims) => self.token(Some(claims)).await.ok(),
@@ -123,10 +129,6 @@ impl Errand<'_> {
         }
         demands.keep(call, &claims);
         Ok(answer)
-    }
-
-    fn target(&self) -> String {
-        self.options.scopes.join(" ")
     }
 }
 

@@ -1,5 +1,6 @@
 //! A running sidecar: what all its APIs share.
 use crate::acquire;
+use crate::agents::{self, Agents};
 use crate::introspect::SeenTokens;
 use crate::onward::Demands;
 use crate::outbound::Outbound;
@@ -26,6 +27,7 @@ pub struct Sidecar {
     tokens: Arc<TokenCache>,
     seen: SeenTokens,
     demands: Demands,
+    agents: Agents,
     user_tokens_checked: bool,
     clock: Arc<dyn Clock>,
     key_sets: Arc<KeySets>,
@@ -53,6 +55,16 @@ impl Sidecar {
         let tokens = TokenCache::new(settings.cache_bytes);
         let clients = acquire::clients(settings, &ports, &tokens, &telemetry)?;
         let providers = Providers::new(settings.providers.clone(), clients, &ports.metadata, settings.key_seconds);
+        let agents = Agents::new(
+            &settings.providers,
+            agents::Ports {
+                upstream: acquire::upstream(settings),
+                network: ports.tokens,
+                cache: Arc::clone(&tokens),
+                clock: Arc::clone(&ports.clock),
+                random: ports.random,
+            },
+        );
         let key_sets = Arc::new(KeySets::new(ports.metadata));
         Ok(Arc::new(Self {
             providers,
@@ -61,6 +73,7 @@ impl Sidecar {
             tokens,
             seen: SeenTokens::new(SEEN_BYTES),
             demands: Demands::new(DEMAND_BYTES),
+            agents,
             user_tokens_checked: settings.user_tokens_checked,
             clock: ports.clock,
             key_sets,
@@ -136,6 +149,10 @@ impl Sidecar {
 
     pub(crate) fn seen(&self) -> &SeenTokens {
         &self.seen
+    }
+
+    pub(crate) fn agents(&self) -> &Agents {
+        &self.agents
     }
 
     pub(crate) fn demands(&self) -> &Demands {

@@ -36,7 +36,14 @@ impl Overrides {
         for (name, value) in self.0 {
             let lower = name.to_ascii_lowercase();
             let Some(what) = lower.strip_prefix(PREFIX) else {
-                return Err(format!("`{name}`: agent identities are not served here; take it out"));
+                if lower != "agentidentity" {
+                    return Err(format!("`{name}`: agents' own users are not served; take it out"));
+                }
+                if value.is_empty() || value.len() > 64 || !value.bytes().all(|o| o.is_ascii_alphanumeric() || o == b'-') {
+                    return Err(format!("`{name}`: this is no client id; send that of the agent identity"));
+                }
+                options.agent = Some(value);
+                continue;
             };
             // As written: parameters of the API have their own case.
             let written = name.get(PREFIX.len()..).unwrap_or_default();
@@ -65,6 +72,7 @@ impl Overrides {
                         return wrong("tokens are from the configured tenant only; take it out");
                     }
                 }
+                "acquiretokenoptions.fmipath" => options.fmi_path = Some(value).filter(|path| !path.is_empty()),
                 // For logs alone, and they have a trace.
                 "acquiretokenoptions.correlationid" => {
                     tracing::info!(request.correlation = ?value, "a caller's own id");
@@ -183,12 +191,16 @@ mod tests {
             "optionsOverride.RequestAppToken=1",
             "optionsOverride.ExtraQueryParameters.access_token=x",
             "optionsOverride.AcquireTokenOptions.Tenant=t2",
-            "optionsOverride.AcquireTokenOptions.FmiPath=x",
             "optionsOverride.AcquireTokenOptions.PopPublicKey=x",
             "optionsOverride.AcquireTokenOptions.LongRunningWebApiSessionKey=x",
             "optionsOverride.AcquireTokenOptions.Claims=x",
             "optionsOverride.AcquireTokenOptions.ManagedIdentity.UserAssignedClientId=x",
-            "AgentIdentity=x",
+            "AgentIdentity=",
+            "AgentIdentity=a%20b",
+            "AgentIdentity=../x",
+            "AgentUsername=ada@contoso.example",
+            "AgentUserId=x",
+            "AgentIdentity=x&AgentUserId=y",
         ] {
             assert!(applied(query).is_err(), "{query}");
         }

@@ -1,5 +1,5 @@
 //! What APIs demanded of users' tokens, so that the next call has such a token at once.
-use crate::apis::Api;
+use crate::apis::{Api, Options};
 use oauth::Secret;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -28,9 +28,10 @@ impl Demands {
         Self(Cache::with_weighter(entries, bytes, Weigh))
     }
 
-    pub(super) fn call(api: &Api, target: &str, user: &Secret) -> Call {
+    pub(super) fn call(api: &Api, options: &Options, user: &Secret) -> Call {
         let mut hash = Sha256::new();
-        for part in [api.name.to_ascii_lowercase().as_str(), target, user.expose()] {
+        let (scopes, agent) = (options.scopes.join(" "), options.agent.as_deref().unwrap_or_default());
+        for part in [api.name.to_ascii_lowercase().as_str(), &scopes, agent, user.expose()] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }

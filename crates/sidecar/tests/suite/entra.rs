@@ -147,6 +147,69 @@ async fn overrides_are_for_one_request_and_merge_alike_for_users_and_application
 }
 
 #[tokio::test]
+async fn an_agent_asks_for_itself_with_its_blueprints_word() {
+    let estate = Estate::new().await;
+    let (user, issuer) = (estate.user(&json!({})), estate.world.issuer("entra_id"));
+    let url = format!("{}/AuthorizationHeader/Billing?AgentIdentity=agent-1", estate.entra);
+    let token = onward(&estate.get(&url, &user).await);
+    assert_eq!(token["sub"], "ada");
+    let asked = issuer.asked();
+    assert_eq!(asked.len(), 2);
+    let vouched = |name: &str| asked[0].field(name);
+    assert_eq!(
+        (vouched("grant_type"), vouched("scope"), vouched("fmi_path"), vouched("client_id")),
+        (
+            Some("client_credentials"),
+            Some("api://AzureADTokenExchange/.default"),
+            Some("agent-1"),
+            Some("default")
+        )
+    );
+    let agents = |name: &str| asked[1].field(name);
+    assert_eq!(
+        (agents("client_id"), agents("assertion"), agents("requested_token_use"), agents("fmi_path")),
+        (Some("agent-1"), Some(user.as_str()), Some("on_behalf_of"), None)
+    );
+    assert_eq!(claims(agents("client_assertion").unwrap())["aud"], "api://AzureADTokenExchange/.default");
+
+    // Each is asked for once, and is nobody else's.
+    assert_eq!(onward(&estate.get(&url, &user).await)["jti"], token["jti"]);
+    let plain = onward(&estate.get(&format!("{}/AuthorizationHeader/Billing", estate.entra), &user).await);
+    assert_ne!(plain["jti"], token["jti"]);
+    let other = onward(&estate.get(&url.replace("agent-1", "agent-2"), &user).await);
+    assert_ne!(other["jti"], token["jti"]);
+    assert_eq!(issuer.asked()[3].field("fmi_path"), Some("agent-2"));
+    // Without a user, the agent's own.
+    let own = onward(&estate.get(&format!("{url}&optionsOverride.RequestAppToken=true"), &user).await);
+    assert_eq!((&own["sub"], issuer.asked().last().unwrap().field("grant_type")), (&json!("agent-1"), Some("client_credentials")));
+    assert_eq!(issuer.asked().len(), 6, "the blueprint's word is kept");
+
+    let query = "optionsOverride.RequestAppToken=true&optionsOverride.AcquireTokenOptions.FmiPath=p";
+    onward(&estate.get(&format!("{}/AuthorizationHeader/Billing?{query}", estate.entra), &user).await);
+    assert_eq!(issuer.asked()[6].field("fmi_path"), Some("p"));
+    for (api, query) in [
+        ("Far", "AgentIdentity=agent-1"),
+        ("Billing", "optionsOverride.AcquireTokenOptions.FmiPath=p"),
+        ("Billing", "AgentIdentity=agent-1&optionsOverride.RequestAppToken=true&optionsOverride.AcquireTokenOptions.FmiPath=p"),
+    ] {
+        let told = estate.get(&format!("{}/AuthorizationHeader/{api}?{query}", estate.entra), &user).await;
+        assert_eq!(told.problem().0, 400, "{api} {query}");
+    }
+    assert_eq!(issuer.asked().len(), 7);
+}
+
+#[tokio::test]
+async fn what_an_agent_or_its_blueprint_is_refused_is_told_like_any_refusal() {
+    let estate = Estate::new().await;
+    let (user, issuer) = (estate.user(&json!({})), estate.world.issuer("entra_id"));
+    let url = format!("{}/AuthorizationHeader/Billing?AgentIdentity=agent-1", estate.entra);
+    let said = json!({ "error": "invalid_client", "error_description": "AADSTS700211: no", "error_codes": [700211] });
+    issuer.next(Next::answer(401, said.to_string()));
+    let told = estate.get(&url, &user).await;
+    assert_eq!((told.problem(), &told.json()["error_codes"]), ((401, "AADSTS700211: no".to_owned()), &json!([700_211])));
+}
+
+#[tokio::test]
 async fn overrides_are_refused_where_their_route_has_none_and_the_base_url_is_nobodys() {
     let estate = Estate::new().await;
     let user = estate.user(&json!({}));
