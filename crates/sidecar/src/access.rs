@@ -3,11 +3,11 @@
 //! A browser can be made to send a request anywhere, loopback included, and names can be made to resolve to it. So a call
 //! with a foreign `Host`, with any `Origin`, or from a page of any site is refused, however harmless it looks.
 use crate::answer::{self, Answer};
-use crate::listener::Caller;
 use crate::settings::{Bind, Callers};
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, StatusCode};
+use serve::Caller;
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 

@@ -5,7 +5,6 @@ use crate::access::{Access, Refused};
 use crate::answer::{Answer, empty, text};
 use crate::apis::{Api, Apis, Options, below, end_to_end};
 use crate::inbound::{Admitted, Inbound};
-use crate::listener::{Caller, Serve, caught};
 use crate::onward::{Cargo, Errand, Outgoing, PATIENCE, bearer};
 use crate::problem::Problem;
 use crate::provider::Provider;
@@ -23,6 +22,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use overrides::Overrides;
 use serde_json::{Map, Value, json};
+use serve::{Caller, Serve, caught};
 use std::sync::Arc;
 use tokio::time::timeout;
 

@@ -23,12 +23,12 @@ mod acquire;
 mod agents;
 mod answer;
 mod apis;
+mod bound;
 mod decode;
 mod entra;
 mod identity;
 mod inbound;
 mod introspect;
-mod listener;
 mod native;
 mod onward;
 mod openapi;
@@ -45,15 +45,16 @@ mod texas;
 
 pub use acquire::CredentialFault;
 pub use apis::{Api, Apis};
+pub use bound::Bound;
 pub use entra::Entra;
 pub use guard::SetupError;
 pub use identity::ManagedIdentity;
-pub use listener::{Bound, Caller, DRAIN, Listeners, Mutual, Serve};
 pub use native::Native;
 pub use openapi::openapi;
 pub use outbound::{Here, Outbound, OutboundRule};
 pub use probe::{Admin, Metrics, Probe};
 pub use provider::{Provider, Providers};
+pub use serve::{Caller, DRAIN, Listeners, Mutual, Serve, Tls};
 pub use settings::{
     AssertionAudience, Bind, Callers, Credential, EntraRoute, EntraSettings, ExchangeGrant, File, Grants,
     IdentitySettings, Inbound, NativeSettings, ProviderSettings, Settings, SettingsError, TokenGrant, Upstream,

@@ -3,7 +3,6 @@
 use crate::Sidecar;
 use crate::access::Access;
 use crate::answer::{Answer, empty, json, posts_only, text};
-use crate::listener::{Caller, Serve};
 use crate::settings::{Bind, Callers};
 use crate::telemetry::{family, prometheus};
 use bytes::Bytes;
@@ -11,6 +10,7 @@ use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::json;
+use serve::{Caller, Serve};
 use std::sync::Arc;
 
 /// `/healthz` and `/readyz`.

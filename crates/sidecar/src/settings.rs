@@ -9,10 +9,10 @@ pub use facades::{EntraRoute, EntraSettings, IdentitySettings, Inbound, NativeSe
 pub use file::File;
 
 use crate::apis::Apis;
-use crate::listener::Mutual;
 use crate::outbound::Outbound;
 use crate::telemetry::Push;
 use oauth::Secret;
+use serve::{Mutual, Tls};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -124,8 +124,8 @@ pub struct Callers {
 
 impl Callers {
     /// How a listener at this address is spoken to: on this machine always without TLS.
-    pub fn mutual(&self, bind: &Bind) -> Option<&Arc<Mutual>> {
-        self.tls.as_ref().filter(|_| !bind.is_local())
+    pub fn mutual(&self, bind: &Bind) -> Option<Tls> {
+        self.tls.as_ref().filter(|_| !bind.is_local()).map(|mutual| Tls::Mutual(Arc::clone(mutual)))
     }
 
     /// Whether something keeps strangers out at this address.

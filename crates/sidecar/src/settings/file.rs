@@ -1,11 +1,11 @@
 //! The configuration file: callers, the outbound policy, and providers that no platform has variables for.
+use serve::Mutual;
 use super::facades::Tables as Facades;
 use super::sections::Sections;
 use super::{
     AssertionAudience, Bind, Credential, ExchangeGrant, Grants, ProviderSettings, Settings, SettingsError, TokenGrant,
     address, environment,
 };
-use crate::listener::Mutual;
 use crate::outbound::{Outbound, OutboundRule};
 use decision::contract::Contract;
 use oauth::Secret;

@@ -7,7 +7,7 @@ use rcgen::{
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use sidecar::{Bind, Bound, Callers, Listeners, Mutual, Settings, SettingsError, Texas};
+use sidecar::{Bind, Bound, Callers, Listeners, Mutual, Settings, SettingsError, Texas, Tls};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +90,7 @@ async fn serve(world: &World, mutual: &Arc<Mutual>, callers: &Callers) -> (Liste
     let place = bound.address().unwrap();
     let Bind::Tcp(address) = place else { panic!() };
     let texas = Texas::new(Arc::clone(&world.sidecar), callers, &place);
-    listeners.add(bound, Some(mutual), Arc::new(texas));
+    listeners.add(bound, Some(Tls::Mutual(Arc::clone(mutual))), Arc::new(texas));
     (listeners, address.port())
 }
 
@@ -208,10 +208,10 @@ fn what_cannot_be_used_is_told() {
     let callers = Authority::new();
     let own = callers.issue(|_| {});
     for (file, text, told) in [
-        ("own.pem", "", "`certificate` holds no certificate in PEM"),
-        ("own.key", "", "`key` holds no private key in PEM"),
-        ("callers.pem", "", "`client_authorities` holds no certificate in PEM"),
-        ("own.key", &callers.issue(|_| {}).key, "`certificate` and `key` cannot be used"),
+        ("own.pem", "", "the certificate file holds no certificate in PEM"),
+        ("own.key", "", "the key file holds no private key in PEM"),
+        ("callers.pem", "", "the file of callers' authorities holds no certificate in PEM"),
+        ("own.key", &callers.issue(|_| {}).key, "certificate and key cannot be used"),
     ] {
         let files = Files::new("told", &own, &callers);
         files.write(file, text);
@@ -256,7 +256,7 @@ fn an_address_that_others_reach_may_be_held_by_certificates() {
     assert_eq!(told["NAIS_TOKEN_ENDPOINT"], "https://127.0.0.1:3000/api/v1/token");
     files.write("callers.pem", "");
     let Err(SettingsError::File { at, problem, .. }) = read("BIND_ADDRESS", &table) else { panic!() };
-    assert!(at.start < table.len() && problem.contains("`client_authorities` holds no certificate"), "{problem}");
+    assert!(at.start < table.len() && problem.contains("callers' authorities holds no certificate"), "{problem}");
 }
 
 #[tokio::test]

@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use tokio::time::{Sleep, sleep};
 
 /// How long a client may go on sending what nobody reads.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A stream that ends in order.
-pub(super) struct InOrder<S> {
+pub(crate) struct InOrder<S> {
     stream: S,
     /// Set once the server ends: nobody is waited for then.
     ended: watch::Receiver<bool>,
@@ -22,7 +22,7 @@ pub(super) struct InOrder<S> {
 }
 
 impl<S> InOrder<S> {
-    pub(super) fn new(stream: S, ended: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(stream: S, ended: watch::Receiver<bool>) -> Self {
         Self { stream, ended, until: None }
     }
 }

@@ -1,17 +1,13 @@
 //! TLS on both sides, for callers that are not on this machine: who shows no certificate of the named authorities does not get as
 //! far as a request. The files are read again when they have changed, since certificates live shorter than processes.
+use crate::tls::{certificates, server_config};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use zeroize::Zeroizing;
 
 /// The largest file that is read.
@@ -53,13 +49,8 @@ impl Mutual {
         (certificate, authorities)
     }
 
-    /// Shakes hands.
-    pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<TlsStream<S>> {
-        TlsAcceptor::from(self.current().await).accept(stream).await
-    }
-
     /// What the files hold now; the last of use where they hold nothing of use.
-    async fn current(&self) -> Arc<ServerConfig> {
+    pub(crate) async fn current(&self) -> Arc<ServerConfig> {
         // Read each time: it happens once in a connection, and is small beside the handshake.
         let (seen, read) = match self.texts().await {
             Ok(texts) => {
@@ -81,7 +72,7 @@ impl Mutual {
             Err(reason) if state.seen != seen => {
                 tracing::warn!(
                     tls.fault = reason,
-                    "a file of `callers.tls` cannot be used; what was read before stays"
+                    "a file of a listener's TLS cannot be used; what was read before stays"
                 );
             }
             Err(_) => {}
@@ -124,29 +115,13 @@ fn digest(texts: &[String]) -> [u8; 32] {
 
 fn configured(texts: &[String]) -> Result<Arc<ServerConfig>, String> {
     let [certificate, key, authorities] = texts else { return Err("a file is missing".to_owned()) };
-    let chain = certificates(certificate, "certificate")?;
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-        .map_err(|_| "`key` holds no private key in PEM".to_owned())?;
+    let named = certificates(authorities).ok_or("the file of callers' authorities holds no certificate in PEM")?;
+    let unusable = |error: &dyn fmt::Display| format!("callers' authorities cannot be used: {error}");
     let mut roots = RootCertStore::empty();
-    for authority in certificates(authorities, "client_authorities")? {
-        roots.add(authority).map_err(|error| format!("`client_authorities` cannot be used: {error}"))?;
+    for authority in named {
+        roots.add(authority).map_err(|error| unusable(&error))?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
-    let verifier = verifier.map_err(|error| format!("`client_authorities` cannot be used: {error}"))?;
-    let unusable = |error: rustls::Error| format!("`certificate` and `key` cannot be used: {error}");
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(unusable)?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
-        .map_err(unusable)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
-fn certificates(pem: &str, name: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let all = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
-    let all = all.ok().filter(|all| !all.is_empty());
-    all.ok_or_else(|| format!("`{name}` holds no certificate in PEM"))
+    let callers = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    server_config(certificate, key, Some(callers.map_err(|error| unusable(&error))?))
 }

@@ -1,6 +1,7 @@
 //! How long a connection may be silent: long where an application keeps it for its next request, briefly where it owes a head.
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,25 +9,31 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// To send a request's head, the first one counted from the beginning of the connection.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// For a connection on which nothing is asked; longer than the pools of applications keep theirs, mostly.
-pub(super) const IDLE: Duration = Duration::from_mins(2);
+pub(crate) const IDLE: Duration = Duration::from_mins(2);
 
 /// What is asked on one connection.
-#[derive(Default)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     begun: AtomicUsize,
     over: AtomicUsize,
     /// Whether its frames say nothing of heads (HTTP/2).
     framed: AtomicBool,
+    /// Whether the process ends.
+    ended: watch::Receiver<bool>,
 }
 
 impl Asked {
+    pub(crate) fn new(ended: watch::Receiver<bool>) -> Self {
+        Self { begun: AtomicUsize::new(0), over: AtomicUsize::new(0), framed: AtomicBool::new(false), ended }
+    }
+
     /// A request has begun; it is over when what this returns is dropped.
-    pub(super) fn begin(self: &Arc<Self>, version: http::Version) -> Over {
+    pub(crate) fn begin(self: &Arc<Self>, version: http::Version) -> Over {
         self.framed.store(version == http::Version::HTTP_2, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
         Over(Arc::clone(self))
@@ -34,7 +41,7 @@ impl Asked {
 }
 
 /// A request that is under way.
-pub(super) struct Over(Arc<Asked>);
+pub(crate) struct Over(Arc<Asked>);
 
 impl Drop for Over {
     fn drop(&mut self) {
@@ -43,7 +50,7 @@ impl Drop for Over {
 }
 
 /// A stream that ends when it is silent for too long.
-pub(super) struct Watched<S> {
+pub(crate) struct Watched<S> {
     stream: S,
     asked: Arc<Asked>,
     /// How many requests had begun when the wait was set.
@@ -54,7 +61,7 @@ pub(super) struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(stream: S, asked: Arc<Asked>) -> Self {
+    pub(crate) fn new(stream: S, asked: Arc<Asked>) -> Self {
         // Who connects, asks.
         Self { stream, asked, seen: 0, owed: true, wait: Box::pin(sleep(PATIENCE)) }
     }
@@ -130,15 +137,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// The body of an answer. Its request is over when all of it has been sent.
-pub(super) struct Sent<B> {
+/// The body of an answer. Its request is over when all of it has been sent. One that waits for what is yet to come ends with the
+/// process: its reader comes back elsewhere.
+pub(crate) struct Sent<B> {
     body: B,
-    _over: Over,
+    over: Over,
+    /// Made when it waits for the first time, which most never do.
+    ending: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<B> Sent<B> {
-    pub(super) fn new(body: B, over: Over) -> Self {
-        Self { body, _over: over }
+    pub(crate) fn new(body: B, over: Over) -> Self {
+        Self { body, over, ending: None }
     }
 }
 
@@ -147,7 +157,17 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Sent<B> {
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let Self { body, over, ending } = &mut *self;
+        match Pin::new(body).poll_frame(context) {
+            Poll::Pending => {
+                let ending = ending.get_or_insert_with(|| {
+                    let mut ended = over.0.ended.clone();
+                    Box::pin(async move { drop(ended.wait_for(|ended| *ended).await) })
+                });
+                ending.as_mut().poll(context).map(|()| None)
+            }
+            ready @ Poll::Ready(_) => ready,
+        }
     }
 
     fn is_end_stream(&self) -> bool {

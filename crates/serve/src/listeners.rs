@@ -1,0 +1,235 @@
+//! Listeners, from their sockets to their end.
+use crate::in_order::InOrder;
+use crate::silence::{Asked, PATIENCE, Sent, Watched};
+use crate::{Socket, Tls};
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::Future;
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// For requests that are under way when the end comes.
+pub const DRAIN: Duration = Duration::from_secs(30);
+/// Connections at once, over all listeners.
+const CONNECTIONS: usize = 4_096;
+
+/// What stands behind a listener.
+pub trait Serve: Send + Sync + 'static {
+    /// The bodies of its answers.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static;
+
+    /// Answers one request.
+    fn answer(&self, request: Request<Incoming>, caller: Caller) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// Who sent a request, as the connection tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// The user whose program it is, where it came over a Unix socket.
+    pub uid: Option<u32>,
+    /// The address that it came from, where it came over a network.
+    pub address: Option<IpAddr>,
+    /// The address that it came to, where it came over a network.
+    pub reached: Option<IpAddr>,
+}
+
+impl Caller {
+    /// Whether it is a program of this machine (or of this pod).
+    pub fn is_local(self) -> bool {
+        self.address.is_none_or(|address| address.to_canonical().is_loopback())
+    }
+}
+
+/// The listeners of a process, until they are told to end.
+pub struct Listeners {
+    ended: watch::Sender<bool>,
+    doors: JoinSet<()>,
+    graceful: Arc<GracefulShutdown>,
+    permits: Arc<Semaphore>,
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Listeners {
+    /// None yet.
+    pub fn new() -> Self {
+        Self {
+            ended: watch::Sender::new(false),
+            doors: JoinSet::new(),
+            graceful: Arc::new(GracefulShutdown::new()),
+            permits: Arc::new(Semaphore::new(CONNECTIONS)),
+        }
+    }
+
+    /// Begins to serve.
+    pub fn add<S: Serve>(&mut self, socket: impl Into<Socket>, tls: Option<Tls>, service: Arc<S>) {
+        let door = Door {
+            tls,
+            service,
+            graceful: Arc::clone(&self.graceful),
+            permits: Arc::clone(&self.permits),
+            ended: self.ended.subscribe(),
+        };
+        self.doors.spawn(door.keep(socket.into()));
+    }
+
+    /// Ends: no new connections, and time for the requests that are under way.
+    pub async fn end(self, drain: Duration) {
+        let Self { ended, doors, graceful, permits } = self;
+        ended.send_replace(true);
+        doors.join_all().await;
+        // The doors held the others.
+        let Some(graceful) = Arc::into_inner(graceful) else { return };
+        if timeout(drain, graceful.shutdown()).await.is_err() {
+            let open = CONNECTIONS.saturating_sub(permits.available_permits());
+            tracing::warn!(connections.open = open, "ended with connections still open");
+        }
+    }
+}
+
+/// What stands behind one socket.
+struct Door<S> {
+    tls: Option<Tls>,
+    service: Arc<S>,
+    graceful: Arc<GracefulShutdown>,
+    permits: Arc<Semaphore>,
+    ended: watch::Receiver<bool>,
+}
+
+impl<S: Serve> Door<S> {
+    async fn keep(self, socket: Socket) {
+        let mut ended = self.ended.clone();
+        loop {
+            let next = async {
+                // The permit comes before the connection: who is over the cap waits in the system's queue.
+                let permit = Arc::clone(&self.permits).acquire_owned().await;
+                let accepted = match &socket {
+                    Socket::Tcp(listener) => listener.accept().await.map(|(stream, from)| {
+                        let _ = stream.set_nodelay(true);
+                        let reached = stream.local_addr().ok().map(|address| address.ip());
+                        Accepted::Tcp(stream, Caller { uid: None, address: Some(from.ip()), reached })
+                    }),
+                    Socket::Unix(listener, _) => listener.accept().await.map(|(stream, _)| {
+                        let uid = stream.peer_cred().ok().map(|caller| caller.uid());
+                        Accepted::Unix(stream, Caller { uid, address: None, reached: None })
+                    }),
+                };
+                (accepted, permit)
+            };
+            let (accepted, permit) = tokio::select! {
+                biased;
+                _ = ended.wait_for(|ended| *ended) => break,
+                next = next => next,
+            };
+            let Ok(permit) = permit else { break };
+            match accepted {
+                Ok(Accepted::Tcp(stream, caller)) => self.open(stream, caller, permit),
+                Ok(Accepted::Unix(stream, caller)) => self.open(stream, caller, permit),
+                // Out of descriptors, mostly: those in use must be closed first.
+                Err(error) => {
+                    tracing::warn!(reason = %error.kind(), "a connection could not be accepted");
+                    sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        if let Socket::Unix(_, path) = socket {
+            let _ = tokio::fs::remove_file(path).await;
+        }
+    }
+
+    fn open(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        caller: Caller,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let connection = Connection {
+            service: Arc::clone(&self.service),
+            caller,
+            watcher: self.graceful.watcher(),
+            ended: self.ended.clone(),
+        };
+        let tls = self.tls.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            let http = Builder::new(TokioExecutor::new());
+            let Some(tls) = tls else { return connection.speak(stream, http).await };
+            // Who does not finish a handshake is nobody we know: not worth a line in the log.
+            let Ok(Ok(stream)) = timeout(PATIENCE, tls.accept(stream)).await else { return };
+            let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            connection.speak(stream, if two { http.http2_only() } else { http.http1_only() }).await;
+        });
+    }
+}
+
+enum Accepted {
+    Tcp(tokio::net::TcpStream, Caller),
+    Unix(tokio::net::UnixStream, Caller),
+}
+
+/// One connection.
+struct Connection<S> {
+    service: Arc<S>,
+    caller: Caller,
+    watcher: Watcher,
+    ended: watch::Receiver<bool>,
+}
+
+impl<S: Serve> Connection<S> {
+    async fn speak(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        mut http: Builder<TokioExecutor>,
+    ) {
+        let Self { service, caller, watcher, ended } = self;
+        // Its own time for a head would run while a connection is kept, too.
+        http.http1().header_read_timeout(None).max_buf_size(64 << 10);
+        http.http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(PATIENCE)
+            .max_concurrent_streams(128)
+            .max_header_list_size(64 << 10);
+        let asked = Arc::new(Asked::new(ended.clone()));
+        let stream = InOrder::new(Watched::new(stream, Arc::clone(&asked)), ended);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (service, over) = (Arc::clone(&service), asked.begin(request.version()));
+            async move { Ok::<_, Infallible>(service.answer(request, caller).await.map(|body| Sent::new(body, over))) }
+        });
+        // However a connection ends, there is nobody left to tell.
+        let _ = watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await;
+    }
+}
+
+/// What a future comes to, or nothing if it panics: the hook has logged where, and only this request fails. It is dropped then,
+/// so nothing sees what it left half done.
+pub async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(_) => Poll::Ready(None),
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! Connections, over pipes and in a time of their own.
+use super::*;
+use crate::{in_order, silence};
+use hyper::body::Frame;
+use std::pin::Pin;
+use std::task::Context;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::{Instant, Sleep};
+
+/// A body that says something every second, so many times.
+struct Words(usize, Option<Pin<Box<Sleep>>>);
+
+impl Body for Words {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.0 == 0 {
+            return Poll::Ready(None);
+        }
+        let wait = self.1.get_or_insert_with(|| Box::pin(sleep(Duration::from_secs(1))));
+        std::task::ready!(wait.as_mut().poll(context));
+        (self.0, self.1) = (self.0 - 1, None);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"word\n")))))
+    }
+}
+
+/// Answers with so many words, each request in its own time; what is sent to it, it never reads.
+#[derive(Clone, Copy)]
+struct Slow(Duration, usize);
+
+impl Serve for Slow {
+    type Body = Words;
+
+    async fn answer(&self, _: Request<Incoming>, _: Caller) -> Response<Words> {
+        sleep(self.0).await;
+        Response::new(Words(self.1, None))
+    }
+}
+
+const NOW: Slow = Slow(Duration::ZERO, 0);
+
+#[derive(Clone, Copy, Debug)]
+enum Version {
+    Either,
+    One,
+    Two,
+}
+
+/// A connection, what tells it that the process ends, and what becomes of it.
+struct Connected {
+    stream: DuplexStream,
+    ended: watch::Sender<bool>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+fn connected(service: Slow, version: Version) -> Connected {
+    let (stream, theirs) = duplex(4 << 10);
+    let ended = watch::Sender::new(false);
+    let told = ended.subscribe();
+    let serving = tokio::spawn(async move {
+        let graceful = GracefulShutdown::new();
+        let connection = Connection {
+            service: Arc::new(service),
+            caller: Caller::default(),
+            watcher: graceful.watcher(),
+            ended: told,
+        };
+        let http = Builder::new(TokioExecutor::new());
+        let http = match version {
+            Version::Either => http,
+            Version::One => http.http1_only(),
+            Version::Two => http.http2_only(),
+        };
+        connection.speak(theirs, http).await;
+    });
+    Connected { stream, ended, serving }
+}
+
+/// Seconds until the connection is closed from the other side.
+async fn closed(mut connected: Connected) -> u64 {
+    let began = Instant::now();
+    let mut rest = Vec::new();
+    let _ = timeout(Duration::from_hours(1), connected.stream.read_to_end(&mut rest)).await;
+    began.elapsed().as_secs()
+}
+
+async fn asks(connected: &mut Connected) {
+    connected.stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = [0; 1024];
+    let length = connected.stream.read(&mut answer).await.unwrap();
+    assert!(answer.get(..length).unwrap().starts_with(b"HTTP/1.1 200"));
+}
+
+#[test]
+fn who_calls_from_this_machine_is_told_by_the_address() {
+    let from = |address: &str| Caller { address: Some(address.parse().unwrap()), ..Caller::default() }.is_local();
+    for own in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+        assert!(from(own), "{own}");
+    }
+    for other in ["10.0.0.1", "::ffff:10.0.0.1", "0.0.0.0", "::", "fe80::1", "169.254.169.254"] {
+        assert!(!from(other), "{other}");
+    }
+    assert!(Caller::default().is_local(), "a socket");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_kept_serves_the_next_request_a_minute_later() {
+    let mut kept = connected(NOW, Version::Either);
+    for pause in [0, 11, 60, 119] {
+        sleep(Duration::from_secs(pause)).await;
+        asks(&mut kept).await;
+    }
+    assert!((120..=240).contains(&closed(kept).await), "and is not kept for ever");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_comes_within_ten_seconds() {
+    // The last is a whole beginning of HTTP/2, with no request after it.
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    for version in [Version::Either, Version::One, Version::Two] {
+        assert_eq!(closed(connected(NOW, version)).await, 10, "nothing at all, {version:?}");
+        for half in ["G", "PRI * HTTP", "GET / HTTP/1.1\r\nhost: x\r\n", preface] {
+            let mut first = connected(NOW, version);
+            sleep(Duration::from_secs(4)).await;
+            first.stream.write_all(half.as_bytes()).await.unwrap();
+            // What is no HTTP of this version is refused at once; its sender may go on for a while, and nobody reads it.
+            assert!(closed(first).await <= 6, "{half}, {version:?}");
+        }
+    }
+    for half in ["G", "PRI * HTTP", "GET / HTTP/1.1\r\nhost: x\r\n"] {
+        let mut later = connected(NOW, Version::Either);
+        asks(&mut later).await;
+        sleep(Duration::from_mins(1)).await;
+        later.stream.write_all(half.as_bytes()).await.unwrap();
+        assert_eq!(closed(later).await, 10, "{half}, on one that was kept");
+    }
+    let (mut dripping, began) = (connected(NOW, Version::Either), Instant::now());
+    asks(&mut dripping).await;
+    while dripping.stream.write_all(b"G").await.is_ok() {
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert!(began.elapsed() <= Duration::from_secs(11) + in_order::PATIENCE, "drop by drop: {:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_takes_long_is_not_silence() {
+    let mut slow = connected(Slow(Duration::from_mins(10), 0), Version::Either);
+    asks(&mut slow).await;
+    asks(&mut slow).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_refused_unread_does_not_cost_the_client_its_answer() {
+    let head = format!("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: {}\r\n\r\n", 1 << 20);
+    // All of it is sent before anything is read, as many clients do.
+    let mut all = connected(NOW, Version::One);
+    all.stream.write_all(head.as_bytes()).await.unwrap();
+    all.stream.write_all(&vec![b'x'; 1 << 20]).await.unwrap();
+    let mut answered = String::new();
+    all.stream.read_to_string(&mut answered).await.unwrap();
+    assert!(answered.starts_with("HTTP/1.1 200"), "{answered}");
+    // Whoever goes on, or says nothing, is not waited for long; and not at all once the process ends.
+    for (end, longest) in [(false, in_order::PATIENCE), (true, Duration::ZERO)] {
+        let Connected { mut stream, ended, serving } = connected(NOW, Version::One);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        ended.send_replace(end);
+        let from = Instant::now();
+        serving.await.unwrap();
+        assert_eq!(from.elapsed().as_secs(), longest.as_secs());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_stays_open_while_it_goes_on_and_ends_in_order_with_the_process() {
+    let mut streaming = connected(Slow(Duration::ZERO, usize::MAX), Version::One);
+    streaming.stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let (from, mut some) = (Instant::now(), [0; 1_024]);
+    while from.elapsed() < Duration::from_mins(30) {
+        assert_ne!(streaming.stream.read(&mut some).await.unwrap(), 0, "cut after {:?}", from.elapsed());
+    }
+    streaming.ended.send_replace(true);
+    let (until, mut rest) = (Instant::now(), Vec::new());
+    while !rest.ends_with(b"0\r\n\r\n") {
+        let length = streaming.stream.read(&mut some).await.unwrap();
+        assert_ne!(length, 0, "not in order: {:?}", String::from_utf8_lossy(&rest));
+        rest.extend_from_slice(some.get(..length).unwrap());
+    }
+    assert!(until.elapsed() <= Duration::from_secs(2), "{:?}", until.elapsed());
+    assert!(closed(streaming).await <= silence::IDLE.as_secs() * 2);
+}
+
+#[tokio::test]
+async fn a_panic_fails_its_own_request_alone() {
+    assert_eq!(caught(async { 1 }).await, Some(1));
+    let panicking = async {
+        tokio::task::yield_now().await;
+        assert!(std::hint::black_box(false), "a defect");
+    };
+    assert_eq!(caught(panicking).await, None);
+}
