@@ -127,13 +127,11 @@ fn this() -> Result<PathBuf, Failure> {
 fn is_of_entra(sidecar: &Command) -> bool {
     const ENABLED: &str = "AZURE_ENABLED";
     let told = sidecar.as_std().get_envs().find(|(name, _)| *name == ENABLED);
-    match told {
-        Some((_, value)) => value.is_some_and(|value| value == "true"),
-        None => {
-            let named = |(name, _): &(String, String)| name.eq_ignore_ascii_case("AzureAd__ClientId");
-            system::variable(ENABLED).as_deref() == Some("true") || system::sectioned().iter().any(named)
-        }
+    if let Some((_, value)) = told {
+        return value.is_some_and(|value| value == "true");
     }
+    let named = |(name, _): &(String, String)| name.eq_ignore_ascii_case("AzureAd__ClientId");
+    system::variable(ENABLED).as_deref() == Some("true") || system::sectioned().iter().any(named)
 }
 
 /// What a line of its log says of where it serves.

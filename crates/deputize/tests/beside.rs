@@ -145,7 +145,10 @@ fn where_entra_is_a_provider_the_command_has_an_identity_as_on_azure() {
     let mut run = Running::told(SAYS, &told);
     let (endpoint, header) = (run.line(), run.line());
     assert!(endpoint.ends_with("/msi/token") && header.len() == 64, "{endpoint}");
-    assert_eq!((identity(&endpoint, &header).as_str(), identity(&endpoint, "of the platform").as_str()), ("503", "401"));
+    assert_eq!(
+        (identity(&endpoint, &header).as_str(), identity(&endpoint, "of the platform").as_str()),
+        ("503", "401")
+    );
     kill("-TERM", &run.child.id().to_string());
     run.child.wait().unwrap();
 

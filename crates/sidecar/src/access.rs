@@ -218,14 +218,24 @@ mod tests {
     #[test]
     fn the_address_that_was_reached_is_a_name_and_the_one_that_is_every_address_is_none() {
         let open = access("0.0.0.0:3000", None);
-        for ours in ["10.1.2.3:3000", "10.1.2.3", "[::ffff:10.1.2.3]:3000", "10.9.9.9", "127.0.0.1", "[::ffff:127.0.0.1]"]
+        for ours in
+            ["10.1.2.3:3000", "10.1.2.3", "[::ffff:10.1.2.3]:3000", "10.9.9.9", "127.0.0.1", "[::ffff:127.0.0.1]"]
         {
             assert_eq!(asked(&open, &[("host", ours)]), Ok(()), "{ours}");
         }
         // Browsers take all of these for addresses of this machine.
-        for foreign in
-            ["0.0.0.0:3000", "0.0.0.0", "[::]:3000", "[::ffff:0.0.0.0]", "0", "0:3000", "127.1", "2130706433", "0x7f.1", "10.1.2.4"]
-        {
+        for foreign in [
+            "0.0.0.0:3000",
+            "0.0.0.0",
+            "[::]:3000",
+            "[::ffff:0.0.0.0]",
+            "0",
+            "0:3000",
+            "127.1",
+            "2130706433",
+            "0x7f.1",
+            "10.1.2.4",
+        ] {
             assert_eq!(asked(&open, &[("host", foreign)]), Err(Refused::Host), "{foreign}");
         }
         let headers = HeaderMap::from_iter([(HOST, "10.1.2.3:3000".parse().unwrap())]);

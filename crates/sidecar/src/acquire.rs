@@ -33,7 +33,8 @@ pub(crate) fn clients(
         else {
             return Ok(None);
         };
-        let mut builder = Client::builder(provider.endpoints(), id).profile(profile).upstream(upstream).cache(Arc::clone(cache));
+        let mut builder =
+            Client::builder(provider.endpoints(), id).profile(profile).upstream(upstream).cache(Arc::clone(cache));
         if let Some(url) = &provider.discovery {
             builder = builder.discover(url);
         }

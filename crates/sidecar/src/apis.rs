@@ -58,9 +58,9 @@ impl Options {
             (None, None) => None,
             _ if !is_entra => Some("`AgentIdentity` and `FmiPath` are Entra's; the provider of this API is another"),
             (Some(_), Some(_)) => Some("`FmiPath` is the blueprint's; take it or `AgentIdentity` out"),
-            (None, Some(_)) if by_user => {
-                Some("`FmiPath` is for the application's own token; set `optionsOverride.RequestAppToken=true` beside it")
-            }
+            (None, Some(_)) if by_user => Some(
+                "`FmiPath` is for the application's own token; set `optionsOverride.RequestAppToken=true` beside it",
+            ),
             _ => None,
         }
     }
@@ -117,6 +117,7 @@ pub(crate) fn base_url(text: &str) -> Result<Url, &'static str> {
 /// The URL of a path below an API's address. The path is what it is on the wire: what two readers could read differently (dots,
 /// empty segments, backslashes, encoded slashes) is refused.
 pub(crate) fn below(base: &Url, path: &str, query: Option<&str>) -> Result<String, &'static str> {
+    let whole = path;
     let path = path.strip_prefix('/').unwrap_or(path);
     if !path.is_empty() {
         let mut segments = path.split('/').peekable();
@@ -132,7 +133,7 @@ pub(crate) fn below(base: &Url, path: &str, query: Option<&str>) -> Result<Strin
         return Err("the query has characters that a URL does not; percent-encode them");
     }
     let mut url = base.as_str().trim_end_matches('/').to_owned();
-    if !path.is_empty() {
+    if !whole.is_empty() {
         url.push('/');
         url.push_str(path);
     }
@@ -264,18 +265,15 @@ mod tests {
         let url = |path: &str| below(&base, path, None);
         for (path, expected) in [
             ("", "https://billing.example/v1"),
-            ("/", "https://billing.example/v1"),
+            ("/", "https://billing.example/v1/"),
             ("invoices", "https://billing.example/v1/invoices"),
             ("/invoices/7/", "https://billing.example/v1/invoices/7/"),
             ("@evil.example/x", "https://billing.example/v1/@evil.example/x"),
             (":8080/x", "https://billing.example/v1/:8080/x"),
             (".evil.example", "https://billing.example/v1/.evil.example"),
-            ("a%20b", "hidden"),
             ("%C3%A5", "https://billing.example/v1/%C3%A5"),
         ] {
-            if expected != "hidden" {
-                assert_eq!(url(path).as_deref(), Ok(expected), "{path}");
-            }
+            assert_eq!(url(path).as_deref(), Ok(expected), "{path}");
         }
         for path in [
             "//evil.example",

@@ -113,6 +113,10 @@ impl Native {
             headers: &parts.headers,
         };
         let (answer, body) = errand.call(&self.network, outgoing).await?.into_parts();
+        if answer.status.is_informational() {
+            let detail = "the API goes over to another protocol, which nobody asked for";
+            return Err(Problem::new(StatusCode::BAD_GATEWAY, detail));
+        }
         let mut through = Response::new(Passing::new(body.map_err(Into::into)));
         *through.status_mut() = answer.status;
         *through.headers_mut() = end_to_end(&answer.headers);
@@ -130,9 +134,7 @@ impl Native {
         let missing = || Problem::bad_request(format!("the API `{}` has no `BaseUrl`; configure it", api.name));
         let base = api.url.as_ref().ok_or_else(missing)?;
         let prefix = api.options.relative_path.trim_matches('/');
-        // With its slash, so that an empty segment behind the name is seen as one.
-        let path = if prefix.is_empty() { format!("/{rest}") } else { format!("{prefix}/{rest}") };
-        let url = below(base, &path, parts.uri.query()).map_err(Problem::bad_request)?;
+        let url = below(base, &format!("{prefix}{rest}"), parts.uri.query()).map_err(Problem::bad_request)?;
         if hides_something(&parts.headers) {
             return Err(Problem::bad_request("`Connection` names a header that is not the connection's; take it out"));
         }
@@ -182,10 +184,10 @@ impl Serve for Native {
     }
 }
 
-/// The API's name, and the path behind it.
+/// The API's name, and the path behind it, which begins with its slash where it has one.
 fn named(path: &str) -> (&str, &str) {
     let rest = path.strip_prefix("/call/").unwrap_or_default();
-    rest.split_once('/').unwrap_or((rest, ""))
+    rest.split_at(rest.find('/').unwrap_or(rest.len()))
 }
 
 fn streamed(answer: Answer) -> Streamed {
@@ -199,9 +201,9 @@ mod tests {
     #[test]
     fn what_stands_behind_the_name_is_the_path() {
         assert_eq!(named("/call/billing"), ("billing", ""));
-        assert_eq!(named("/call/billing/"), ("billing", ""));
-        assert_eq!(named("/call/billing/invoices/7"), ("billing", "invoices/7"));
+        assert_eq!(named("/call/billing/"), ("billing", "/"));
+        assert_eq!(named("/call/billing/invoices/7"), ("billing", "/invoices/7"));
         // An empty segment stays, so that it is refused.
-        assert_eq!(named("/call/billing//evil.example"), ("billing", "/evil.example"));
+        assert_eq!(named("/call/billing//evil.example"), ("billing", "//evil.example"));
     }
 }

@@ -39,7 +39,10 @@ impl Overrides {
                 if lower != "agentidentity" {
                     return Err(format!("`{name}`: agents' own users are not served; take it out"));
                 }
-                if value.is_empty() || value.len() > 64 || !value.bytes().all(|o| o.is_ascii_alphanumeric() || o == b'-') {
+                if value.is_empty()
+                    || value.len() > 64
+                    || !value.bytes().all(|o| o.is_ascii_alphanumeric() || o == b'-')
+                {
                     return Err(format!("`{name}`: this is no client id; send that of the agent identity"));
                 }
                 options.agent = Some(value);

@@ -1,5 +1,4 @@
 //! The configuration file: callers, the outbound policy, and providers that no platform has variables for.
-use serve::Mutual;
 use super::facades::Tables as Facades;
 use super::sections::Sections;
 use super::{
@@ -10,6 +9,7 @@ use crate::outbound::{Outbound, OutboundRule};
 use decision::contract::Contract;
 use oauth::Secret;
 use serde::Deserialize;
+use serve::Mutual;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -228,13 +228,16 @@ impl File {
         if let Some(table) = callers.tls {
             let at = table.span();
             let TlsTable { certificate, key, client_authorities } = table.into_inner();
-            let opened =
-                Mutual::open(beside.join(certificate), beside.join(key), beside.join(client_authorities));
-            settings.callers.tls = Some(opened.map_err(|problem| SettingsError::File {
-                at,
-                problem: format!("`callers.tls`: {problem}"),
-                hint: "name files in PEM: a certificate, its key, and the authorities of callers' certificates".to_owned(),
-            })?);
+            let opened = Mutual::open(beside.join(certificate), beside.join(key), beside.join(client_authorities));
+            settings.callers.tls =
+                Some(opened.map_err(|problem| {
+                    SettingsError::File {
+                        at,
+                        problem: format!("`callers.tls`: {problem}"),
+                        hint: "name files in PEM: a certificate, its key, and the authorities of callers' certificates"
+                            .to_owned(),
+                    }
+                })?);
         }
         settings.callers.uids = callers.uids;
         settings.callers.hosts = callers.hosts;

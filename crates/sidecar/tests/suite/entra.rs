@@ -158,12 +158,7 @@ async fn an_agent_asks_for_itself_with_its_blueprints_word() {
     let vouched = |name: &str| asked[0].field(name);
     assert_eq!(
         (vouched("grant_type"), vouched("scope"), vouched("fmi_path"), vouched("client_id")),
-        (
-            Some("client_credentials"),
-            Some("api://AzureADTokenExchange/.default"),
-            Some("agent-1"),
-            Some("default")
-        )
+        (Some("client_credentials"), Some("api://AzureADTokenExchange/.default"), Some("agent-1"), Some("default"))
     );
     let agents = |name: &str| asked[1].field(name);
     assert_eq!(
@@ -181,7 +176,10 @@ async fn an_agent_asks_for_itself_with_its_blueprints_word() {
     assert_eq!(issuer.asked()[3].field("fmi_path"), Some("agent-2"));
     // Without a user, the agent's own.
     let own = onward(&estate.get(&format!("{url}&optionsOverride.RequestAppToken=true"), &user).await);
-    assert_eq!((&own["sub"], issuer.asked().last().unwrap().field("grant_type")), (&json!("agent-1"), Some("client_credentials")));
+    assert_eq!(
+        (&own["sub"], issuer.asked().last().unwrap().field("grant_type")),
+        (&json!("agent-1"), Some("client_credentials"))
+    );
     assert_eq!(issuer.asked().len(), 6, "the blueprint's word is kept");
 
     let query = "optionsOverride.RequestAppToken=true&optionsOverride.AcquireTokenOptions.FmiPath=p";
@@ -190,7 +188,10 @@ async fn an_agent_asks_for_itself_with_its_blueprints_word() {
     for (api, query) in [
         ("Far", "AgentIdentity=agent-1"),
         ("Billing", "optionsOverride.AcquireTokenOptions.FmiPath=p"),
-        ("Billing", "AgentIdentity=agent-1&optionsOverride.RequestAppToken=true&optionsOverride.AcquireTokenOptions.FmiPath=p"),
+        (
+            "Billing",
+            "AgentIdentity=agent-1&optionsOverride.RequestAppToken=true&optionsOverride.AcquireTokenOptions.FmiPath=p",
+        ),
     ] {
         let told = estate.get(&format!("{}/AuthorizationHeader/{api}?{query}", estate.entra), &user).await;
         assert_eq!(told.problem().0, 400, "{api} {query}");
@@ -203,10 +204,13 @@ async fn what_an_agent_or_its_blueprint_is_refused_is_told_like_any_refusal() {
     let estate = Estate::new().await;
     let (user, issuer) = (estate.user(&json!({})), estate.world.issuer("entra_id"));
     let url = format!("{}/AuthorizationHeader/Billing?AgentIdentity=agent-1", estate.entra);
-    let said = json!({ "error": "invalid_client", "error_description": "AADSTS700211: no", "error_codes": [700211] });
+    let said = json!({ "error": "invalid_client", "error_description": "AADSTS700211: no", "error_codes": [700_211] });
     issuer.next(Next::answer(401, said.to_string()));
     let told = estate.get(&url, &user).await;
-    assert_eq!((told.problem(), &told.json()["error_codes"]), ((401, "AADSTS700211: no".to_owned()), &json!([700_211])));
+    assert_eq!(
+        (told.problem(), &told.json()["error_codes"]),
+        ((401, "AADSTS700211: no".to_owned()), &json!([700_211]))
+    );
 }
 
 #[tokio::test]
@@ -592,7 +596,11 @@ fn what_cannot_be_meant_is_refused_at_the_start() {
         ("", vec![("IDENTITY_BIND_ADDRESS", "127.0.0.1:3004")], "IDENTITY_HEADER"),
         ("", vec![("IDENTITY_BIND_ADDRESS", "0.0.0.0:3004"), ("IDENTITY_HEADER", "x")], "this machine's programs only"),
         ("", vec![("IDENTITY_BIND_ADDRESS", "unix:/run/a"), ("IDENTITY_HEADER", "x")], "this machine's programs only"),
-        ("", vec![("IDENTITY_BIND_ADDRESS", "127.0.0.1:3004"), ("IDENTITY_HEADER", "x")], "gives the application no token"),
+        (
+            "",
+            vec![("IDENTITY_BIND_ADDRESS", "127.0.0.1:3004"), ("IDENTITY_HEADER", "x")],
+            "gives the application no token",
+        ),
         ("", vec![("ENTRA_BIND_ADDRESS", "nowhere")], "it is no address"),
         (
             "",

@@ -133,8 +133,7 @@ async fn served(request: Request<Incoming>, inner: Arc<Inner>) -> Result<Respons
             let (sender, pieces) = mpsc::channel(1);
             seen.lock().unwrap().push(sent);
             *inner.events.lock().unwrap() = Some(sender);
-            let mut answer =
-                Response::new(UnsyncBoxBody::new(Pieces(pieces).map_err(|never| match never {})));
+            let mut answer = Response::new(UnsyncBoxBody::new(Pieces(pieces).map_err(|never| match never {})));
             answer.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
             return Ok(answer);
         }

@@ -228,9 +228,13 @@ fn it_is_for_addresses_that_others_reach() {
     let callers = Authority::new();
     let files = Files::new("chosen", &callers.issue(|_| {}), &callers);
     let told = Callers { tls: Some(files.open().unwrap()), ..Callers::default() };
-    for (bind, mutual) in
-        [("127.0.0.1:3000", false), ("[::1]:3000", false), ("unix:/run/a", false), ("0.0.0.0:3000", true), ("10.1.2.3:1", true)]
-    {
+    for (bind, mutual) in [
+        ("127.0.0.1:3000", false),
+        ("[::1]:3000", false),
+        ("unix:/run/a", false),
+        ("0.0.0.0:3000", true),
+        ("10.1.2.3:1", true),
+    ] {
         assert_eq!(told.mutual(&Bind::parse(bind).unwrap()).is_some(), mutual, "{bind}");
     }
 }
@@ -240,8 +244,7 @@ fn an_address_that_others_reach_may_be_held_by_certificates() {
     let callers = Authority::new();
     let files = Files::new("held", &callers.issue(|_| {}), &callers);
     let [own, key, authorities] = ["own.pem", "own.key", "callers.pem"].map(|name| files.path(name));
-    let table =
-        format!("[callers.tls]\ncertificate = {own:?}\nkey = {key:?}\nclient_authorities = {authorities:?}\n");
+    let table = format!("[callers.tls]\ncertificate = {own:?}\nkey = {key:?}\nclient_authorities = {authorities:?}\n");
     let read = |name: &str, file: &str| {
         let variable = |asked: &str| (asked == name).then(|| "0.0.0.0:3000".to_owned());
         Settings::read(&variable, Some(toml::from_str(file).unwrap()))

@@ -154,13 +154,17 @@ async fn raw(address: &str, request: &str) -> String {
 #[tokio::test]
 async fn as_itself_the_application_needs_no_user_and_another_provider_gives_tokens_for_another_api() {
     let estate = Estate::new().await;
-    let told = estate.get(&format!("{}/call/Reports/today", estate.native), "").await;
-    assert_eq!(told.status(), 200, "{told:?}");
-    let sent = estate.api.seen().remove(0);
-    assert_eq!((sent.target.as_str(), &claims(&sent.token())["sub"]), ("/v1/reports/today", &json!("default")));
+    for (path, target) in
+        [("/today", "/v1/reports/today"), ("", "/v1/reports"), ("/", "/v1/reports/"), ("?x=1", "/v1/reports?x=1")]
+    {
+        let told = estate.get(&format!("{}/call/Reports{path}", estate.native), "").await;
+        assert_eq!(told.status(), 200, "{told:?}");
+        let sent = estate.api.seen().pop().unwrap();
+        assert_eq!((sent.target.as_str(), &claims(&sent.token())["sub"]), (target, &json!("default")));
+    }
     let user = estate.user(&json!({}));
     assert_eq!(estate.get(&format!("{}/call/Far/x", estate.native), &user).await.status(), 200);
-    assert_eq!(claims(&estate.api.seen()[1].token())["iss"], estate.world.issuer("tokenx").url());
+    assert_eq!(claims(&estate.api.seen().pop().unwrap().token())["iss"], estate.world.issuer("tokenx").url());
     assert_eq!(estate.world.issuer("tokenx").asked()[0].field("audience"), Some("default"));
 }
 

@@ -104,8 +104,7 @@ async fn an_upload_that_the_caller_breaks_off_is_never_whole_at_the_api() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_never_whole_for_the_caller() {
-    const HALVES: [&str; 2] =
-        ["content-length: 9\r\n\r\nhalf", "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"];
+    const HALVES: [&str; 2] = ["content-length: 9\r\n\r\nhalf", "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"];
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let estate = Estate::with("", &[("DownstreamApis__Billing__BaseUrl", &url)]).await;
@@ -122,4 +121,22 @@ async fn an_answer_that_breaks_off_is_never_whole_for_the_caller() {
         assert_eq!(answer.status(), 200);
         assert!(answer.into_body().collect().await.is_err(), "{half}");
     }
+}
+
+#[tokio::test]
+async fn an_api_that_goes_over_to_another_protocol_is_no_answer() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let estate = Estate::with("", &[("DownstreamApis__Billing__BaseUrl", &url)]).await;
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut request = [0; 8_192];
+        let length = socket.read(&mut request).await.unwrap();
+        assert!(!String::from_utf8_lossy(&request[..length]).contains("upgrade"));
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nupgrade: other\r\nconnection: upgrade\r\n\r\n";
+        socket.write_all(answer.as_bytes()).await.unwrap();
+        // It stays, as one that has gone over would.
+        let _ = socket.read(&mut request).await;
+    });
+    assert_eq!(call(&estate, Method::GET, "x", whole("")).await.status(), 502);
 }
