@@ -105,6 +105,21 @@ fn the_demo_tells_its_story_and_ends() {
     let (code, verified, _) = run(&["audit", "verify", "--data", text(&data)]);
     assert!(code == 0 && verified.starts_with("the audit trail holds together: "), "{verified}");
 
+    let list = |more: &[&str]| run(&[&["audit", "list", "--data", text(&data)], more].concat()).1;
+    let lines = list(&["--limit", "2"]);
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    assert!(
+        lines
+            .lines()
+            .all(|line| line.contains("  decision=") && line.contains("  allowed") || line.contains("  refused: "))
+    );
+    let newest: serde_json::Value = serde_json::from_str(list(&["--limit", "1", "--json"]).trim()).unwrap();
+    assert!(lines.lines().last().unwrap().starts_with(&format!("{}  ", newest["sequence"])), "the newest comes last");
+    let decision = newest["decision"].as_str().unwrap();
+    let found = list(&["--holding", decision]);
+    assert!(found.lines().count() == 1 && found.contains(decision), "{found}");
+    assert_eq!(list(&["--holding", "an id that nothing has"]), "");
+
     // Somebody alters a record, and the head so that the store does not even open.
     let file = sql::rusqlite::Connection::open(data.join("store.db")).unwrap();
     file.execute_batch("UPDATE audit SET body = body || ' ' WHERE sequence = 2; UPDATE audit_heads SET sequence = 1")

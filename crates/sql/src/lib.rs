@@ -34,7 +34,7 @@ mod writer;
 
 pub use database::{Database, Unavailable};
 pub use migrate::Migration;
-pub use open::{OpenError, Options, examine};
+pub use open::{OpenError, Options, at_once, examine};
 /// The engine's own interface, for jobs and reads.
 pub use rusqlite;
 pub use writer::{Abort, Batch, WriteError};

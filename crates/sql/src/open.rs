@@ -155,6 +155,18 @@ fn ours(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
 /// This is the place of SQLite's `quick_check`, and opening is not: it reads the whole file, so that a start would take
 /// longer each day; and an end without order damages no page, since the log's frames carry checksums.
 pub fn examine<T>(path: &Path, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, OpenError> {
+    at_once(path, |connection| {
+        let result = read(connection)?;
+        Ok((result, connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))?))
+    })
+    .and_then(|(result, verdict)| match verdict.as_str() {
+        "ok" => Ok(result),
+        _ => Err(OpenError::Damaged { path: path.to_owned(), problem: verdict }),
+    })
+}
+
+/// Reads a file as it is at one moment, whoever writes meanwhile, and changes nothing.
+pub fn at_once<T>(path: &Path, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, OpenError> {
     let failed = |error| OpenError::of(path, error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -163,14 +175,8 @@ pub fn examine<T>(path: &Path, read: impl FnOnce(&Connection) -> rusqlite::Resul
     if !ours(path, &connection)? {
         return Err(OpenError::NotADatabase(path.to_owned()));
     }
-    // Of one moment, whoever writes meanwhile.
     let transaction = connection.unchecked_transaction().map_err(failed)?;
-    let result = read(&transaction).map_err(failed)?;
-    let verdict: String = transaction.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
-    if verdict != "ok" {
-        return Err(OpenError::Damaged { path: path.to_owned(), problem: verdict });
-    }
-    Ok(result)
+    read(&transaction).map_err(failed)
 }
 
 /// A connection that only reads.

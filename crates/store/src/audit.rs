@@ -207,6 +207,26 @@ pub fn audit_verify(
     sound.map(|()| found)
 }
 
+/// The newest records of a store that need not open, oldest first, with their numbers: `limit` at most, and of those only that
+/// have this text in them somewhere (an id of a decision, a user, an application, a token).
+pub fn audit_records(
+    path: &Path,
+    holding: Option<&str>,
+    limit: u32,
+) -> Result<Vec<(u64, AuditRecord)>, sql::OpenError> {
+    let sql =
+        "SELECT sequence, body FROM audit WHERE ?1 IS NULL OR instr(body, ?1) > 0 ORDER BY sequence DESC LIMIT ?2";
+    let mut newest: Vec<_> = sql::at_once(path, |connection| {
+        connection.prepare(sql)?.query_map(params![holding, limit], numbered)?.collect::<sql::rusqlite::Result<_>>()
+    })?;
+    newest.reverse();
+    Ok(newest)
+}
+
+fn numbered(row: &Row<'_>) -> sql::rusqlite::Result<(u64, AuditRecord)> {
+    Ok((unsigned(row.get(0)?), crate::json(row.get_ref(1)?.as_str()?)?))
+}
+
 /// Walks the whole trail. Answers its head, or the first thing that is wrong.
 pub(crate) fn verify(
     connection: &Connection,
@@ -269,9 +289,7 @@ pub(crate) fn verify(
 pub(crate) fn page(connection: &Connection, after: u64, limit: u32) -> sql::rusqlite::Result<Vec<(u64, AuditRecord)>> {
     connection
         .prepare_cached("SELECT sequence, body FROM audit WHERE sequence > ?1 ORDER BY sequence LIMIT ?2")?
-        .query_map(params![number(after), limit], |row| {
-            Ok((unsigned(row.get(0)?), crate::json(row.get_ref(1)?.as_str()?)?))
-        })?
+        .query_map(params![number(after), limit], numbered)?
         .collect()
 }
 

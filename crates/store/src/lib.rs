@@ -50,7 +50,7 @@ mod traces;
 mod work_orders;
 mod writing;
 
-pub use audit::{AuditFault, AuditHead, CHECKPOINT_EVERY, audit_verify};
+pub use audit::{AuditFault, AuditHead, CHECKPOINT_EVERY, audit_records, audit_verify};
 pub use keys::{KeyState, SigningKey};
 pub use object::{Change, Key, Object};
 pub use sql::Options;
