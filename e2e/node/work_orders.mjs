@@ -55,7 +55,7 @@ test('ada sees the work that is done for her, lets go on what waits for her, and
   const stop = page.locator('button[aria-label^="Stop: "]');
   while (await stop.count()) await Promise.all([page.waitForNavigation(), stop.first().click()]);
   await look('work-orders-none', page);
-  assert.match(await page.innerText('main'), /None\./);
+  assert.match(await page.innerText('main'), /There is none/);
 
   const token = (await codeFlow(await discovered(web), `openid ${ORDERS_SCOPE}`, {}, { context })).access_token;
   const nightly = await order(token, 'Export your invoices, every night of this week', { requested_expiry: '604800' });
@@ -65,7 +65,7 @@ test('ada sees the work that is done for her, lets go on what waits for her, and
   });
   assert.equal((await redeem(nightly)).status, 200);
   await page.goto(url);
-  assert.match(await page.innerText('main'), /begun 1 of at most 5 times/);
+  assert.match(await page.innerText('main'), /Runs so far: 1 of at most 5/);
   await look('work-orders', page);
 
   // She signs out everywhere: what stands behind her orders is gone.

@@ -364,6 +364,31 @@ fn the_demo_tells_of_a_step_up_and_of_one_dialog_for_three_parties_and_again_in_
 }
 
 #[test]
+fn the_demo_tells_of_a_worker_that_acts_for_ada_until_she_is_disabled_and_again_in_a_kept_folder() {
+    let folder = Folder::new("work-orders");
+    let (port, data) = (ports(4).to_string(), folder.path("data"));
+    let tell = || run(&["demo", "--work-orders", "--once", "--port", &port, "--data", text(&data)]);
+    for attempt in 1..=2 {
+        let (code, story, errors) = tell();
+        assert_eq!((code, errors.as_str()), (0, ""), "{attempt}: {story}");
+        for said in [
+            "wo1.",
+            "scp   Invoices.Read",
+            "Billing answers the worker with Ada's own invoices",
+            "work_order.client",
+            "work_order.key",
+            "work_order.content",
+            "scope.within_grant",
+            "user.enabled",
+            "/work-orders",
+            "Everything went as it should.",
+        ] {
+            assert!(story.contains(said), "{attempt}: {said}: {story}");
+        }
+    }
+}
+
+#[test]
 fn the_demos_estate_names_only_files_that_the_demo_makes() {
     let named: Vec<&str> = CONTOSO.split("file = \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     let folder = Folder::new("estate");

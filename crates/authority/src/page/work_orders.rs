@@ -2,7 +2,7 @@
 use super::{Hidden, send};
 use askama::Template;
 use axum::response::Response;
-use decision::Timestamp;
+use decision::{CheckId, Timestamp};
 use deputize_core::work_order::page::{OrdersPage, Shown};
 use pages::{Page, Plain};
 
@@ -55,9 +55,18 @@ impl<'a> From<&'a Shown> for Order<'a> {
             redemptions: shown.redeemed.1,
             issued: moment(shown.issued),
             expires: moment(shown.expires),
-            parked: shown.parked.map(|(title, since)| (title, moment(since))),
+            parked: shown.parked.map(|parked| (why(parked.check), moment(parked.since))),
             hidden: Hidden { request: &shown.hidden.0, ticket: &shown.hidden.1 },
         }
+    }
+}
+
+/// Why an order waits, in the words of whom it waits for.
+fn why(check: CheckId) -> &'static str {
+    match check {
+        CheckId::SessionAlive => "Your sign-in has ended.",
+        CheckId::SignInRecent => "Your organization wants you to sign in again.",
+        _ => "Your organization wants to be more certain that it is you.",
     }
 }
 

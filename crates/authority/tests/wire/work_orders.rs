@@ -168,6 +168,31 @@ async fn the_kill_matrix_on_the_wire_gives_no_token() {
     assert_eq!(redeem(&world, &ended).await.check(), "work_order.current");
 }
 
+/// What else stands behind an order is a row of X-01.
+#[tokio::test]
+async fn an_order_ends_with_its_user_and_with_the_authorization_that_it_stems_from() {
+    let world = World::new().await;
+    let mut browser = Browser::default();
+    let code = browser.code(&world, "web", "ada", "api://orders/access_as_user offline_access").await;
+    let tokens = world.redeem("web", &code).await.ok();
+    let handle = async |changes: &[(&str, &str)]| {
+        let asked = world.token(order_form("orders", &text(&tokens, "access_token"), changes)).await.ok();
+        text(&asked, "access_token")
+    };
+    let (one, another) = (handle(&[("redemptions", "3")]).await, handle(&[]).await);
+    redeem(&world, &one).await.ok();
+    world.edit_user("ada", |user| user.account_enabled = false).await;
+    assert_eq!(redeem(&world, &one).await.check(), "user.enabled");
+    world.edit_user("ada", |user| user.account_enabled = true).await;
+    redeem(&world, &one).await.ok();
+    revoke(&world, "web", &text(&tokens, "refresh_token")).await;
+    for handle in [&one, &another] {
+        let answer = redeem(&world, handle).await;
+        assert_eq!((answer.status.as_u16(), answer.check()), (400, "user.not_revoked".into()));
+        assert!(answer.json()["access_token"].is_null());
+    }
+}
+
 #[tokio::test]
 async fn an_order_bound_to_a_key_is_redeemed_with_that_certificate_alone() {
     let world = World::new().await;
@@ -225,13 +250,13 @@ async fn the_page_shows_a_persons_own_orders_and_stops_one() {
     let page = opened(&world, &mut ada, "ada").await;
     assert!(page.page());
     let html = page.text();
-    for told in ["Work that is done for you", "Invoices.Read", "billing", "begun 0 of at most 2 times", "Stop it"] {
+    for told in ["Work that is done for you", "Invoices.Read", "billing", "Runs so far: 0 of at most 2", "Stop it"] {
         assert!(html.contains(told), "{told}: {html}");
     }
-    assert!(!html.contains("<b>") && !html.contains('\u{202e}') && !html.contains("let it go on"), "{html}");
+    assert!(!html.contains("<b>") && !html.contains('\u{202e}') && !html.contains("Let it go on"), "{html}");
     let mut bob = Browser::default();
     let others = opened(&world, &mut bob, "bob").await;
-    assert!(others.text().contains("None. No worker may act for you"));
+    assert!(others.text().contains("There is none: no application works for you"));
     // Bob's browser posts Ada's form.
     assert_eq!(bob.submit(&world, &page.form(), &[("action", "revoke")]).await.status, 403);
     for hostile in ["", "delete", "accept"] {
@@ -239,7 +264,7 @@ async fn the_page_shows_a_persons_own_orders_and_stops_one() {
     }
     redeem(&world, &handle).await.ok();
     let after = ada.submit(&world, &page.form(), &[("action", "revoke")]).await;
-    assert!(after.page() && after.text().contains("None. No worker may act for you"), "{}", after.text());
+    assert!(after.page() && after.text().contains("There is none: no application works for you"), "{}", after.text());
     assert_eq!(redeem(&world, &handle).await.check(), "work_order.not_revoked");
     assert_eq!(world.last_record().refused.map(|check| check.entry().id), Some("work_order.not_revoked"));
 }
@@ -266,7 +291,7 @@ async fn an_order_waits_until_its_user_was_there() {
 
     let mut ada = Browser::default();
     let page = opened(&world, &mut ada, "ada").await;
-    assert!(page.text().contains("It waits for you since"), "{}", page.text());
+    assert!(page.text().contains("wants to be more certain that it is you"), "{}", page.text());
     let going = ada.submit(&world, &page.form(), &[("action", "approve")]).await;
     // The authorization endpoint asks whatever the policies ask.
     let page = followed(&world, &mut ada, &going).await;

@@ -10,7 +10,7 @@ use crate::ports::Pending;
 use crate::scope_request::{self, Parties, Several};
 use crate::work_order::{MOST, PARAMETERS, Terms};
 use decision::{CheckId, Timestamp};
-use oauth::{ClaimsRequest, TOKEN_TYPE_WORK_ORDER};
+use oauth::{ClaimsRequest, OIDC_SCOPES, TOKEN_TYPE_WORK_ORDER};
 use std::collections::BTreeMap;
 
 /// The most APIs of one order.
@@ -61,7 +61,13 @@ fn audiences(from: Gathering<'_>, parties: Parties<'_>) -> (String, Vec<AlsoFact
     let form = from.form;
     let mut order: Vec<String> = Vec::new();
     let mut words: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    // They belong to no API: they stand with the first, so that all of them are seen where they are refused.
+    let mut oidc: Vec<&str> = Vec::new();
     for word in form.value("scope").unwrap_or_default().split(' ').filter(|word| !word.is_empty()) {
+        if OIDC_SCOPES.contains(&word) {
+            oidc.push(word);
+            continue;
+        }
         let name = word.rsplit_once('/').map_or("", |(resource, _)| resource);
         // One API by whatever name.
         let key = from.tenant.resource(name).map_or_else(|| name.to_owned(), |it| it.application.app_id.to_string());
@@ -75,9 +81,7 @@ fn audiences(from: Gathering<'_>, parties: Parties<'_>) -> (String, Vec<AlsoFact
     let (first, rest) = order.split_first().map_or((None, &[][..]), |(first, rest)| (Some(first), rest));
     for key in rest.iter().take(AUDIENCES) {
         let scope = words.get(key).map(|words| words.join(" ")).unwrap_or_default();
-        let (oidc, target) = scope_request::resolve(Some(&scope), &[], parties, Several::Refuse);
-        // OpenID Connect's scopes belong to no API, and to no work order.
-        let target = if oidc.is_empty() { target } else { Target::Authority };
+        let (_, target) = scope_request::resolve(Some(&scope), &[], parties, Several::Refuse);
         others.push(AlsoFacts { policies: conditional_access::binding(from.tenant, &target, &claims), target });
     }
     let named = form.values("audience").chain(form.values("resource"));
@@ -89,8 +93,8 @@ fn audiences(from: Gathering<'_>, parties: Parties<'_>) -> (String, Vec<AlsoFact
         let target = Target::Unknown { name: scope_request::excerpt(name) };
         AlsoFacts { target, policies: Vec::new() }
     }));
-    let first = first.and_then(|key| words.get(key)).map(|words| words.join(" ")).unwrap_or_default();
-    (first, others)
+    let first = first.and_then(|key| words.get(key)).into_iter().flatten();
+    (first.chain(&oidc).copied().collect::<Vec<_>>().join(" "), others)
 }
 
 pub(super) fn prove(facts: &Facts, client: &AuthenticatedClient, order: &OrderFacts, now: Timestamp) -> Proved {
@@ -113,8 +117,7 @@ fn judge(facts: &Facts, client: &AuthenticatedClient, order: &OrderFacts, now: T
         return Err(Denial::new(CheckId::WorkOrderTerms, expected, "more"));
     }
     // OpenID Connect's scopes are no work: they belong to no API, and nothing that is admitted for them may count for one.
-    let targets = std::iter::once(&facts.target).chain(order.also.iter().map(|also| &also.target));
-    if !facts.oidc.is_empty() || targets.into_iter().any(|target| *target == Target::Authority) {
+    if !facts.oidc.is_empty() {
         let expected = "scopes of APIs, and none of OpenID Connect's";
         return Err(Denial::new(CheckId::ScopeValid, expected, "`openid` or one of its kin"));
     }

@@ -1,6 +1,6 @@
 //! A user's work orders: who may work for them, on what, until when; what waits for them; and taking it back.
 use super::presence;
-use super::{WorkOrderRecord, Worker};
+use super::{Parked, WorkOrderRecord, Worker};
 use crate::audit::AuditRecord;
 use crate::authorize::{Browser, SignInRequest};
 use crate::denial::Denial;
@@ -35,7 +35,7 @@ pub struct Shown {
     /// When it ends.
     pub expires: Timestamp,
     /// Why it waits for the user, and since when.
-    pub parked: Option<(&'static str, Timestamp)>,
+    pub parked: Option<Parked>,
     /// The hidden fields of its form.
     pub hidden: (String, String),
 }
@@ -132,7 +132,7 @@ fn order_of(ports: &Ports, present: &Present, browser: &Browser, order: WorkOrde
         redeemed: (order.redeemed, order.redemptions),
         issued: order.issued,
         expires: order.expires,
-        parked: order.parked.map(|parked| (parked.check.entry().title, parked.since)),
+        parked: order.parked,
         hidden: (request.encode(), ticket.seal(ports)),
     }
 }
