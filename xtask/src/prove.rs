@@ -42,7 +42,12 @@ const PROOFS: &[Proof] = &[
         tests: "cut_offs_reach_every_guard",
         variable: ("DEPUTIZE_CUT_OFFS", "100"),
     },
-    Proof { name: "work-orders", package: "deputize-store", tests: "f4_", variable: ("DEPUTIZE_WORK_ORDERS", "1000000") },
+    Proof {
+        name: "work-orders",
+        package: "deputize-store",
+        tests: "f4_",
+        variable: ("DEPUTIZE_WORK_ORDERS", "1000000"),
+    },
     Proof {
         name: "single-use-process",
         package: "deputize",

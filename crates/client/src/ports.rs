@@ -1,8 +1,10 @@
 //! What a client needs from outside: a network and randomness. (Its clock is `decision::Clock`.)
+use bytes::Bytes;
 use fetch::FetchError;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use zeroize::{Zeroize, Zeroizing};
 
 /// What takes its time.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -21,9 +23,15 @@ impl Transport for fetch::Fetch {
     fn send(&self, request: http::Request<Vec<u8>>) -> Sending<'_> {
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let sent = Self::send(self, parts.method, &parts.uri.to_string(), parts.headers, body.into()).await;
+            // Secrets are in both bodies: what holds them here is overwritten when it is let go.
+            let body = Bytes::from_owner(Zeroizing::new(body));
+            let sent = Self::send(self, parts.method, &parts.uri.to_string(), parts.headers, body).await;
             let answer = sent.map_err(TransportError::from)?;
-            let mut response = http::Response::new(answer.body.into());
+            let body = answer.body.to_vec();
+            if let Ok(mut received) = answer.body.try_into_mut() {
+                received.as_mut().zeroize();
+            }
+            let mut response = http::Response::new(body);
             *response.status_mut() = answer.status;
             *response.headers_mut() = answer.headers;
             Ok(response)

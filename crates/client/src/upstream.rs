@@ -123,7 +123,7 @@ impl Inner {
         let mut request = http::Request::post(&endpoints.token)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
-            .body(form.encode().into_bytes())
+            .body(form.into_body())
             .map_err(|_| Error::Request("the token endpoint is not a URL; correct the client's endpoints"))?;
         request.headers_mut().extend(trace.clone());
         let reply = self.transport.send(request).await?;

@@ -30,6 +30,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
+use zeroize::Zeroizing;
 
 /// What a work order is to allow. What is left out is as narrow as it can be: one redemption, one day.
 #[derive(Clone, Debug)]
@@ -129,7 +130,7 @@ impl Client {
         let mut request = http::Request::post(&endpoints.token)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
-            .body(form.encode().into_bytes())
+            .body(form.into_body())
             .map_err(|_| Error::Request("the token endpoint is not a URL; correct the client's endpoints"))?;
         request.headers_mut().extend(self.trace.clone());
         let sent = timeout_at(deadline, inner.transport.send(request)).await;
@@ -139,7 +140,8 @@ impl Client {
             upstream::read(reply, now, max_bytes)?;
             return Err(NO_ORDER);
         }
-        let made: Made = serde_json::from_slice(reply.body()).map_err(|_| NO_ORDER)?;
+        let body = Zeroizing::new(reply.into_body());
+        let made: Made = serde_json::from_slice(&body).map_err(|_| NO_ORDER)?;
         if made.issued_token_type != TOKEN_TYPE_WORK_ORDER || made.access_token.expose().is_empty() {
             return Err(NO_ORDER);
         }

@@ -1,6 +1,7 @@
 //! Strict `application/x-www-form-urlencoded` decoding, for bodies and query strings alike.
 use memchr::{memchr, memchr2};
 use thiserror::Error;
+use zeroize::Zeroize;
 
 /// The largest body or query that is decoded, in bytes.
 pub const MAX_FORM_BYTES: usize = 64 * 1024;
@@ -123,9 +124,26 @@ impl Form {
         self
     }
 
+    /// The form as a body. Its own values are overwritten, for some are secrets: the body is the only copy, and whoever sends
+    /// it overwrites that.
+    ///
+    /// ```
+    /// let body = deputize_oauth::Form::default().with("client_secret", "s3 cret").into_body();
+    /// assert_eq!(body, b"client_secret=s3%20cret");
+    /// ```
+    pub fn into_body(mut self) -> Vec<u8> {
+        let body = self.encode().into_bytes();
+        for (_, value) in &mut self.pairs {
+            value.zeroize();
+        }
+        body
+    }
+
     /// The form as a body or query string.
     pub fn encode(&self) -> String {
-        let mut text = String::new();
+        // Long enough for all of it: one that has to grow leaves what it held where it was.
+        let longest = self.pairs.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+        let mut text = String::with_capacity(longest);
         for (name, value) in &self.pairs {
             if !text.is_empty() {
                 text.push('&');

@@ -1,14 +1,22 @@
 //! Managed identity, used: the host is asked for a token of what runs on it.
 use super::{Identity, ManagedToken, SourceError, TokenSource};
 use crate::cache::Sought;
-use crate::{Error, KeyFields, Pending, Token, TokenCache, Transport};
+use crate::{Cause, Error, KeyFields, Pending, Token, TokenCache, Transport};
 use decision::{Clock, Timestamp};
-use http::header::ACCEPT;
+use http::header::{ACCEPT, RETRY_AFTER};
 use oauth::{ErrorBody, Form, Secret};
 use serde::Deserialize;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 const CACHE_BYTES: u64 = 1024 * 1024;
+/// A further try comes after so long, and each one after that after twice as long.
+const PAUSE: Duration = Duration::from_millis(800);
+/// So long a host is asked again that has no token yet: four times.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// So long one that is being upgraded is away, by its contract.
+const UPGRADE: Duration = Duration::from_secs(70);
 /// Where every Azure machine has its metadata service.
 const METADATA: &str = "http://169.254.169.254";
 
@@ -89,6 +97,10 @@ impl ManagedIdentity {
     }
 
     /// A token of this identity for this resource: an application ID URI, without `/.default`.
+    ///
+    /// A host that just started has no identity for a moment, and one that is upgraded none for a minute: it is asked again, by
+    /// the rules of its contract, for up to 12 seconds, or for 70 while it answers 410. A machine where nobody listens at all is
+    /// no Azure machine, and is not asked again.
     pub async fn acquire(&self, identity: &Identity, resource: &str) -> Result<Arc<Token>, Error> {
         let now = self.clock.now();
         let (how, whose) = match identity {
@@ -113,8 +125,8 @@ impl ManagedIdentity {
         let form = how.map_or_else(|| form.clone(), |how| form.clone().with(how, whose));
         let sought = Sought { key: key.key(), subject: None, fresh: false, now };
         let acquire = || {
-            let (host, transport) = (self.host.clone(), Arc::clone(&self.transport));
-            async move { ask(&host, &*transport, &form, now).await }
+            let (host, transport, clock) = (self.host.clone(), Arc::clone(&self.transport), Arc::clone(&self.clock));
+            async move { asked(&host, &*transport, &form, &*clock).await }
         };
         Ok(self.cache.get_or_acquire(sought, acquire).await?.token)
     }
@@ -128,11 +140,44 @@ impl Host {
         }
     }
 
+    /// Whether asking again may help.
+    fn may_have_one_soon(&self, error: &Error) -> bool {
+        match error {
+            Error::Unreadable { .. } => true,
+            Error::Unreachable(error) => match error.cause {
+                Cause::Timeout | Cause::Broken => true,
+                // A site's environment says that there is one.
+                Cause::Connect => matches!(self, Self::Site { .. }),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     const fn resource_id(&self) -> &'static str {
         match self {
             Self::Site { .. } => "mi_res_id",
             Self::Machine { .. } => "msi_res_id",
         }
+    }
+}
+
+/// Asks until there is a token, or no hope of one.
+async fn asked(host: &Host, transport: &dyn Transport, form: &Form, clock: &dyn Clock) -> Result<Token, Error> {
+    let (began, mut pause) = (Instant::now(), PAUSE);
+    loop {
+        let error = match ask(host, transport, form, clock.now()).await {
+            Err(error) if host.may_have_one_soon(&error) => error,
+            answer => return answer,
+        };
+        let patience = if error.status() == Some(410) { UPGRADE } else { PATIENCE };
+        let left = patience.saturating_sub(began.elapsed());
+        let wished = error.retry_after().map(Duration::from_secs);
+        if left.is_zero() || wished.is_some_and(|wished| wished > left) {
+            return Err(error);
+        }
+        sleep(pause.max(wished.unwrap_or_default()).min(left)).await;
+        pause *= 2;
     }
 }
 
@@ -155,7 +200,8 @@ async fn ask(host: &Host, transport: &dyn Transport, form: &Form, now: Timestamp
     }
     if status.is_server_error() || matches!(status.as_u16(), 404 | 410 | 429) {
         // The contract's words for "not yet": a machine that just started has no identity for a while.
-        return Err(Error::Unreadable { status: status.as_u16(), retry_after: None });
+        let wished = reply.headers().get(RETRY_AFTER).and_then(|wished| wished.to_str().ok()?.trim().parse().ok());
+        return Err(Error::Unreadable { status: status.as_u16(), retry_after: wished });
     }
     let refusal: Refusal = serde_json::from_slice(reply.body())
         .map_err(|_| Error::Answer("the host's refusal is in no form that its contract knows"))?;

@@ -18,18 +18,26 @@ enum Host {
 struct Local {
     host: Host,
     calls: AtomicUsize,
+    /// So many first calls are answered with what `not_yet` says.
+    first: AtomicUsize,
+    not_yet: Mutex<(u16, Option<&'static str>)>,
 }
 
 impl Local {
     fn new(host: Host) -> Arc<Self> {
-        Arc::new(Self { host, calls: AtomicUsize::new(0) })
+        Arc::new(Self { host, calls: AtomicUsize::new(0), first: AtomicUsize::new(0), not_yet: Mutex::default() })
     }
 }
 
 impl Transport for Local {
     fn send(&self, request: Request<Vec<u8>>) -> Sending<'_> {
         Box::pin(async move {
-            self.calls.fetch_add(1, SeqCst);
+            if self.calls.fetch_add(1, SeqCst) < self.first.load(SeqCst) {
+                let (status, after) = *self.not_yet.lock().unwrap();
+                let answer = http::Response::builder().status(status);
+                let answer = after.into_iter().fold(answer, |answer, after| answer.header("retry-after", after));
+                return Ok(answer.body(Vec::new()).unwrap());
+            }
             let (mut parts, _) = request.into_parts();
             let authority = parts.uri.authority().unwrap().to_string();
             parts.headers.insert("host", HeaderValue::from_str(&authority).unwrap());
@@ -80,7 +88,50 @@ async fn both_contracts_give_the_named_identitys_token_and_it_is_kept() {
     }
 }
 
-#[tokio::test]
+/// The rules of both contracts for what passes: 404, 410 for 70 s, 429, 5xx, and `Retry-After`.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_has_no_token_yet_is_asked_again() {
+    let authority = telling();
+    let began = tokio::time::Instant::now;
+    for (not_yet, after, tries, seconds) in [
+        (404, None, 3, 2.4),
+        (429, None, 2, 0.8),
+        (429, Some("5"), 2, 5.0),
+        (503, Some("soon"), 5, 12.0),
+        // Twice as long each time, 0.8, 1.6 … 25.6 s, and what is left of 70.
+        (410, None, 8, 70.0),
+    ] {
+        let local = Local::new(Host::Machine(machine(&authority)));
+        local.first.store(tries - 1, SeqCst);
+        *local.not_yet.lock().unwrap() = (not_yet, after);
+        let at = began();
+        let token = at_machine(&local).acquire(&Identity::Default, "api://billing").await.unwrap();
+        assert_eq!((token.access_token.expose(), local.calls.load(SeqCst)), ("for-site", tries), "{not_yet}");
+        assert!((at.elapsed().as_secs_f64() - seconds).abs() < 0.1, "{not_yet}: {:?}", at.elapsed());
+    }
+    // For ever: five times within 12 s, and eight within 70 s.
+    for (status, tries) in [(404, 5), (410, 8), (500, 5)] {
+        let local = Local::new(Host::Broken(status, ""));
+        assert!(at_machine(&local).acquire(&Identity::Default, "api://billing").await.is_err());
+        assert_eq!(local.calls.load(SeqCst), tries, "{status}");
+    }
+    // A refusal is one, and longer than patience lasts is never waited.
+    let refusing = Local::new(Host::Broken(400, r#"{"error":"invalid_resource"}"#));
+    assert!(at_machine(&refusing).acquire(&Identity::Default, "api://billing").await.is_err());
+    let local = Local::new(Host::Machine(machine(&authority)));
+    local.first.store(1, SeqCst);
+    *local.not_yet.lock().unwrap() = (429, Some("13"));
+    assert!(at_machine(&local).acquire(&Identity::Default, "api://billing").await.is_err());
+    assert_eq!((refusing.calls.load(SeqCst), local.calls.load(SeqCst)), (1, 1));
+    // Nobody listens: no Azure machine. At a site the environment says that somebody will.
+    let nobody = || Local::new(Host::Broken(0, ""));
+    let (machine, site) = (nobody(), nobody());
+    assert!(at_machine(&machine).acquire(&Identity::Default, "api://billing").await.is_err());
+    assert!(at_site(&site, HEADER).acquire(&Identity::Default, "api://billing").await.is_err());
+    assert_eq!((machine.calls.load(SeqCst), site.calls.load(SeqCst)), (1, 5));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hosts_refusal_is_told_and_its_absence_is_another_matter() {
     let authority = telling();
     let local = Local::new(Host::Site(site(&authority)));
