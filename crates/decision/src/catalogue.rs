@@ -548,6 +548,69 @@ catalogue! {
     DirectoryContended: "directory.contended", None, "temporarily_unavailable", None, 409, Caller, None,
         "the object holds still while it is changed",
         "send the change again, later: nothing of it was made, because others kept changing the same object";
+    GatewayRequest: "gateway.request", None, "invalid_request", None, 400, Caller, None,
+        "the request has one reading: of its path, its host, its fields and the length of its body",
+        "send the path without encoded dots and slashes, one `Host`, and the length of the body once";
+    GatewayMethod: "gateway.method", None, "invalid_request", None, 405, Caller, None,
+        "the method is one that is forwarded",
+        "use another method than `TRACE` and `CONNECT`";
+    GatewayCredentialSingle: "gateway.credential_single", None, "invalid_request", None, 400, Caller, None,
+        "the request carries one credential",
+        "send one `Authorization` field, and no token elsewhere";
+    GatewayOperation: "gateway.operation", None, "invalid_request", None, 404, Caller, Some("OperationNotFound"),
+        "the request is for an operation of an API",
+        "check the host, the path and the method, or add the operation to the gateway's configuration";
+    GatewayBodyTimely: "gateway.body_timely", None, "invalid_request", None, 408, Caller, Some("ClientConnectionFailure"),
+        "the body of the request comes whole and in time",
+        "send the body faster, and whole";
+    SubscriptionKeyPresent: "subscription.key_present", None, "invalid_request", None, 401, Caller, Some("SubscriptionKeyNotFound"),
+        "the request carries a subscription key",
+        "send the key of a subscription to this API";
+    SubscriptionKeyValid: "subscription.key_valid", None, "invalid_token", None, 401, Caller, Some("SubscriptionKeyInvalid"),
+        "the subscription key is one key of an active subscription to this API",
+        "send the key of an active subscription to this API";
+    CallerAddressKnown: "caller.address_known", None, "access_denied", None, 403, Operator, Some("FailedToParseCallerIP"),
+        "the address that the request comes from can be read",
+        "have the trusted proxy send addresses in `X-Forwarded-For`";
+    CallerAddressAllowed: "caller.address_allowed", None, "access_denied", None, 403, ApiOwner, Some("CallerIpNotAllowed"),
+        "the address that the request comes from is allowed",
+        "add the address to `ip_filter`, if it is meant to call";
+    CallerAddressNotBlocked: "caller.address_not_blocked", None, "access_denied", None, 403, ApiOwner, Some("CallerIpBlocked"),
+        "the address that the request comes from is not forbidden",
+        "remove the address from `ip_filter`, if it is meant to call";
+    HeaderPresent: "header.present", None, "invalid_request", None, 400, Caller, Some("HeaderNotFound"),
+        "a field that the API demands is there",
+        "send the field";
+    HeaderAllowed: "header.allowed", None, "invalid_request", None, 400, Caller, Some("HeaderValueNotAllowed"),
+        "a field that the API demands has an accepted value",
+        "send an accepted value";
+    ClaimPresent: "claim.present", None, "invalid_token", None, 401, Caller, Some("TokenClaimNotFound"),
+        "the token has the claim that the API demands",
+        "get a token with the claim";
+    ClaimAllowed: "claim.allowed", None, "invalid_token", None, 401, Caller, Some("TokenClaimValueNotAllowed"),
+        "the claim that the API demands has the values that it demands",
+        "get a token with the values";
+    OnwardAvailable: "onward.available", None, "temporarily_unavailable", None, 503, Operator, Some("OnwardCredentialUnavailable"),
+        "the authority that issues the onward credential answers",
+        "try again later; check that the gateway can reach the authority";
+    OnwardAccepted: "onward.accepted", None, "server_error", None, 502, Operator, Some("OnwardCredentialRefused"),
+        "the authority gives the gateway the onward credential",
+        "check the gateway's credential at the authority, and the target of `onward`; the gateway's log has the authority's code";
+    OnwardConsent: "onward.consent", None, "interaction_required", Some("consent_required"), 403, TenantAdmin, Some("OnwardConsentRequired"),
+        "the user or an administrator has consented that the gateway calls the service",
+        "consent to what the gateway asks for on behalf of users, then call again";
+    OnwardSubject: "onward.subject", None, "invalid_token", None, 401, Caller, Some("OnwardSubjectRefused"),
+        "the authority takes the user's token in exchange",
+        "sign in again, and call with a new token";
+    UpstreamReachable: "upstream.reachable", None, "server_error", None, 502, ApiOwner, Some("BackendConnectionFailure"),
+        "the service behind the gateway answers as HTTP has it",
+        "check that the service runs, and its address in the gateway's configuration";
+    UpstreamTimely: "upstream.timely", None, "temporarily_unavailable", None, 504, ApiOwner, Some("Timeout"),
+        "the service behind the gateway answers in time",
+        "try again later";
+    UpstreamCapacity: "upstream.capacity", None, "temporarily_unavailable", None, 503, ApiOwner, Some("BackendOverloaded"),
+        "the service behind the gateway has room for the request",
+        "try again in a second";
     KeysAvailable: "keys.available", None, "temporarily_unavailable", None, 503, Operator, Some("KeysUnavailable"),
         "the issuer's keys are at hand",
         "check that the API can reach the issuer's metadata and keys";

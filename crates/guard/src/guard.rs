@@ -5,7 +5,7 @@ use crate::events::{Events, EventsStatus, Subscription};
 use crate::evidence::{Evidence, Fault, NeedsKeys, Proven, examine};
 use crate::judge::judge;
 use crate::{GuardLayer, Principal, Refused};
-use decision::contract::{Contract, ContractError, Profile, TENANT_TEMPLATE, TrustedIssuer, issuer_matches};
+use decision::contract::{Contract, ContractError, Profile, Route, TENANT_TEMPLATE, TrustedIssuer, issuer_matches};
 use decision::{CheckId, Clock, Collect, Silent, Timestamp, Verdict};
 use fetch::{IssuerKeys, KeySets, KeySource, Location};
 use http::HeaderMap;
@@ -183,15 +183,37 @@ impl Guard {
         method: &str,
         path: &str,
     ) -> Result<Principal, Refused> {
+        self.settle(presented, self.0.contract.route(method, path)).await
+    }
+
+    /// Decides as [`check`](Self::check) does, by a route that the caller has found: for who routes requests itself, as a gateway
+    /// does. All other demands are those of the contract.
+    ///
+    /// # Errors
+    /// If the request is refused.
+    pub async fn check_for(&self, authorization: Option<&str>, route: &Route) -> Result<Principal, Refused> {
+        self.settle(Ok(authorization), Some(route)).await
+    }
+
+    /// The same without waiting; `None` if keys have to be fetched first, as [`check_for`](Self::check_for) does.
+    pub fn try_check_for(&self, authorization: Option<&str>, route: &Route) -> Option<Result<Principal, Refused>> {
+        self.attempt(Ok(authorization), Some(route), self.0.clock.now(), false).ok()
+    }
+
+    async fn settle(
+        &self,
+        presented: Result<Option<&str>, &'static str>,
+        route: Option<&Route>,
+    ) -> Result<Principal, Refused> {
         let now = self.0.clock.now();
-        match self.attempt(presented, method, path, now, false) {
+        match self.attempt(presented, route, now, false) {
             Ok(decided) => decided,
             Err(NeedsKeys(at)) => {
                 if let Some(keys) = self.0.issuers.get(at) {
                     keys.refresh(now).await;
                 }
-                let settled = self.attempt(presented, method, path, now, true);
-                settled.unwrap_or_else(|_| Err(self.refuse(&unavailable(), method, path, now, CheckId::KeysAvailable)))
+                let settled = self.attempt(presented, route, now, true);
+                settled.unwrap_or_else(|_| Err(self.refuse(&unavailable(), route, now, CheckId::KeysAvailable)))
             }
         }
     }
@@ -212,7 +234,7 @@ impl Guard {
         method: &str,
         path: &str,
     ) -> Option<Result<Principal, Refused>> {
-        self.attempt(presented, method, path, self.0.clock.now(), false).ok()
+        self.attempt(presented, self.0.contract.route(method, path), self.0.clock.now(), false).ok()
     }
 
     /// Every check that would be made of this token on this route, passed and failed. The same function as
@@ -229,7 +251,7 @@ impl Guard {
                 examine(token, &inner.contract, &inner.issuers, now, true).unwrap_or_else(|_| unavailable())
             }
         };
-        self.observe(&evidence, method, path, now)
+        self.observe(&evidence, inner.contract.route(method, path), now)
     }
 
     /// The answer of a route whose exchange downstream was refused with a claims challenge, with this API's sign-in
@@ -251,8 +273,7 @@ impl Guard {
     fn attempt(
         &self,
         presented: Result<Option<&str>, &'static str>,
-        method: &str,
-        path: &str,
+        route: Option<&Route>,
         now: Timestamp,
         settled: bool,
     ) -> Result<Result<Principal, Refused>, NeedsKeys> {
@@ -261,7 +282,7 @@ impl Guard {
             Ok(token) => token,
             Err(found) => {
                 let absent = Evidence::Unreadable(Fault::new(CheckId::TokenPresent, found));
-                return Ok(Err(self.refuse(&absent, method, path, now, CheckId::TokenPresent)));
+                return Ok(Err(self.refuse(&absent, route, now, CheckId::TokenPresent)));
             }
         };
         let digest = VerifiedTokens::digest(token);
@@ -273,7 +294,6 @@ impl Guard {
             Some(proven) => (Evidence::Proven(proven), true),
             None => (examine(token, &inner.contract, &inner.issuers, now, settled)?, false),
         };
-        let route = inner.contract.route(method, path);
         match (judge(&evidence, &inner.contract, route, now, &inner.streams, &mut Silent), evidence) {
             (Ok(()), Evidence::Proven(proven)) => {
                 if !seen {
@@ -286,28 +306,26 @@ impl Guard {
                 if seen && matches!(check, CheckId::TokenExpired) {
                     inner.verified.forget(&digest);
                 }
-                Ok(Err(self.refuse(&evidence, method, path, now, check)))
+                Ok(Err(self.refuse(&evidence, route, now, check)))
             }
         }
     }
 
-    fn observe(&self, evidence: &Evidence, method: &str, path: &str, now: Timestamp) -> Verdict {
+    fn observe(&self, evidence: &Evidence, route: Option<&Route>, now: Timestamp) -> Verdict {
         let mut all = Collect::default();
-        let route = self.0.contract.route(method, path);
         let _ = judge(evidence, &self.0.contract, route, now, &self.0.streams, &mut all);
         all.0
     }
 
-    fn refuse(&self, evidence: &Evidence, method: &str, path: &str, now: Timestamp, check: CheckId) -> Refused {
+    fn refuse(&self, evidence: &Evidence, route: Option<&Route>, now: Timestamp, check: CheckId) -> Refused {
         let id = (self.0.decision_ids)();
-        let verdict = self.observe(evidence, method, path, now);
+        let verdict = self.observe(evidence, route, now);
         let found = verdict.failed().map_or("", |c| c.actual.as_str());
         if check == CheckId::KeysAvailable {
             warn!(decision.id = %id, check.id = %check, check.found = ?found, "refused, as keys are not available");
         } else {
             info!(decision.id = %id, check.id = %check, check.found = ?found, "refused");
         }
-        let route = self.0.contract.route(method, path);
         let refused = Refused::new(check, verdict, &self.0.contract, route, id, self.authorization_uri());
         match evidence {
             Evidence::Proven(proven) => self.cut_off(refused, proven),

@@ -42,7 +42,13 @@ pub enum ChallengeError {
 impl Challenge {
     /// A `Bearer` challenge without parameters.
     pub fn bearer() -> Self {
-        Self { scheme: "Bearer".into(), token68: None, params: Vec::new() }
+        Self::of("Bearer")
+    }
+
+    /// A challenge of another scheme, without parameters.
+    pub fn of(scheme: &str) -> Self {
+        debug_assert!(!scheme.is_empty() && scheme.bytes().all(is_token));
+        Self { scheme: scheme.into(), token68: None, params: Vec::new() }
     }
 
     /// This challenge with one more parameter. What cannot stand in a header (controls, characters beyond ASCII) becomes

@@ -210,6 +210,33 @@ fn a_principal_tells_who_calls_and_never_its_token() {
 }
 
 #[tokio::test]
+async fn a_route_that_its_caller_found_is_demanded_beside_all_of_the_contract() {
+    let world = World::new();
+    let bearer = |changes: Value| format!("Bearer {}", world.token(changes));
+    let route = |scope: &str| -> deputize_guard::Route {
+        serde_json::from_value(json!({"method": "*", "path": "/*", "scopes": [scope]})).unwrap()
+    };
+    for (scope, changes, refused) in [
+        ("Invoices.Read", json!({}), None),
+        ("Invoices.Write", json!({}), Some(CheckId::ScopeSufficient)),
+        ("Invoices.Read", json!({"aud": "api://other"}), Some(CheckId::TokenAudience)),
+        (
+            "Invoices.Read",
+            json!({"exp": NOON.0 - 61, "iat": NOON.0 - 99, "nbf": NOON.0 - 99}),
+            Some(CheckId::TokenExpired),
+        ),
+    ] {
+        let (value, route) = (bearer(changes), route(scope));
+        let at_once = world.guard.try_check_for(Some(&value), &route).unwrap().map(drop).map_err(|r| r.check());
+        assert_eq!(at_once.err(), refused, "{scope}");
+        let awaited = world.guard.check_for(Some(&value), &route).await.map(drop).map_err(|r| r.check());
+        assert_eq!(awaited.err(), refused, "{scope}");
+    }
+    let nobody = world.guard.try_check_for(None, &route("Invoices.Read")).unwrap();
+    assert_eq!(nobody.unwrap_err().check(), CheckId::TokenPresent);
+}
+
+#[tokio::test]
 async fn an_explanation_shows_every_check() {
     let world = World::new();
     let token = world
