@@ -32,6 +32,10 @@ pub trait Serve: Send + Sync + 'static {
     /// The bodies of its answers.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static;
 
+    /// Whether an answer that waits for what is yet to come ends when the process does, as if it were whole: for streams of events,
+    /// whose readers come back elsewhere. Otherwise it has the time that all requests have.
+    const WAITING_ANSWERS_END: bool = true;
+
     /// Answers one request.
     fn answer(&self, request: Request<Incoming>, caller: Caller) -> impl Future<Output = Response<Self::Body>> + Send;
 }
@@ -212,7 +216,11 @@ impl<S: Serve> Connection<S> {
         let stream = InOrder::new(Watched::new(stream, Arc::clone(&asked)), ended);
         let service = service_fn(move |request: Request<Incoming>| {
             let (service, over) = (Arc::clone(&service), asked.begin(request.version()));
-            async move { Ok::<_, Infallible>(service.answer(request, caller).await.map(|body| Sent::new(body, over))) }
+            async move {
+                Ok::<_, Infallible>(
+                    service.answer(request, caller).await.map(|body| Sent::new(body, over, S::WAITING_ANSWERS_END)),
+                )
+            }
         });
         // However a connection ends, there is nobody left to tell.
         let _ = watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await;

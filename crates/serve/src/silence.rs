@@ -17,6 +17,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// For a connection on which nothing is asked; longer than the pools of applications keep theirs, mostly.
 pub(crate) const IDLE: Duration = Duration::from_mins(2);
 
+/// For a caller that reads nothing of its answer.
+const UNREAD: Duration = Duration::from_secs(30);
+
 /// What is asked on one connection.
 pub(crate) struct Asked {
     begun: AtomicUsize,
@@ -58,12 +61,14 @@ pub(crate) struct Watched<S> {
     /// Whether a head is owed, some of it being there.
     owed: bool,
     wait: Pin<Box<Sleep>>,
+    /// Set while the other side takes nothing of what is written.
+    unread: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Watched<S> {
     pub(crate) fn new(stream: S, asked: Arc<Asked>) -> Self {
         // Who connects, asks.
-        Self { stream, asked, seen: 0, owed: true, wait: Box::pin(sleep(PATIENCE)) }
+        Self { stream, asked, seen: 0, owed: true, wait: Box::pin(sleep(PATIENCE)), unread: None }
     }
 
     /// Whether it was silent for too long. Leaves the alarm set, also while a request is under way: nobody reads when that ends.
@@ -82,6 +87,16 @@ impl<S> Watched<S> {
             self.wait.as_mut().reset(Instant::now() + IDLE);
         }
         false
+    }
+
+    /// A write that nobody takes for too long ends as a broken one.
+    fn taken(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.unread = None;
+            return written;
+        }
+        let unread = self.unread.get_or_insert_with(|| Box::pin(sleep(UNREAD)));
+        unread.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Something came.
@@ -113,7 +128,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.taken(context, written)
     }
 
     fn poll_write_vectored(
@@ -121,7 +137,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        self.taken(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -142,13 +159,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 pub(crate) struct Sent<B> {
     body: B,
     over: Over,
+    /// Whether it ends with the process when it waits.
+    ends: bool,
     /// Made when it waits for the first time, which most never do.
     ending: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<B> Sent<B> {
-    pub(crate) fn new(body: B, over: Over) -> Self {
-        Self { body, over, ending: None }
+    pub(crate) fn new(body: B, over: Over, ends: bool) -> Self {
+        Self { body, over, ends, ending: None }
     }
 }
 
@@ -157,16 +176,16 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Sent<B> {
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let Self { body, over, ending } = &mut *self;
+        let Self { body, over, ends, ending } = &mut *self;
         match Pin::new(body).poll_frame(context) {
-            Poll::Pending => {
+            Poll::Pending if *ends => {
                 let ending = ending.get_or_insert_with(|| {
                     let mut ended = over.0.ended.clone();
                     Box::pin(async move { drop(ended.wait_for(|ended| *ended).await) })
                 });
                 ending.as_mut().poll(context).map(|()| None)
             }
-            ready @ Poll::Ready(_) => ready,
+            other => other,
         }
     }
 

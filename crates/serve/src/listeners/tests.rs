@@ -41,6 +41,18 @@ impl Serve for Slow {
     }
 }
 
+/// The same, whose answers are of no use unless they are whole.
+struct Whole(Slow);
+
+impl Serve for Whole {
+    type Body = Words;
+    const WAITING_ANSWERS_END: bool = false;
+
+    async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Response<Words> {
+        self.0.answer(request, caller).await
+    }
+}
+
 const NOW: Slow = Slow(Duration::ZERO, 0);
 
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +69,7 @@ struct Connected {
     serving: tokio::task::JoinHandle<()>,
 }
 
-fn connected(service: Slow, version: Version) -> Connected {
+fn connected(service: impl Serve, version: Version) -> Connected {
     let (stream, theirs) = duplex(4 << 10);
     let ended = watch::Sender::new(false);
     let told = ended.subscribe();
@@ -191,6 +203,25 @@ async fn an_answer_stays_open_while_it_goes_on_and_ends_in_order_with_the_proces
     }
     assert!(until.elapsed() <= Duration::from_secs(2), "{:?}", until.elapsed());
     assert!(closed(streaming).await <= silence::IDLE.as_secs() * 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_of_use_only_whole_has_its_time_when_the_process_ends() {
+    let mut whole = connected(Whole(Slow(Duration::ZERO, 20)), Version::One);
+    whole.stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut some = [0; 1_024];
+    assert_ne!(whole.stream.read(&mut some).await.unwrap(), 0);
+    whole.ended.send_replace(true);
+    let mut rest = String::new();
+    whole.stream.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.matches("word").count() >= 19 && rest.ends_with("0\r\n\r\n"), "{rest}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_reads_nothing_of_its_answer_is_not_written_to_for_ever() {
+    let mut unread = connected(Slow(Duration::ZERO, usize::MAX), Version::One);
+    unread.stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(timeout(Duration::from_hours(2), unread.serving).await.is_ok());
 }
 
 #[tokio::test]
