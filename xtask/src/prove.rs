@@ -49,6 +49,12 @@ const PROOFS: &[Proof] = &[
         variable: ("DEPUTIZE_WORK_ORDERS", "1000000"),
     },
     Proof {
+        name: "gateway-paths",
+        package: "deputize-gateway",
+        tests: "gateway_paths",
+        variable: ("DEPUTIZE_PATHS", "1000000"),
+    },
+    Proof {
         name: "single-use-process",
         package: "deputize",
         tests: "one_success_per",

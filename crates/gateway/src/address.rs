@@ -1,0 +1,98 @@
+//! Where a caller is: the peer of the connection, or who a trusted proxy says stands behind it.
+use http::HeaderMap;
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
+
+/// The address of a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    Known(IpAddr),
+    /// A trusted proxy names something that is no address.
+    Unreadable,
+}
+
+/// Whether an address is one of these proxies.
+pub(crate) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
+    proxies.iter().any(|network| network.contains(&address))
+}
+
+/// The caller: the right-most hop that is no trusted proxy.
+pub(crate) fn caller(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> Address {
+    let mut nearest = peer.to_canonical();
+    if !is_trusted(nearest, proxies) {
+        return Address::Known(nearest);
+    }
+    for value in headers.get_all("x-forwarded-for").iter().rev() {
+        let Ok(text) = value.to_str() else { return Address::Unreadable };
+        for hop in text.rsplit(',') {
+            let Some(address) = parse(hop.trim()) else { return Address::Unreadable };
+            if !is_trusted(address, proxies) {
+                return Address::Known(address);
+            }
+            nearest = address;
+        }
+    }
+    Address::Known(nearest)
+}
+
+/// An address, or one with a port as some proxies write it. No zones, no numbers that only some read as addresses.
+fn parse(text: &str) -> Option<IpAddr> {
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<std::net::Ipv6Addr>().ok().map(IpAddr::V6);
+    let with_port = || text.parse::<SocketAddr>().ok().filter(|_| !text.contains('%')).map(|address| address.ip());
+    let address = text.parse().ok().or_else(bracketed).or_else(with_port)?;
+    Some(address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn of(peer: &str, forwarded: &[&str]) -> Address {
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", value.parse().unwrap());
+        }
+        caller(ip(peer), &headers, &["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()])
+    }
+
+    #[test]
+    fn g_10_who_a_stranger_names_counts_for_nothing() {
+        for forwarded in [&[][..], &["1.1.1.1"], &["10.0.0.1, 1.1.1.1"], &["garbage"]] {
+            assert_eq!(of("203.0.113.9", forwarded), Address::Known(ip("203.0.113.9")), "{forwarded:?}");
+        }
+        assert_eq!(of("::ffff:203.0.113.9", &["1.1.1.1"]), Address::Known(ip("203.0.113.9")));
+    }
+
+    #[test]
+    fn g_10_behind_proxies_the_right_most_stranger_is_the_caller() {
+        for (forwarded, expected) in [
+            (&[][..], "10.0.0.1"),
+            (&["203.0.113.9"], "203.0.113.9"),
+            (&["1.1.1.1, 203.0.113.9"], "203.0.113.9"),
+            (&["1.1.1.1, 203.0.113.9, 10.0.0.2"], "203.0.113.9"),
+            (&["1.1.1.1", "203.0.113.9, 10.0.0.2"], "203.0.113.9"),
+            (&["garbage, 203.0.113.9"], "203.0.113.9"),
+            (&["::ffff:203.0.113.9"], "203.0.113.9"),
+            (&["::ffff:10.0.0.3"], "10.0.0.3"),
+            (&["203.0.113.9:4711"], "203.0.113.9"),
+            (&["[2001:db8::1]:4711"], "2001:db8::1"),
+            (&["[2001:db8::1]"], "2001:db8::1"),
+            (&["2001:db8::1, fd00::2"], "2001:db8::1"),
+        ] {
+            assert_eq!(of("10.0.0.1", forwarded), Address::Known(ip(expected)), "{forwarded:?}");
+        }
+        assert_eq!(of("::ffff:10.0.0.1", &["203.0.113.9"]), Address::Known(ip("203.0.113.9")));
+    }
+
+    #[test]
+    fn g_10_what_is_no_address_is_nobody() {
+        for hop in ["", "unknown", "0177.0.0.1", "2130706433", "127.1", "fe80::1%eth0", "[fe80::1%1]:80", "1.1.1.1.1"] {
+            assert_eq!(of("10.0.0.1", &[hop]), Address::Unreadable, "{hop}");
+            assert_eq!(of("10.0.0.1", &[&format!("203.0.113.9, {hop}")]), Address::Unreadable, "{hop}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! A request on its way through the phases, and the proof that it went through them.
+use crate::Canonical;
+use crate::address::Address;
+use crate::policy::Admission;
+use crate::routes::Operation;
+use decision::Timestamp;
+use guard::{Guard, Principal};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A request whose operation is known.
+pub(crate) struct Call {
+    pub(crate) request: Canonical,
+    pub(crate) operation: Arc<Operation>,
+    pub(crate) caller: Address,
+    pub(crate) peer: IpAddr,
+    pub(crate) now: Timestamp,
+    /// Who calls, once a token has been verified, and by which guard.
+    pub(crate) principal: Option<(Principal, Guard)>,
+    /// In whose context the call is made.
+    pub(crate) admission: Admission,
+}
+
+/// A request that every policy of its operation lets by. Only [`crate::gateway`]'s authorisation makes one, and only one can be
+/// forwarded.
+pub(crate) struct Permitted(Call);
+
+impl Permitted {
+    /// For the function that asks every policy, and for no other.
+    pub(crate) fn by_all_policies(call: Call) -> Self {
+        Self(call)
+    }
+
+    pub(crate) fn call(&self) -> &Call {
+        &self.0
+    }
+
+    pub(crate) fn into_call(self) -> Call {
+        self.0
+    }
+}

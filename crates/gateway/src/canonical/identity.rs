@@ -1,0 +1,143 @@
+//! Fields that say who somebody is or where a request came from: whoever reads one must have it from the gateway.
+use http::HeaderName;
+
+/// Names and beginnings (those that end with `*`) that no caller may send, in the spelling with `-`.
+const RESERVED: &[&str] = &[
+    "client-cert",
+    "client-cert-chain",
+    "forwarded",
+    "ocp-apim-*",
+    "x-auth-request-*",
+    "x-client-cert",
+    "x-forwarded-access-token",
+    "x-forwarded-client-cert",
+    "x-forwarded-email",
+    "x-forwarded-for",
+    "x-forwarded-groups",
+    "x-forwarded-host",
+    "x-forwarded-method",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-preferred-username",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-forwarded-uri",
+    "x-forwarded-user",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-ms-client-principal*",
+    "x-ms-token-*",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
+];
+
+/// Names that services read an identity from; they pass where a route says so.
+const LOOKS_LIKE_IDENTITY: &[&str] = &[
+    "remote-user*",
+    "ssl-client-*",
+    "x-authenticated-*",
+    "x-consumer-*",
+    "x-credential-*",
+    "x-email",
+    "x-groups",
+    "x-jwt-*",
+    "x-principal*",
+    "x-remote-user*",
+    "x-roles",
+    "x-ssl-client-*",
+    "x-user",
+    "x-user-*",
+    "x-userid",
+    "x-username",
+    "x-webauth-*",
+];
+
+/// Whether a caller's field of this name, or of one that servers take for it, is always removed.
+pub(crate) fn is_reserved(name: &HeaderName) -> bool {
+    may_be(name) && RESERVED.iter().any(|pattern| fits(name.as_str(), pattern))
+}
+
+/// Whether it is removed where no route allows it.
+pub(crate) fn looks_like_identity(name: &HeaderName) -> bool {
+    may_be(name) && LOOKS_LIKE_IDENTITY.iter().any(|pattern| fits(name.as_str(), pattern))
+}
+
+/// Whether two names are one to a server that reads fields as variables (`HTTP_X_USER`), where `_`, `.` and `-` are alike.
+pub(crate) fn is_alias(name: &str, of: &str) -> bool {
+    name.len() == of.len() && begins(name, of)
+}
+
+/// Most fields begin otherwise.
+fn may_be(name: &HeaderName) -> bool {
+    matches!(name.as_str().as_bytes().first(), Some(b'c' | b'f' | b'o' | b'r' | b's' | b'x'))
+}
+
+fn fits(name: &str, pattern: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(beginning) => begins(name, beginning),
+        None => is_alias(name, pattern),
+    }
+}
+
+fn begins(name: &str, beginning: &str) -> bool {
+    let folded = |byte: u8| if matches!(byte, b'_' | b'.') { b'-' } else { byte.to_ascii_lowercase() };
+    name.len() >= beginning.len() && name.bytes().map(folded).zip(beginning.bytes().map(folded)).all(|(a, b)| a == b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> HeaderName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn g_05_reserved_names_are_known_in_every_spelling() {
+        for text in [
+            "X-Forwarded-For",
+            "x_forwarded_for",
+            "X.Forwarded.User",
+            "x-forwarded_user",
+            "X-MS-CLIENT-PRINCIPAL",
+            "X-MS-CLIENT-PRINCIPAL-ID",
+            "x_ms_client_principal_name",
+            "X-MS-TOKEN-AAD-ACCESS-TOKEN",
+            "X-Auth-Request-Email",
+            "Ocp-Apim-Subscription-Key",
+            "OCP_APIM_TRACE",
+            "Forwarded",
+            "Client-Cert",
+            "X_Client_Cert",
+            "X-Forwarded-Client-Cert",
+            "X-HTTP-Method-Override",
+            "X-Original-URL",
+            "X-Real-IP",
+        ] {
+            assert!(is_reserved(&name(text)), "{text}");
+        }
+        for text in ["x-request-id", "x-forwarded", "accept", "cookie", "authorization", "x-forwarded-forx", "client"] {
+            assert!(!is_reserved(&name(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_that_services_read_an_identity_from_are_known() {
+        for text in ["X-User", "x_user", "X-User-Id", "Remote-User", "REMOTE_USER", "X-Consumer-Username"] {
+            assert!(looks_like_identity(&name(text)), "{text}");
+        }
+        assert!(!looks_like_identity(&name("user-agent")));
+        assert!(!looks_like_identity(&name("x-users-page")));
+    }
+
+    #[test]
+    fn patterns_are_written_as_they_are_compared() {
+        for pattern in RESERVED.iter().chain(LOOKS_LIKE_IDENTITY) {
+            let sound = |b: u8| b.is_ascii_lowercase() || matches!(b, b'-' | b'*');
+            assert!(pattern.bytes().all(sound), "{pattern}");
+            assert!(may_be(&name(pattern.trim_end_matches(['*', '-']))), "{pattern}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The listener's certificates, each for the names that stand in it, replaced together without a restart.
+use crate::settings::CertificateTable;
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::parse_x509_certificate;
+
+/// Certificates of a listener, and the files that they are read from.
+pub struct Certificates {
+    files: Vec<CertificateTable>,
+    current: ArcSwap<Vec<Named>>,
+}
+
+struct Named {
+    /// In lower case; `*.example` stands for one label before it.
+    names: Vec<String>,
+    key: Arc<CertifiedKey>,
+}
+
+/// Why a certificate cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` {problem}: give a chain in PEM that begins with the server's certificate, and the private key of that certificate", .file.display())]
+pub struct CertificatesError {
+    file: PathBuf,
+    problem: String,
+}
+
+impl Certificates {
+    /// Reads them; relative paths begin at `beside`. `None` if there are none.
+    ///
+    /// # Errors
+    /// If one cannot be used.
+    pub fn read(files: &[CertificateTable], beside: &Path) -> Result<Option<Arc<Self>>, CertificatesError> {
+        let table = |file: &CertificateTable| CertificateTable {
+            certificate: beside.join(&file.certificate),
+            key: beside.join(&file.key),
+        };
+        let files: Vec<_> = files.iter().map(table).collect();
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let current = ArcSwap::from_pointee(load(&files)?);
+        Ok(Some(Arc::new(Self { files, current })))
+    }
+
+    /// The files that they are read from.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().flat_map(|table| [table.certificate.as_path(), table.key.as_path()])
+    }
+
+    /// Reads the files again. Handshakes from now on use what they hold; where one cannot be used, nothing changes.
+    ///
+    /// # Errors
+    /// If one cannot be used.
+    pub fn reload(&self) -> Result<(), CertificatesError> {
+        self.current.store(Arc::new(load(&self.files)?));
+        Ok(())
+    }
+
+    /// The server's side of TLS with them: versions 1.2 and 1.3, HTTP/2 before HTTP/1.1, no early data.
+    ///
+    /// # Errors
+    /// If TLS cannot be spoken.
+    pub fn config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    fn find(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        let current = self.current.load();
+        let named = name.map(str::to_ascii_lowercase).and_then(|name| {
+            let exact = current.iter().find(|named| named.names.contains(&name));
+            exact.or_else(|| {
+                let (_, parent) = name.split_once('.')?;
+                current.iter().find(|named| named.names.iter().any(|n| n.strip_prefix("*.") == Some(parent)))
+            })
+        });
+        named.or_else(|| current.first()).map(|named| Arc::clone(&named.key))
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.find(hello.server_name())
+    }
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+fn load(files: &[CertificateTable]) -> Result<Vec<Named>, CertificatesError> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let mut all = Vec::with_capacity(files.len());
+    for CertificateTable { certificate, key } in files {
+        let wrong = |file: &Path, problem: &str| CertificatesError { file: file.into(), problem: problem.into() };
+        let text = |file: &Path| {
+            std::fs::read(file).map_err(|error| wrong(file, &format!("cannot be read ({})", error.kind())))
+        };
+        let chain = CertificateDer::pem_slice_iter(&text(certificate)?).collect::<Result<Vec<_>, _>>();
+        let chain = chain.ok().filter(|chain| !chain.is_empty());
+        let chain = chain.ok_or_else(|| wrong(certificate, "holds no certificate"))?;
+        let names = chain.first().map(|leaf| names(leaf)).unwrap_or_default();
+        let private = PrivateKeyDer::from_pem_slice(&text(key)?).map_err(|_| wrong(key, "holds no private key"))?;
+        let certified = CertifiedKey::from_der(chain, private, &provider)
+            .map_err(|_| wrong(certificate, "does not belong to its key"))?;
+        all.push(Named { names, key: Arc::new(certified) });
+    }
+    Ok(all)
+}
+
+fn names(leaf: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, certificate)) = parse_x509_certificate(leaf) else { return Vec::new() };
+    let Ok(Some(alternative)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let names = alternative.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    });
+    names.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, KeyPair};
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("deputize-gateway-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            Self(folder)
+        }
+
+        fn certificate(&self, file: &str, names: &[&str]) -> CertificateTable {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let key = KeyPair::generate().unwrap();
+            let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+            let table =
+                CertificateTable { certificate: format!("{file}.pem").into(), key: format!("{file}.key").into() };
+            std::fs::write(self.0.join(&table.certificate), certificate.pem()).unwrap();
+            std::fs::write(self.0.join(&table.key), key.serialize_pem()).unwrap();
+            table
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn each_name_has_its_certificate_and_strangers_the_first() {
+        let folder = Folder::new("sni");
+        let tables = [folder.certificate("a", &["a.example"]), folder.certificate("b", &["*.b.example", "b.example"])];
+        let certificates = Certificates::read(&tables, &folder.0).unwrap().unwrap();
+        let shown = |name: Option<&str>| certificates.find(name).unwrap().cert.first().unwrap().clone();
+        let (a, b) = (shown(Some("a.example")), shown(Some("b.example")));
+        assert_ne!(a, b);
+        for (name, expected) in [
+            (Some("A.Example"), &a),
+            (Some("x.b.example"), &b),
+            (Some("x.y.b.example"), &a),
+            (Some("other.example"), &a),
+            (None, &a),
+        ] {
+            assert_eq!(&shown(name), expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn t_07_a_new_certificate_is_shown_once_it_is_read_and_a_broken_one_changes_nothing() {
+        let folder = Folder::new("rotation");
+        let table = folder.certificate("a", &["a.example"]);
+        let certificates = Certificates::read(std::slice::from_ref(&table), &folder.0).unwrap().unwrap();
+        let shown = || certificates.find(None).unwrap().cert.first().unwrap().clone();
+        let first = shown();
+        folder.certificate("a", &["a.example"]);
+        certificates.reload().unwrap();
+        let second = shown();
+        assert_ne!(first, second);
+        std::fs::write(folder.0.join(&table.key), "broken").unwrap();
+        assert!(certificates.reload().unwrap_err().to_string().contains("a.key` holds no private key"));
+        assert_eq!(shown(), second);
+        let other = folder.certificate("c", &["c.example"]);
+        let mixed = CertificateTable { certificate: table.certificate, key: other.key };
+        let error = Certificates::read(&[mixed], &folder.0).unwrap_err();
+        assert!(error.to_string().contains("does not belong to its key"), "{error}");
+    }
+}

@@ -1,0 +1,141 @@
+//! Refusals as answers, in the shape that API Management gives them.
+use crate::Refusal;
+use crate::body::Body;
+use decision::CheckId;
+use guard::Refused;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+use std::borrow::Cow;
+
+/// Why a request is not forwarded, and what its caller is told.
+#[derive(Debug)]
+pub(crate) struct Denial {
+    pub(crate) check: CheckId,
+    pub(crate) status: StatusCode,
+    message: Cow<'static, str>,
+    challenges: Vec<HeaderValue>,
+    retry_after: Option<u64>,
+    /// Where a guard has given one, and logged it.
+    pub(crate) decision_id: Option<String>,
+    /// Whether the connection cannot be trusted to be in step any more.
+    closes: bool,
+}
+
+/// The default body, and our members after its two.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(rename = "statusCode")]
+    status: u16,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    check: &'static str,
+    decision_id: &'a str,
+}
+
+impl Denial {
+    /// With the status and the advice of the catalogue.
+    pub(crate) fn of(check: CheckId) -> Self {
+        let entry = check.entry();
+        Self {
+            check,
+            status: StatusCode::from_u16(entry.status).unwrap_or(StatusCode::FORBIDDEN),
+            message: Cow::Owned(format!(
+                "not met: {}; {} can mend it: {}",
+                entry.title,
+                entry.fixer.words(),
+                entry.fix
+            )),
+            challenges: Vec::new(),
+            retry_after: None,
+            decision_id: None,
+            closes: false,
+        }
+    }
+
+    pub(crate) fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    pub(crate) fn message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.message = message.into();
+        self
+    }
+
+    pub(crate) fn challenge(mut self, challenge: &impl ToString) -> Self {
+        self.challenges.extend(HeaderValue::try_from(challenge.to_string()));
+        self
+    }
+
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The answer.
+    pub(crate) fn response(self, decision_id: &str) -> Response<Body> {
+        let told = Told {
+            status: self.status.as_u16(),
+            message: &self.message,
+            reason: self.check.entry().reason,
+            check: self.check.entry().id,
+            decision_id,
+        };
+        let mut response = Response::new(Body::text(serde_json::to_vec(&told).unwrap_or_default()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        for challenge in self.challenges {
+            headers.append(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.closes {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Denial {
+    fn from(refusal: Refusal) -> Self {
+        let check = match refusal {
+            Refusal::Method => CheckId::GatewayMethod,
+            Refusal::Credentials => CheckId::GatewayCredentialSingle,
+            Refusal::MethodCase
+            | Refusal::Path(_)
+            | Refusal::Query
+            | Refusal::Host
+            | Refusal::Framing(_)
+            | Refusal::Connection => CheckId::GatewayRequest,
+        };
+        let denial = Self { closes: true, ..Self::of(check) }.message(refusal.to_string());
+        if refusal == Refusal::Credentials {
+            return denial.challenge(&oauth::challenge::Challenge::bearer().with("error", "invalid_request"));
+        }
+        denial
+    }
+}
+
+/// What a guard refuses, with its challenges.
+impl From<Refused> for Denial {
+    fn from(refused: Refused) -> Self {
+        let absent = refused.check() == CheckId::TokenPresent;
+        let problem = refused.problem();
+        let detail = problem.get("detail").or_else(|| problem.get("title")).and_then(|text| text.as_str());
+        let message =
+            if absent { Cow::Borrowed("JWT not present.") } else { detail.unwrap_or_default().to_owned().into() };
+        let mut denial = Self::of(refused.check()).status(refused.status()).message(message);
+        for challenge in refused.challenges() {
+            denial = denial.challenge(&challenge);
+        }
+        if denial.status == StatusCode::SERVICE_UNAVAILABLE {
+            denial.retry_after = Some(5);
+        }
+        denial.decision_id = refused.decision_id().map(str::to_owned);
+        denial
+    }
+}

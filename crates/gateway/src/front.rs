@@ -1,0 +1,43 @@
+//! A gateway on a listener.
+use crate::body::Body;
+use crate::denial::Denial;
+use crate::gateway::{Gateway, Peer};
+use decision::CheckId;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serve::{Caller, Serve, caught};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// What stands behind one listener.
+pub struct Front {
+    gateway: Arc<Gateway>,
+    is_tls: bool,
+}
+
+impl Front {
+    /// A gateway behind a listener that speaks TLS, or does not.
+    pub fn new(gateway: Arc<Gateway>, is_tls: bool) -> Self {
+        Self { gateway, is_tls }
+    }
+}
+
+impl Serve for Front {
+    type Body = Body;
+
+    /// Half an answer of a service is none.
+    const WAITING_ANSWERS_END: bool = false;
+
+    /// A defect fails its request and no other, and denies.
+    async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Response<Body> {
+        // Who comes over a Unix socket is a program of this machine.
+        let address = caller.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let peer = Peer { address, is_tls: self.is_tls };
+        caught(self.gateway.answer(request, peer)).await.unwrap_or_else(|| {
+            Denial::of(CheckId::GatewayRequest)
+                .status(StatusCode::INTERNAL_SERVER_ERROR)
+                .message("an internal error; it was logged")
+                .response("")
+        })
+    }
+}

@@ -1,0 +1,383 @@
+//! The gateway itself: each request through its phases, in the one order there is.
+use crate::access_log::{AccessLog, Line};
+use crate::address;
+use crate::body::{Body, Broken, Downloading, Progress, Uploading};
+use crate::call::{Call, Permitted};
+use crate::canonical::{Canonical, take_hop_by_hop_of_answer};
+use crate::denial::Denial;
+use crate::ids::Ids;
+use crate::onward::Credential;
+use crate::policy::{Admission, Decided};
+use crate::routes::{Operation, Told};
+use crate::settings::{Compiled, File, SettingsError, compile};
+use crate::upstream;
+use arc_swap::ArcSwap;
+use client::{Random, TokenCache};
+use decision::{CheckId, Clock};
+use fetch::KeySets;
+use guard::Guard;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a gateway needs from outside. It outlives configurations: keys and tokens stay when a new one is read.
+#[derive(Clone)]
+pub struct Ports {
+    /// The keys of issuers.
+    pub key_sets: Arc<KeySets>,
+    /// How authorities are asked for tokens.
+    pub tokens: Arc<dyn client::Transport>,
+    /// The tokens that were got from them.
+    pub token_cache: Arc<TokenCache>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Unpredictable bytes.
+    pub random: Arc<dyn Random>,
+    /// Names for decisions.
+    pub ids: Arc<Ids>,
+    /// Where requests are told of.
+    pub access_log: Arc<AccessLog>,
+}
+
+/// Answers requests by its configuration, which can be replaced as a whole.
+pub struct Gateway {
+    state: ArcSwap<Compiled>,
+    ports: Ports,
+}
+
+/// Where a request came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The other end of the connection.
+    pub address: IpAddr,
+    /// Whether the connection is encrypted.
+    pub is_tls: bool,
+}
+
+/// What applies to one operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    /// `orders/read`.
+    pub operation: String,
+    /// What applies, and from where: first the widest scope.
+    pub policies: Vec<Told>,
+    /// The same for calls in the context of products, by their names.
+    pub by_product: Vec<(String, Vec<Told>)>,
+    /// The onward credential.
+    pub onward: String,
+    /// The service.
+    pub upstream: String,
+}
+
+impl Gateway {
+    /// A gateway by this file. Nothing is fetched before it is needed.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the file.
+    pub fn new(
+        file: &File,
+        variable: &dyn Fn(&str) -> Option<String>,
+        beside: &Path,
+        ports: Ports,
+    ) -> Result<Self, SettingsError> {
+        Ok(Self { state: ArcSwap::from_pointee(compile(file, variable, beside, &ports)?), ports })
+    }
+
+    /// From now on answers by this file. Requests that are under way end as they began; where something is wrong with the
+    /// file, nothing changes.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the file.
+    pub fn reload(
+        &self,
+        file: &File,
+        variable: &dyn Fn(&str) -> Option<String>,
+        beside: &Path,
+    ) -> Result<(), SettingsError> {
+        self.state.store(Arc::new(compile(file, variable, beside, &self.ports)?));
+        Ok(())
+    }
+
+    /// Fetches the keys that are not at hand yet; whether all are now. Requests would do it too.
+    pub async fn warm(&self) -> bool {
+        let guards: Vec<Guard> = self.state.load().guards.clone();
+        let mut ready = true;
+        for guard in guards {
+            ready &= guard.ready().await;
+        }
+        ready
+    }
+
+    /// Where requests are told of.
+    pub fn access_log(&self) -> &Arc<AccessLog> {
+        &self.ports.access_log
+    }
+
+    /// What applies to every operation.
+    pub fn effective(&self) -> Vec<Effective> {
+        let state = self.state.load();
+        state.routes.all().iter().map(|operation| effective(operation, &state)).collect()
+    }
+
+    /// What applies to a request, as the gateway itself would find it.
+    pub fn effective_for(&self, host: &str, method: &Method, path: &str) -> Option<Effective> {
+        let state = self.state.load();
+        let path = crate::canonical_path(path).ok()?;
+        state.routes.find(host, method, &path).map(|operation| effective(operation, &state))
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        let state = self.state.load_full();
+        let mut record = Record::new(&self.ports, peer);
+        let (parts, body) = request.into_parts();
+        let began = record.began;
+        match self.forwarded(&state, parts, body, peer, &mut record).await {
+            Ok((mut response, slot, silence)) => {
+                take_hop_by_hop_of_answer(response.headers_mut());
+                record.status = response.status();
+                record.upstream_us = Some(micros(began));
+                let (parts, body) = response.into_parts();
+                let body = Downloading::new(body, silence, slot)
+                    .on_end(Box::new(move |bytes, whole| record.end(bytes, whole)));
+                Response::from_parts(parts, Body::stream(body))
+            }
+            Err(mut denial) => {
+                record.status = denial.status;
+                record.check = Some(denial.check);
+                if let Some(id) = denial.decision_id.take() {
+                    record.decision_id = id;
+                }
+                let response = denial.response(&record.decision_id);
+                record.end(hyper::body::Body::size_hint(response.body()).exact().unwrap_or_default(), true);
+                response
+            }
+        }
+    }
+
+    async fn forwarded(
+        &self,
+        state: &Arc<Compiled>,
+        parts: http::request::Parts,
+        body: Incoming,
+        peer: Peer,
+        record: &mut Record,
+    ) -> Result<Answered, Box<Denial>> {
+        record.asked(&parts);
+        let is_secret = |name: &str| state.secrets.iter().any(|secret| secret == name);
+        let request = Canonical::of(parts, &is_secret).map_err(|refusal| Box::new(Denial::from(refusal)))?;
+        record.read(&request);
+        let found = state.routes.find(request.host(), request.method(), request.path());
+        let operation = found.cloned().ok_or_else(|| Box::new(Denial::of(CheckId::GatewayOperation)))?;
+        record.operation = Some(Arc::clone(&operation.name));
+        let call = Call {
+            caller: address::caller(peer.address, request.headers(), &state.proxies),
+            request,
+            operation,
+            peer: peer.address,
+            now: self.ports.clock.now(),
+            principal: None,
+            admission: Admission::default(),
+        };
+        let permitted = authorise(call, state, record).await?;
+        let operation = Arc::clone(&permitted.call().operation);
+        let credential = operation.onward.acquire(&permitted).await?;
+        forward(permitted, credential, state, peer, body).await
+    }
+}
+
+/// A service's answer, the slot that it takes there, and how long it may be silent.
+type Answered = (Response<Incoming>, tokio::sync::OwnedSemaphorePermit, Duration);
+
+/// Asks every policy, in the order of the phases. The only way to a [`Permitted`].
+async fn authorise(mut call: Call, state: &Compiled, record: &mut Record) -> Result<Permitted, Box<Denial>> {
+    let operation = Arc::clone(&call.operation);
+    if let Some(key) = &operation.subscription {
+        call.admission = key.admit(&call.request, &state.subscriptions, operation.api, call.now)?;
+        record.subscription.clone_from(&call.admission.subscription);
+        record.product = call.admission.product.and_then(|id| state.products.get(id.0).cloned());
+    }
+    for policy in &operation.rules(call.admission.product).before {
+        match policy.decide(&mut call) {
+            Decided::Pass => {}
+            Decided::Deny(denial) => return Err(denial),
+            Decided::Wait => policy.settle(&mut call).await?,
+        }
+    }
+    record.principal = call.principal.as_ref().map(|(principal, _)| principal.clone());
+    Ok(Permitted::by_all_policies(call))
+}
+
+/// Sends a permitted request on, and waits for the head of the answer.
+async fn forward(
+    permitted: Permitted,
+    credential: Credential,
+    state: &Compiled,
+    peer: Peer,
+    body: Incoming,
+) -> Result<Answered, Box<Denial>> {
+    let to = Arc::clone(&permitted.call().operation.upstream);
+    let slot = Arc::clone(&to.slots)
+        .try_acquire_owned()
+        .map_err(|_| Box::new(Denial::of(CheckId::UpstreamCapacity).retry_after(1)))?;
+    let progress = Progress::default();
+    let told = upstream::Told { proxies: &state.proxies, is_tls: peer.is_tls, injected: &state.injected };
+    let body = Uploading::new(body, progress.clone());
+    let request = to.request(permitted, credential, &told, body);
+    let request = request.ok_or_else(|| Box::new(Denial::of(CheckId::GatewayRequest)))?;
+    let mut asking = to.connections.request(request);
+    let mut sent = 0;
+    let answer = loop {
+        match tokio::time::timeout(to.timeout, &mut asking).await {
+            // The service cannot answer before it has the body, whose caller has a time of its own.
+            Err(_) if progress.sent() != sent => sent = progress.sent(),
+            answer => break answer,
+        }
+    };
+    match (answer, progress.broken()) {
+        // Nothing here asked for another protocol.
+        (Ok(Ok(response)), _) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Err(Box::new(Denial::of(CheckId::UpstreamReachable)))
+        }
+        (Ok(Ok(response)), _) => Ok((response, slot, to.silence)),
+        (_, Some(broken)) => {
+            let status =
+                if broken == Broken::SlowCaller { StatusCode::REQUEST_TIMEOUT } else { StatusCode::BAD_REQUEST };
+            Err(Box::new(Denial::of(CheckId::GatewayBodyTimely).status(status)))
+        }
+        (Ok(Err(error)), None) => {
+            tracing::warn!(upstream.name = %to.name, reason = %innermost(&error), "a service does not answer");
+            Err(Box::new(Denial::of(CheckId::UpstreamReachable)))
+        }
+        (Err(_), None) => {
+            tracing::warn!(upstream.name = %to.name, "a service does not answer in time");
+            Err(Box::new(Denial::of(CheckId::UpstreamTimely)))
+        }
+    }
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+fn effective(operation: &Operation, state: &Compiled) -> Effective {
+    let mut by_product: Vec<_> = operation
+        .by_product
+        .iter()
+        .map(|(id, rules)| (state.products.get(id.0).map_or_else(String::new, ToString::to_string), rules.told.clone()))
+        .collect();
+    by_product.sort_by(|a, b| a.0.cmp(&b.0));
+    Effective {
+        operation: operation.name.to_string(),
+        policies: operation.rules.told.clone(),
+        by_product,
+        onward: operation.onward_told.clone(),
+        upstream: operation.upstream.name.to_string(),
+    }
+}
+
+/// What is gathered for the line about a request.
+struct Record {
+    log: Arc<AccessLog>,
+    at: i64,
+    began: Instant,
+    decision_id: String,
+    peer: IpAddr,
+    method: Method,
+    host: String,
+    path: String,
+    operation: Option<Arc<str>>,
+    principal: Option<guard::Principal>,
+    subscription: Option<Arc<str>>,
+    product: Option<Arc<str>>,
+    status: StatusCode,
+    check: Option<CheckId>,
+    upstream_us: Option<u64>,
+    /// How it ended; `None` where the caller went away first.
+    ended: Option<(u64, bool)>,
+}
+
+/// The status that stands in the log where the caller went away before it was answered.
+const CALLER_GONE: u16 = 499;
+/// How much of a host and a path that nobody has read yet is logged.
+const SHOWN: usize = 256;
+
+impl Record {
+    #[expect(clippy::disallowed_methods, reason = "how long requests take is told, and decides nothing")]
+    fn new(ports: &Ports, peer: Peer) -> Self {
+        Self {
+            log: Arc::clone(&ports.access_log),
+            at: ports.clock.now().0,
+            began: Instant::now(),
+            decision_id: ports.ids.next(),
+            peer: peer.address,
+            method: Method::default(),
+            host: String::new(),
+            path: String::new(),
+            operation: None,
+            principal: None,
+            subscription: None,
+            product: None,
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            check: None,
+            upstream_us: None,
+            ended: None,
+        }
+    }
+
+    /// What was asked, as it came.
+    fn asked(&mut self, parts: &http::request::Parts) {
+        self.method = parts.method.clone();
+        self.path = parts.uri.path().chars().take(SHOWN).collect();
+    }
+
+    /// What was asked, in its one form.
+    fn read(&mut self, request: &Canonical) {
+        request.host().clone_into(&mut self.host);
+        request.path().clone_into(&mut self.path);
+    }
+
+    fn end(mut self, bytes: u64, whole: bool) {
+        self.ended = Some((bytes, whole));
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let (bytes, whole) = self.ended.unwrap_or_default();
+        let principal = self.principal.as_ref();
+        let method: String = self.method.as_str().chars().take(SHOWN).collect();
+        self.log.add(&Line {
+            at: self.at,
+            decision_id: &self.decision_id,
+            method: &method,
+            host: &self.host,
+            path: &self.path,
+            peer: &self.peer.to_string(),
+            operation: self.operation.as_deref(),
+            tenant: principal.and_then(guard::Principal::tid),
+            subject: principal.map(|principal| principal.oid().unwrap_or_else(|| principal.sub())),
+            client: principal.map(guard::Principal::app),
+            token: principal.and_then(guard::Principal::token_id),
+            subscription: self.subscription.as_deref(),
+            product: self.product.as_deref(),
+            status: if self.ended.is_some() { self.status.as_u16() } else { CALLER_GONE },
+            check: self.check.map(|check| check.entry().id),
+            total_us: micros(self.began),
+            upstream_us: self.upstream_us,
+            bytes,
+            whole,
+        });
+    }
+}
+
+fn micros(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,33 @@
+//! Protects APIs at the edge: authenticates callers, authorises calls, obtains the onward credential, forwards.
+//!
+//! A [`Gateway`] is made from a [`File`]. Each request is brought into its one form ([`Canonical`]), which routes, policies and
+//! services all see; every policy of its operation is asked, in phases; what none refuses is forwarded with the onward
+//! credential. A [`Front`] stands behind a listener.
+#![warn(missing_docs)]
+
+mod access_log;
+mod address;
+mod body;
+mod call;
+mod canonical;
+mod certificates;
+mod denial;
+mod front;
+mod gateway;
+mod ids;
+mod onward;
+mod policy;
+mod routes;
+mod settings;
+mod subscriptions;
+mod upstream;
+
+pub use access_log::AccessLog;
+pub use body::{Body, Broken};
+pub use canonical::{Ambiguity, Canonical, Host, LONGEST_PATH, Refusal, canonical_path, host};
+pub use certificates::{Certificates, CertificatesError};
+pub use front::Front;
+pub use gateway::{Effective, Gateway, Peer, Ports};
+pub use ids::Ids;
+pub use routes::Told;
+pub use settings::{CertificateTable, File, SettingsError, Source};

@@ -1,0 +1,142 @@
+//! What a service is sent in place of the caller's credential.
+mod application;
+mod basic;
+mod on_behalf_of;
+
+pub(crate) use application::refused;
+
+use crate::call::Permitted;
+use crate::denial::Denial;
+use crate::settings::{SettingsError, Source, World, fault};
+use client::Client;
+use http::HeaderValue;
+use serde::Deserialize;
+use toml::Spanned;
+
+/// The credential of a forwarded request.
+pub(crate) enum Credential {
+    /// What the caller sent.
+    Callers,
+    /// None at all.
+    None,
+    /// This value of `Authorization`.
+    Value(HeaderValue),
+}
+
+/// How the onward credential is got.
+#[derive(Clone)]
+pub(crate) enum Onward {
+    None,
+    Passthrough,
+    Basic(HeaderValue),
+    /// A token for the gateway itself.
+    ClientCredentials {
+        client: Client,
+        target: String,
+    },
+    /// A token on behalf of the user whose token came in.
+    OnBehalfOf {
+        client: Client,
+        target: String,
+    },
+}
+
+/// The same, as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Table {
+    /// The service is sent no credential.
+    None,
+    /// The service is sent the caller's `Authorization`, unchanged: for services that check it too.
+    Passthrough,
+    /// A name and a password (RFC 7617).
+    Basic {
+        /// The name.
+        username: Spanned<String>,
+        /// Where the password is.
+        password: Spanned<Source>,
+    },
+    /// A token for the gateway itself (RFC 6749 section 4.4).
+    ClientCredentials {
+        /// Who issues it, by the name that the file gives it.
+        authority: Spanned<String>,
+        /// The scopes, or the audience.
+        target: Spanned<String>,
+    },
+    /// A token on behalf of the user: Entra's On-Behalf-Of, or token exchange (RFC 8693) as the authority has it.
+    OnBehalfOf {
+        /// Who issues it, by the name that the file gives it.
+        authority: Spanned<String>,
+        /// The scopes, or the audience.
+        target: Spanned<String>,
+    },
+}
+
+impl Table {
+    pub(crate) fn read(&self, world: &World<'_>) -> Result<Onward, SettingsError> {
+        let target = |text: &Spanned<String>| {
+            let text = (!text.get_ref().trim().is_empty()).then(|| text.get_ref().clone());
+            text.ok_or_else(|| fault(&self.place(), "`target` is empty", "name the scopes or the audience"))
+        };
+        Ok(match self {
+            Self::None => Onward::None,
+            Self::Passthrough => Onward::Passthrough,
+            Self::Basic { username, password } => Onward::Basic(basic::value(username, &world.read_secret(password)?)?),
+            Self::ClientCredentials { authority, target: text } => {
+                Onward::ClientCredentials { client: world.authority(authority)?, target: target(text)? }
+            }
+            Self::OnBehalfOf { authority, target: text } => {
+                Onward::OnBehalfOf { client: world.authority(authority)?, target: target(text)? }
+            }
+        })
+    }
+
+    fn place(&self) -> std::ops::Range<usize> {
+        match self {
+            Self::None | Self::Passthrough => 0..0,
+            Self::Basic { username, .. } => username.span(),
+            Self::ClientCredentials { target, .. } | Self::OnBehalfOf { target, .. } => target.span(),
+        }
+    }
+
+    /// Whether it needs a verified token of a user.
+    pub(crate) fn needs_token(&self) -> bool {
+        matches!(self, Self::OnBehalfOf { .. })
+    }
+
+    /// In a line, for people.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Self::None => "none".into(),
+            Self::Passthrough => "the caller's, unchanged".into(),
+            Self::Basic { username, .. } => format!("the password of `{}`", username.get_ref()),
+            Self::ClientCredentials { authority, target } => {
+                format!("a token of `{}` for `{}`, as the gateway", authority.get_ref(), target.get_ref())
+            }
+            Self::OnBehalfOf { authority, target } => {
+                format!("a token of `{}` for `{}`, on behalf of the user", authority.get_ref(), target.get_ref())
+            }
+        }
+    }
+}
+
+impl Onward {
+    /// Gets it. Without it nothing is forwarded.
+    pub(crate) async fn acquire(&self, permitted: &Permitted) -> Result<Credential, Box<Denial>> {
+        match self {
+            Self::None => Ok(Credential::None),
+            Self::Passthrough => Ok(Credential::Callers),
+            Self::Basic(value) => Ok(Credential::Value(value.clone())),
+            Self::ClientCredentials { client, target } => application::acquire(client, target, permitted).await,
+            Self::OnBehalfOf { client, target } => on_behalf_of::acquire(client, target, permitted).await,
+        }
+    }
+}
+
+/// A token as a value of `Authorization`.
+fn bearer(token: &client::Token) -> Result<Credential, Box<Denial>> {
+    let text = format!("Bearer {}", token.access_token.expose());
+    let mut value = HeaderValue::try_from(text).map_err(|_| Box::new(Denial::of(decision::CheckId::OnwardAccepted)))?;
+    value.set_sensitive(true);
+    Ok(Credential::Value(value))
+}

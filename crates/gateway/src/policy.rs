@@ -1,0 +1,134 @@
+//! Policies: each is one file with its configuration, its rule and its tests, and one line in the table here.
+mod check_header;
+mod ip_filter;
+mod require;
+mod set_header;
+mod subscription_key;
+mod validate_jwt;
+
+pub(crate) use ip_filter::network;
+pub(crate) use subscription_key::{Admission, SubscriptionKey};
+pub(crate) use validate_jwt::{Bearer, TokenCheck};
+
+use crate::call::Call;
+use crate::denial::Denial;
+use crate::settings::{SettingsError, World};
+use decision::contract::Route;
+use serde::Deserialize;
+use std::fmt;
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use toml::Spanned;
+
+/// When a policy is asked. All of a phase pass before the next one begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Where the request comes from, and what it looks like.
+    Admit,
+    /// Who calls.
+    Identify,
+    /// What the service is sent, after the request was permitted.
+    Rewrite,
+}
+
+/// What a policy says at once.
+pub(crate) enum Decided {
+    Pass,
+    Deny(Box<Denial>),
+    /// It has to fetch something first: ask [`Policy::settle`].
+    Wait,
+}
+
+/// What takes its time.
+pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One rule over requests.
+pub(crate) trait Policy: Send + Sync {
+    fn phase(&self) -> Phase;
+
+    /// Decides without waiting, where it can.
+    fn decide(&self, call: &mut Call) -> Decided;
+
+    /// Decides, with whatever has to be fetched. Asked only after [`Decided::Wait`].
+    fn settle<'a>(&'a self, call: &'a mut Call) -> Pending<'a, Result<(), Box<Denial>>> {
+        Box::pin(async move {
+            match self.decide(call) {
+                Decided::Pass => Ok(()),
+                Decided::Deny(denial) => Err(denial),
+                // Nothing came of it: a decision that is not made is a refusal.
+                Decided::Wait => Err(Box::new(Denial::of(decision::CheckId::KeysAvailable))),
+            }
+        })
+    }
+}
+
+/// What a policy's table adds to the operations of its scope.
+#[derive(Clone)]
+pub(crate) enum Part {
+    Rule(Arc<dyn Policy>),
+    Token(Arc<TokenCheck>),
+    /// What a verified token has to allow.
+    Demand(Arc<Route>),
+    Subscription(Arc<SubscriptionKey>),
+}
+
+/// A policy's configuration.
+pub(crate) trait Table: fmt::Debug {
+    /// What it adds; `at` is where it stands in the file.
+    fn part(&self, at: &Range<usize>, world: &mut World<'_>) -> Result<Part, SettingsError>;
+
+    /// Whether it keeps callers out who cannot show that they may call.
+    fn identifies(&self) -> bool {
+        false
+    }
+
+    /// What applies, in a line: `deputize gateway effective` prints it.
+    fn told(&self) -> String;
+}
+
+/// A table of the file, its policy's name and its place.
+pub(crate) struct Entry<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) at: Range<usize>,
+    pub(crate) table: &'a dyn Table,
+}
+
+macro_rules! policies {
+    (once: $($once:ident),*; many: $($many:ident),*;) => {
+        /// The policies of one scope.
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub(crate) struct Tables {
+            /// Policies of wider scopes that do not apply here.
+            pub(crate) remove: Vec<Spanned<String>>,
+            /// Policies of this scope that narrower ones cannot remove.
+            pub(crate) mandatory: Vec<Spanned<String>>,
+            $($once: Option<Spanned<$once::Table>>,)*
+            $($many: Vec<Spanned<$many::Table>>,)*
+        }
+
+        impl Tables {
+            /// Every policy that stands there.
+            pub(crate) fn entries(&self) -> Vec<Entry<'_>> {
+                let mut all = Vec::new();
+                $(all.extend(self.$once.iter().map(|table| entry(stringify!($once), table)));)*
+                $(all.extend(self.$many.iter().map(|table| entry(stringify!($many), table)));)*
+                all
+            }
+        }
+
+        /// The name of every policy.
+        pub(crate) const NAMES: &[&str] = &[$(stringify!($once),)* $(stringify!($many),)*];
+    };
+}
+
+policies! {
+    once: ip_filter, subscription_key, validate_jwt, require;
+    many: check_header, set_header;
+}
+
+fn entry<'a, T: Table>(name: &'static str, table: &'a Spanned<T>) -> Entry<'a> {
+    Entry { name, at: table.span(), table: table.get_ref() }
+}

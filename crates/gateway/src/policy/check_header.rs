@@ -1,0 +1,121 @@
+//! `check_header`: a field that has to be there, with one of these values.
+use super::{Decided, Part, Phase, Policy};
+use crate::call::Call;
+use crate::denial::Denial;
+use crate::settings::{SettingsError, World, fault, field_name, refusal_status};
+use decision::CheckId;
+use http::{HeaderMap, HeaderName, StatusCode};
+use serde::Deserialize;
+use std::ops::Range;
+use std::sync::Arc;
+use toml::Spanned;
+
+/// Which field, which values, and the answer where they are not there.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Table {
+    /// The field.
+    name: Spanned<String>,
+    /// The status of the answer.
+    failed_check_httpcode: Spanned<u16>,
+    /// The text of the answer.
+    failed_check_error_message: String,
+    /// Whether the case of letters in values does not matter.
+    ignore_case: bool,
+    /// The values of which any one passes; without any, the field has to be there.
+    #[serde(default)]
+    value: Vec<String>,
+}
+
+impl super::Table for Table {
+    fn part(&self, at: &Range<usize>, _: &mut World<'_>) -> Result<Part, SettingsError> {
+        if self.value.iter().any(String::is_empty) {
+            return Err(fault(at, "`value` has an empty text", "remove it, or remove `value` where presence suffices"));
+        }
+        Ok(Part::Rule(Arc::new(CheckHeader {
+            name: field_name(&self.name)?,
+            status: refusal_status(&self.failed_check_httpcode)?,
+            message: self.failed_check_error_message.clone(),
+            ignore_case: self.ignore_case,
+            values: self.value.clone(),
+        })))
+    }
+
+    fn told(&self) -> String {
+        let name = self.name.get_ref();
+        if self.value.is_empty() {
+            format!("`{name}` is there")
+        } else {
+            format!("`{name}` is {}", self.value.join(" or "))
+        }
+    }
+}
+
+struct CheckHeader {
+    name: HeaderName,
+    status: StatusCode,
+    message: String,
+    ignore_case: bool,
+    values: Vec<String>,
+}
+
+impl CheckHeader {
+    /// Every line counts: of two, the service could read the other.
+    fn judge(&self, headers: &HeaderMap) -> Result<(), CheckId> {
+        let mut lines = headers.get_all(&self.name).iter().peekable();
+        if lines.peek().is_none() {
+            return Err(CheckId::HeaderPresent);
+        }
+        let is = |wanted: &String, line: &[u8]| {
+            let wanted = wanted.as_bytes();
+            if self.ignore_case { wanted.eq_ignore_ascii_case(line) } else { wanted == line }
+        };
+        let fits = self.values.is_empty() || lines.all(|line| self.values.iter().any(|v| is(v, line.as_bytes())));
+        if fits { Ok(()) } else { Err(CheckId::HeaderAllowed) }
+    }
+}
+
+impl Policy for CheckHeader {
+    fn phase(&self) -> Phase {
+        Phase::Admit
+    }
+
+    fn decide(&self, call: &mut Call) -> Decided {
+        match self.judge(call.request.headers()) {
+            Ok(()) => Decided::Pass,
+            Err(check) => Decided::Deny(Box::new(Denial::of(check).status(self.status).message(self.message.clone()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(values: &[&str], ignore_case: bool, lines: &[&str]) -> Result<(), CheckId> {
+        let check = CheckHeader {
+            name: HeaderName::from_static("x-edge"),
+            status: StatusCode::UNAUTHORIZED,
+            message: String::new(),
+            ignore_case,
+            values: values.iter().map(|v| (*v).to_owned()).collect(),
+        };
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append("x-edge", line.parse().unwrap());
+        }
+        check.judge(&headers)
+    }
+
+    #[test]
+    fn a_field_is_there_with_a_listed_value() {
+        assert_eq!(judged(&["a", "b"], false, &["b"]), Ok(()));
+        assert_eq!(judged(&[], false, &[""]), Ok(()), "presence suffices");
+        assert_eq!(judged(&["a"], true, &["A"]), Ok(()));
+        assert_eq!(judged(&["a"], false, &["A"]), Err(CheckId::HeaderAllowed));
+        assert_eq!(judged(&["a"], false, &[]), Err(CheckId::HeaderPresent));
+        assert_eq!(judged(&[], false, &[]), Err(CheckId::HeaderPresent));
+        assert_eq!(judged(&["a"], false, &["a, b"]), Err(CheckId::HeaderAllowed));
+        assert_eq!(judged(&["a"], false, &["a", "b"]), Err(CheckId::HeaderAllowed), "every line counts");
+    }
+}

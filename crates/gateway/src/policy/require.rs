@@ -1,0 +1,67 @@
+//! `require`: what a verified token has to allow. The rules are guard's; this says which of them apply.
+use super::Part;
+use crate::settings::{SettingsError, World, fault};
+use decision::contract::{Route, Subject};
+use serde::Deserialize;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What is demanded, beside a valid token.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Default)]
+pub(crate) struct Table {
+    /// Delegated scopes of which any one suffices.
+    scopes: Vec<String>,
+    /// Delegated scopes that are needed all together.
+    scopes_all: Vec<String>,
+    /// App roles of the user of which any one suffices, beside the scope.
+    roles: Vec<String>,
+    /// App roles of an application that calls as itself, of which any one suffices.
+    app_roles: Vec<String>,
+    /// Authentication contexts that the user must have satisfied, all of them.
+    acrs: Vec<String>,
+    /// Who may call; by default users where there are scopes or roles, applications where there are app roles.
+    subject: Option<Subject>,
+}
+
+impl super::Table for Table {
+    fn part(&self, at: &Range<usize>, _: &mut World<'_>) -> Result<Part, SettingsError> {
+        let route = Route {
+            scopes: self.scopes.clone(),
+            scopes_all: self.scopes_all.clone(),
+            roles: self.roles.clone(),
+            app_roles: self.app_roles.clone(),
+            acrs: self.acrs.clone(),
+            subject: self.subject,
+            ..Route { authenticated_suffices: false, ..super::validate_jwt::any_valid_token() }
+        };
+        // Read back, since reading validates.
+        let read: Result<Route, _> = serde_json::to_value(&route).and_then(serde_json::from_value);
+        match read {
+            Ok(route) => Ok(Part::Demand(Arc::new(route))),
+            Err(error) => {
+                let text = error.to_string();
+                let (problem, hint) = text.split_once(": ").unwrap_or((&text, "see the guide"));
+                Err(fault(
+                    at,
+                    problem.replace("the route `* /*`", "`require`"),
+                    hint.replace(", or write `authenticated_suffices = true`", ""),
+                ))
+            }
+        }
+    }
+
+    fn told(&self) -> String {
+        let lists = [
+            ("any scope of", &self.scopes),
+            ("the scopes", &self.scopes_all),
+            ("any role of", &self.roles),
+            ("any app role of", &self.app_roles),
+            ("the contexts", &self.acrs),
+        ];
+        let told =
+            lists.iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| format!("{what} {}", list.join(" ")));
+        told.collect::<Vec<_>>().join(", ")
+    }
+}

@@ -1,0 +1,144 @@
+//! `subscription_key`: calls with a key of an active subscription. It comes before every other policy, since the key decides
+//! which product's policies apply.
+use super::Part;
+use crate::Canonical;
+use crate::canonical::query::{self, Several};
+use crate::denial::Denial;
+use crate::settings::{SettingsError, World, fault, field_name};
+use crate::subscriptions::{ApiId, ProductId, Subscriptions};
+use decision::{CheckId, Timestamp};
+use http::HeaderName;
+use oauth::challenge::Challenge;
+use serde::Deserialize;
+use std::ops::Range;
+use std::sync::Arc;
+use toml::Spanned;
+
+/// Where the key is.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Table {
+    /// The field that carries it.
+    header: Spanned<String>,
+    /// The parameter that is looked at where the field is absent.
+    query: Spanned<String>,
+    /// Whether a call without a key is refused, if no open product has the API.
+    required: bool,
+    /// Whether the service is sent the key too.
+    forward: bool,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            header: Spanned::new(0..0, "Ocp-Apim-Subscription-Key".to_owned()),
+            query: Spanned::new(0..0, "subscription-key".to_owned()),
+            required: true,
+            forward: false,
+        }
+    }
+}
+
+impl super::Table for Table {
+    fn part(&self, _: &Range<usize>, world: &mut World<'_>) -> Result<Part, SettingsError> {
+        let header = field_name(&self.header)?;
+        let query = self.query.get_ref();
+        if query.is_empty() || !query.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+            return Err(fault(
+                &self.query.span(),
+                "this is no name of a parameter",
+                "use letters, digits, `-` and `_`",
+            ));
+        }
+        world.secret(header.as_str());
+        Ok(Part::Subscription(Arc::new(SubscriptionKey {
+            header,
+            query: query.clone(),
+            required: self.required,
+            forward: self.forward,
+        })))
+    }
+
+    fn identifies(&self) -> bool {
+        self.required
+    }
+
+    fn told(&self) -> String {
+        let optional = if self.required { "" } else { ", where there is one" };
+        format!("a key in `{}`, or in the parameter `{}`{optional}", self.header.get_ref(), self.query.get_ref())
+    }
+}
+
+/// The rule.
+pub(crate) struct SubscriptionKey {
+    header: HeaderName,
+    query: String,
+    required: bool,
+    forward: bool,
+}
+
+/// In whose context a call is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Admission {
+    /// Whose policies apply too.
+    pub(crate) product: Option<ProductId>,
+    /// The subscription whose key was shown.
+    pub(crate) subscription: Option<Arc<str>>,
+}
+
+impl SubscriptionKey {
+    /// Decides on a call of this API.
+    pub(crate) fn admit(
+        &self,
+        request: &Canonical,
+        known: &Subscriptions,
+        api: ApiId,
+        now: Timestamp,
+    ) -> Result<Admission, Box<Denial>> {
+        let decided = match self.shown(request) {
+            Err(Several) => Err(CheckId::SubscriptionKeyValid),
+            Ok(Some(key)) => known.find(key.as_bytes(), api, now).ok_or(CheckId::SubscriptionKeyValid),
+            Ok(None) => match known.open_product(api) {
+                Some(product) => Ok(Admission { product: Some(product), subscription: None }),
+                None if self.required => Err(CheckId::SubscriptionKeyPresent),
+                None => Ok(Admission::default()),
+            },
+        };
+        decided.map_err(|check| {
+            let message = if check == CheckId::SubscriptionKeyPresent { MISSING } else { INVALID };
+            let challenge = Challenge::of("AzureApiManagementKey")
+                .with("realm", request.host())
+                .with("name", self.header.as_str())
+                .with("type", "header");
+            Box::new(Denial::of(check).message(message).challenge(&challenge))
+        })
+    }
+
+    /// The parameter counts only where the field is absent.
+    fn shown<'a>(&self, request: &'a Canonical) -> Result<Option<&'a str>, Several> {
+        let mut lines = request.headers().get_all(&self.header).iter();
+        match (lines.next(), lines.next()) {
+            (None, _) => query::value(request.query(), &self.query),
+            (Some(line), None) => line.to_str().map(Some).map_err(|_| Several),
+            (Some(_), Some(_)) => Err(Several),
+        }
+    }
+
+    /// Takes the key out of what the service is sent.
+    pub(crate) fn take_out(&self, request: &mut Canonical) {
+        if !self.forward {
+            request.headers_mut().remove(&self.header);
+            request.take_parameter(&self.query);
+        }
+    }
+
+    /// The field that carries the key, where the service is to see it.
+    pub(crate) fn forwarded(&self) -> Option<&HeaderName> {
+        self.forward.then_some(&self.header)
+    }
+}
+
+const MISSING: &str = "Access denied due to missing subscription key. Make sure to include subscription key when making \
+    requests to this API.";
+const INVALID: &str = "Access denied due to invalid subscription key. Make sure to provide a valid key for an active \
+    subscription.";

@@ -1,0 +1,406 @@
+//! `validate_jwt`: a token of one of these issuers, for one of these audiences. Guard verifies it; this says with what.
+use super::{Decided, Part, Pending, Phase, Policy};
+use crate::Canonical;
+use crate::call::Call;
+use crate::canonical::query;
+use crate::denial::Denial;
+use crate::settings::{SettingsError, World, fault, field_name, refusal_status};
+use decision::CheckId;
+use decision::contract::{Contract, Route};
+use guard::{Guard, Principal};
+use http::header::AUTHORIZATION;
+use http::{HeaderName, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+use toml::Spanned;
+
+/// Which tokens, and where they are.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Table {
+    /// The issuers, by the names that the file gives them.
+    issuers: Vec<Spanned<String>>,
+    /// The values of `aud` of which any one will do.
+    audiences: Vec<String>,
+    /// The only applications that may call; by default any.
+    client_application_ids: Option<Vec<String>>,
+    /// Claims that the token has, all of them.
+    #[serde(default)]
+    required_claims: Vec<Spanned<ClaimTable>>,
+    /// How far clocks may differ, in seconds.
+    #[serde(default = "sixty")]
+    clock_skew: i64,
+    /// The longest life of a token, in seconds; by default what is sane for its issuer.
+    max_lifetime: Option<i64>,
+    /// The field that carries the token; by default `Authorization`, with `Bearer` before it.
+    header_name: Option<Spanned<String>>,
+    /// The parameter that carries it, in its place.
+    query_parameter_name: Option<Spanned<String>>,
+    /// The status of refusals; by default 401, and what the check that failed says where that is another.
+    failed_validation_httpcode: Option<Spanned<u16>>,
+    /// The text of refusals; by default what failed, and how to mend it.
+    failed_validation_error_message: Option<String>,
+}
+
+/// What the policies about tokens share.
+pub(super) struct Common<'a> {
+    pub(super) header_name: Option<&'a Spanned<String>>,
+    pub(super) query_parameter_name: Option<&'a Spanned<String>>,
+    pub(super) failed_validation_httpcode: Option<&'a Spanned<u16>>,
+    pub(super) failed_validation_error_message: Option<&'a str>,
+}
+
+/// A claim, and what it says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClaimTable {
+    /// Its name.
+    name: String,
+    /// Whether every value has to be there, or one.
+    #[serde(default, rename = "match")]
+    matches: Match,
+    /// What stands between the values of a text.
+    separator: Option<String>,
+    /// The values; without any, the claim has to be there.
+    #[serde(default)]
+    value: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Match {
+    #[default]
+    All,
+    Any,
+}
+
+const fn sixty() -> i64 {
+    60
+}
+
+impl super::Table for Table {
+    fn part(&self, at: &Range<usize>, world: &mut World<'_>) -> Result<Part, SettingsError> {
+        let contract = Contract {
+            name: None,
+            audiences: self.audiences.clone(),
+            issuers: self.issuers.iter().map(|name| world.issuer(name)).collect::<Result<_, _>>()?,
+            clients: self.client_application_ids.clone(),
+            routes: Vec::new(),
+            skew: self.clock_skew,
+            max_token_bytes: 16_384,
+            max_lifetime: self.max_lifetime,
+            fail_static: 60,
+            authorized_by_list: false,
+            disclosure: decision::contract::Disclosure::default(),
+            authorization_uri: None,
+        };
+        let claims = self.required_claims.iter().map(ClaimRule::read).collect::<Result<_, _>>()?;
+        let common = Common {
+            header_name: self.header_name.as_ref(),
+            query_parameter_name: self.query_parameter_name.as_ref(),
+            failed_validation_httpcode: self.failed_validation_httpcode.as_ref(),
+            failed_validation_error_message: self.failed_validation_error_message.as_deref(),
+        };
+        common.check(contract, claims, at, world)
+    }
+
+    fn identifies(&self) -> bool {
+        true
+    }
+
+    fn told(&self) -> String {
+        let issuers: Vec<&str> = self.issuers.iter().map(|name| name.get_ref().as_str()).collect();
+        let audiences = self.audiences.join(" or ");
+        format!("a token of {} for {audiences}, give or take {} s", issuers.join(" or "), self.clock_skew)
+    }
+}
+
+impl Common<'_> {
+    /// The check, by this contract.
+    pub(super) fn check(
+        &self,
+        contract: Contract,
+        claims: Vec<ClaimRule>,
+        at: &Range<usize>,
+        world: &mut World<'_>,
+    ) -> Result<Part, SettingsError> {
+        let place = match (self.header_name, self.query_parameter_name) {
+            (Some(_), Some(name)) => {
+                return Err(fault(&name.span(), "the token is looked for in two places", "keep one of them"));
+            }
+            (None, Some(name)) => Place::Parameter(name.get_ref().clone()),
+            (Some(name), None) => match field_name(name)? {
+                AUTHORIZATION => Place::Authorization,
+                name => {
+                    world.secret(name.as_str());
+                    Place::Field(name)
+                }
+            },
+            (None, None) => Place::Authorization,
+        };
+        Ok(Part::Token(Arc::new(TokenCheck {
+            guard: world.guard(contract, at)?,
+            place,
+            claims,
+            status: self.failed_validation_httpcode.map(refusal_status).transpose()?,
+            message: self.failed_validation_error_message.map(str::to_owned),
+        })))
+    }
+}
+
+/// Where a token is.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    Authorization,
+    Field(HeaderName),
+    Parameter(String),
+}
+
+impl Place {
+    /// As a guard reads it: an `Authorization` value.
+    fn presented<'a>(&self, request: &'a Canonical) -> Presented<'a> {
+        let bearer = |token: &str| Presented::Value(Cow::Owned(format!("Bearer {token}")));
+        match self {
+            Self::Authorization => match request.headers().get(AUTHORIZATION).map(http::HeaderValue::to_str) {
+                None => Presented::Nothing,
+                Some(Ok(text)) => Presented::Value(Cow::Borrowed(text)),
+                // Not ASCII, so no token: as something that is none.
+                Some(Err(_)) => Presented::Value(Cow::Borrowed("")),
+            },
+            Self::Field(name) => {
+                let mut lines = request.headers().get_all(name).iter();
+                match (lines.next(), lines.next()) {
+                    (None, _) => Presented::Nothing,
+                    (Some(line), None) => bearer(line.to_str().unwrap_or_default()),
+                    (Some(_), Some(_)) => Presented::Several,
+                }
+            }
+            Self::Parameter(name) => match query::value(request.query(), name) {
+                Ok(None) => Presented::Nothing,
+                Ok(Some(value)) => bearer(&query::decoded(value).unwrap_or_default()),
+                Err(query::Several) => Presented::Several,
+            },
+        }
+    }
+}
+
+enum Presented<'a> {
+    Nothing,
+    Value(Cow<'a, str>),
+    Several,
+}
+
+/// A guard, and where its tokens are.
+pub(crate) struct TokenCheck {
+    guard: Guard,
+    place: Place,
+    claims: Vec<ClaimRule>,
+    status: Option<StatusCode>,
+    message: Option<String>,
+}
+
+impl TokenCheck {
+    /// Takes the token out of what the service is sent, where it is not in `Authorization`: that is the onward credential's.
+    pub(crate) fn take_out(&self, request: &mut Canonical) {
+        match &self.place {
+            Place::Authorization => {}
+            Place::Field(name) => drop(request.headers_mut().remove(name)),
+            Place::Parameter(name) => request.take_parameter(name),
+        }
+    }
+
+    /// As the configuration wants refusals told. That keys are missing is nobody's fault who calls.
+    fn as_configured(&self, denial: Denial) -> Denial {
+        if denial.status == StatusCode::SERVICE_UNAVAILABLE {
+            return denial;
+        }
+        let ours = matches!(denial.check, CheckId::TokenClient).then_some(StatusCode::UNAUTHORIZED);
+        let denial = match self.status.or(ours) {
+            Some(status) => denial.status(status),
+            None => denial,
+        };
+        match &self.message {
+            Some(message) => denial.message(message.clone()),
+            None => denial,
+        }
+    }
+
+    fn accept(&self, call: &mut Call, principal: Principal) -> Result<(), Box<Denial>> {
+        if !self.claims.is_empty() {
+            let all = principal.all_claims();
+            for rule in &self.claims {
+                rule.judge(all.get(&rule.name)).map_err(|check| {
+                    let text = format!("the claim `{}` of the token does not have what this API requires", rule.name);
+                    let challenge = oauth::challenge::Challenge::bearer()
+                        .with("error", check.entry().error)
+                        .with("error_description", &text);
+                    self.as_configured(Denial::of(check).message(text).challenge(&challenge))
+                })?;
+            }
+        }
+        call.principal = Some((principal, self.guard.clone()));
+        Ok(())
+    }
+}
+
+/// A route that any valid token may call.
+pub(crate) fn any_valid_token() -> Route {
+    Route { method: "*".into(), path: "/*".into(), authenticated_suffices: true, ..Route::default() }
+}
+
+/// A token check with all that one operation demands of the token.
+pub(crate) struct Bearer {
+    check: Arc<TokenCheck>,
+    demands: Vec<Arc<Route>>,
+}
+
+impl Bearer {
+    /// Demands may be empty: then any valid token will do.
+    pub(crate) fn new(check: Arc<TokenCheck>, mut demands: Vec<Arc<Route>>) -> Self {
+        if demands.is_empty() {
+            demands.push(Arc::new(any_valid_token()));
+        }
+        Self { check, demands }
+    }
+
+    fn several(&self) -> Denial {
+        let challenge = oauth::challenge::Challenge::bearer().with("error", "invalid_request");
+        self.check.as_configured(Denial::of(CheckId::GatewayCredentialSingle).challenge(&challenge))
+    }
+}
+
+impl Policy for Bearer {
+    fn phase(&self) -> Phase {
+        Phase::Identify
+    }
+
+    fn decide(&self, call: &mut Call) -> Decided {
+        let check = &*self.check;
+        let mut accepted = None;
+        {
+            let presented = match check.place.presented(&call.request) {
+                Presented::Nothing => None,
+                Presented::Value(text) => Some(text),
+                Presented::Several => return Decided::Deny(Box::new(self.several())),
+            };
+            for demand in &self.demands {
+                match check.guard.try_check_for(presented.as_deref(), demand) {
+                    None => return Decided::Wait,
+                    Some(Ok(principal)) => accepted = Some(principal),
+                    Some(Err(refused)) => return Decided::Deny(Box::new(check.as_configured(Denial::from(refused)))),
+                }
+            }
+        }
+        match accepted.map(|principal| check.accept(call, principal)) {
+            Some(Ok(())) => Decided::Pass,
+            Some(Err(denial)) => Decided::Deny(denial),
+            // There is always a demand, so this is a defect: and a defect denies.
+            None => Decided::Deny(Box::new(Denial::of(CheckId::TokenPresent))),
+        }
+    }
+
+    fn settle<'a>(&'a self, call: &'a mut Call) -> Pending<'a, Result<(), Box<Denial>>> {
+        Box::pin(async move {
+            let presented = match self.check.place.presented(&call.request) {
+                Presented::Nothing => None,
+                Presented::Value(text) => Some(text.into_owned()),
+                Presented::Several => return Err(Box::new(self.several())),
+            };
+            let mut decided = None;
+            for demand in &self.demands {
+                let principal = self.check.guard.check_for(presented.as_deref(), demand).await;
+                decided = Some(principal.map_err(|refused| self.check.as_configured(Denial::from(refused)))?);
+            }
+            let principal = decided.ok_or_else(|| Box::new(Denial::of(CheckId::TokenPresent)))?;
+            self.check.accept(call, principal)
+        })
+    }
+}
+
+/// A claim that has to be there.
+pub(crate) struct ClaimRule {
+    name: String,
+    matches: Match,
+    separator: Option<String>,
+    values: Vec<String>,
+}
+
+impl ClaimRule {
+    pub(super) fn read(table: &Spanned<ClaimTable>) -> Result<Self, SettingsError> {
+        let ClaimTable { name, matches, separator, value } = table.get_ref();
+        if name.is_empty() || separator.as_deref() == Some("") {
+            return Err(fault(&table.span(), "a name or a separator is empty", "say what it is, or leave it out"));
+        }
+        Ok(Self { name: name.clone(), matches: *matches, separator: separator.clone(), values: value.clone() })
+    }
+
+    fn judge(&self, claim: Option<&Value>) -> Result<(), CheckId> {
+        let claim = claim.filter(|claim| !claim.is_null()).ok_or(CheckId::ClaimPresent)?;
+        let has = |wanted: &String| match claim {
+            Value::Array(items) => items.iter().any(|item| is(item, wanted)),
+            Value::String(text) => match &self.separator {
+                Some(separator) => text.split(separator.as_str()).any(|part| part == wanted),
+                None => text == wanted,
+            },
+            other => is(other, wanted),
+        };
+        let holds = match self.matches {
+            Match::All => self.values.iter().all(has),
+            Match::Any => self.values.is_empty() || self.values.iter().any(has),
+        };
+        if holds { Ok(()) } else { Err(CheckId::ClaimAllowed) }
+    }
+}
+
+/// Whether one value of a claim is this text.
+fn is(value: &Value, wanted: &str) -> bool {
+    match value {
+        Value::String(text) => text == wanted,
+        Value::Bool(truth) => wanted == if *truth { "true" } else { "false" },
+        Value::Number(number) => *wanted == *number.to_string(),
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn judged(matches: Match, separator: Option<&str>, values: &[&str], claim: Option<Value>) -> Result<(), CheckId> {
+        let values = values.iter().map(|v| (*v).to_owned()).collect();
+        let rule = ClaimRule { name: "c".into(), matches, separator: separator.map(str::to_owned), values };
+        rule.judge(claim.as_ref())
+    }
+
+    #[test]
+    fn a_required_claim_has_all_or_any_of_its_values() {
+        use Match::{All, Any};
+        for (matches, separator, values, claim, expected) in [
+            (All, None, &["a", "b"][..], Some(json!(["a", "b", "c"])), Ok(())),
+            (All, None, &["a", "b"], Some(json!(["a"])), Err(CheckId::ClaimAllowed)),
+            (Any, None, &["a", "b"], Some(json!(["b"])), Ok(())),
+            (Any, None, &["a", "b"], Some(json!(["c"])), Err(CheckId::ClaimAllowed)),
+            (All, Some(" "), &["a", "b"], Some(json!("b a")), Ok(())),
+            (All, Some(" "), &["a"], Some(json!("ab")), Err(CheckId::ClaimAllowed)),
+            (All, None, &["a"], Some(json!("a b")), Err(CheckId::ClaimAllowed)),
+            (All, None, &[], Some(json!("anything")), Ok(())),
+            (Any, None, &[], Some(json!(0)), Ok(())),
+            (All, None, &["7"], Some(json!(7)), Ok(())),
+            (All, None, &["true"], Some(json!(true)), Ok(())),
+            (All, None, &["a"], Some(json!({"a": 1})), Err(CheckId::ClaimAllowed)),
+            (All, None, &["a"], None, Err(CheckId::ClaimPresent)),
+            (Any, None, &[], None, Err(CheckId::ClaimPresent)),
+            (All, None, &[], Some(json!(null)), Err(CheckId::ClaimPresent)),
+        ] {
+            assert_eq!(
+                judged(matches, separator, values, claim.clone()),
+                expected,
+                "{matches:?} {values:?} of {claim:?}"
+            );
+        }
+    }
+}

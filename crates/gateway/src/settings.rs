@@ -1,0 +1,42 @@
+//! What a gateway is told: a file whose every mistake is named with its place.
+mod compile;
+mod file;
+mod world;
+
+pub(crate) use compile::{Compiled, compile};
+pub use file::{CertificateTable, File, Source};
+pub(crate) use world::World;
+
+use http::{HeaderName, StatusCode};
+use std::ops::Range;
+use toml::Spanned;
+
+/// Why a configuration is of no use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}; {hint}")]
+pub struct SettingsError {
+    /// Where it stands, in octets of the file; empty where it stands nowhere.
+    pub at: Range<usize>,
+    /// What is wrong.
+    pub problem: String,
+    /// What to change.
+    pub hint: String,
+}
+
+pub(crate) fn fault(at: &Range<usize>, problem: impl Into<String>, hint: impl Into<String>) -> SettingsError {
+    SettingsError { at: at.clone(), problem: problem.into(), hint: hint.into() }
+}
+
+/// The name of a field.
+pub(crate) fn field_name(text: &Spanned<String>) -> Result<HeaderName, SettingsError> {
+    text.get_ref().parse().map_err(|_| fault(&text.span(), "this is no name of a field", "use letters, digits and `-`"))
+}
+
+/// A status that refuses.
+pub(crate) fn refusal_status(code: &Spanned<u16>) -> Result<StatusCode, SettingsError> {
+    let status = StatusCode::from_u16(*code.get_ref()).ok().filter(StatusCode::is_client_error);
+    status.ok_or_else(|| fault(&code.span(), "this status refuses nothing", "write one from 400 to 499"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,540 @@
+//! From the file to what answers requests: scopes put together, narrower ones after wider ones.
+use super::file::{ApiTable, OperationTable, State, SubscriptionTable, UpstreamTable};
+use super::world::{Variables, World, twice, unknown};
+use super::{File, SettingsError, fault, field_name};
+use crate::gateway::Ports;
+use crate::onward::{self, Onward};
+use crate::policy::{self, Bearer, Part, Phase, Policy, SubscriptionKey, TokenCheck};
+use crate::routes::{Operation, Pattern, Routes, Rules, Told, is_canonical};
+use crate::subscriptions::{ApiId, Product, ProductId, Scope, Subscription, Subscriptions};
+use crate::upstream::{Upstream, connections};
+use crate::{canonical, policy::Tables};
+use decision::Timestamp;
+use decision::contract::Route;
+use guard::Guard;
+use http::{HeaderName, Uri};
+use ipnet::IpNet;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use toml::Spanned;
+
+/// What answers requests. Nothing in it changes; a new configuration is another one.
+pub(crate) struct Compiled {
+    pub(crate) routes: Routes,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) products: Vec<Arc<str>>,
+    pub(crate) proxies: Vec<IpNet>,
+    /// Fields that policies set, for callers to send nowhere.
+    pub(crate) injected: Vec<HeaderName>,
+    /// Fields, in lower case, that carry credentials here.
+    pub(crate) secrets: Vec<String>,
+    pub(crate) guards: Vec<Guard>,
+}
+
+/// The policies of one scope, each read once.
+struct Read<'a> {
+    label: String,
+    tables: &'a Tables,
+    parts: Vec<Placed>,
+}
+
+#[derive(Clone)]
+struct Placed {
+    name: &'static str,
+    at: Range<usize>,
+    part: Part,
+    identifies: bool,
+    text: String,
+}
+
+/// What the scopes of one operation come to.
+struct Applied {
+    rules: Rules,
+    subscription: Option<Arc<SubscriptionKey>>,
+    tokens: Vec<Arc<TokenCheck>>,
+    identifies: bool,
+    /// The same for a call without a key.
+    identifies_without_key: bool,
+}
+
+pub(crate) fn compile(
+    file: &File,
+    variable: Variables<'_>,
+    beside: &Path,
+    ports: &Ports,
+) -> Result<Compiled, SettingsError> {
+    let mut world = World::read(file, variable, beside, ports)?;
+    let mut proxies = Vec::new();
+    for text in &file.trusted_proxies {
+        let network = policy::network(text.get_ref());
+        proxies
+            .push(network.ok_or_else(|| {
+                fault(&text.span(), "this is neither an address nor a network", "write `10.0.0.0/8`")
+            })?);
+    }
+    let upstreams = upstreams(file, &world)?;
+    let global = Read::scope("global".to_owned(), &file.policies, &mut world)?;
+    let products = products(file, &mut world)?;
+    let mut routes = Routes::default();
+    let mut places: Vec<(Option<String>, Arc<str>)> = Vec::new();
+    for (at, api) in file.api.iter().enumerate() {
+        let table = api.get_ref();
+        if file.api.iter().take(at).any(|other| other.get_ref().name.get_ref() == table.name.get_ref()) {
+            return Err(twice("an API", &table.name));
+        }
+        let (host, prefix) = place(table)?;
+        if places.contains(&(host.clone(), Arc::clone(&prefix))) {
+            let hint = "give one of them another path or host";
+            return Err(fault(&table.path.span(), "another API has this host and path", hint));
+        }
+        let of_api = products.iter().filter(|(product, _)| product.apis.contains(&ApiId(at)));
+        let context = Context {
+            api: ApiId(at),
+            table,
+            prefix: &prefix,
+            upstream: upstreams
+                .get(table.upstream.get_ref())
+                .cloned()
+                .ok_or_else(|| unknown("upstream", &table.upstream, upstreams.keys()))?,
+            global: &global,
+            products: of_api.map(|(product, scope)| (product_id(&products, product), product, scope)).collect(),
+        };
+        let operations = context.operations(&mut world)?;
+        places.push((host.clone(), Arc::clone(&prefix)));
+        routes.add(host, &prefix, operations);
+    }
+    let names = products.iter().map(|(product, _)| Arc::clone(&product.name)).collect();
+    let products = products.into_iter().map(|(product, _)| product).collect();
+    let subscriptions = subscriptions(file, products, &world, ports)?;
+    Ok(Compiled {
+        routes,
+        subscriptions,
+        products: names,
+        proxies,
+        guards: world.guards(),
+        injected: world.injected,
+        secrets: world.secrets,
+    })
+}
+
+fn product_id(products: &[(Product, Read<'_>)], product: &Product) -> ProductId {
+    ProductId(products.iter().position(|(other, _)| other.name == product.name).unwrap_or_default())
+}
+
+impl<'a> Read<'a> {
+    fn scope(label: String, tables: &'a Tables, world: &mut World<'_>) -> Result<Self, SettingsError> {
+        let mut parts = Vec::new();
+        for entry in tables.entries() {
+            parts.push(Placed {
+                name: entry.name,
+                part: entry.table.part(&entry.at, world)?,
+                identifies: entry.table.identifies(),
+                text: entry.table.told(),
+                at: entry.at,
+            });
+        }
+        for name in &tables.mandatory {
+            if !parts.iter().any(|placed| placed.name == name.get_ref()) {
+                let problem = format!("`{}` is mandatory, and is not among the policies here", name.get_ref());
+                return Err(fault(&name.span(), problem, "add it, or take it out of `mandatory`"));
+            }
+        }
+        Ok(Self { label, tables, parts })
+    }
+}
+
+/// Puts scopes together, the widest first.
+fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
+    let mut kept: Vec<(&Read<'_>, &Placed)> = Vec::new();
+    for scope in scopes {
+        for name in &scope.tables.remove {
+            let is = |placed: &Placed| placed.name == name.get_ref();
+            if !policy::NAMES.contains(&name.get_ref().as_str()) {
+                let problem = format!("`{}` is no policy", name.get_ref());
+                return Err(fault(&name.span(), problem, format!("expected one of: {}", policy::NAMES.join(", "))));
+            }
+            let wider = kept.iter().find(|(_, placed)| is(placed)).map(|(scope, _)| *scope);
+            let Some(wider) = wider else {
+                let problem = format!("no wider scope has `{}`", name.get_ref());
+                return Err(fault(&name.span(), problem, "take it out of `remove`"));
+            };
+            let demands = |scope: &&Read<'_>| scope.tables.mandatory.iter().any(|m| m.get_ref() == name.get_ref());
+            if kept.iter().any(|(scope, placed)| is(placed) && demands(scope)) {
+                let problem = format!("`{}` of {} is mandatory", name.get_ref(), wider.label);
+                return Err(fault(&name.span(), problem, "keep it, or take it out of `mandatory` there"));
+            }
+            kept.retain(|(_, placed)| !is(placed));
+        }
+        kept.extend(scope.parts.iter().map(|placed| (*scope, placed)));
+    }
+    let mut all: Vec<Arc<dyn Policy>> = Vec::new();
+    let mut tokens: Vec<Arc<TokenCheck>> = Vec::new();
+    let mut demands: Vec<(Arc<Route>, Range<usize>)> = Vec::new();
+    let mut subscription = None;
+    for (_, placed) in &kept {
+        match &placed.part {
+            Part::Rule(rule) => all.push(Arc::clone(rule)),
+            Part::Token(check) => tokens.push(Arc::clone(check)),
+            Part::Demand(route) => demands.push((Arc::clone(route), placed.at.clone())),
+            Part::Subscription(key) if subscription.is_none() => subscription = Some(Arc::clone(key)),
+            Part::Subscription(_) => {
+                let hint = "add `remove = [\"subscription_key\"]` beside this one, or drop it";
+                return Err(fault(&placed.at, "a wider scope says already where the key is", hint));
+            }
+        }
+    }
+    if let Some((_, at)) = demands.first().filter(|_| tokens.is_empty()) {
+        return Err(fault(at, "`require` has no token to look at", "add `validate_jwt`"));
+    }
+    // The narrowest check is the one that the operation's own demands are about.
+    let mut demanded: Vec<Arc<Route>> = demands.into_iter().map(|(route, _)| route).collect();
+    for (at, check) in tokens.iter().enumerate() {
+        let of_this = if at + 1 == tokens.len() { std::mem::take(&mut demanded) } else { Vec::new() };
+        all.push(Arc::new(Bearer::new(Arc::clone(check), of_this)));
+    }
+    all.sort_by_key(|policy| policy.phase());
+    let (before, rewrites) = all.into_iter().partition(|policy| policy.phase() < Phase::Rewrite);
+    let told = |(scope, placed): &(&Read<'_>, &Placed)| Told {
+        scope: scope.label.clone(),
+        policy: placed.name,
+        text: placed.text.clone(),
+    };
+    Ok(Applied {
+        rules: Rules { before, rewrites, told: kept.iter().map(told).collect() },
+        subscription,
+        tokens,
+        identifies: kept.iter().any(|(_, placed)| placed.identifies),
+        identifies_without_key: kept.iter().any(|(_, p)| p.identifies && !matches!(p.part, Part::Subscription(_))),
+    })
+}
+
+/// One API, while its operations are put together.
+struct Context<'a> {
+    api: ApiId,
+    table: &'a ApiTable,
+    prefix: &'a Arc<str>,
+    upstream: Arc<Upstream>,
+    global: &'a Read<'a>,
+    products: Vec<(ProductId, &'a Product, &'a Read<'a>)>,
+}
+
+impl Context<'_> {
+    fn operations(&self, world: &mut World<'_>) -> Result<Vec<Arc<Operation>>, SettingsError> {
+        let name = self.table.name.get_ref();
+        if self.table.operation.is_empty() {
+            let problem = format!("the API `{name}` has no operation, so nothing of it can be called");
+            let hint = "add `[[api.operation]]` with `name`, `method` and `path`; `*` and `/*` are everything";
+            return Err(fault(&self.table.name.span(), problem, hint));
+        }
+        let own = Read::scope(format!("api {name}"), &self.table.policies, world)?;
+        let mut forwarded = Vec::new();
+        for text in &self.table.forward_identity_headers {
+            forwarded.push(field_name(text)?);
+        }
+        let mut operations: Vec<Arc<Operation>> = Vec::new();
+        for table in &self.table.operation {
+            let operation = self.operation(table, &own, &forwarded, world)?;
+            let OperationTable { name, path, .. } = table.get_ref();
+            if operations.iter().any(|other| other.name == operation.name) {
+                return Err(twice("an operation", name));
+            }
+            if operations.iter().any(|other| other.pattern.is_same(&operation.pattern)) {
+                let hint = "change the method or the path of one of them";
+                return Err(fault(&path.span(), "another operation has this method and path", hint));
+            }
+            operations.push(Arc::new(operation));
+        }
+        Ok(operations)
+    }
+
+    fn operation(
+        &self,
+        table: &Spanned<OperationTable>,
+        api: &Read<'_>,
+        forwarded: &[HeaderName],
+        world: &mut World<'_>,
+    ) -> Result<Operation, SettingsError> {
+        let read = table.get_ref();
+        let name: Arc<str> = format!("{}/{}", self.table.name.get_ref(), read.name.get_ref()).into();
+        let pattern = Pattern::read(read.method.get_ref(), read.path.get_ref()).ok_or_else(|| {
+            let hint = "write the method in capitals or `*`, and `/exact`, `/with/{parameter}` or `/prefix/*` in its one spelling";
+            fault(&read.path.span(), "the method and the path are no pattern", hint)
+        })?;
+        let own = Read::scope(format!("operation {name}"), &read.policies, world)?;
+        let onward = read.onward.as_ref().or(self.table.onward.as_ref());
+        let mut usual = self.checked(applied(&[self.global, api, &own])?, onward, table)?;
+        let mut by_product = HashMap::new();
+        for (id, product, scope) in &self.products {
+            let mut of_product = applied(&[self.global, scope, api, &own])?;
+            of_product.identifies &= !product.open || of_product.identifies_without_key;
+            let of_product = self.checked(of_product, onward, table)?;
+            usual.tokens.extend(of_product.tokens);
+            by_product.insert(*id, of_product.rules);
+        }
+        let mut forwarded = forwarded.to_vec();
+        forwarded.extend(usual.subscription.iter().filter_map(|key| key.forwarded()).cloned());
+        Ok(Operation {
+            api: self.api,
+            name,
+            pattern,
+            subscription: usual.subscription,
+            rules: usual.rules,
+            by_product,
+            tokens: usual.tokens,
+            onward: onward.map_or(Ok(Onward::None), |table| table.get_ref().read(world))?,
+            onward_told: onward.map_or_else(|| onward::Table::None.told(), |table| table.get_ref().told()),
+            upstream: Arc::clone(&self.upstream),
+            prefix: Arc::clone(self.prefix),
+            forwarded,
+        })
+    }
+
+    /// An operation that anybody may call says so, and a user's token is exchanged only once it is verified.
+    fn checked(
+        &self,
+        applied: Applied,
+        onward: Option<&Spanned<onward::Table>>,
+        table: &Spanned<OperationTable>,
+    ) -> Result<Applied, SettingsError> {
+        let read = table.get_ref();
+        if !applied.identifies && !self.table.public {
+            let problem = format!(
+                "the operation `{}` of the API `{}` has no policy that checks who calls",
+                read.name.get_ref(),
+                self.table.name.get_ref()
+            );
+            let hint = "add `validate_jwt`, `subscription_key` or `ip_filter`, or say `public = true` in the API if that is meant";
+            return Err(fault(&read.name.span(), problem, hint));
+        }
+        if let Some(onward) = onward.filter(|onward| onward.get_ref().needs_token() && applied.tokens.is_empty()) {
+            let problem = format!("`on_behalf_of` has no verified token in the operation `{}`", read.name.get_ref());
+            return Err(fault(&onward.span(), problem, "add `validate_jwt`"));
+        }
+        Ok(applied)
+    }
+}
+
+/// Where an API is: its host, and its path without a slash at the end.
+fn place(table: &ApiTable) -> Result<(Option<String>, Arc<str>), SettingsError> {
+    let host = match &table.host {
+        None => None,
+        Some(text) => {
+            let host = canonical::host(text.get_ref()).filter(|host| host.port.is_none());
+            let name =
+                host.ok_or_else(|| fault(&text.span(), "this is no host", "write `api.example`, without a port"))?;
+            Some(name.name.into_owned())
+        }
+    };
+    let path = table.path.get_ref();
+    let prefix = path.strip_suffix('/').unwrap_or(path);
+    let sound = prefix.is_empty() || prefix.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_segment));
+    if !sound || path.is_empty() {
+        let hint = "write `/` or `/orders`, in the one spelling that paths have here";
+        return Err(fault(&table.path.span(), "this is no path of an API", hint));
+    }
+    Ok((host, prefix.into()))
+}
+
+fn is_segment(text: &str) -> bool {
+    !text.is_empty() && !text.contains(['*', '{']) && is_canonical(text)
+}
+
+fn products<'a>(file: &'a File, world: &mut World<'_>) -> Result<Vec<(Product, Read<'a>)>, SettingsError> {
+    let mut products: Vec<(Product, Read<'a>)> = Vec::new();
+    for table in &file.product {
+        let read = table.get_ref();
+        let name = read.name.get_ref();
+        if products.iter().any(|(other, _)| &*other.name == name.as_str()) {
+            return Err(twice("a product", &read.name));
+        }
+        let mut apis = Vec::new();
+        for api in &read.apis {
+            apis.push(api_id(file, api)?);
+        }
+        let open = !read.subscription_required;
+        if let Some((other, _)) =
+            products.iter().find(|(other, _)| open && other.open && other.apis.iter().any(|api| apis.contains(api)))
+        {
+            let problem =
+                format!("the products `{}` and `{name}` both open the same API to calls without a key", other.name);
+            return Err(fault(&read.name.span(), problem, "an API is in at most one product without subscription"));
+        }
+        let scope = Read::scope(format!("product {name}"), &read.policies, world)?;
+        if let Some(placed) = scope.parts.iter().find(|placed| matches!(placed.part, Part::Subscription(_))) {
+            let hint = "write it in the API, or beside all of them";
+            return Err(fault(&placed.at, "a product cannot say where the key is: the key says which product", hint));
+        }
+        products.push((Product { name: name.as_str().into(), apis, open }, scope));
+    }
+    Ok(products)
+}
+
+fn api_id(file: &File, name: &Spanned<String>) -> Result<ApiId, SettingsError> {
+    let found = file.api.iter().position(|api| api.get_ref().name.get_ref() == name.get_ref());
+    found.map(ApiId).ok_or_else(|| unknown("api", name, file.api.iter().map(|api| api.get_ref().name.get_ref())))
+}
+
+fn subscriptions(
+    file: &File,
+    products: Vec<Product>,
+    world: &World<'_>,
+    ports: &Ports,
+) -> Result<Subscriptions, SettingsError> {
+    let mut salt = [0; 32];
+    ports.random.fill(&mut salt);
+    let names: Vec<String> = products.iter().map(|product| product.name.to_string()).collect();
+    let mut all = Subscriptions::new(salt, products);
+    let mut seen: Vec<&str> = Vec::new();
+    for table in &file.subscription {
+        let SubscriptionTable { name, product, api, all_apis, primary, secondary, state, expires } = table.get_ref();
+        if seen.contains(&name.get_ref().as_str()) {
+            return Err(twice("a subscription", name));
+        }
+        seen.push(name.get_ref());
+        let scope = match (product, api, all_apis) {
+            (Some(product), None, false) => {
+                let id = names.iter().position(|name| name == product.get_ref());
+                Scope::Product(ProductId(id.ok_or_else(|| unknown("product", product, names.iter()))?))
+            }
+            (None, Some(api), false) => Scope::Api(api_id(file, api)?),
+            (None, None, true) => Scope::AllApis,
+            _ => {
+                let hint = "say one of `product`, `api` and `all_apis = true`";
+                return Err(fault(&name.span(), "the subscription is not to one thing", hint));
+            }
+        };
+        let expires = match expires {
+            None => None,
+            Some(moment) => Some(timestamp(moment.get_ref()).ok_or_else(|| {
+                fault(&moment.span(), "this is no moment", "write it in UTC: `2027-01-31T00:00:00Z`")
+            })?),
+        };
+        let mut keys = vec![world.read_secret(primary)?];
+        if let Some(secondary) = secondary {
+            keys.push(world.read_secret(secondary)?);
+        }
+        for (key, source) in keys.iter().zip([Some(primary), secondary.as_ref()].into_iter().flatten()) {
+            if key.expose().len() < 16 {
+                return Err(fault(&source.span(), "the key is shorter than 16 characters", "make a random one"));
+            }
+        }
+        let subscription =
+            Subscription { name: name.get_ref().as_str().into(), scope, active: *state == State::Active, expires };
+        all.add(subscription, &keys).map_err(|other| {
+            let hint = "every key is one subscription's, and its two keys differ";
+            fault(&primary.span(), format!("a key of `{}` is a key of `{other}` too", name.get_ref()), hint)
+        })?;
+    }
+    Ok(all)
+}
+
+/// A moment that is written with its distance from UTC.
+fn timestamp(moment: &toml::value::Datetime) -> Option<Timestamp> {
+    let (date, time, offset) = (moment.date?, moment.time?, moment.offset?);
+    let minutes = match offset {
+        toml::value::Offset::Z => 0,
+        toml::value::Offset::Custom { minutes } => i64::from(minutes),
+    };
+    // Days since 1970-01-01, of a calendar whose year begins in March.
+    let (year, month) = (i64::from(date.year), i64::from(date.month));
+    let year = if month <= 2 { year - 1 } else { year };
+    let of_era = year.rem_euclid(400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + i64::from(date.day) - 1;
+    let days = year.div_euclid(400) * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+    let seconds = i64::from(time.hour) * 3_600 + i64::from(time.minute) * 60 + i64::from(time.second.unwrap_or(0));
+    Some(Timestamp(days * 86_400 + seconds - minutes * 60))
+}
+
+fn upstreams(file: &File, world: &World<'_>) -> Result<HashMap<String, Arc<Upstream>>, SettingsError> {
+    let roots = match &file.trusted_certificates {
+        None => Vec::new(),
+        Some(path) => {
+            let text = world.text(path.get_ref(), &path.span())?;
+            let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+            let roots = read.ok().filter(|roots| !roots.is_empty());
+            roots
+                .ok_or_else(|| fault(&path.span(), "the file has no certificate in PEM", "give certificates in PEM"))?
+        }
+    };
+    let at = file.trusted_certificates.as_ref().map_or(0..0, Spanned::span);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let unusable = |error: rustls::Error| fault(&at, error.to_string(), "check the certificate authorities");
+    let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(roots, Arc::clone(&provider));
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier.map_err(unusable)?))
+        .with_no_client_auth();
+    let mut upstreams = HashMap::new();
+    for table in &file.upstream {
+        let upstream = upstream(table.get_ref(), &tls)?;
+        let name = &table.get_ref().name;
+        if upstreams.insert(name.get_ref().clone(), Arc::new(upstream)).is_some() {
+            return Err(twice("an upstream", name));
+        }
+    }
+    Ok(upstreams)
+}
+
+fn upstream(table: &UpstreamTable, tls: &rustls::ClientConfig) -> Result<Upstream, SettingsError> {
+    let at = table.url.span();
+    let wrong = |problem: &str| fault(&at, problem, "write `https://orders.internal/v1` or `http://127.0.0.1:9000`");
+    let uri: Uri = table.url.get_ref().parse().map_err(|_| wrong("this is no address of a service"))?;
+    let parts = uri.into_parts();
+    let scheme = parts.scheme.filter(|scheme| matches!(scheme.as_str(), "http" | "https"));
+    let scheme = scheme.ok_or_else(|| wrong("the address has no scheme that is spoken here"))?;
+    let authority = parts.authority.ok_or_else(|| wrong("the address names no host"))?;
+    if authority.as_str().contains('@') {
+        return Err(wrong("the address has a name or password; say it in `onward`"));
+    }
+    let path = parts.path_and_query.as_ref().map_or("/", |path| path.as_str());
+    let base = path.strip_suffix('/').unwrap_or(path);
+    if !(base.is_empty() || base.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_segment))) {
+        return Err(wrong("the path of the address is not in its one spelling"));
+    }
+    for (seconds, name) in
+        [(table.connect_seconds, "connect"), (table.answer_seconds, "answer"), (table.silence_seconds, "silence")]
+    {
+        if !(1..=86_400).contains(&seconds) {
+            let problem = format!("`{name}_seconds` is out of range");
+            return Err(fault(&table.name.span(), problem, "write 1 to 86400"));
+        }
+    }
+    if !(1..=1_000_000).contains(&table.max_requests) {
+        return Err(fault(&table.name.span(), "`max_requests` is out of range", "write 1 to 1000000"));
+    }
+    Ok(Upstream {
+        name: table.name.get_ref().as_str().into(),
+        scheme,
+        authority,
+        base: base.to_owned(),
+        preserve_host: table.preserve_host,
+        timeout: Duration::from_secs(table.answer_seconds),
+        silence: Duration::from_secs(table.silence_seconds),
+        slots: Arc::new(Semaphore::new(table.max_requests)),
+        connections: connections(tls.clone(), Duration::from_secs(table.connect_seconds)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::timestamp;
+
+    #[test]
+    fn moments_are_read_as_utc() {
+        let read = |text: &str| timestamp(&text.parse().unwrap()).map(|moment| moment.0);
+        assert_eq!(read("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(read("2000-02-29T00:00:00Z"), Some(951_782_400));
+        assert_eq!(read("2016-01-09T02:02:12Z"), Some(1_452_304_932));
+        assert_eq!(read("2016-01-09T03:02:12+01:00"), Some(1_452_304_932));
+        assert_eq!(read("2016-01-09"), None);
+        assert_eq!(read("2016-01-09T02:02:12"), None);
+    }
+}

@@ -1,0 +1,277 @@
+//! The file as it is written.
+use crate::{onward, policy};
+use serde::Deserialize;
+use std::path::PathBuf;
+use toml::Spanned;
+
+/// The configuration file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Where to listen; by default `localhost:8443`.
+    pub listen: Option<Spanned<String>>,
+    /// Certificates of the listener; the first is for clients that name no host, or another. Without any, only this machine is
+    /// listened to.
+    #[serde(default)]
+    pub certificate: Vec<Spanned<CertificateTable>>,
+    /// What is logged; by default `info`.
+    pub log: Option<String>,
+    /// Whether each request is logged, on standard output; by default it is.
+    pub access_log: Option<bool>,
+    /// A file with certificate authorities that issuers, authorities and services are trusted by, beside those of the system.
+    pub trusted_certificates: Option<Spanned<PathBuf>>,
+    /// Proxies whose word about the caller's address counts; by default none.
+    #[serde(default)]
+    pub(crate) trusted_proxies: Vec<Spanned<String>>,
+    /// Who issues the tokens that callers show.
+    #[serde(default)]
+    pub(crate) issuer: Vec<Spanned<IssuerTable>>,
+    /// Who issues the tokens that services are sent.
+    #[serde(default)]
+    pub(crate) authority: Vec<Spanned<AuthorityTable>>,
+    /// The services behind the gateway.
+    #[serde(default)]
+    pub(crate) upstream: Vec<Spanned<UpstreamTable>>,
+    /// What applies to every API.
+    #[serde(default)]
+    pub(crate) policies: policy::Tables,
+    /// The APIs.
+    #[serde(default)]
+    pub(crate) api: Vec<Spanned<ApiTable>>,
+    /// APIs under one name, to subscribe to.
+    #[serde(default)]
+    pub(crate) product: Vec<Spanned<ProductTable>>,
+    /// Subscriptions, and their keys.
+    #[serde(default)]
+    pub(crate) subscription: Vec<Spanned<SubscriptionTable>>,
+}
+
+/// A chain and its key.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateTable {
+    /// The chain in PEM, the server's certificate first.
+    pub certificate: PathBuf,
+    /// Its private key in PEM.
+    pub key: PathBuf,
+}
+
+/// Where a secret is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, deny_unknown_fields, expecting = "`{ env = \"NAME\" }` or `{ file = \"PATH\" }`")]
+pub enum Source {
+    /// In a variable.
+    Env {
+        /// Its name.
+        env: String,
+    },
+    /// In a file.
+    File {
+        /// Its path.
+        file: PathBuf,
+    },
+}
+
+/// An issuer of the tokens that callers show.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IssuerTable {
+    /// Its name in this file.
+    pub(crate) name: Spanned<String>,
+    /// `iss`, byte by byte; `{tenantid}` stands for the token's `tid`.
+    pub(crate) issuer: String,
+    /// Its metadata document; by default below `issuer`.
+    pub(crate) metadata: Option<String>,
+    /// Its key set, where there is no metadata document.
+    pub(crate) jwks_uri: Option<String>,
+    /// A file with its key set: then nothing is ever fetched.
+    pub(crate) jwks: Option<Spanned<PathBuf>>,
+    /// Whether its metadata may name a key set on another host.
+    #[serde(default)]
+    pub(crate) foreign_keys_host: bool,
+    /// The accepted values of `tid`, or `"any"`.
+    pub(crate) tenants: Option<decision::contract::Tenants>,
+    /// The shape of its tokens.
+    #[serde(default)]
+    pub(crate) profile: decision::contract::Profile,
+    /// The algorithm of keys that state none.
+    pub(crate) algorithm: Option<String>,
+}
+
+/// Who issues tokens to the gateway.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuthorityTable {
+    /// Its name in this file.
+    pub(crate) name: Spanned<String>,
+    /// Its metadata document.
+    pub(crate) metadata: Option<String>,
+    /// Its token endpoint; what the metadata says if it is not stated.
+    pub(crate) token_endpoint: Option<String>,
+    /// Its issuer, which assertions of the gateway are for; what the metadata says if it is not stated.
+    pub(crate) issuer: Option<String>,
+    /// The gateway there.
+    pub(crate) client_id: String,
+    /// A secret.
+    pub(crate) secret: Option<Spanned<Source>>,
+    /// A certificate and its private key.
+    pub(crate) certificate: Option<CertificateTable>,
+    /// A file with a private JWK.
+    pub(crate) key: Option<PathBuf>,
+    /// A file that the platform keeps a token in.
+    pub(crate) federated_token_file: Option<PathBuf>,
+    /// How it exchanges a user's token for another.
+    #[serde(default)]
+    pub(crate) exchange: Exchange,
+}
+
+/// How a user's token is exchanged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Exchange {
+    /// Entra's On-Behalf-Of.
+    #[default]
+    OnBehalfOf,
+    /// RFC 8693.
+    TokenExchange,
+}
+
+/// A service behind the gateway.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpstreamTable {
+    /// Its name in this file.
+    pub(crate) name: Spanned<String>,
+    /// Its address, with the path that all of its paths begin with.
+    pub(crate) url: Spanned<String>,
+    /// Whether it is asked by the name that the caller used.
+    #[serde(default)]
+    pub(crate) preserve_host: bool,
+    /// Seconds to connect.
+    #[serde(default = "two")]
+    pub(crate) connect_seconds: u64,
+    /// Seconds until its answer begins.
+    #[serde(default = "thirty")]
+    pub(crate) answer_seconds: u64,
+    /// Seconds that it may be silent in an answer.
+    #[serde(default = "sixty")]
+    pub(crate) silence_seconds: u64,
+    /// Requests at once.
+    #[serde(default = "thousand")]
+    pub(crate) max_requests: usize,
+}
+
+const fn two() -> u64 {
+    2
+}
+
+const fn thirty() -> u64 {
+    30
+}
+
+const fn sixty() -> u64 {
+    60
+}
+
+const fn thousand() -> usize {
+    1_000
+}
+
+/// An API.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ApiTable {
+    /// Its name in this file.
+    pub(crate) name: Spanned<String>,
+    /// The host that it is for; by default any.
+    pub(crate) host: Option<Spanned<String>>,
+    /// The path that all of its paths begin with. The service is sent what follows it.
+    pub(crate) path: Spanned<String>,
+    /// The service behind it, by its name.
+    pub(crate) upstream: Spanned<String>,
+    /// Says that anybody may call it.
+    #[serde(default)]
+    pub(crate) public: bool,
+    /// Fields such as `X-User` that callers may send, though they look like an identity.
+    #[serde(default)]
+    pub(crate) forward_identity_headers: Vec<Spanned<String>>,
+    /// What applies to it.
+    #[serde(default)]
+    pub(crate) policies: policy::Tables,
+    /// The credential that the service is sent; by default none.
+    pub(crate) onward: Option<Spanned<onward::Table>>,
+    /// What can be called. Nothing else can.
+    #[serde(default)]
+    pub(crate) operation: Vec<Spanned<OperationTable>>,
+}
+
+/// What can be called.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OperationTable {
+    /// Its name in this API.
+    pub(crate) name: Spanned<String>,
+    /// The method in capitals, or `*`.
+    pub(crate) method: Spanned<String>,
+    /// `/exact`, `/with/{parameter}` or `/prefix/*`, below the API's path.
+    pub(crate) path: Spanned<String>,
+    /// What applies to it.
+    #[serde(default)]
+    pub(crate) policies: policy::Tables,
+    /// The credential that the service is sent; by default the API's.
+    pub(crate) onward: Option<Spanned<onward::Table>>,
+}
+
+/// APIs under one name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProductTable {
+    /// Its name.
+    pub(crate) name: Spanned<String>,
+    /// The APIs, by their names.
+    pub(crate) apis: Vec<Spanned<String>>,
+    /// Whether its APIs are called with a key.
+    #[serde(default = "yes")]
+    pub(crate) subscription_required: bool,
+    /// What applies to calls in its context.
+    #[serde(default)]
+    pub(crate) policies: policy::Tables,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// A named pair of keys. It is to a product, an API, or all of them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SubscriptionTable {
+    /// Its name.
+    pub(crate) name: Spanned<String>,
+    /// The product that it is to.
+    pub(crate) product: Option<Spanned<String>>,
+    /// The API that it is to.
+    pub(crate) api: Option<Spanned<String>>,
+    /// Whether it is to all APIs.
+    #[serde(default)]
+    pub(crate) all_apis: bool,
+    /// Its first key.
+    pub(crate) primary: Spanned<Source>,
+    /// Its second key: clients move to one while the other is replaced.
+    pub(crate) secondary: Option<Spanned<Source>>,
+    /// Whether its keys open anything.
+    #[serde(default)]
+    pub(crate) state: State,
+    /// The moment from which on they do not.
+    pub(crate) expires: Option<Spanned<toml::value::Datetime>>,
+}
+
+/// The state of a subscription.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    #[default]
+    Active,
+    Suspended,
+    Cancelled,
+}

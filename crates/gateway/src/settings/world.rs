@@ -1,0 +1,259 @@
+//! What the parts of a file refer to by name, and what they leave for all of it to know.
+use super::file::{AuthorityTable, Exchange, IssuerTable, Source};
+use super::{File, SettingsError, fault};
+use crate::gateway::Ports;
+use client::{Client, Endpoints, GrantProfile};
+use decision::contract::{Contract, TrustedIssuer};
+use guard::Guard;
+use http::HeaderName;
+use jose::{Algorithm, KeySet};
+use oauth::Secret;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use toml::Spanned;
+
+/// How many bytes of verified tokens each guard keeps.
+const VERIFIED_BYTES: u64 = 8 << 20;
+
+/// An environment variable, by its name.
+pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Everything that policies are made of.
+pub(crate) struct World<'a> {
+    variable: Variables<'a>,
+    beside: &'a Path,
+    ports: &'a Ports,
+    issuers: HashMap<String, (TrustedIssuer, Option<KeySet>)>,
+    authorities: HashMap<String, Client>,
+    guards: HashMap<String, Guard>,
+    pub(super) injected: Vec<HeaderName>,
+    pub(super) secrets: Vec<String>,
+}
+
+impl<'a> World<'a> {
+    pub(super) fn read(
+        file: &File,
+        variable: Variables<'a>,
+        beside: &'a Path,
+        ports: &'a Ports,
+    ) -> Result<Self, SettingsError> {
+        let mut world = Self {
+            variable,
+            beside,
+            ports,
+            issuers: HashMap::new(),
+            authorities: HashMap::new(),
+            guards: HashMap::new(),
+            injected: Vec::new(),
+            secrets: Vec::new(),
+        };
+        for table in &file.issuer {
+            let issuer = world.read_issuer(table)?;
+            let name = &table.get_ref().name;
+            if world.issuers.values().any(|(other, _)| other.issuer == issuer.0.issuer) {
+                return Err(fault(&table.span(), format!("`{}` is listed twice", issuer.0.issuer), "keep one"));
+            }
+            if world.issuers.insert(name.get_ref().clone(), issuer).is_some() {
+                return Err(twice("an issuer", name));
+            }
+        }
+        for table in &file.authority {
+            let client = world.read_authority(table)?;
+            let name = &table.get_ref().name;
+            if world.authorities.insert(name.get_ref().clone(), client).is_some() {
+                return Err(twice("an authority", name));
+            }
+        }
+        Ok(world)
+    }
+
+    /// The issuer of this name.
+    pub(crate) fn issuer(&self, name: &Spanned<String>) -> Result<TrustedIssuer, SettingsError> {
+        let found = self.issuers.get(name.get_ref());
+        found.map(|(issuer, _)| issuer.clone()).ok_or_else(|| unknown("issuer", name, self.issuers.keys()))
+    }
+
+    /// What asks the authority of this name for tokens.
+    pub(crate) fn authority(&self, name: &Spanned<String>) -> Result<Client, SettingsError> {
+        let found = self.authorities.get(name.get_ref());
+        found.cloned().ok_or_else(|| unknown("authority", name, self.authorities.keys()))
+    }
+
+    /// A guard by this contract, one for all who have the same.
+    pub(crate) fn guard(&mut self, contract: Contract, at: &Range<usize>) -> Result<Guard, SettingsError> {
+        let told = |text: String| match text.split_once(": ") {
+            Some((problem, hint)) => fault(at, problem, hint),
+            None => fault(at, text, "see the guide of the gateway"),
+        };
+        contract.validate().map_err(|error| told(error.to_string()))?;
+        let key = serde_json::to_string(&contract).map_err(|error| told(error.to_string()))?;
+        if let Some(guard) = self.guards.get(&key) {
+            return Ok(guard.clone());
+        }
+        let ids = Arc::clone(&self.ports.ids);
+        let mut builder = Guard::builder(contract.clone(), Arc::clone(&self.ports.clock))
+            .key_sets(Arc::clone(&self.ports.key_sets))
+            .cache_bytes(VERIFIED_BYTES)
+            .decision_ids(move || ids.next());
+        for (issuer, keys) in self.issuers.values() {
+            let named = contract.issuers.iter().any(|entry| entry.issuer == issuer.issuer);
+            if let Some(keys) = keys.as_ref().filter(|_| named) {
+                builder = builder.keys(issuer.issuer.clone(), keys.clone());
+            }
+        }
+        let guard = builder.build().map_err(|error| told(error.to_string()))?;
+        self.guards.insert(key, guard.clone());
+        Ok(guard)
+    }
+
+    /// Every guard there is.
+    pub(super) fn guards(&self) -> Vec<Guard> {
+        self.guards.values().cloned().collect()
+    }
+
+    /// A field that a policy sets, so that no caller may send it.
+    pub(crate) fn inject(&mut self, name: HeaderName) {
+        if !self.injected.contains(&name) {
+            self.injected.push(name);
+        }
+    }
+
+    /// A field, in lower case, that carries a credential.
+    pub(crate) fn secret(&mut self, name: &str) {
+        if !self.secrets.iter().any(|known| known == name) {
+            self.secrets.push(name.to_owned());
+        }
+    }
+
+    /// The secret that stands there.
+    pub(crate) fn read_secret(&self, source: &Spanned<Source>) -> Result<Secret, SettingsError> {
+        let text = match source.get_ref() {
+            Source::Env { env } => (self.variable)(env)
+                .ok_or_else(|| fault(&source.span(), format!("the variable {env} is not set"), "set it"))?,
+            Source::File { file } => self.text(file, &source.span())?,
+        };
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(fault(&source.span(), "the secret is empty", "put it there"));
+        }
+        Ok(Secret::new(text))
+    }
+
+    /// A file beside the configuration.
+    pub(super) fn text(&self, file: &Path, at: &Range<usize>) -> Result<String, SettingsError> {
+        std::fs::read_to_string(self.beside.join(file)).map_err(|error| {
+            let problem = format!("`{}` cannot be read: {}", file.display(), error.kind());
+            fault(at, problem, "check the path and its permissions")
+        })
+    }
+
+    fn read_issuer(&self, table: &Spanned<IssuerTable>) -> Result<(TrustedIssuer, Option<KeySet>), SettingsError> {
+        let read = table.get_ref();
+        let issuer = TrustedIssuer {
+            issuer: read.issuer.clone(),
+            metadata: read.metadata.clone(),
+            jwks_uri: read.jwks_uri.clone(),
+            foreign_keys_host: read.foreign_keys_host,
+            tenants: read.tenants.clone(),
+            profile: read.profile,
+            algorithm: read.algorithm.clone(),
+        };
+        // Read back, since reading validates; a template with keys in a file needs no address.
+        let checked = match &read.jwks {
+            Some(_) => {
+                TrustedIssuer { jwks_uri: Some("https://keys.invalid/".into()), metadata: None, ..issuer.clone() }
+            }
+            None => issuer.clone(),
+        };
+        let valid: Result<TrustedIssuer, _> = serde_json::to_value(&checked).and_then(serde_json::from_value);
+        if let Err(error) = valid {
+            let text = error.to_string();
+            let (problem, hint) = text.split_once(": ").unwrap_or((&text, "see the guide of the gateway"));
+            return Err(fault(&table.span(), problem, hint));
+        }
+        let Some(path) = &read.jwks else { return Ok((issuer, None)) };
+        if read.metadata.is_some() || read.jwks_uri.is_some() {
+            let hint = "keep `jwks`, or drop it and keep the other";
+            return Err(fault(&path.span(), "its keys are in a file and elsewhere too", hint));
+        }
+        let text = self.text(path.get_ref(), &path.span())?;
+        let (keys, skipped) = KeySet::parse(text.as_bytes(), Some(Algorithm::RS256))
+            .map_err(|error| fault(&path.span(), error.to_string(), "give a JSON Web Key Set"))?;
+        if let Some(key) = skipped.first() {
+            let problem = format!("key {} of the file cannot be used: {}", key.index, key.reason);
+            return Err(fault(&path.span(), problem, "remove it, or correct it"));
+        }
+        if keys.is_empty() {
+            return Err(fault(&path.span(), "the file holds no key", "give the issuer's public keys"));
+        }
+        Ok((TrustedIssuer { jwks_uri: checked.jwks_uri, ..issuer }, Some(keys)))
+    }
+
+    fn read_authority(&self, table: &Spanned<AuthorityTable>) -> Result<Client, SettingsError> {
+        let at = table.span();
+        let read = table.get_ref();
+        if read.metadata.is_none() && read.token_endpoint.is_none() {
+            return Err(fault(&at, "nothing says where the authority is", "set `metadata` or `token_endpoint`"));
+        }
+        let endpoints = Endpoints {
+            token: read.token_endpoint.clone().unwrap_or_default(),
+            issuer: read.issuer.clone(),
+            ..Endpoints::default()
+        };
+        let profile = match read.exchange {
+            Exchange::OnBehalfOf => GrantProfile::Entra,
+            Exchange::TokenExchange => GrantProfile::TokenExchange,
+        };
+        let mut builder =
+            Client::builder(endpoints, &read.client_id).profile(profile).cache(Arc::clone(&self.ports.token_cache));
+        if let Some(url) = &read.metadata {
+            builder = builder.discover(url);
+        }
+        let unusable = |error: &dyn std::fmt::Display| fault(&at, error.to_string(), "give another credential");
+        let beside = |path: &Path| self.beside.join(path);
+        let choices = "set one of `secret`, `certificate`, `key` and `federated_token_file`";
+        let builder = match (&read.secret, &read.certificate, &read.key, &read.federated_token_file) {
+            (Some(source), None, None, None) => match source.get_ref() {
+                Source::File { file } => builder.secret_file(beside(file)).map_err(|error| unusable(&error))?,
+                Source::Env { .. } => builder.secret(self.read_secret(source)?),
+            },
+            (None, Some(pair), None, None) => builder
+                .certificate_files(beside(&pair.key), beside(&pair.certificate))
+                .map_err(|error| unusable(&error))?,
+            (None, None, Some(path), None) => {
+                builder.key_file(beside(path), client::AssertionAudience::Issuer).map_err(|error| unusable(&error))?
+            }
+            (None, None, None, Some(path)) => builder.assertion_file(beside(path)),
+            (None, None, None, None) => {
+                return Err(fault(&at, "nothing proves to the authority who asks", choices));
+            }
+            _ => return Err(fault(&at, "the authority has more than one credential", choices)),
+        };
+        let ports = self.ports;
+        Ok(builder.build(Arc::clone(&ports.tokens), Arc::clone(&ports.clock), Arc::clone(&ports.random)))
+    }
+}
+
+/// One name, two things.
+pub(super) fn twice(what: &str, name: &Spanned<String>) -> SettingsError {
+    let problem = format!("there is {what} `{}` already", name.get_ref());
+    fault(&name.span(), problem, "choose another name")
+}
+
+/// A name of nothing.
+pub(super) fn unknown<'n>(
+    what: &str,
+    name: &Spanned<String>,
+    known: impl Iterator<Item = &'n String>,
+) -> SettingsError {
+    let mut known: Vec<&str> = known.map(String::as_str).collect();
+    known.sort_unstable();
+    let problem = format!("there is no {what} `{}`", name.get_ref());
+    let hint = match known.as_slice() {
+        [] => format!("add one: `[[{what}]]` with this `name`"),
+        known => format!("the file has {}; name one of them, or add `[[{what}]]`", known.join(", ")),
+    };
+    fault(&name.span(), problem, hint)
+}

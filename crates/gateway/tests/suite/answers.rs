@@ -1,0 +1,63 @@
+//! G-17 and the failure table: what becomes of a service's answers, and of its silence.
+use crate::support::{PUBLIC, World};
+
+#[tokio::test]
+async fn g_17_an_answer_that_could_be_two_is_none() {
+    let world = World::start(PUBLIC).await;
+    let wide = format!("HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 2\r\n\r\nok", "x".repeat(1_000_000));
+    for text in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!",
+        "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nX Y: 1\r\nContent-Length: 2\r\n\r\nok",
+        "garbage\r\n\r\n",
+        "",
+        wide.as_str(),
+    ] {
+        world.service.answers(text);
+        let answer = world.get("/", &[]).await;
+        assert_eq!(answer.reason(), (502, "BackendConnectionFailure".to_owned()), "{:?}", text.get(..60));
+    }
+    // A chunk that is none: the head has gone out by then, and the caller sees that the body is not whole.
+    world.service.answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n");
+    let broken = world.get("/", &[]).await;
+    assert!(broken.closed && !broken.body.ends_with("0\r\n\r\n"), "{broken:?}");
+    assert!(world.lines().iter().any(|line| line["whole"] == false && line["status"] == 200));
+    assert_eq!(world.get("/", &[]).await.status, 200, "and the next one is served");
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_there_is_a_bad_gateway() {
+    let world = World::start(&PUBLIC.replace("{service}", "http://127.0.0.1:1")).await;
+    let answer = world.get("/", &[]).await;
+    assert_eq!(
+        (answer.reason(), answer.check()),
+        ((502, "BackendConnectionFailure".to_owned()), "upstream.reachable".to_owned())
+    );
+    let lines = world.lines();
+    assert_eq!((lines.len(), &lines[0]["status"], &lines[0]["check"]), (1, &502.into(), &"upstream.reachable".into()));
+    assert_eq!(lines[0]["decision_id"], answer.json()["decision_id"], "one id in the answer and in the log");
+}
+
+#[tokio::test]
+async fn a_connection_serves_several_requests_and_each_is_logged() {
+    let world = World::start(PUBLIC).await;
+    let mut connection = crate::support::Connection::open(world.address).await;
+    for at in 0..3 {
+        assert_eq!(connection.get(&format!("/{at}")).await.status, 200);
+    }
+    assert_eq!(world.service.seen().len(), 3);
+    let lines = world.lines();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(
+        (&lines[2]["path"], &lines[2]["status"], &lines[2]["bytes"], &lines[2]["whole"]),
+        (&"/2".into(), &200.into(), &4.into(), &true.into())
+    );
+    assert_eq!(lines[2]["peer"], "127.0.0.1");
+}
+
+#[tokio::test]
+async fn a_head_request_has_no_body() {
+    let world = World::start(PUBLIC).await;
+    let answer = world.raw("HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert_eq!((answer.status, answer.field("content-length"), answer.body.as_str()), (200, vec!["4"], ""));
+}

@@ -1,0 +1,165 @@
+//! G-01: one message is one request, or none.
+use crate::support::{PUBLIC, World};
+
+/// What is refused.
+const REFUSED: &[&str] = &[
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\nhello",
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello",
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\nhello",
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\nhello",
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5 5\r\n\r\nhello",
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\nhello",
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked;x\r\n\r\n0\r\n\r\n",
+    "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\n Content-Length: 5\r\n\r\nhello",
+    "GET / HTTP/1.1\r\nHost: a\r\nX: a\u{0}b\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nX Y: b\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nX\u{0}: b\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n folded\r\n\r\n",
+    "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET / HTTP/1.1\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "GET http://b.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n",
+    "GET / HTTP/3.0\r\nHost: a\r\n\r\n",
+    "GET / http/1.1\r\nHost: a\r\n\r\n",
+    "G\u{e9}T / HTTP/1.1\r\nHost: a\r\n\r\n",
+];
+
+/// Bodies that are no bodies: the service may have seen the head by then, and gets nothing whole.
+const BROKEN_BODIES: &[&str] = &[
+    "fffffffffffffffff\r\n",
+    "0x5\r\nhello\r\n0\r\n\r\n",
+    "+5\r\nhello\r\n0\r\n\r\n",
+    "-5\r\nhello\r\n0\r\n\r\n",
+    "5_0\r\nhello\r\n0\r\n\r\n",
+    "5\nhello\r\n0\r\n\r\n",
+    "5\r\nhelloX0\r\n\r\n",
+    "5\r\nhello0\r\n\r\n",
+    "5;a\nb\r\nhello\r\n0\r\n\r\n",
+    "\r\nhello\r\n0\r\n\r\n",
+];
+
+#[tokio::test]
+async fn g_01_what_could_be_two_requests_is_none() {
+    let world = World::start(PUBLIC).await;
+    for text in REFUSED {
+        // Were any of it taken for a second request, the service would see it.
+        let smuggled = format!("{text}GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n");
+        let answer = world.raw(smuggled).await;
+        assert!((400..=505).contains(&answer.status) && answer.closed, "{text:?}: {answer:?}");
+        assert_eq!(world.service.seen(), Vec::<String>::new(), "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn g_01_a_body_that_breaks_off_is_no_request() {
+    let world = World::start(PUBLIC).await;
+    for body in BROKEN_BODIES {
+        world.service.forget();
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let answer = world.raw(format!("{head}{body}GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        assert_eq!(answer.status, 400, "{body:?}: {answer:?}");
+        let seen = world.service.seen();
+        assert!(seen.iter().all(|text| text.starts_with("BROKEN OFF")), "{body:?}: {seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn g_01_what_has_one_reading_is_written_anew() {
+    let world = World::start(PUBLIC).await;
+    for (text, line) in [
+        ("GET / HTTP/1.1\nHost: a\n\n", "GET / HTTP/1.1"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "POST / HTTP/1.1"),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nX-T: 1\r\n\r\n",
+            "POST / HTTP/1.1",
+        ),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", "POST / HTTP/1.1"),
+        ("GET http://a/x HTTP/1.1\r\nHost: a\r\n\r\n", "GET /x HTTP/1.1"),
+        ("GET / HTTP/1.0\r\nHost: a\r\n\r\n", "GET / HTTP/1.1"),
+    ] {
+        world.service.forget();
+        let answer = world.raw(text).await;
+        assert_eq!(answer.status, 200, "{text:?}: {answer:?}");
+        let seen = world.service.only();
+        assert_eq!(seen.line(), line);
+        assert!(seen.0.replace("\r\n", "").bytes().all(|b| b != b'\n' && b != b'\r'), "{seen:?}");
+        assert!(!seen.0.contains("X-T") && !seen.0.contains("x=y"), "trailers and extensions go no further: {seen:?}");
+        let lengths = seen.field("content-length").len() + seen.field("transfer-encoding").len();
+        assert_eq!(lengths, usize::from(text.starts_with("POST")), "{seen:?}");
+    }
+}
+
+/// The HTTP library believes the chunks and says so by closing: nothing that follows is read as a request.
+#[tokio::test]
+async fn g_01_of_two_lengths_the_chunks_count_and_the_connection_ends() {
+    let world = World::start(PUBLIC).await;
+    for lengths in
+        ["Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 5"]
+    {
+        for body in ["0\r\n\r\n", "3\r\nabc\r\n0\r\n\r\n"] {
+            world.service.forget();
+            let text = format!(
+                "POST / HTTP/1.1\r\nHost: a\r\n{lengths}\r\n\r\n{body}GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+            );
+            let answer = world.raw(text).await;
+            assert!(answer.closed, "{lengths:?}: {answer:?}");
+            let seen = world.service.only();
+            assert!(seen.field("content-length").is_empty() && !seen.0.contains("smuggled"), "{seen:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn g_01_a_body_that_looks_like_a_request_is_a_body() {
+    let world = World::start(PUBLIC).await;
+    let body = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let answer = world.raw(format!("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len())).await;
+    assert_eq!(answer.status, 200);
+    assert!(world.service.only().0.ends_with(body));
+}
+
+#[tokio::test]
+async fn g_03_what_follows_an_upgrade_is_not_forwarded() {
+    let world = World::start(PUBLIC).await;
+    let head =
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    let answer = world.raw(format!("{head}GET /smuggled HTTP/1.1\r\n\r\n")).await;
+    assert_eq!(answer.status, 200, "no 101 before the service agrees");
+    let seen = world.service.only();
+    assert_eq!((seen.field("upgrade").len(), seen.field("connection").len()), (0, 0), "{seen:?}");
+    // Nor is one taken that nobody asked for.
+    world.service.forget();
+    world.service.answers("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n");
+    assert_eq!(world.get("/", &[]).await.reason(), (502, "BackendConnectionFailure".to_owned()));
+}
+
+#[tokio::test]
+async fn large_heads_are_refused() {
+    let world = World::start(PUBLIC).await;
+    let wide = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(70_000));
+    let many = (0..600).map(|n| format!("X-{n}: 1")).collect::<Vec<_>>().join("\r\n");
+    for text in [wide, format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n\r\n")] {
+        assert_eq!(world.raw(text).await.status, 431);
+    }
+    let long = world.get(&format!("/{}", "a".repeat(9_000)), &[]).await;
+    assert_eq!((long.status, long.check()), (400, "gateway.request".to_owned()));
+    assert_eq!(world.service.seen(), Vec::<String>::new());
+    // Tokens with many groups are large.
+    assert_eq!(world.get("/", &[("x", &"x".repeat(20_000))]).await.status, 200);
+}

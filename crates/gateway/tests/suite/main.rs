@@ -1,0 +1,16 @@
+//! The gateway over real sockets, before a service that keeps every byte it is sent. Tests are named after the catalogue of
+//! attacks, where they have a row there.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop")]
+mod answers;
+mod callers;
+mod credentials;
+mod fields;
+mod framing;
+mod http2;
+mod onward;
+mod paths;
+mod policies;
+mod reload;
+mod subscriptions;
+mod support;
+mod tls;

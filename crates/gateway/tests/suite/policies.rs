@@ -1,0 +1,201 @@
+//! Policies together: scopes, phases, what is said and in what order.
+use crate::support::{ORDERS, World};
+use serde_json::json;
+
+#[tokio::test]
+async fn what_a_narrower_scope_adds_applies_beside_what_a_wider_one_has() {
+    let world = World::start(&format!(
+        "{}{}",
+        ORDERS.replace(
+            "[[issuer]]",
+            r#"
+    [[policies.check_header]]
+    name = "x-edge"
+    failed_check_httpcode = 403
+    failed_check_error_message = "not through the edge"
+    ignore_case = false
+    value = ["yes"]
+    [[issuer]]"#
+        ),
+        r#"
+    [[api.operation]]
+    name = "open"
+    method = "GET"
+    path = "/open"
+    [api.operation.policies]
+    remove = ["check_header"]
+    "#
+    ))
+    .await;
+    let bearer = world.bearer(&json!({}));
+    let token = ("authorization", bearer.as_str());
+    assert_eq!(world.get("/", &[token]).await.reason(), (403, "HeaderNotFound".to_owned()));
+    assert_eq!(world.get("/", &[token, ("x-edge", "no")]).await.reason(), (403, "HeaderValueNotAllowed".to_owned()));
+    assert_eq!(world.get("/", &[("x-edge", "yes")]).await.status, 401, "the API's own check stays");
+    assert_eq!(world.get("/", &[token, ("x-edge", "yes")]).await.status, 200);
+    assert_eq!(world.get("/open", &[token]).await.status, 200, "it was removed by its name");
+    assert_eq!(world.get("/open", &[]).await.status, 401, "and nothing else was");
+    let effective = world.gateway.effective_for("x", &http::Method::GET, "/open").unwrap();
+    let told: Vec<_> = effective.policies.iter().map(|told| (told.scope.as_str(), told.policy)).collect();
+    assert_eq!(told, [("api orders", "validate_jwt")]);
+    let effective = world.gateway.effective_for("x", &http::Method::GET, "/other").unwrap();
+    let told: Vec<_> = effective.policies.iter().map(|told| (told.scope.as_str(), told.policy)).collect();
+    assert_eq!(told, [("global", "check_header"), ("api orders", "validate_jwt")]);
+}
+
+#[tokio::test]
+async fn a_token_policy_tells_refusals_as_it_is_configured() {
+    let text = ORDERS.replace(
+        "audiences = [\"api://orders\"]",
+        r#"audiences = ["api://orders"]
+    failed_validation_httpcode = 403
+    failed_validation_error_message = "ask the orders team"
+    client_application_ids = ["spa"]
+    [[api.policies.validate_jwt.required_claims]]
+    name = "groups"
+    match = "any"
+    value = ["buyers", "sellers"]"#,
+    );
+    let world = World::start(&text).await;
+    let answer = world.get("/", &[]).await;
+    assert_eq!(
+        (answer.reason(), answer.json()["message"].as_str()),
+        ((403, "TokenNotPresent".into()), Some("ask the orders team"))
+    );
+    for (claims, reason) in [
+        (json!({}), "TokenClaimNotFound"),
+        (json!({"groups": ["x"]}), "TokenClaimValueNotAllowed"),
+        (json!({"groups": ["buyers"], "azp": "other"}), "TokenClaimValueNotAllowed"),
+    ] {
+        let answer = world.get("/", &[("authorization", &world.bearer(&claims))]).await;
+        assert_eq!(answer.reason(), (403, reason.to_owned()), "{claims}");
+    }
+    let good = world.bearer(&json!({"groups": ["x", "sellers"]}));
+    assert_eq!(world.get("/", &[("authorization", &good)]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_may_not_call_is_told_401_by_default() {
+    let text = ORDERS.replace(
+        "audiences = [\"api://orders\"]",
+        "audiences = [\"api://orders\"]\n    client_application_ids = [\"other\"]",
+    );
+    let world = World::start(&text).await;
+    assert_eq!(world.get_with_token("/", &[]).await.reason(), (401, "TokenClaimValueNotAllowed".to_owned()));
+}
+
+#[tokio::test]
+async fn a_token_elsewhere_is_found_there_and_nowhere_else_and_goes_no_further() {
+    for (place, field, target) in
+        [("header_name = \"X-Token\"", Some("x-token"), "/a?b=1"), ("query_parameter_name = \"token\"", None, "/a?b=1")]
+    {
+        let text =
+            ORDERS.replace("audiences = [\"api://orders\"]", &format!("audiences = [\"api://orders\"]\n    {place}"));
+        let world = World::start(&text).await;
+        let token = world.token(&json!({}));
+        let asked = async |token: &str| match field {
+            Some(field) => world.get(target, &[(field, token)]).await,
+            None => world.get(&format!("{target}&token={token}"), &[]).await,
+        };
+        assert_eq!(asked(&token).await.status, 200, "{place}");
+        let seen = world.service.only();
+        assert!(!seen.0.contains(&token) && seen.target() == "/a?b=1", "{seen:?}");
+        assert_eq!(asked("x").await.status, 401);
+        assert_eq!(world.get_with_token(target, &[]).await.reason(), (401, "TokenNotPresent".to_owned()), "{place}");
+        let twice = match field {
+            Some(field) => world.get(target, &[(field, &token), (field, &token)]).await,
+            None => world.get(&format!("/a?token={token}&token={token}"), &[]).await,
+        };
+        assert_eq!(twice.check(), "gateway.credential_single", "{place}");
+        assert!(!world.lines().iter().any(|line| line.to_string().contains(&token)), "no token in the log");
+    }
+}
+
+#[tokio::test]
+async fn claims_become_fields_that_no_caller_can_send() {
+    let text = ORDERS.replace(
+        "[[api.operation]]",
+        r#"
+    [[api.policies.set_header]]
+    name = "X-Person"
+    claim = "oid"
+    [[api.policies.set_header]]
+    name = "X-Department"
+    claim = "department"
+    [[api.policies.set_header]]
+    name = "X-Edge"
+    value = ["gateway"]
+    [[api.operation]]"#,
+    );
+    let world = World::start(&text).await;
+    let spoofed = [
+        ("x-person", "mallory"),
+        ("x_person", "mallory"),
+        ("x-department", "mallory"),
+        ("x.department", "mallory"),
+        ("x-edge", "mallory"),
+    ];
+    assert_eq!(world.get_with_token("/", &spoofed).await.status, 200);
+    let seen = world.service.only();
+    assert!(!seen.0.contains("mallory"), "{seen:?}");
+    assert_eq!(seen.field("x-person"), ["o-ada"]);
+    assert_eq!(seen.field("x-department"), Vec::<&str>::new(), "an absent claim is no field");
+    assert_eq!(seen.field("x-edge"), ["gateway"]);
+}
+
+#[tokio::test]
+async fn an_operation_that_is_not_there_is_not_found() {
+    let world = World::start(
+        &ORDERS.replace("method = \"*\"", "method = \"GET\"").replace("path = \"/*\"", "path = \"/orders\""),
+    )
+    .await;
+    for target in ["/", "/orders/7", "/Orders"] {
+        assert_eq!(world.get_with_token(target, &[]).await.reason(), (404, "OperationNotFound".to_owned()), "{target}");
+    }
+    assert_eq!(world.get_with_token("/orders", &[]).await.status, 200);
+    assert_eq!(world.get_with_token("/orders/", &[]).await.status, 200, "a slash makes no difference");
+}
+
+#[tokio::test]
+async fn apis_are_found_by_host_and_by_the_longest_path() {
+    let api = |name: &str, host: &str, path: &str| {
+        format!(
+            "
+    [[api]]
+    name = \"{name}\"
+    {host}
+    path = \"{path}\"
+    upstream = \"orders\"
+    public = true
+    [[api.operation]]
+    name = \"all\"
+    method = \"*\"
+    path = \"/*\"
+    "
+        )
+    };
+    let text = [
+        "[[upstream]]\nname = \"orders\"\nurl = \"{service}/inner\"\n".to_owned(),
+        api("root", "", "/"),
+        api("v1", "", "/orders/v1"),
+        api("orders", "", "/orders"),
+        api("hosted", "host = \"Special.Example\"", "/orders"),
+    ]
+    .concat();
+    let world = World::start(&text).await;
+    for (host, target, operation, sent) in [
+        ("a.example", "/orders/v1/x?y", "v1/all", "/inner/x?y"),
+        ("a.example", "/orders/v1", "v1/all", "/inner/"),
+        ("a.example", "/orders/v2/x", "orders/all", "/inner/v2/x"),
+        ("a.example", "/ordersx", "root/all", "/inner/ordersx"),
+        ("special.example", "/orders/v1/x", "hosted/all", "/inner/v1/x"),
+        ("special.example", "/other", "root/all", "/inner/other"),
+    ] {
+        world.service.forget();
+        let answer = world.raw(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        assert_eq!(answer.status, 200, "{target}");
+        assert_eq!(world.service.only().target(), sent, "{host} {target}");
+        let line = world.lines().pop().unwrap();
+        assert_eq!(line["operation"], operation, "{host} {target}");
+    }
+}

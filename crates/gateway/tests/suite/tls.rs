@@ -1,0 +1,86 @@
+//! The listener's TLS: certificates by name, HTTP/2 where both want it, and new ones without a restart.
+use crate::support::{NOON, PUBLIC, Service, ports, read, variable};
+use gateway::{AccessLog, CertificateTable, Certificates, Front, Gateway};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serve::{Listeners, Socket, Tls};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use testkit::SetClock;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+
+fn certificate(folder: &Path, name: &str) -> (CertificateTable, CertificateDer<'static>) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
+    let table = CertificateTable { certificate: format!("{name}.pem").into(), key: format!("{name}.key").into() };
+    std::fs::write(folder.join(&table.certificate), certificate.pem()).unwrap();
+    std::fs::write(folder.join(&table.key), key.serialize_pem()).unwrap();
+    (table, certificate.der().clone())
+}
+
+/// The certificate that is shown, the protocol that is agreed on, and the answer over it.
+async fn asked(
+    address: SocketAddr,
+    name: &str,
+    trusted: &CertificateDer<'static>,
+    alpn: &[&str],
+) -> Option<(Option<Vec<u8>>, String)> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
+    let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+    if agreed.as_deref() == Some(b"h2") {
+        return Some((agreed, String::new()));
+    }
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    let _ = stream.read_to_string(&mut text).await;
+    Some((agreed, text))
+}
+
+#[tokio::test]
+async fn t_07_each_name_is_shown_its_certificate_and_a_new_one_once_it_is_there() {
+    let folder = std::env::temp_dir().join(format!("deputize-gateway-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (a, a_der) = certificate(&folder, "a.example");
+    let (b, b_der) = certificate(&folder, "b.example");
+    let certificates = Certificates::read(&[a, b], &folder).unwrap().unwrap();
+    let service = Service::start().await;
+    let (clock, log) = (SetClock::at(NOON), Arc::new(AccessLog::kept()));
+    let file = read(&PUBLIC.replace("{service}", &service.url));
+    let gateway = Arc::new(Gateway::new(&file, &variable, &folder, ports(&clock, &log)).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut listeners = Listeners::new();
+    let tls = Tls::Server(certificates.config().unwrap());
+    listeners.add(Socket::Tcp(listener), Some(tls), Arc::new(Front::new(gateway, true)));
+
+    let (agreed, text) = asked(address, "a.example", &a_der, &[]).await.unwrap();
+    assert!(agreed.is_none() && text.starts_with("HTTP/1.1 200"), "{text}");
+    assert!(text.ends_with("good"));
+    assert_eq!(service.only().field("x-forwarded-proto"), ["https"]);
+    assert!(asked(address, "b.example", &b_der, &[]).await.is_some());
+    assert!(asked(address, "b.example", &a_der, &[]).await.is_none(), "another certificate is shown there");
+    let (agreed, _) = asked(address, "a.example", &a_der, &["http/1.1", "h2"]).await.unwrap();
+    assert_eq!(agreed.as_deref(), Some(&b"h2"[..]));
+
+    let (_, newer) = certificate(&folder, "a.example");
+    assert!(asked(address, "a.example", &newer, &[]).await.is_none());
+    certificates.reload().unwrap();
+    assert!(asked(address, "a.example", &newer, &[]).await.is_some());
+    assert!(asked(address, "a.example", &a_der, &[]).await.is_none());
+    std::fs::remove_dir_all(&folder).unwrap();
+}
