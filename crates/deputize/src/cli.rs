@@ -27,6 +27,8 @@ enum Command {
     RunStart(crate::run::linux::start::Options),
     /// Runs the identity platform
     Authority(crate::authority::Options),
+    /// Stands before APIs: checks who calls, gets the credential that the service is sent, and forwards
+    Gateway(crate::gateway::Options),
     /// Gives the application beside it tokens, from any identity provider, and judges those that it receives
     Sidecar(crate::sidecar::Options),
     /// Prints the variables that NAIS and Azure put into the environment of an application, for one that is registered here
@@ -56,6 +58,7 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
         #[cfg(target_os = "linux")]
         Command::RunStart(options) => Ok(crate::run::linux::start::run(options)),
         Command::Authority(options) => crate::authority::run(options),
+        Command::Gateway(options) => crate::gateway::run(options),
         Command::Sidecar(options) => crate::sidecar::run(options),
         Command::Env(options) => crate::env::run(options),
         Command::Apply(options) => crate::estate::run(options),

@@ -12,6 +12,7 @@ mod explain;
 mod failure;
 mod file;
 mod first_start;
+mod gateway;
 mod import;
 mod instance;
 mod issuers;

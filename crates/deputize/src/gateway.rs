@@ -1,0 +1,265 @@
+//! `deputize gateway`: stands before APIs, by a configuration file.
+use crate::authority::runtime;
+use crate::failure::Failure;
+use crate::file::Text;
+use crate::output::{printable, say};
+use crate::serve::Ending;
+use crate::system::{self, SystemClock};
+use crate::{listen, log};
+use client::TokenCache;
+use fetch::{Allow, Fetch, KeySets, Lifetimes};
+use gateway::{AccessLog, Certificates, Effective, File, Front, Gateway, Ids, Ports, SettingsError, Told};
+use serve::{DRAIN, Listeners, Socket, Tls};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How many bytes of onward tokens are kept.
+const TOKEN_BYTES: u64 = 8 << 20;
+/// The largest answer of an issuer or an authority that is read, in bytes.
+const LONGEST_ANSWER: usize = 1 << 20;
+/// How often the certificates' files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Options of `deputize gateway`.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The configuration. It is read again on SIGHUP; a broken one changes nothing
+    #[arg(value_name = "FILE", required = true)]
+    file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Says what is wrong with a configuration, or that nothing is
+    Check {
+        /// The configuration
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Prints which policies apply to a request, and where they are written
+    Effective {
+        /// The configuration
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// A request such as `GET https://api.example/orders/7`, or `GET /orders/7`; by default every operation
+        #[arg(value_name = "METHOD URL", num_args = 0..=2)]
+        request: Vec<String>,
+    },
+}
+
+/// `deputize gateway`.
+pub(crate) fn run(Options { command, file }: Options) -> Result<ExitCode, Failure> {
+    match command {
+        Some(Command::Check { file }) => {
+            let read = Read::file(&file)?;
+            let gateway = read.gateway(AccessLog::off())?;
+            read.certificates()?;
+            let operations = gateway.effective().len();
+            say(format_args!("`{}` is sound; operations: {operations}", file.display()));
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Effective { file, request }) => effective(&Read::file(&file)?, &request),
+        None => {
+            let read = Read::file(&file.unwrap_or_default())?;
+            log::start(read.file.log.as_deref().unwrap_or("info"))?;
+            runtime()?.block_on(serve(read))
+        }
+    }
+}
+
+/// A configuration, and the text that its mistakes stand in.
+struct Read {
+    text: Text,
+    file: File,
+    path: PathBuf,
+}
+
+impl Read {
+    fn file(path: &Path) -> Result<Self, Failure> {
+        let text = Text::read(path)?;
+        let file = text.parse()?;
+        Ok(Self { text, file, path: path.to_owned() })
+    }
+
+    /// Where relative paths begin.
+    fn beside(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
+    fn gateway(&self, access_log: AccessLog) -> Result<Gateway, Failure> {
+        let ports = self.ports(access_log)?;
+        Gateway::new(&self.file, &system::variable, self.beside(), ports).map_err(|error| self.told(&error))
+    }
+
+    fn told(&self, error: &SettingsError) -> Failure {
+        self.text.fault(&error.at, &error.problem, &error.hint)
+    }
+
+    fn certificates(&self) -> Result<Option<Arc<Certificates>>, Failure> {
+        let files: Vec<_> = self.file.certificate.iter().map(|table| table.get_ref().clone()).collect();
+        Certificates::read(&files, self.beside()).map_err(Failure::told)
+    }
+
+    /// Issuers and authorities may be inside: in a cluster, on a company's network, on this machine for development.
+    fn ports(&self, access_log: AccessLog) -> Result<Ports, Failure> {
+        let allow = Allow { plain_loopback: true, ..Allow::INSIDE };
+        let mut builder = Fetch::builder().allow(allow).max_bytes(LONGEST_ANSWER);
+        if let Some(path) = &self.file.trusted_certificates {
+            let text = Text::read(&self.beside().join(path.get_ref()))?;
+            builder = builder.ca_pem(text.content.as_bytes()).map_err(Failure::told)?;
+        }
+        let fetch = Arc::new(builder.build().map_err(Failure::told)?);
+        let random: Arc<dyn client::Random> = Arc::new(system::random);
+        let lifetimes = Lifetimes { after_change: 5, ..Lifetimes::default() };
+        Ok(Ports {
+            key_sets: Arc::new(KeySets::with_lifetimes(Arc::clone(&fetch) as Arc<dyn fetch::Transport>, lifetimes)),
+            tokens: fetch,
+            token_cache: TokenCache::new(TOKEN_BYTES),
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(Ids::new(random.as_ref())),
+            random,
+            access_log: Arc::new(access_log),
+        })
+    }
+}
+
+fn effective(read: &Read, request: &[String]) -> Result<ExitCode, Failure> {
+    let gateway = read.gateway(AccessLog::off())?;
+    let found = match request {
+        [] => gateway.effective(),
+        [method, url] => {
+            let wrong =
+                || Failure::new("this is no request", "write `GET /orders/7` or `GET https://api.example/orders/7`");
+            let method = method.parse().map_err(|_| wrong())?;
+            let uri: http::Uri = url.parse().map_err(|_| wrong())?;
+            let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+            gateway.effective_for(&host, &method, uri.path()).into_iter().collect()
+        }
+        _ => return Err(Failure::new("the request has no path", "write `GET /orders/7`")),
+    };
+    if found.is_empty() {
+        let error = "no operation is meant by this request; it is answered with 404 OperationNotFound";
+        return Err(Failure::new(error, "check the host, the path and the method, or add the operation"));
+    }
+    for operation in found {
+        show(&operation);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(Effective { operation, policies, by_product, onward, upstream }: &Effective) {
+    say(printable(operation));
+    say_policies("", policies);
+    for (product, policies) in by_product {
+        say(format_args!("  in the product {}", printable(product)));
+        say_policies("  ", policies);
+    }
+    say(format_args!("  onward to {}: {}", printable(upstream), printable(onward)));
+}
+
+fn say_policies(indent: &str, policies: &[Told]) {
+    if policies.is_empty() {
+        say(format_args!("{indent}  no policy: anybody may call"));
+    }
+    for Told { scope, policy, text } in policies {
+        say(format_args!("{indent}  {policy} ({}): {}", printable(scope), printable(text)));
+    }
+}
+
+async fn serve(read: Read) -> Result<ExitCode, Failure> {
+    let mut ending = Ending::heard()?;
+    let mut asked_to_read = signal(SignalKind::hangup())
+        .map_err(|error| Failure::plain(format!("signals cannot be heard: {}", error.kind())))?;
+    let logs = read.file.access_log.unwrap_or(true);
+    let gateway = Arc::new(read.gateway(if logs { AccessLog::kept() } else { AccessLog::off() })?);
+    let certificates = read.certificates()?;
+    let wanted = read.file.listen.as_ref();
+    let misplaced = |problem: &str, hint: &str| match wanted {
+        Some(listen) => read.text.fault(&listen.span(), problem, hint),
+        None => Failure::new(problem, hint),
+    };
+    let addresses = listen::parse(wanted.map_or("localhost:8443", |listen| listen.get_ref()))
+        .ok_or_else(|| misplaced("`listen` is no address", "write `localhost:8443` or `0.0.0.0:8443`"))?;
+    if certificates.is_none() && !addresses.iter().all(|address| address.ip().is_loopback()) {
+        let hint = "add `[[certificate]]` with `certificate` and `key`, or listen on `localhost`";
+        return Err(misplaced("HTTP without TLS is served on loopback only", hint));
+    }
+    let bound = listen::bind(&addresses, "choose another with `listen`").await?;
+    let tls = certificates.as_ref().map(Certificates::config).transpose();
+    let tls = tls.map_err(|error| Failure::plain(error.to_string()))?.map(Tls::Server);
+    let front = Arc::new(Front::new(Arc::clone(&gateway), tls.is_some()));
+    let mut listeners = Listeners::new();
+    for listener in bound.0 {
+        listeners.add(Socket::Tcp(listener), tls.clone(), Arc::clone(&front));
+    }
+    let access_log = Arc::clone(gateway.access_log());
+    let write = |lines: &[u8]| {
+        let mut out = std::io::stdout().lock();
+        // Nobody reads them: requests go on.
+        let _ = out.write_all(lines).and_then(|()| out.flush());
+    };
+    let writing = Arc::clone(&access_log);
+    tokio::spawn(async move { writing.run(write).await });
+    tokio::spawn(warm(Arc::clone(&gateway)));
+    if let Some(certificates) = certificates {
+        tokio::spawn(watch(certificates));
+    }
+    tracing::info!(listener.address = ?addresses.first(), operations = gateway.effective().len(), "the gateway serves");
+    loop {
+        tokio::select! {
+            () = ending.asked() => break,
+            _ = asked_to_read.recv() => read_again(&gateway, &read.path),
+        }
+    }
+    tracing::info!("the gateway ends");
+    listeners.end(DRAIN).await;
+    write(&access_log.take());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the configuration again. What is wrong with it is logged, and changes nothing.
+fn read_again(gateway: &Gateway, path: &Path) {
+    let read = Read::file(path).and_then(|read| {
+        gateway.reload(&read.file, &system::variable, read.beside()).map_err(|error| read.told(&error))
+    });
+    match read {
+        Ok(()) => tracing::info!(operations = gateway.effective().len(), "the configuration was read again"),
+        Err(failure) => tracing::error!(reason = %failure, "the configuration is broken; the one before goes on"),
+    }
+}
+
+/// Fetches issuers' keys before they are needed. One that is down keeps nobody waiting, and is asked again.
+async fn warm(gateway: Arc<Gateway>) {
+    let mut pause = Duration::from_secs(1);
+    while !gateway.warm().await {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_mins(1));
+    }
+}
+
+/// Shows new certificates as soon as their files hold them.
+async fn watch(certificates: Arc<Certificates>) {
+    let times = || -> Vec<Option<SystemTime>> {
+        certificates.files().map(|file| std::fs::metadata(file).and_then(|data| data.modified()).ok()).collect()
+    };
+    let mut seen = times();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = times();
+        if now == seen {
+            continue;
+        }
+        match certificates.reload() {
+            Ok(()) => tracing::info!("new certificates are shown"),
+            Err(error) => tracing::error!(reason = %error, "the new certificates are broken; those before go on"),
+        }
+        seen = now;
+    }
+}

@@ -1,0 +1,205 @@
+//! The gateway as a process: what people who write its file are told, and how it runs and ends.
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test of processes, in real time")]
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A folder of one test, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("deputize-gateway-test-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn deputize(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_deputize"));
+    command.arg("gateway").args(arguments).env_remove("DEPUTIZE_LOG").stdin(Stdio::null());
+    command
+}
+
+fn told(arguments: &[&str]) -> (i32, String, String) {
+    let output = deputize(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+fn configuration(listen: &str, service: &str, status: u16) -> String {
+    format!(
+        r#"listen = "{listen}"
+
+[[upstream]]
+name = "orders"
+url = "{service}"
+
+[[api]]
+name = "orders"
+path = "/orders"
+upstream = "orders"
+public = true
+[[api.operation]]
+name = "read"
+method = "GET"
+path = "/{{id}}"
+[[api.operation.policies.check_header]]
+name = "x-edge"
+failed_check_httpcode = {status}
+failed_check_error_message = "not through the edge"
+ignore_case = false
+"#
+    )
+}
+
+#[test]
+fn check_says_what_is_wrong_with_file_and_line() {
+    let folder = Folder::new("check");
+    let sound = configuration("127.0.0.1:0", "http://127.0.0.1:9", 403);
+    let file = folder.write("gateway.toml", &sound);
+    assert_eq!(told(&["check", &file]), (0, format!("`{file}` is sound; operations: 1\n"), String::new()));
+    for (text, line, expected) in [
+        (
+            sound.replace("public = true\n", ""),
+            12,
+            "the operation `read` of the API `orders` has no policy that checks who calls\nhint: add `validate_jwt`",
+        ),
+        (
+            sound.replace("upstream = \"orders\"", "upstream = \"order\""),
+            10,
+            "there is no upstream `order`\nhint: the file has orders",
+        ),
+        (
+            sound.replace("ignore_case", "ignorecase"),
+            20,
+            "there is no property `ignorecase` here\nhint: did you mean `ignore_case`?",
+        ),
+        (
+            sound.replace("failed_check_httpcode = 403", "failed_check_httpcode = 200"),
+            18,
+            "this status refuses nothing\nhint: write one from 400 to 499",
+        ),
+    ] {
+        let file = folder.write("broken.toml", &text);
+        let (code, out, error) = told(&["check", &file]);
+        assert_eq!((code, out.as_str()), (1, ""));
+        assert!(error.starts_with(&format!("error: `{file}` line {line}: {expected}")), "{error}");
+    }
+}
+
+#[test]
+fn effective_tells_what_applies_to_a_request() {
+    let folder = Folder::new("effective");
+    let file = folder.write("gateway.toml", &configuration("127.0.0.1:0", "http://127.0.0.1:9", 403));
+    let shown = "orders/read\n  check_header (operation orders/read): `x-edge` is there\n  onward to orders: none\n";
+    for arguments in [&["effective", &file][..], &["effective", &file, "GET", "https://api.example/x/../orders/7"]] {
+        assert_eq!(told(arguments), (0, shown.to_owned(), String::new()));
+    }
+    let (code, _, error) = told(&["effective", &file, "POST", "/orders/7"]);
+    assert!(code == 1 && error.contains("404 OperationNotFound"), "{error}");
+}
+
+#[test]
+fn without_a_certificate_only_this_machine_is_served() {
+    let folder = Folder::new("plain");
+    let file = folder.write("gateway.toml", &configuration("0.0.0.0:0", "http://127.0.0.1:9", 403));
+    let (code, _, error) = told(&[&file]);
+    assert_eq!(code, 1);
+    assert!(error.contains("line 1: HTTP without TLS is served on loopback only"), "{error}");
+}
+
+/// One that runs; it ends with the test, whatever becomes of that.
+struct Running(Child);
+
+impl Running {
+    fn signal(&self, name: &str) {
+        let asked = Command::new("kill").args([name, &self.0.id().to_string()]).status().unwrap();
+        assert!(asked.success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A service that says `good` to everybody, one connection after the other.
+fn service() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut some = [0; 4_096];
+            let _ = stream.read(&mut some);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\ngood");
+        }
+    });
+    url
+}
+
+fn ask(address: &str, edge: bool) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    let field = if edge { "x-edge: 1\r\n" } else { "" };
+    write!(stream, "GET /orders/7?secret=1 HTTP/1.1\r\nhost: a\r\n{field}connection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    text.split(' ').nth(1).map(str::to_owned)
+}
+
+fn until(what: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !what() {
+        assert!(Instant::now() < end, "it did not come");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn r19_it_reads_its_file_again_and_ends_in_order() {
+    let folder = Folder::new("process");
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let service = service();
+    let file = folder.write("gateway.toml", &configuration(&address, &service, 403));
+    let mut running = Running(deputize(&[&file]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let mut lines = BufReader::new(running.0.stdout.take().unwrap()).lines();
+    until(|| ask(&address, true).as_deref() == Some("200"));
+    assert_eq!(ask(&address, false).as_deref(), Some("403"));
+    let first: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(
+        (&first["operation"], &first["status"], &first["path"]),
+        (&"orders/read".into(), &200.into(), &"/orders/7".into())
+    );
+    folder.write("gateway.toml", &configuration(&address, &service, 418));
+    running.signal("-HUP");
+    until(|| ask(&address, false).as_deref() == Some("418"));
+    folder.write("gateway.toml", "broken");
+    running.signal("-HUP");
+    for _ in 0..5 {
+        assert_eq!(ask(&address, false).as_deref(), Some("418"), "a broken file changes nothing");
+    }
+    running.signal("-TERM");
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert!(rest.iter().any(|line| line.contains("\"status\":418") && line.contains("header.present")), "{rest:?}");
+    assert!(rest.iter().all(|line| !line.contains("secret")), "queries are not logged");
+}
