@@ -297,13 +297,19 @@ async fn the_next_call_of_the_same_user_begins_with_what_the_api_demanded() {
     assert_eq!((sent.len(), estate.world.issuer("entra_id").asked().len()), (5, 2));
     assert_ne!(sent[0].token(), sent[1].token());
     assert!(sent[1..].iter().all(|later| later.token() == sent[1].token()));
+    // What a caller asks for itself is what is asked for.
+    let other = r#"{"access_token":{"acrs":{"essential":true,"value":"c2"}}}"#;
+    let encoded: String = url::form_urlencoded::byte_serialize(other.as_bytes()).collect();
+    let asking = format!("{entra}?optionsOverride.AcquireTokenOptions.Claims={encoded}");
+    assert_eq!(estate.send("POST", &asking, &ada, &[], "").await.json()["statusCode"], 200);
+    assert_eq!(estate.world.issuer("entra_id").asked()[2].field("claims"), Some(other));
     // What was demanded of one is nobody else's.
     assert_eq!(estate.get(&url, &bob).await.status(), 200);
-    assert_eq!(estate.world.issuer("entra_id").asked()[2].field("claims"), None);
+    assert_eq!(estate.world.issuer("entra_id").asked()[3].field("claims"), None);
     // Nor of one scope another's.
     let narrower = format!("{entra}?optionsOverride.Scopes=api://billing/A");
     assert_eq!(estate.send("POST", &narrower, &ada, &[], "").await.json()["statusCode"], 200);
-    assert_eq!(estate.world.issuer("entra_id").asked()[3].field("claims"), None);
+    assert_eq!(estate.world.issuer("entra_id").asked()[4].field("claims"), None);
 }
 
 #[tokio::test]
