@@ -3,7 +3,7 @@ use crate::introspect::introspect;
 use crate::problem::Problem;
 use crate::provider::Provider;
 use crate::{Settings, Sidecar};
-use decision::contract::{Contract, Profile, Route, Subject, TENANT_TEMPLATE, Tenants, TrustedIssuer};
+use decision::contract::{Contract, Disclosure, Profile, Route, Subject, TENANT_TEMPLATE, Tenants, TrustedIssuer};
 use guard::{Guard, SetupError};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
@@ -12,13 +12,13 @@ use oauth::challenge::Challenge;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-const WELL_KNOWN: &str = "/.well-known/openid-configuration";
-
 /// Checks tokens that are for the application: by its contract, where its provider is one like Entra or it has stated one,
 /// else as introspection does.
 pub(crate) struct Inbound {
     sidecar: Arc<Sidecar>,
     provider: String,
+    /// Of which a token has to have one, where no contract says it.
+    scopes: Vec<String>,
     guard: Option<Guard>,
     /// The contract that the application has stated, with its routes: for explanations.
     stated: Option<Guard>,
@@ -45,6 +45,7 @@ impl Inbound {
         Ok(Self {
             sidecar: Arc::clone(sidecar),
             provider: told.provider.clone(),
+            scopes: told.scopes.clone(),
             guard: made(told.contract.clone().map(admitting).or_else(derived))?,
             stated: made(told.contract.clone())?,
         })
@@ -84,6 +85,13 @@ impl Inbound {
             .await
             .map_err(|reason| challenge(&reason.to_string(), Challenge::bearer().with("error", "invalid_token")))?;
         let claims = jose::Token::parse(token).and_then(|token| token.peek()).unwrap_or_default();
+        let has = |scope: &String| scopes(&claims).any(|known| known == scope);
+        if !self.scopes.is_empty() && !self.scopes.iter().any(has) {
+            let wanted = self.scopes.join(" ");
+            let detail = format!("the token has none of the scopes `{wanted}`; ask for one that has");
+            let challenge = Challenge::bearer().with("error", "insufficient_scope").with("scope", &wanted);
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail).challenges(&[challenge]));
+        }
         Ok(Admitted { token: Secret::new(token), claims })
     }
 }
@@ -94,8 +102,10 @@ pub(crate) fn guard(sidecar: &Arc<Sidecar>, contract: Contract) -> Result<Guard,
         .issuers
         .iter()
         .filter_map(|entry| {
-            let provider =
-                sidecar.providers().iter().find(|p| p.is_enabled() && issuer(p).as_ref() == Some(&entry.issuer))?;
+            let provider = sidecar
+                .providers()
+                .iter()
+                .find(|p| p.is_enabled() && p.known_issuer().as_ref() == Some(&entry.issuer))?;
             Some((entry.issuer.clone(), Arc::clone(provider.keys())))
         })
         .collect();
@@ -103,15 +113,18 @@ pub(crate) fn guard(sidecar: &Arc<Sidecar>, contract: Contract) -> Result<Guard,
     known.into_iter().fold(builder, |builder, (issuer, keys)| builder.shared_keys(issuer, keys)).build()
 }
 
-/// A provider's issuer: what is stated, or what its metadata's address says it must be (OpenID Connect Discovery section 4.3).
-fn issuer(provider: &Provider) -> Option<String> {
-    let stated = provider.issuer().map(str::to_owned);
-    stated.or_else(|| provider.discovery()?.strip_suffix(WELL_KNOWN).map(str::to_owned))
+/// The scopes of a token, as RFC 9068 has them or as Entra does.
+fn scopes(claims: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    let texts = ["scope", "scp"].into_iter().filter_map(|name| claims.get(name));
+    texts.flat_map(|value| {
+        let one = value.as_str().into_iter().flat_map(|text| text.split(' '));
+        one.chain(value.as_array().into_iter().flatten().filter_map(Value::as_str))
+    })
 }
 
 /// What the application's own API asks of tokens, where it has not written a contract: that they are for it.
 fn contract(provider: &Provider, audiences: &[String], scopes: &[String], by_list: bool) -> Option<Contract> {
-    let (issuer, client_id) = (issuer(provider)?, provider.client_id()?);
+    let (issuer, client_id) = (provider.known_issuer()?, provider.client_id()?);
     let mut accepted = vec![format!("api://{client_id}"), client_id.to_owned()];
     accepted.extend(audiences.iter().cloned());
     let tenants = issuer.contains(TENANT_TEMPLATE).then(|| Tenants::Listed(provider.tenants().to_vec()));
@@ -125,10 +138,20 @@ fn contract(provider: &Provider, audiences: &[String], scopes: &[String], by_lis
         profile: Profile::Entra,
         algorithm: None,
     };
-    let contract = serde_json::json!({
-        "audiences": accepted, "issuers": [issuer], "routes": [route(scopes)], "authorized_by_list": by_list,
-    });
-    serde_json::from_value(contract).ok()
+    Some(Contract {
+        name: None,
+        audiences: accepted,
+        issuers: vec![issuer],
+        clients: None,
+        routes: vec![route(scopes)],
+        skew: 60,
+        max_token_bytes: 16 << 10,
+        max_lifetime: None,
+        fail_static: 60,
+        authorized_by_list: by_list,
+        disclosure: Disclosure::default(),
+        authorization_uri: None,
+    })
 }
 
 /// Everything, with one of these scopes.

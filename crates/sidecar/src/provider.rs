@@ -81,6 +81,11 @@ impl Provider {
         }
     }
 
+    /// Its issuer, as stated or as the address of its metadata has it.
+    pub(crate) fn known_issuer(&self) -> Option<String> {
+        self.settings.known_issuer()
+    }
+
     /// Its metadata document, where nothing is stated.
     pub(crate) fn discovery(&self) -> Option<&str> {
         self.settings.discovery.as_deref()

@@ -193,6 +193,14 @@ pub struct ProviderSettings {
     pub audience: Option<String>,
 }
 
+impl ProviderSettings {
+    /// Its issuer: what is stated, or what its metadata's address says it must be (OpenID Connect Discovery section 4.3).
+    pub(crate) fn known_issuer(&self) -> Option<String> {
+        let announced = || self.discovery.as_deref()?.strip_suffix("/.well-known/openid-configuration");
+        self.issuer.as_deref().or_else(announced).map(str::to_owned)
+    }
+}
+
 /// What tokens a provider gives, and by which grant (`None`: not that kind).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grants {

@@ -131,6 +131,19 @@ impl Tables {
         if let Some(native) = &settings.native {
             settings.callers.hold(&native.bind)?;
         }
+        let users = settings.providers.iter().find(|known| known.name == settings.inbound.provider && known.enabled);
+        let entra = users.filter(|users| users.grants.exchange == Some(ExchangeGrant::OnBehalfOf));
+        if (settings.entra.is_some() || settings.native.is_some())
+            && settings.inbound.contract.is_none()
+            && entra.is_some_and(|entra| entra.known_issuer().is_none())
+        {
+            return Err(SettingsError::Variable {
+                name: "AZURE_OPENID_CONFIG_ISSUER".to_owned(),
+                problem: "nothing says who issues users' tokens, as the metadata's address does not end in \
+                          `/.well-known/openid-configuration`; state the issuer"
+                    .to_owned(),
+            });
+        }
         let IdentityTable { bind, header, provider, metadata } = identity.unwrap_or_default();
         let Some(bind) = address(bind.as_ref(), "IDENTITY_BIND_ADDRESS", variable)? else { return Ok(()) };
         let wrong = |problem: &str| SettingsError::Variable {

@@ -76,6 +76,14 @@ async fn a_configured_scope_is_enforced_and_tokens_without_any_pass_only_by_a_vi
     assert_eq!((told.problem().0, &told.json()["code"]), (403, &json!("scope.sufficient")));
 
     let bare = json!({ "scp": null, "idtyp": "app" });
+    // As Entra issues it to an application that was given nothing, also where scopes are asked for.
+    let nothing =
+        json!({ "scp": null, "idtyp": "app", "azpacr": "1", "aud": "default", "oid": "daemon", "sub": "daemon" });
+    for path in ["Validate", "AuthorizationHeader/Billing"] {
+        let told = both.get(&format!("{}/{path}", both.entra), &both.user(&nothing)).await;
+        assert_eq!((told.problem().0, &told.json()["code"]), (401, &json!("token.claims")), "{path}");
+    }
+
     let strict = Estate::new().await;
     let told = strict.get(&format!("{}/Validate", strict.entra), &strict.user(&bare)).await;
     assert_eq!((told.problem().0, &told.json()["code"]), (401, &json!("token.claims")));
@@ -602,6 +610,12 @@ fn what_cannot_be_meant_is_refused_at_the_start() {
             "gives the application no token",
         ),
         ("", vec![("ENTRA_BIND_ADDRESS", "nowhere")], "it is no address"),
+        (
+            "[[provider]]\nname = \"other\"\ndiscovery = \"https://id.example/metadata\"\nclient_id = \"me\"\n\
+             secret = { env = \"S\" }\nexchange = \"on-behalf-of\"\n[native]\nprovider = \"other\"",
+            vec![("NATIVE_BIND_ADDRESS", "127.0.0.1:0"), ("S", "x")],
+            "nothing says who issues users' tokens",
+        ),
         (
             "",
             vec![

@@ -190,6 +190,24 @@ async fn a_token_that_does_not_hold_here_is_never_exchanged() {
 }
 
 #[tokio::test]
+async fn a_provider_that_is_not_like_entra_is_held_to_the_configured_scopes_too() {
+    let estate = Estate::with("[AzureAd]\nScopes = \"orders\"\n[native]\nprovider = \"tokenx\"", &[]).await;
+    let url = format!("{}/call/Far/x", estate.native);
+    for (claims, status) in [
+        (json!({}), 403),
+        (json!({ "scope": "other orderss" }), 403),
+        (json!({ "scope": "other orders" }), 200),
+        (json!({ "scp": ["orders"] }), 200),
+        (json!({ "scope": "orders", "aud": "another" }), 401),
+    ] {
+        let told = estate.get(&url, &estate.world.issuer("tokenx").token(&claims)).await;
+        assert_eq!(told.status(), status, "{claims}: {told:?}");
+        assert_eq!(told.challenges().iter().any(|one| one.contains("insufficient_scope")), status == 403);
+    }
+    assert_eq!(estate.api.seen().len(), 2);
+}
+
+#[tokio::test]
 async fn the_caller_says_nothing_of_where_the_api_is() {
     let estate = Estate::new().await;
     let (address, user) = (estate.native.strip_prefix("http://").unwrap(), estate.user(&json!({})));
