@@ -39,8 +39,27 @@ const PROOFS: &[Proof] = &[
     Proof {
         name: "events",
         package: "deputize-authority",
-        tests: "cut_offs_reach_every_guard",
+        tests: "cut_offs_reach",
         variable: ("DEPUTIZE_CUT_OFFS", "100"),
+    },
+    Proof {
+        name: "work-orders",
+        package: "deputize-store",
+        tests: "f4_",
+        variable: ("DEPUTIZE_WORK_ORDERS", "1000000"),
+    },
+    Proof { name: "providers", package: "deputize-sidecar", tests: "r8_", variable: ("DEPUTIZE_FLOOD", "100000") },
+    Proof {
+        name: "introspections",
+        package: "deputize-sidecar",
+        tests: "r9_",
+        variable: ("DEPUTIZE_INTROSPECTIONS", "100000"),
+    },
+    Proof {
+        name: "user-tokens",
+        package: "deputize-sidecar",
+        tests: "r10_",
+        variable: ("DEPUTIZE_USER_TOKENS", "1000000"),
     },
     Proof {
         name: "work-orders",

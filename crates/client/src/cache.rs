@@ -4,15 +4,14 @@ mod cut_off;
 mod lifetime;
 
 pub use counters::Counters;
-pub use cut_off::CutOff;
 pub use lifetime::Leeway;
 
 use crate::ask::Answered;
 use crate::flight::{Landed, depart};
 use crate::{CacheKey, Cause, Error, Token, TransportError};
 use counters::{Counting, Counts};
-use cut_off::Facets;
-use decision::Timestamp;
+use cut_off::{Facets, Named, Recent};
+use decision::{CutOff, Timestamp};
 use lifetime::Lifetime;
 use oauth::Secret;
 use quick_cache::sync::Cache;
@@ -50,18 +49,19 @@ type Digest = [u8; 32];
 struct Flights {
     last: u64,
     open: HashMap<CacheKey, Flight>,
+    cut_off: Recent,
 }
 
 struct Flight {
     number: u64,
     subject: Option<Digest>,
-    /// What was cut off since it began.
-    cut_off: Vec<CutOff>,
     landed: Landed<Outcome>,
 }
 
 struct Held {
     token: Arc<Token>,
+    /// Whose it is: one client's.
+    owner: u64,
     subject: Option<Digest>,
     facets: Facets,
     lifetime: Lifetime,
@@ -78,9 +78,13 @@ struct Refusal {
 /// What is looked for.
 pub(crate) struct Sought<'a> {
     pub(crate) key: CacheKey,
+    /// The client that asks.
+    pub(crate) owner: u64,
     /// With what it was or will be obtained.
     pub(crate) subject: Option<&'a Secret>,
     pub(crate) fresh: bool,
+    /// What was asked for before this moment is not given out.
+    pub(crate) since: Option<Timestamp>,
     pub(crate) now: Timestamp,
 }
 
@@ -120,15 +124,16 @@ impl TokenCache {
         self.refusals.retain(|_, refusal| refusal.subject != subject);
     }
 
-    /// Forgets every token that a cut-off is about, and what is under way for it: for whoever listens to an authority's event
-    /// stream. Whose a token is, is read from the token and from the one it was obtained with; one that does not say it is
-    /// forgotten too. Remembered refusals stay for their seconds.
-    pub fn cut_off(&self, cut_off: &CutOff) {
-        let mut flights = self.flights();
-        for flight in flights.open.values_mut() {
-            flight.cut_off.push(cut_off.clone());
-        }
-        self.drop_tokens(|held| held.facets.fit(cut_off));
+    /// Forgets every token that a cut-off is about, of all clients; [`crate::Client::cut_off`] says the rest.
+    pub fn cut_off(&self, cut_offs: &[CutOff], now: Timestamp) {
+        self.cut_off_of(None, cut_offs, now);
+    }
+
+    pub(crate) fn cut_off_of(&self, owner: Option<u64>, cut_offs: &[CutOff], now: Timestamp) {
+        let named = Named::all(cut_offs);
+        // Remembered first: what lands from now on is compared with it, and what has landed is looked through below.
+        self.flights().cut_off.add(owner, &named, now);
+        self.drop_tokens(|held| owner.is_none_or(|owner| owner == held.owner) && held.facets.fit(&named));
     }
 
     /// Forgets everything; what is under way is answered but not kept.
@@ -142,6 +147,20 @@ impl TokenCache {
     /// How many bytes of tokens are held.
     pub fn bytes(&self) -> u64 {
         self.tokens.weight()
+    }
+
+    /// How many tokens are held: applications' own, and users'.
+    pub fn by_subject(&self) -> (u64, u64) {
+        let (mut own, mut users) = (0, 0);
+        for (_, held) in self.tokens.iter() {
+            *if held.subject.is_some() { &mut users } else { &mut own } += 1;
+        }
+        (own, users)
+    }
+
+    /// For how many more seconds a token is given out that was just got or held; 0 for one that is not kept.
+    pub fn seconds_kept(&self, token: &Token, now: Timestamp) -> i64 {
+        Lifetime::of(token, self.leeway, 0).map_or(0, |lifetime| lifetime.left(now))
     }
 
     /// What the cache has done and holds.
@@ -162,7 +181,7 @@ impl TokenCache {
         F: Future<Output = Result<Token, Error>> + Send + 'static,
     {
         if !sought.fresh {
-            if let Some(held) = self.held(&sought.key, sought.now) {
+            if let Some(held) = self.held(&sought) {
                 Counts::add(&self.counting.hits, 1);
                 if self.is_to_be_renewed(&sought, &held) {
                     self.renew(&sought, acquire);
@@ -182,8 +201,13 @@ impl TokenCache {
         }
     }
 
-    fn held(&self, key: &CacheKey, now: Timestamp) -> Option<Arc<Held>> {
-        self.tokens.get(key).filter(|held| !held.lifetime.is_over(now))
+    fn held(&self, sought: &Sought<'_>) -> Option<Arc<Held>> {
+        let held = self.tokens.get(&sought.key).filter(|held| !held.lifetime.is_over(sought.now))?;
+        if sought.since.is_some_and(|since| held.token.asked_at < since) {
+            Counts::add(&self.counting.outdated, 1);
+            return None;
+        }
+        Some(held)
     }
 
     fn refusal(&self, key: &CacheKey, now: Timestamp) -> Option<Error> {
@@ -218,7 +242,7 @@ impl TokenCache {
         if sought.fresh {
             self.tokens.remove(&sought.key);
             self.refusals.remove(&sought.key);
-        } else if let Some(held) = self.held(&sought.key, sought.now) {
+        } else if let Some(held) = self.held(sought) {
             // Asked again under the lock: a flight that landed since the first look has left its answer here.
             Counts::add(&self.counting.hits, 1);
             return Turn::Answered(Ok(Answered { token: Arc::clone(&held.token), cached: true }));
@@ -244,7 +268,7 @@ impl TokenCache {
     {
         flights.last += 1;
         let (key, number, now) = (sought.key, flights.last, sought.now);
-        let landing = Landing { cache: Arc::clone(self), key, number, dice: self.dice(sought) };
+        let landing = Landing { cache: Arc::clone(self), key, owner: sought.owner, number, dice: self.dice(sought) };
         let (subject, journey) = (sought.subject.cloned(), acquire());
         let digest = sought.subject.map(crate::key::digest);
         let landed = depart(async move {
@@ -253,7 +277,7 @@ impl TokenCache {
             drop(landing);
             outcome
         });
-        let flight = Flight { number, subject: digest, cut_off: Vec::new(), landed: landed.clone() };
+        let flight = Flight { number, subject: digest, landed: landed.clone() };
         flights.open.insert(key, flight);
         landed
     }
@@ -294,6 +318,7 @@ impl std::fmt::Debug for TokenCache {
 struct Landing {
     cache: Arc<TokenCache>,
     key: CacheKey,
+    owner: u64,
     number: u64,
     dice: u64,
 }
@@ -306,15 +331,18 @@ impl Landing {
         let held = outcome.as_ref().ok().and_then(|token| {
             let lifetime = Lifetime::of(token, cache.leeway, self.dice)?;
             let (facets, renew) = (Facets::of(&token.access_token, subject), AtomicI64::new(lifetime.renew));
-            Some(Arc::new(Held { token: Arc::clone(token), subject: digest, facets, lifetime, renew }))
+            let token = Arc::clone(token);
+            Some(Arc::new(Held { token, owner: self.owner, subject: digest, facets, lifetime, renew }))
         });
         cache.sweep(now);
         let flights = cache.flights();
-        let Some(flight) = flights.open.get(&self.key).filter(|flight| flight.number == self.number) else { return };
+        if flights.open.get(&self.key).is_none_or(|flight| flight.number != self.number) {
+            return;
+        }
         match (held, outcome) {
             (Some(held), _) => {
                 cache.refusals.remove(&self.key);
-                if flight.cut_off.iter().any(|cut_off| held.facets.fit(cut_off)) {
+                if flights.cut_off.fit(&held.facets, self.owner, now) {
                     cache.tokens.remove(&self.key);
                 } else {
                     cache.tokens.insert(self.key, held);

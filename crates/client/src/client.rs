@@ -1,14 +1,16 @@
 //! One application at one authority.
 use crate::breaker::Breaker;
+use crate::cache::Sought;
 use crate::credential::{AssertionAudience, Credential};
 use crate::discovery::Discovery;
 use crate::grant::trace_context;
 use crate::key::Asker;
 use crate::rotating::{CredentialFileError, Rotating};
 use crate::{
-    AssertionSource, CertificateError, Endpoints, GrantProfile, Random, Sessions, TokenCache, Transport, Upstream,
+    AssertionSource, CacheKey, CertificateError, CutOff, Endpoints, GrantProfile, Random, Sessions, TokenCache,
+    Transport, Upstream,
 };
-use decision::Clock;
+use decision::{Clock, Timestamp};
 use fetch::IssuerKeys;
 use http::HeaderMap;
 use oauth::Secret;
@@ -24,6 +26,9 @@ pub struct Client {
     pub(crate) trace: HeaderMap,
 }
 
+/// From when on held tokens count, at a moment.
+pub(crate) type Since = Arc<dyn Fn(Timestamp) -> Option<Timestamp> + Send + Sync>;
+
 pub(crate) struct Inner {
     /// As they were given.
     pub(crate) endpoints: Endpoints,
@@ -37,6 +42,10 @@ pub(crate) struct Inner {
     pub(crate) asker: Asker,
     pub(crate) identity_keys: Option<Arc<IssuerKeys>>,
     pub(crate) sessions: Option<Sessions>,
+    /// From when on held tokens count.
+    pub(crate) since: Option<Since>,
+    /// With whose tokens its own are cut off.
+    pub(crate) owner: u64,
     pub(crate) cache: Arc<TokenCache>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -55,6 +64,8 @@ impl Client {
             discover: None,
             identity_keys: None,
             sessions: None,
+            since: None,
+            owner: None,
             cache: None,
         }
     }
@@ -85,6 +96,23 @@ impl Client {
         self.inner.endpoints.clone().or(learnt.unwrap_or_default())
     }
 
+    /// Forgets every token of this client that one of the cut-offs is about: for whoever listens to its authority's event
+    /// stream. What was asked for before is answered but not kept; so is what is asked for within two seconds, as not every
+    /// replica may know of the change yet.
+    ///
+    /// Whose a token is, is read from the token and from the one it was obtained with; one that does not say it is forgotten
+    /// too. Remembered refusals stay for their seconds.
+    ///
+    /// ```
+    /// # fn told(orders: &client::Client) {
+    /// orders.cut_off(&[client::CutOff { user: Some("ada's object id".into()), ..client::CutOff::default() }]);
+    /// # }
+    /// ```
+    pub fn cut_off(&self, cut_offs: &[CutOff]) {
+        let Inner { owner, cache, clock, .. } = &*self.inner;
+        cache.cut_off_of(Some(*owner), cut_offs, clock.now());
+    }
+
     /// The cache, to share it or to tell it of revoked subjects.
     pub fn cache(&self) -> &Arc<TokenCache> {
         &self.inner.cache
@@ -102,6 +130,12 @@ fn issuer<'a>(endpoints: &'a Endpoints, discovery: Option<&'a Discovery>) -> &'a
 impl Inner {
     pub(crate) fn issuer(&self) -> &str {
         issuer(&self.endpoints, self.discovery.as_deref())
+    }
+
+    pub(crate) fn sought<'a>(&self, key: CacheKey, subject: Option<&'a Secret>, fresh: bool) -> Sought<'a> {
+        let now = self.clock.now();
+        let since = self.since.as_ref().and_then(|since| since(now));
+        Sought { key, owner: self.owner, subject, fresh, since, now }
     }
 }
 
@@ -126,6 +160,8 @@ pub struct ClientBuilder {
     discover: Option<String>,
     identity_keys: Option<Arc<IssuerKeys>>,
     sessions: Option<Sessions>,
+    since: Option<Since>,
+    owner: Option<u64>,
     cache: Option<Arc<TokenCache>>,
 }
 
@@ -289,6 +325,20 @@ impl ClientBuilder {
         self
     }
 
+    /// Gives out held tokens only if they were asked for at or after a moment, which is asked for each time: for whoever
+    /// hears of cut-offs, and for a while does not. `None` where every held token counts.
+    pub fn held_since(mut self, since: impl Fn(Timestamp) -> Option<Timestamp> + Send + Sync + 'static) -> Self {
+        self.since = Some(Arc::new(since));
+        self
+    }
+
+    /// Is told of cut-offs through this client of the same authority, and gives out held tokens as it does: for those that share
+    /// its cache.
+    pub fn cut_off_with(mut self, client: &Client) -> Self {
+        (self.owner, self.since) = (Some(client.inner.owner), client.inner.since.clone());
+        self
+    }
+
     /// Keeps tokens here instead of in a cache of its own.
     pub fn cache(mut self, cache: Arc<TokenCache>) -> Self {
         self.cache = Some(cache);
@@ -297,14 +347,27 @@ impl ClientBuilder {
 
     /// The client, over this network, clock and source of randomness.
     pub fn build(self, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Client {
-        let Self { endpoints, client_id, credential, profile, upstream, discover, identity_keys, sessions, cache } =
-            self;
+        let Self {
+            endpoints,
+            client_id,
+            credential,
+            profile,
+            upstream,
+            discover,
+            identity_keys,
+            sessions,
+            since,
+            owner,
+            cache,
+        } = self;
         let discovery = discover.map(Discovery::new);
         let issuer = issuer(&endpoints, discovery.as_deref());
+        let asker = Asker::new(issuer, &client_id, &credential.id());
         Client {
             trace: HeaderMap::new(),
             inner: Arc::new(Inner {
-                asker: Asker::new(issuer, &client_id, &credential.id()),
+                owner: owner.unwrap_or_else(|| asker.id()),
+                asker,
                 endpoints,
                 discovery,
                 client_id,
@@ -314,6 +377,7 @@ impl ClientBuilder {
                 upstream,
                 identity_keys,
                 sessions,
+                since,
                 cache: cache.unwrap_or_else(|| TokenCache::new(CACHE_BYTES)),
                 transport,
                 clock,

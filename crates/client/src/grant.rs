@@ -1,6 +1,5 @@
 //! Asking: from a question to a token, held or new.
 use crate::ask::{Answered, Ask, Kind};
-use crate::cache::Sought;
 use crate::client::Inner;
 use crate::profile::Question;
 use crate::upstream::{FormMaker, Repeat};
@@ -39,7 +38,7 @@ impl Client {
             ..KeyFields::default()
         }
         .key_after(&inner.asker);
-        let sought = Sought { key, subject: ask.whose.subject(), fresh: ask.fresh, now: inner.clock.now() };
+        let sought = inner.sought(key, ask.whose.subject(), ask.fresh);
         let acquire = || {
             let question = Question {
                 kind,

@@ -99,7 +99,7 @@ impl KeyFields<'_> {
 
 /// The fields that a client has in all its requests, hashed once.
 #[derive(Clone)]
-pub(crate) struct Asker(Sha256);
+pub(crate) struct Asker(Sha256, u64);
 
 impl Asker {
     pub(crate) fn new(issuer: &str, client: &str, credential: &str) -> Self {
@@ -107,7 +107,14 @@ impl Asker {
         for text in [issuer, client, credential] {
             hash.field(text.as_bytes());
         }
-        Self(hash.0)
+        let digest: [u8; 32] = hash.0.clone().finalize().into();
+        let id = digest.iter().take(8).fold(0, |id, byte| id << 8 | u64::from(*byte));
+        Self(hash.0, id)
+    }
+
+    /// Tells clients that share a cache apart.
+    pub(crate) const fn id(&self) -> u64 {
+        self.1
     }
 }
 

@@ -8,7 +8,6 @@ mod store;
 pub use store::{FileSessions, MemorySessions, SessionStore};
 
 use crate::ask::Kind;
-use crate::cache::Sought;
 use crate::client::Inner;
 use crate::key::Asker;
 use crate::profile::Question;
@@ -155,7 +154,7 @@ impl Client {
         inner.sessions()?;
         let subject = Some(session_key);
         let fields = KeyFields { grant: "long_running", subject, scopes: Some(target), ..KeyFields::default() };
-        let sought = Sought { key: fields.key_after(&inner.asker), subject, fresh: false, now: inner.clock.now() };
+        let sought = inner.sought(fields.key_after(&inner.asker), subject, false);
         let acquire = || {
             let (client, id, target) = (Arc::clone(inner), inner.session_id(session_key), target.to_owned());
             let trace = self.trace.clone();

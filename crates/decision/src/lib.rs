@@ -15,8 +15,10 @@
 mod catalogue;
 mod check;
 pub mod contract;
+mod cut_off;
 mod time;
 
 pub use catalogue::{CheckId, Entry};
 pub use check::{Check, Collect, Fixer, Observe, Outcome, Silent, Verdict};
+pub use cut_off::CutOff;
 pub use time::{Clock, Timestamp};

@@ -18,6 +18,8 @@ pub(crate) struct Beside {
     address: String,
     /// Where programs get their identity as on Azure, and the secret that they show there; where it has one for them.
     identity: Option<(String, String)>,
+    /// Of its own API, where that is served.
+    native: Option<String>,
 }
 
 /// What `deputize sidecar` logs when it serves.
@@ -26,6 +28,8 @@ pub(crate) const SERVES: &str = "the sidecar serves";
 pub(crate) const SERVES_TOO: &str = "the sidecar serves there too";
 /// The setting of the listener for managed identity.
 pub(crate) const IDENTITY_BIND: &str = "IDENTITY_BIND_ADDRESS";
+/// The setting of the listener for its own API.
+pub(crate) const NATIVE_BIND: &str = "NATIVE_BIND_ADDRESS";
 
 impl Beside {
     /// Starts this program as a sidecar, on a free port, and waits until it serves. What the command's environment says is what
@@ -43,18 +47,19 @@ impl Beside {
         }
         let mut child = command.spawn().map_err(failed)?;
         let mut lines = BufReader::new(child.stdout.take().ok_or_else(ended)?).lines();
-        let mut identity = None;
+        let (mut identity, mut native) = (None, None);
         let address = loop {
             let line = lines.next_line().await.map_err(failed)?.ok_or_else(ended)?;
             match serving(&line) {
                 Some(Serving::Texas(address)) => break address,
                 Some(Serving::Identity(address)) => identity = Some(address),
+                Some(Serving::Native(address)) => native = Some(address),
                 Some(Serving::Another) => {}
                 None => repeat(&line),
             }
         };
         tokio::spawn(told(lines));
-        Ok(Self { child, address, identity: identity.map(|address| (address, secret)) })
+        Ok(Self { child, address, identity: identity.map(|address| (address, secret)), native })
     }
 
     /// Where programs find it, as NAIS tells them.
@@ -72,6 +77,11 @@ impl Beside {
     /// Where it is.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where its own API is, if it was told to serve that.
+    pub(crate) fn native(&self) -> Option<&str> {
+        self.native.as_deref()
     }
 
     /// Waits until it has ended by itself, which it should not.
@@ -138,6 +148,7 @@ fn is_of_entra(sidecar: &Command) -> bool {
 enum Serving {
     Texas(String),
     Identity(String),
+    Native(String),
     Another,
 }
 
@@ -147,8 +158,11 @@ fn serving(line: &str) -> Option<Serving> {
     let address = text("listener.address")?.to_owned();
     match text("message")? {
         SERVES => Some(Serving::Texas(address)),
-        SERVES_TOO if text("listener.setting") == Some(IDENTITY_BIND) => Some(Serving::Identity(address)),
-        SERVES_TOO => Some(Serving::Another),
+        SERVES_TOO => Some(match text("listener.setting") {
+            Some(IDENTITY_BIND) => Serving::Identity(address),
+            Some(NATIVE_BIND) => Serving::Native(address),
+            _ => Serving::Another,
+        }),
         _ => None,
     }
 }

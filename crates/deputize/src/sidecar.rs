@@ -1,16 +1,16 @@
 //! `deputize sidecar`: tokens for the application beside it, from what the platform put into the environment.
 use crate::authority::runtime;
-use crate::beside::{IDENTITY_BIND, SERVES, SERVES_TOO};
+use crate::beside::{IDENTITY_BIND, NATIVE_BIND, SERVES, SERVES_TOO};
 use crate::failure::{Failure, why};
 use crate::file::Text;
 use crate::log;
 use crate::output::say;
 use crate::serve::Ending;
 use crate::system::{self, SystemClock};
-use fetch::{Allow, Fetch};
+use fetch::{Allow, Fetch, FetchBuilder};
 use sidecar::{
-    Admin, Bind, Bound, DRAIN, Entra, File, Listeners, ManagedIdentity, Metrics, Native, Ports, Probe, Settings,
-    SettingsError, SetupError, Sidecar, Texas,
+    Admin, Bind, Bound, DRAIN, Entra, File, Listeners, ManagedIdentity, Metrics, Native, Ports, Probe, Protocol,
+    Settings, SettingsError, SetupError, Sidecar, Texas,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -68,10 +68,16 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     };
 
     let random: Arc<dyn client::Random> = Arc::new(system::random);
-    let network = outbound(&settings)?;
+    let tokens = Allow { plain_loopback: true, ..Allow::INSIDE };
+    let network = outbound(&settings, tokens)?.build().map_err(Failure::told)?;
     let fetch = Arc::new(network.clone());
-    let ports =
-        Ports { metadata: fetch.clone(), tokens: fetch, clock: Arc::new(SystemClock), random: Arc::clone(&random) };
+    let ports = Ports {
+        metadata: fetch.clone(),
+        tokens: fetch,
+        streams: network.clone(),
+        clock: Arc::new(SystemClock),
+        random: Arc::clone(&random),
+    };
     let sidecar = Sidecar::new(&settings, ports).map_err(|fault| Failure::plain(fault.to_string()))?;
     let mut listeners = Listeners::new();
     let texas = Texas::new(Arc::clone(&sidecar), &settings.callers, &place);
@@ -87,13 +93,18 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     }
     others(&mut listeners, &settings, &sidecar, &network).await?;
     sidecar.warm(&random);
-    if let Some(push) = settings.push {
-        tokio::spawn(push.run(Arc::clone(&sidecar)));
-    }
+    sidecar.listen();
+    let pushing = match settings.push.clone() {
+        Some(push) => Some(push.begin(Arc::clone(&sidecar), collector(&settings)?)),
+        None => None,
+    };
     tracing::info!(listener.address = %place, "{SERVES}");
     ending.asked().await;
     tracing::info!("the sidecar ends");
     listeners.end(DRAIN).await;
+    if let Some(pushing) = pushing {
+        pushing.end().await;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -112,7 +123,7 @@ async fn others(
         listeners.add(bound, None, Arc::new(api));
     }
     if let Some(native) = &settings.native {
-        let (bound, place) = placed(&native.bind, "NATIVE_BIND_ADDRESS").await?;
+        let (bound, place) = placed(&native.bind, NATIVE_BIND).await?;
         let api = Native::new(sidecar, settings, &place, network.clone()).map_err(unusable)?;
         listeners.add(bound, settings.callers.mutual(&place), Arc::new(api));
     }
@@ -147,9 +158,17 @@ async fn listening(bind: &Bind, name: &str) -> Result<Bound, Failure> {
     })
 }
 
+/// The way to a collector, by the same authorities and proxy. Counts and traces are no secrets: collectors inside mostly have no
+/// TLS.
+fn collector(settings: &Settings) -> Result<Fetch, Failure> {
+    let builder = outbound(settings, Allow { plain: true, ..Allow::INSIDE })?;
+    let grpc = settings.push.as_ref().is_some_and(|push| push.protocol == Protocol::Grpc);
+    let builder = if grpc { builder.http2() } else { builder };
+    builder.build().map_err(Failure::told)
+}
+
 /// Providers may be inside: in a cluster, on a company's network, on this machine for development.
-fn outbound(settings: &Settings) -> Result<Fetch, Failure> {
-    let allow = Allow { plain_loopback: true, ..Allow::INSIDE };
+fn outbound(settings: &Settings, allow: Allow) -> Result<FetchBuilder, Failure> {
     let (connect, total) = (settings.upstream.connect, settings.upstream.total.max(Duration::from_secs(10)));
     let mut builder =
         Fetch::builder().allow(allow).timeouts(connect, total).max_bytes(LONGEST_ANSWER).idle(settings.upstream.idle);
@@ -159,5 +178,5 @@ fn outbound(settings: &Settings) -> Result<Fetch, Failure> {
     if let Some(path) = &settings.authorities {
         builder = builder.ca_pem(Text::read(path)?.content.as_bytes()).map_err(Failure::told)?;
     }
-    builder.build().map_err(Failure::told)
+    Ok(builder)
 }

@@ -16,6 +16,8 @@ pub struct Allow {
     pub private: bool,
     /// `http:` to this machine.
     pub plain_loopback: bool,
+    /// `http:` to every host that is reached: for what is no secret, and never for tokens, keys or metadata.
+    pub plain: bool,
     /// `http:` to the instance metadata service, 169.254.169.254: for a client that asks for the machine's own identity, and
     /// never for one that fetches what others name.
     pub instance_metadata: bool,
@@ -26,10 +28,11 @@ const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 impl Allow {
     /// The instance metadata service, and nothing besides the public internet.
     pub const INSTANCE_METADATA: Self =
-        Self { loopback: false, private: false, plain_loopback: false, instance_metadata: true };
+        Self { loopback: false, private: false, plain_loopback: false, plain: false, instance_metadata: true };
 
     /// This machine and private networks: for estates that live inside one.
-    pub const INSIDE: Self = Self { loopback: true, private: true, plain_loopback: false, instance_metadata: false };
+    pub const INSIDE: Self =
+        Self { loopback: true, private: true, plain_loopback: false, plain: false, instance_metadata: false };
 
     /// Whether this address may be connected to.
     pub(crate) fn admits(self, address: IpAddr) -> bool {

@@ -59,6 +59,7 @@ pub struct FetchBuilder {
     total: Duration,
     max_bytes: usize,
     idle: usize,
+    http2: bool,
 }
 
 impl Fetch {
@@ -72,6 +73,7 @@ impl Fetch {
             total: Duration::from_secs(10),
             max_bytes: 512 * 1024,
             idle: usize::MAX,
+            http2: false,
         }
     }
 
@@ -156,7 +158,8 @@ impl Fetch {
         let host = url.host_str().unwrap_or_default().to_owned();
         let on_loopback = literal.map_or(host == "localhost", |ip| ip.is_loopback());
         let metadata = self.allow.instance_metadata && host == "169.254.169.254";
-        let plain = url.scheme() == "http" && (metadata || self.allow.plain_loopback && on_loopback);
+        let plain =
+            url.scheme() == "http" && (metadata || self.allow.plain || self.allow.plain_loopback && on_loopback);
         if !(url.scheme() == "https" || plain) || !url.username().is_empty() || url.password().is_some() {
             return Err(shown());
         }
@@ -214,6 +217,12 @@ impl FetchBuilder {
         self
     }
 
+    /// Speaks HTTP/2 alone, over plain connections too: for gRPC.
+    pub fn http2(mut self) -> Self {
+        self.http2 = true;
+        self
+    }
+
     /// The client.
     ///
     /// # Errors
@@ -247,7 +256,8 @@ impl FetchBuilder {
         pooled
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_mins(1))
-            .pool_max_idle_per_host(self.idle);
+            .pool_max_idle_per_host(self.idle)
+            .http2_only(self.http2);
         let (client, passing) = (pooled.build(https.clone()), pooled.build(https));
         Ok(Fetch { client, streaming, passing, allow: self.allow, total: self.total, max_bytes: self.max_bytes })
     }

@@ -1,25 +1,15 @@
 //! What has been cut off: a bounded set that every request looks into, changed by the stream's receiver alone.
-use crate::evidence::Proven;
 use arc_swap::ArcSwap;
-use decision::Timestamp;
 use decision::contract::Claims;
+use decision::{CutOff, Timestamp};
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many are kept one by one. Beyond that everything of the tenant is cut off at once: its users renew their tokens, and
 /// nothing that was cut off is let in for want of space.
 const MOST: usize = 100_000;
-
-/// Which tokens: those to which every member fits. None but the tenant's own means all of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Subject {
-    pub(crate) user: Option<String>,
-    pub(crate) application: Option<String>,
-    pub(crate) session: Option<String>,
-    pub(crate) grant: Option<String>,
-    pub(crate) key: Option<String>,
-}
 
 /// From when on tokens are good again: those from a view that contains the change, and not from before its time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,8 +63,8 @@ impl BuildHasher for Landed {
     }
 }
 
-/// What a token is found by, worked out once for each token.
-pub(crate) struct Facets {
+/// What a token is found by, worked out once for each token: see [`crate::Subscription::facets`].
+pub struct Facets {
     hashes: Box<[u64]>,
     /// The newest change that its decision saw; `None` where the token does not say.
     view: Option<u64>,
@@ -83,8 +73,15 @@ pub(crate) struct Facets {
     cleared: AtomicU64,
 }
 
+impl fmt::Debug for Facets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Facets").field("issued", &self.issued).finish_non_exhaustive()
+    }
+}
+
 impl Facets {
-    pub(crate) fn weight(&self) -> usize {
+    /// Its memory, in bytes.
+    pub fn weight(&self) -> usize {
         size_of::<Self>() + self.hashes.len() * 8
     }
 
@@ -109,17 +106,17 @@ impl CutOffs {
         let (session, grants) = (parts.next(), parts);
         let user = claims.subject().map(str::to_owned);
         let application = claims.client().map(str::to_owned);
-        let of = |subject: Subject| self.hash(&subject);
-        let none = Subject::default;
+        let of = |subject: CutOff| self.hash(&subject);
+        let none = CutOff::default;
         let mut hashes = vec![
             of(none()),
-            of(Subject { user: user.clone(), ..none() }),
-            of(Subject { application: application.clone(), ..none() }),
-            of(Subject { user, application, ..none() }),
+            of(CutOff { user: user.clone(), ..none() }),
+            of(CutOff { application: application.clone(), ..none() }),
+            of(CutOff { user, application, ..none() }),
         ];
-        hashes.extend(session.map(|session| of(Subject { session: Some(session.to_owned()), ..none() })));
-        hashes.extend(grants.map(|grant| of(Subject { grant: Some(grant.to_owned()), ..none() })));
-        hashes.extend(kid.map(|kid| of(Subject { key: Some(kid.to_owned()), ..none() })));
+        hashes.extend(session.map(|session| of(CutOff { session: Some(session.to_owned()), ..none() })));
+        hashes.extend(grants.map(|grant| of(CutOff { grant: Some(grant.to_owned()), ..none() })));
+        hashes.extend(kid.map(|kid| of(CutOff { key: Some(kid.to_owned()), ..none() })));
         Facets {
             hashes: hashes.into(),
             view,
@@ -130,9 +127,8 @@ impl CutOffs {
 
     /// Why a token is void, if it is. Nothing is allocated, and a token that was looked for since the last change of the
     /// set costs two loads.
-    pub(crate) fn void(&self, proven: &Proven) -> Option<Void> {
+    pub(crate) fn void(&self, facets: &Facets) -> Option<Void> {
         let set = self.set.load();
-        let facets = proven.facets.get_or_init(|| self.facets(&proven.claims, proven.kid.as_deref()));
         if facets.cleared.load(Ordering::Relaxed) == set.version {
             return None;
         }
@@ -144,7 +140,7 @@ impl CutOffs {
     }
 
     /// Adds some, and forgets those whose tokens have all expired. Called by one receiver.
-    pub(crate) fn add(&self, cut: Vec<(Subject, Void)>, forgotten_before: Timestamp) {
+    pub(crate) fn add(&self, cut: Vec<(CutOff, Void)>, forgotten_before: Timestamp) {
         if cut.is_empty() {
             return;
         }
@@ -158,7 +154,7 @@ impl CutOffs {
         if set.voids.len() > MOST {
             let all = set.voids.values().fold(Void::default(), |all, void| all.later(*void));
             set.voids.clear();
-            set.voids.insert(self.hash(&Subject::default()), all);
+            set.voids.insert(self.hash(&CutOff::default()), all);
         }
         self.set.store(set.into());
     }
@@ -168,17 +164,17 @@ impl CutOffs {
         self.set.load().voids.len()
     }
 
-    fn hash(&self, subject: &Subject) -> u64 {
-        let Subject { user, application, session, grant, key } = subject;
+    fn hash(&self, subject: &CutOff) -> u64 {
+        let CutOff { tenant: _, user, application, session, grant, key } = subject;
         self.seed.hash_one((user, application, session, grant, key))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CutOffs, MOST, Subject, Void};
-    use decision::Timestamp;
+    use super::{CutOffs, MOST, Void};
     use decision::contract::Claims;
+    use decision::{CutOff, Timestamp};
     use serde_json::{Value, json};
 
     fn claims(rh: Value, iat: i64) -> Claims {
@@ -194,23 +190,23 @@ mod tests {
     #[test]
     fn a_token_is_void_if_all_that_is_named_is_its_own_and_it_is_from_before() {
         let text = |text: &str| Some(text.to_owned());
-        let none = Subject::default;
+        let none = CutOff::default;
         let ours = [
             none(),
-            Subject { user: text("ada"), ..none() },
-            Subject { application: text("web"), ..none() },
-            Subject { user: text("ada"), application: text("web"), ..none() },
-            Subject { session: text("s"), ..none() },
-            Subject { grant: text("g1"), ..none() },
-            Subject { grant: text("g2"), ..none() },
-            Subject { key: text("k1"), ..none() },
+            CutOff { user: text("ada"), ..none() },
+            CutOff { application: text("web"), ..none() },
+            CutOff { user: text("ada"), application: text("web"), ..none() },
+            CutOff { session: text("s"), ..none() },
+            CutOff { grant: text("g1"), ..none() },
+            CutOff { grant: text("g2"), ..none() },
+            CutOff { key: text("k1"), ..none() },
         ];
         let others = [
-            Subject { user: text("web"), ..none() },
-            Subject { user: text("ada"), application: text("other"), ..none() },
-            Subject { session: text("g1"), ..none() },
-            Subject { grant: text("s"), ..none() },
-            Subject { key: text("k2"), ..none() },
+            CutOff { user: text("web"), ..none() },
+            CutOff { user: text("ada"), application: text("other"), ..none() },
+            CutOff { session: text("g1"), ..none() },
+            CutOff { grant: text("s"), ..none() },
+            CutOff { key: text("k2"), ..none() },
         ];
         let void = Void { change: 7, at: Timestamp(100) };
         for (subjects, named) in [(&ours[..], true), (&others[..], false)] {
@@ -237,8 +233,8 @@ mod tests {
     #[test]
     fn the_later_of_two_counts_and_what_nobody_can_hold_is_forgotten() {
         let cut_offs = CutOffs::new();
-        let ada = || Subject { user: Some("ada".into()), ..Subject::default() };
-        let bob = || Subject { user: Some("bob".into()), ..Subject::default() };
+        let ada = || CutOff { user: Some("ada".into()), ..CutOff::default() };
+        let bob = || CutOff { user: Some("bob".into()), ..CutOff::default() };
         cut_offs.add(vec![(ada(), Void { change: 9, at: Timestamp(200) })], Timestamp(0));
         cut_offs.add(vec![(ada(), Void { change: 7, at: Timestamp(100) })], Timestamp(0));
         assert!(is_void(&cut_offs, &claims(json!("1.8"), 200)), "an old one told again takes nothing back");
@@ -250,7 +246,7 @@ mod tests {
     fn the_set_is_bounded_and_nothing_is_let_in_for_it() {
         let cut_offs = CutOffs::new();
         let many = |from: usize, to: usize| -> Vec<_> {
-            let named = |n: usize| Subject { user: Some(format!("user {n}")), ..Subject::default() };
+            let named = |n: usize| CutOff { user: Some(format!("user {n}")), ..CutOff::default() };
             (from..to).map(|n| (named(n), Void { change: n as u64, at: Timestamp(50) })).collect()
         };
         cut_offs.add(many(0, MOST), Timestamp(0));

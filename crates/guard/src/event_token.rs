@@ -1,6 +1,6 @@
 //! Security event tokens (RFC 8417) of the authority: believed once they are verified, and about nobody else's tokens.
-use crate::cut_offs::{Subject, Void};
-use decision::Timestamp;
+use crate::cut_offs::Void;
+use decision::{CutOff, Timestamp};
 use fetch::{IssuerKeys, Lookup};
 use jose::Token;
 use serde::Deserialize;
@@ -14,7 +14,7 @@ const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-ty
 /// What came of a token.
 pub(crate) enum Verdict {
     /// A cut-off.
-    Cut(Subject, Void),
+    Cut(CutOff, Void),
     /// An event of another kind, which asks nothing of this API.
     Other,
     /// Keys have to be fetched first.
@@ -24,7 +24,7 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    pub(crate) fn taken(self) -> Result<Option<(Subject, Void)>, String> {
+    pub(crate) fn taken(self) -> Result<Option<(CutOff, Void)>, String> {
         match self {
             Self::Cut(subject, void) => Ok(Some((subject, void))),
             Self::Other => Ok(None),
@@ -90,7 +90,7 @@ pub(crate) fn read(
         return refused("it is of another issuer");
     }
     if !audience.iter().any(|aud| audiences.contains(aud)) {
-        return refused("it is for another audience; subscribe as the application that the contract names");
+        return refused("it is for another audience; subscribe as the application that tokens are for");
     }
     let Some(event) = claims.events.get(SESSION_REVOKED) else { return Verdict::Other };
     let Ok(event) = Event::deserialize(event) else { return refused("it does not say when") };
@@ -103,8 +103,8 @@ pub(crate) fn read(
 
 /// Whom it is about; nobody, if it is another tenant. A member that is not understood would have narrowed it: without it more
 /// tokens are cut off, and none too few.
-fn subject(members: BTreeMap<String, Value>, tenant: &str) -> Option<Subject> {
-    let mut subject = Subject::default();
+fn subject(members: BTreeMap<String, Value>, tenant: &str) -> Option<CutOff> {
+    let mut subject = CutOff::default();
     for (name, value) in members {
         let id = |member: &str| value.get(member).and_then(Value::as_str).map(str::to_owned);
         match name.as_str() {
@@ -119,13 +119,13 @@ fn subject(members: BTreeMap<String, Value>, tenant: &str) -> Option<Subject> {
     }
     // Sessions, authorizations and keys are named alone, and users with applications at most: what stands beside them
     // would not be found.
-    let alone = Subject::default;
+    let alone = CutOff::default;
     Some(if subject.session.is_some() {
-        Subject { session: subject.session, ..alone() }
+        CutOff { session: subject.session, ..alone() }
     } else if subject.grant.is_some() {
-        Subject { grant: subject.grant, ..alone() }
+        CutOff { grant: subject.grant, ..alone() }
     } else if subject.key.is_some() {
-        Subject { key: subject.key, ..alone() }
+        CutOff { key: subject.key, ..alone() }
     } else {
         subject
     })

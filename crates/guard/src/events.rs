@@ -1,9 +1,10 @@
 //! The authority's stream of cut-offs: subscribing, receiving, and knowing when it is lost.
-use crate::cut_offs::{CutOffs, Subject, Void};
+use crate::cut_offs::{CutOffs, Facets, Void};
 use crate::event_token::{Verdict, read};
+use crate::evidence::Proven;
 use crate::server_sent::Lines;
-use decision::contract::Contract;
-use decision::{Clock, Timestamp};
+use decision::contract::Claims;
+use decision::{Clock, CutOff, Timestamp};
 use fetch::{Fetch, IssuerKeys};
 use http::{HeaderMap, HeaderValue, header};
 use oauth::Secret;
@@ -26,6 +27,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 pub trait TokenSource: Send + Sync {
     /// A current token, or why there is none.
     fn token(&self) -> Pin<Box<dyn Future<Output = Result<Secret, String>> + Send + '_>>;
+
+    /// The stream was not opened with the last token: one that is kept here may be good no more.
+    fn refused(&self) {}
 }
 
 impl<F, T> TokenSource for F
@@ -106,12 +110,31 @@ pub struct EventsStatus {
     pub fault: Option<String>,
 }
 
-/// One subscription at work.
-pub(crate) struct Subscription {
+/// A longer life than this, in seconds, is given on the word that it can be cut short.
+pub(crate) const UNHEARD: i64 = 5_400;
+
+type Told = Box<dyn Fn(&[CutOff]) + Send + Sync>;
+
+/// One subscription at work: what has been cut off, as long as tokens live that it is about. A guard has its own; this is for
+/// whoever else keeps tokens, or judges them by rules of their own.
+///
+/// ```
+/// # async fn example(keys: std::sync::Arc<fetch::IssuerKeys>, clock: &dyn decision::Clock) -> Result<(), fetch::FetchError> {
+/// # let tokens = || async { Ok(oauth::Secret::new("…")) };
+/// # let forget = |_: &[decision::CutOff]| {};
+/// use deputize_guard::{Events, Fetch, Subscription};
+/// let events = Events::new("https://id.example/t1", Fetch::builder().build()?, tokens);
+/// let subscription = Subscription::new(events, keys, vec!["api://billing".into()], 86_400).told(forget);
+/// subscription.listen(clock).await;
+/// # Ok(()) }
+/// ```
+pub struct Subscription {
     events: Events,
     issuers: [String; 2],
     keys: Arc<IssuerKeys>,
-    pub(crate) cut_offs: CutOffs,
+    audiences: Vec<String>,
+    told: Told,
+    cut_offs: CutOffs,
     /// How long a token can live that was issued before a cut-off.
     longest_life: i64,
     current_at: AtomicI64,
@@ -134,11 +157,15 @@ pub(crate) struct Counts {
 const NEVER: i64 = i64::MIN;
 
 impl Subscription {
-    pub(crate) fn new(events: Events, keys: Arc<IssuerKeys>, longest_life: i64) -> Self {
+    /// To these events, which these keys sign, for one of these audiences. A cut-off is kept for `longest_life` seconds: so
+    /// long a token can live.
+    pub fn new(events: Events, keys: Arc<IssuerKeys>, audiences: Vec<String>, longest_life: i64) -> Self {
         Self {
             issuers: events.issuers(),
             events,
             keys,
+            audiences,
+            told: Box::new(|_| {}),
             cut_offs: CutOffs::new(),
             longest_life,
             current_at: AtomicI64::new(NEVER),
@@ -148,23 +175,57 @@ impl Subscription {
         }
     }
 
+    /// Tells of cut-offs too, as they are received, before they count as told; no tenant is named, as all are of this one.
+    #[must_use]
+    pub fn told(mut self, told: impl Fn(&[CutOff]) + Send + Sync + 'static) -> Self {
+        self.told = Box::new(told);
+        self
+    }
+
+    /// What a token is found by, of claims that are proven, and the key that proved them.
+    pub fn facets(&self, claims: &Claims, kid: Option<&str>) -> Facets {
+        self.cut_offs.facets(claims, kid)
+    }
+
+    /// Whether a token was cut off after it was issued.
+    pub fn is_cut_off(&self, facets: &Facets) -> bool {
+        let cut_off = self.cut_offs.void(facets).is_some();
+        self.counts.refused.fetch_add(u64::from(cut_off), Ordering::Relaxed);
+        cut_off
+    }
+
+    /// Whether a token is good only while its cut-offs arrive: it lives longer than 90 minutes, or does not say how long.
+    pub fn needs_word(claims: &Claims) -> bool {
+        let (Some(exp), Some(iat)) = (claims.expires(), claims.issued_at()) else { return true };
+        exp.since(iat) > UNHEARD
+    }
+
+    pub(crate) fn void(&self, proven: &Proven) -> Option<Void> {
+        self.cut_offs.void(proven.facets.get_or_init(|| self.facets(&proven.claims, proven.kid.as_deref())))
+    }
+
+    /// When the stream last said that everything had been told; `None` if it never did.
+    pub fn current_at(&self) -> Option<Timestamp> {
+        let at = self.current_at.load(Ordering::Acquire);
+        (at != NEVER).then_some(Timestamp(at))
+    }
+
     /// Whether it is about tokens of this issuer.
     pub(crate) fn is_about(&self, issuer: &str) -> bool {
         self.issuers.iter().any(|known| known == issuer)
     }
 
     /// Whether everything up to some seconds ago is known here.
-    pub(crate) fn is_current(&self, now: Timestamp, fail_static: i64) -> bool {
-        let at = self.current_at.load(Ordering::Acquire);
-        at != NEVER && now.since(Timestamp(at)) <= fail_static
+    pub fn is_current(&self, now: Timestamp, fail_static: i64) -> bool {
+        self.current_at().is_some_and(|at| now.since(at) <= fail_static)
     }
 
-    pub(crate) fn status(&self) -> EventsStatus {
+    /// How it fares.
+    pub fn status(&self) -> EventsStatus {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let at = self.current_at.load(Ordering::Acquire);
         EventsStatus {
             authority: self.events.authority.clone(),
-            current_at: (at != NEVER).then_some(Timestamp(at)),
+            current_at: self.current_at(),
             place: count(&self.place),
             held: self.cut_offs.len(),
             received: count(&self.counts.received),
@@ -177,13 +238,13 @@ impl Subscription {
         }
     }
 
-    /// Receives until the guard is gone.
-    pub(crate) async fn listen(&self, contract: &Contract, clock: &dyn Clock) {
+    /// Receives as long as it is polled.
+    pub async fn listen(&self, clock: &dyn Clock) {
         let mut pause = PAUSES.0;
         loop {
             let before = self.place.load(Ordering::Relaxed);
             let heard = self.counts.received.load(Ordering::Relaxed);
-            let fault = Box::pin(self.receive(contract, clock)).await;
+            let fault = Box::pin(self.receive(clock)).await;
             self.counts.failures.fetch_add(1, Ordering::Relaxed);
             let (authority, reason) = (&self.events.authority, &fault);
             warn!(events.authority = %authority, reason = %reason, "the stream of cut-offs is lost");
@@ -195,7 +256,7 @@ impl Subscription {
     }
 
     /// One connection, until it is lost. Answers why.
-    async fn receive(&self, contract: &Contract, clock: &dyn Clock) -> String {
+    async fn receive(&self, clock: &dyn Clock) -> String {
         let token = match self.events.tokens.token().await {
             Ok(token) => token,
             Err(reason) => return format!("there is no token for it: {reason}"),
@@ -218,6 +279,7 @@ impl Subscription {
             Err(_) => return "it does not answer".into(),
         };
         if answer.status != http::StatusCode::OK {
+            self.events.tokens.refused();
             return format!("it answers with status {}", answer.status.as_u16());
         }
         self.counts.connections.fetch_add(1, Ordering::Relaxed);
@@ -233,7 +295,7 @@ impl Subscription {
             let (mut place, mut current) = (None, false);
             for event in events {
                 match event.kind.as_str() {
-                    "cut-off" => match self.cut_off(&event.data, contract, clock.now()).await {
+                    "cut-off" => match self.cut_off(&event.data, clock.now()).await {
                         Ok(found) => cut.extend(found),
                         // What cannot be read may be what matters: the stream counts as lost until it can.
                         Err(reason) => return format!("an event cannot be taken: {reason}"),
@@ -245,7 +307,11 @@ impl Subscription {
             }
             let now = clock.now();
             self.counts.received.fetch_add(cut.len() as u64, Ordering::Relaxed);
+            let subjects: Vec<CutOff> = cut.iter().map(|(subject, _)| subject.clone()).collect();
             self.cut_offs.add(cut, now.plus(-self.longest_life));
+            if !subjects.is_empty() {
+                (self.told)(&subjects);
+            }
             if let Some(place) = place {
                 self.place.store(place, Ordering::Relaxed);
             }
@@ -258,14 +324,9 @@ impl Subscription {
         }
     }
 
-    async fn cut_off(
-        &self,
-        token: &str,
-        contract: &Contract,
-        now: Timestamp,
-    ) -> Result<Option<(Subject, Void)>, String> {
+    async fn cut_off(&self, token: &str, now: Timestamp) -> Result<Option<(CutOff, Void)>, String> {
         let judged =
-            |keys: &Arc<IssuerKeys>| read(token, keys, &self.issuers, self.events.tenant(), &contract.audiences, now);
+            |keys: &Arc<IssuerKeys>| read(token, keys, &self.issuers, self.events.tenant(), &self.audiences, now);
         match judged(&self.keys) {
             Verdict::UnknownKey => {
                 self.keys.refresh(now).await;
@@ -273,5 +334,11 @@ impl Subscription {
             }
             other => other.taken(),
         }
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("events", &self.events).finish_non_exhaustive()
     }
 }

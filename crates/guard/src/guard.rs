@@ -130,9 +130,9 @@ impl Guard {
             for at in 0..streams {
                 let guard = guard.clone();
                 receiving.spawn(async move {
-                    let Some((stream, contract, clock)) = guard.upgrade().and_then(|inner| {
-                        Some((inner.streams.get(at)?.clone(), inner.contract.clone(), inner.clock.clone()))
-                    }) else {
+                    let Some((stream, clock)) =
+                        guard.upgrade().and_then(|inner| Some((inner.streams.get(at)?.clone(), inner.clock.clone())))
+                    else {
                         return;
                     };
                     let gone = async {
@@ -141,7 +141,7 @@ impl Guard {
                         }
                     };
                     tokio::select! {
-                        () = stream.listen(&contract, &*clock) => {}
+                        () = stream.listen(&*clock) => {}
                         () = gone => {}
                     }
                 });
@@ -340,7 +340,7 @@ impl Guard {
         match refused.check() {
             CheckId::TokenRevoked => {
                 stream.counts.refused.fetch_add(1, Ordering::Relaxed);
-                let void = stream.cut_offs.void(proven).filter(|_| proven.claims.handles_challenges());
+                let void = stream.void(proven).filter(|_| proven.claims.handles_challenges());
                 void.map_or(refused.clone(), |void| refused.with_not_before(void.at))
             }
             CheckId::CutOffsCurrent => {
@@ -459,7 +459,8 @@ impl GuardBuilder {
             let found = self.contract.issuers.iter().zip(&issuers).find(|(entry, _)| of(entry));
             let (entry, keys) = found.ok_or_else(|| SetupError::EventsIssuer(events.authority().to_owned()))?;
             let longest = self.contract.max_lifetime.unwrap_or(entry.profile.max_lifetime()) + self.contract.skew;
-            streams.push(Arc::new(Subscription::new(events, keys.clone(), longest)));
+            let audiences = self.contract.audiences.clone();
+            streams.push(Arc::new(Subscription::new(events, keys.clone(), audiences, longest)));
         }
         Ok(Guard(Arc::new(Inner {
             streams,

@@ -1,5 +1,5 @@
 //! The decision: what cryptography established, then the contract. One function, whoever watches.
-use crate::events::Subscription;
+use crate::events::{Subscription, UNHEARD};
 use crate::evidence::{Evidence, Fault, Proven};
 use decision::contract::{Claims, Contract, Presented, Route, Steps, decide_claims, shown};
 use decision::{CheckId, Observe, Timestamp};
@@ -57,9 +57,6 @@ pub(crate) fn judge<O: Observe>(
     }
 }
 
-/// A longer life than this, in seconds, is given on the word that it can be cut short.
-const UNHEARD: i64 = 5_400;
-
 /// Whether a token is good only while its cut-offs arrive: it lives long, and its issuer tells of cut-offs here, or its client
 /// said that it can be told of one, which is what issuers give long lives for. An API that hears of none, and says in its
 /// contract how long tokens may live, has decided that itself.
@@ -84,7 +81,7 @@ fn cut_off<O: Observe>(
         return Ok(());
     }
     let mut steps = Steps::new(observer);
-    let void = stream.and_then(|stream| stream.cut_offs.void(proven));
+    let void = stream.and_then(|stream| stream.void(proven));
     steps.check(CheckId::TokenRevoked, void.is_none(), || {
         let found = void.map_or("none was told".into(), |void| format!("one at {}", void.at));
         ("no cut-off after the token was issued".into(), found, None)

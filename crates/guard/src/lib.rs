@@ -43,9 +43,10 @@ mod principal;
 mod refused;
 mod server_sent;
 
+pub use cut_offs::Facets;
 pub use decision::contract::{Contract, Route, TrustedIssuer};
-pub use decision::{Check, CheckId, Verdict};
-pub use events::{Events, EventsStatus, TokenSource};
+pub use decision::{Check, CheckId, CutOff, Verdict};
+pub use events::{Events, EventsStatus, Subscription, TokenSource};
 pub use fetch::{Allow, Fetch, FetchError};
 pub use guard::{Guard, GuardBuilder, SetupError};
 pub use layer::{GuardLayer, Guarded};

@@ -1,12 +1,14 @@
 //! Tokens from the engine: who is asked and how, and what its outcome is called on the wire.
 use crate::answer::{self, Answer};
+use crate::cut_offs::CutOffs;
 use crate::decode::ProviderId;
 use crate::provider::Provider;
 use crate::settings::{AssertionAudience, Credential, ExchangeGrant, ProviderSettings, Settings, TokenGrant};
 use crate::sidecar::Ports;
+use crate::telemetry::trace::{Got, Trace};
 use crate::telemetry::{Began, Path, Telemetry};
 use crate::{Sidecar, target};
-use client::{Ask, Client, Endpoints, Error, GrantProfile, Sending, Token, TokenCache, Transport, Upstream};
+use client::{Answered, Ask, Client, Endpoints, Error, GrantProfile, Sending, Token, TokenCache, Transport, Upstream};
 use http::{HeaderMap, StatusCode};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ pub(crate) fn clients(
     ports: &Ports,
     cache: &Arc<TokenCache>,
     telemetry: &Arc<Telemetry>,
+    cut_offs: &[Option<Arc<CutOffs>>],
 ) -> Result<Vec<Option<Client>>, CredentialFault> {
     let upstream = upstream(settings);
     let client = |(place, provider): (usize, &ProviderSettings)| {
@@ -37,6 +40,9 @@ pub(crate) fn clients(
             Client::builder(provider.endpoints(), id).profile(profile).upstream(upstream).cache(Arc::clone(cache));
         if let Some(url) = &provider.discovery {
             builder = builder.discover(url);
+        }
+        if let Some(cut_offs) = cut_offs.get(place).and_then(Clone::clone) {
+            builder = builder.held_since(move |now| cut_offs.held_since(now));
         }
         let audience = match provider.assertion_audience {
             AssertionAudience::Issuer => client::AssertionAudience::Issuer,
@@ -85,7 +91,8 @@ impl ProviderSettings {
 fn profile(provider: &ProviderSettings) -> Option<GrantProfile> {
     match (provider.grants.token, provider.grants.exchange) {
         _ if !provider.enabled => None,
-        (None, None) => None,
+        // Asked for the stream's token alone.
+        (None, None) => provider.events.as_ref().map(|_| GrantProfile::ClientCredentials),
         (_, Some(ExchangeGrant::OnBehalfOf)) => Some(GrantProfile::Entra),
         (_, Some(ExchangeGrant::TokenExchange)) => Some(GrantProfile::TokenExchange),
         (Some(TokenGrant::JwtBearer), None) => Some(GrantProfile::JwtBearer),
@@ -163,7 +170,7 @@ impl Sidecar {
         Ok((client, target))
     }
 
-    /// Asks, and counts how it ended. Every API asks through this.
+    /// Asks, and counts how it ended.
     pub(crate) async fn asked(
         &self,
         path: Path,
@@ -172,9 +179,26 @@ impl Sidecar {
         ask: &Ask<'_>,
         headers: &HeaderMap,
     ) -> Result<Arc<Token>, Error> {
+        self.answered(path, id, client, ask, headers).await.map(|answered| answered.token)
+    }
+
+    /// Every API asks through this.
+    async fn answered(
+        &self,
+        path: Path,
+        id: ProviderId,
+        client: &Client,
+        ask: &Ask<'_>,
+        headers: &HeaderMap,
+    ) -> Result<Answered, Error> {
         let asked = client.ask(&ask.in_trace(headers)).await;
         match &asked {
-            Ok(answered) if answered.cached => self.telemetry().hit(path, id.0),
+            Ok(answered) if answered.cached => {
+                self.telemetry().hit(path, id.0);
+                if let Some(provider) = self.providers().at(id) {
+                    provider.gave(self.clock().now());
+                }
+            }
             Ok(_) => {}
             Err(error) => {
                 let kind = kind(error);
@@ -188,7 +212,7 @@ impl Sidecar {
                 );
             }
         }
-        asked.map(|answered| answered.token)
+        asked
     }
 
     /// Asks, and answers as Texas does.
@@ -199,9 +223,21 @@ impl Sidecar {
         client: &Client,
         ask: &Ask<'_>,
         headers: &HeaderMap,
+        trace: Option<&mut Trace>,
     ) -> Answer {
-        match self.asked(path, id, client, ask, headers).await {
-            Ok(token) => answer::token(token.access_token.expose(), token.seconds_left(self.clock().now())),
+        match self.answered(path, id, client, ask, headers).await {
+            Ok(answered) => {
+                let now = self.clock().now();
+                let left = answered.token.seconds_left(now);
+                if let Some(trace) = trace {
+                    trace.got(Got {
+                        cached: answered.cached,
+                        left,
+                        kept: self.tokens().seconds_kept(&answered.token, now),
+                    });
+                }
+                answer::token(answered.token.access_token.expose(), left)
+            }
             Err(error) => told(&error),
         }
     }

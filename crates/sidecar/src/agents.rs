@@ -51,6 +51,7 @@ impl Agents {
             .profile(GrantProfile::Entra)
             .upstream(*upstream)
             .cache(Arc::clone(cache))
+            .cut_off_with(blueprint)
             .assertion(Arc::new(vouched));
         if let Some(url) = discovery {
             builder = builder.discover(url);

@@ -1,5 +1,5 @@
 //! Users' tokens that come in: what they are held to before anything is done with them.
-use crate::introspect::introspect;
+use crate::introspect::{Inactive, introspect, still_counts};
 use crate::problem::Problem;
 use crate::provider::Provider;
 use crate::{Settings, Sidecar};
@@ -65,11 +65,12 @@ impl Inbound {
         if let Some(guard) = &self.guard {
             let admitted = guard.check_head(headers, query, "GET", "/").await;
             let caller = admitted.map_err(|refused| Problem::refused(&refused))?;
+            let provider = self.sidecar.providers().named(&self.provider);
+            let now = self.sidecar.clock().now();
+            let counts = provider.map_or(Ok(()), |provider| still_counts(provider, caller.token().expose(), now));
+            counts.map_err(|reason| inactive(&reason))?;
             return Ok(Admitted { token: caller.token().clone(), claims: caller.all_claims() });
         }
-        let challenge = |detail: &str, challenge: Challenge| {
-            Problem::new(StatusCode::UNAUTHORIZED, detail).challenges(&[challenge])
-        };
         let missing = || challenge("send the user's token as `Authorization: Bearer`", Challenge::bearer());
         let mut shown = headers.get_all(AUTHORIZATION).iter();
         let (Some(shown), None) = (shown.next(), shown.next()) else { return Err(missing()) };
@@ -81,9 +82,7 @@ impl Inbound {
             return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail));
         };
         let now = self.sidecar.clock().now();
-        introspect(provider, token, self.sidecar.seen(), now)
-            .await
-            .map_err(|reason| challenge(&reason.to_string(), Challenge::bearer().with("error", "invalid_token")))?;
+        introspect(provider, token, self.sidecar.seen(), now).await.map_err(|reason| inactive(&reason))?;
         let claims = jose::Token::parse(token).and_then(|token| token.peek()).unwrap_or_default();
         let has = |scope: &String| scopes(&claims).any(|known| known == scope);
         if !self.scopes.is_empty() && !self.scopes.iter().any(has) {
@@ -93,6 +92,18 @@ impl Inbound {
             return Err(Problem::new(StatusCode::FORBIDDEN, detail).challenges(&[challenge]));
         }
         Ok(Admitted { token: Secret::new(token), claims })
+    }
+}
+
+fn challenge(detail: &str, challenge: Challenge) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, detail).challenges(&[challenge])
+}
+
+/// A token that is not active. That nobody can say whether it was cut off is no fault of the token.
+fn inactive(reason: &Inactive) -> Problem {
+    match reason {
+        Inactive::Unheard => Problem::unavailable(reason.to_string(), None),
+        reason => challenge(&reason.to_string(), Challenge::bearer().with("error", "invalid_token")),
     }
 }
 

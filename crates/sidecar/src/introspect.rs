@@ -8,6 +8,7 @@ mod seen;
 
 pub(crate) use seen::SeenTokens;
 
+use crate::cut_offs::Marked;
 use crate::provider::Provider;
 use bytes::Bytes;
 use claims::{Claims, Expected};
@@ -51,6 +52,10 @@ pub(crate) enum Inactive {
     Issuer,
     /// It is for somebody else.
     Audience,
+    /// Its issuer ended it before its time.
+    CutOff,
+    /// Whether its issuer did is not known.
+    Unheard,
 }
 
 impl Inactive {
@@ -69,6 +74,8 @@ impl Inactive {
             Self::Immature => "ImmatureSignature",
             Self::Issuer => "InvalidIssuer",
             Self::Audience => "InvalidAudience",
+            Self::CutOff => "RevokedToken",
+            Self::Unheard => "CutOffsUnavailable",
         }
     }
 }
@@ -88,7 +95,9 @@ impl fmt::Display for Inactive {
             | Self::Expired
             | Self::Immature
             | Self::Issuer
-            | Self::Audience => write!(f, "invalid token: {}", self.kind()),
+            | Self::Audience
+            | Self::CutOff
+            | Self::Unheard => write!(f, "invalid token: {}", self.kind()),
         }
     }
 }
@@ -105,8 +114,11 @@ pub(crate) async fn introspect(
         // Keys that are too old, or that changed since, prove nothing any more.
         let current = provider.keys().current(now);
         let generation = current.as_deref().and_then(|keys| keys.as_ref().map(|keys| keys.generation));
-        if generation == Some(known.generation) {
-            return known.times.judge(now).map(|()| known.answer.clone());
+        let marked = provider.cut_offs().is_none_or(|cut_offs| cut_offs.covers(known.marked.as_ref()));
+        if generation == Some(known.generation) && marked {
+            known.times.judge(now)?;
+            uncut(provider, known.marked.as_ref(), now)?;
+            return Ok(known.answer.clone());
         }
         seen.forget(&digest);
     }
@@ -121,9 +133,27 @@ pub(crate) async fn introspect(
         known_key(provider, &kid, header.algorithm, now).ok_or(Inactive::KeyUnknown)?
     };
     let key = key.ok_or(Inactive::Algorithm)?;
-    let (answer, times) = verified(provider, &token, &key, now)?;
-    seen.keep(digest, Arc::new(Seen { generation, times, answer: answer.clone() }));
-    Ok(answer)
+    let (Claims { answer, times }, marked) = verified(provider, &token, &key, &kid, now)?;
+    let judged = uncut(provider, marked.as_ref(), now);
+    seen.keep(digest, Arc::new(Seen { generation, times, answer: answer.clone(), marked }));
+    judged.map(|()| answer)
+}
+
+/// Whether it was not cut off, where the provider tells of it.
+fn uncut(provider: &Provider, marked: Option<&Marked>, now: Timestamp) -> Result<(), Inactive> {
+    match (provider.cut_offs(), marked) {
+        (Some(cut_offs), Some(marked)) => cut_offs.judge(marked, now),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a token that somebody else has proven was cut off, where its provider tells of it.
+pub(crate) fn still_counts(provider: &Provider, text: &str, now: Timestamp) -> Result<(), Inactive> {
+    let Some(cut_offs) = provider.cut_offs() else { return Ok(()) };
+    let kid = Header::read(text).map_err(Inactive::Header)?.kid.ok_or(Inactive::KeyMissing)?;
+    let claims = Token::parse(text).and_then(|token| token.peek()).map_err(|_| Inactive::Claims)?;
+    let claims = serde_json::to_string(&claims).map_err(|_| Inactive::Claims)?;
+    cut_offs.judge(&cut_offs.mark(&claims, &kid)?, now)
 }
 
 /// The key of this name, where the algorithm is one of its own, and the generation of its set; `None` if there is no such key.
@@ -144,8 +174,9 @@ fn verified(
     provider: &Provider,
     token: &Token<'_>,
     key: &VerifyingKey,
+    kid: &str,
     now: Timestamp,
-) -> Result<(Bytes, Times), Inactive> {
+) -> Result<(Claims, Option<Marked>), Inactive> {
     let verified = token.verify(key).map_err(|refusal| match refusal {
         Refusal::Claims(_) | Refusal::Encoding(jose::Segment::Payload) => Inactive::Claims,
         Refusal::Algorithm { .. } => Inactive::Algorithm,
@@ -156,8 +187,9 @@ fn verified(
     let announced = announced.as_deref().and_then(|keys| keys.as_ref()?.metadata.as_ref());
     let issuer = provider.issuer().or(announced.map(|metadata| metadata.issuer.as_str()));
     let expected = Expected { issuer, tenants: provider.tenants(), audience: provider.audience(), key: key.issuer() };
-    let Claims { answer, times } = Claims::read(text, &expected, now)?;
-    Ok((answer, times))
+    let claims = Claims::read(text, &expected, now)?;
+    let marked = provider.cut_offs().map(|cut_offs| cut_offs.mark(text, kid)).transpose()?;
+    Ok((claims, marked))
 }
 
 /// When a token is good, in seconds since 1970.

@@ -24,6 +24,7 @@ mod agents;
 mod answer;
 mod apis;
 mod bound;
+mod cut_offs;
 mod decode;
 mod entra;
 mod identity;
@@ -56,9 +57,10 @@ pub use probe::{Admin, Metrics, Probe};
 pub use provider::{Provider, Providers};
 pub use serve::{Caller, DRAIN, Listeners, Mutual, Serve, Tls};
 pub use settings::{
-    AssertionAudience, Bind, Callers, Credential, EntraRoute, EntraSettings, ExchangeGrant, File, Grants,
-    IdentitySettings, Inbound, NativeSettings, ProviderSettings, Settings, SettingsError, TokenGrant, Upstream,
+    AssertionAudience, Bind, Callers, Credential, CutOffSettings, EntraRoute, EntraSettings, EventStream,
+    ExchangeGrant, File, Grants, IdentitySettings, Inbound, NativeSettings, ProviderSettings, Settings, SettingsError,
+    TokenGrant, Upstream,
 };
 pub use sidecar::{Ports, Sidecar};
-pub use telemetry::{Protocol, Push, Telemetry};
+pub use telemetry::{Protocol, Push, Pushing, Sampling, Telemetry};
 pub use texas::Texas;

@@ -101,7 +101,7 @@ impl Serve for Metrics {
             (&Method::GET, "/metrics") => text(
                 StatusCode::OK,
                 "text/plain; version=0.0.4; charset=utf-8",
-                prometheus::text(&family::all(&self.0)),
+                prometheus::text(&family::all(&self.0), self.0.labels()),
             ),
             _ => empty(StatusCode::NOT_FOUND),
         }

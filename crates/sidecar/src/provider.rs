@@ -1,4 +1,5 @@
 //! Providers as a running sidecar has them: an immutable table, each with its keys and its client, both got when first needed.
+use crate::cut_offs::CutOffs;
 use crate::decode::{Names, ProviderId};
 use crate::settings::{ExchangeGrant, Grants, ProviderSettings};
 use decision::Timestamp;
@@ -14,6 +15,7 @@ pub struct Provider {
     settings: ProviderSettings,
     keys: Arc<IssuerKeys>,
     client: Option<client::Client>,
+    cut_offs: Option<Arc<CutOffs>>,
 }
 
 impl Provider {
@@ -40,6 +42,11 @@ impl Provider {
     /// What gets its tokens; `None` for one that only introspects, and for one that is not enabled.
     pub fn client(&self) -> Option<&client::Client> {
         self.client.as_ref()
+    }
+
+    /// Its cut-offs, where it tells of them.
+    pub(crate) fn cut_offs(&self) -> Option<&Arc<CutOffs>> {
+        self.cut_offs.as_ref()
     }
 
     /// Its keys.
@@ -113,9 +120,13 @@ impl Provider {
     fn new(
         settings: ProviderSettings,
         client: Option<client::Client>,
+        cut_offs: Option<Arc<CutOffs>>,
         transport: Arc<dyn fetch::Transport>,
         key_seconds: Option<i64>,
     ) -> Self {
+        // Texas keeps keys for an hour, and so can this (`DEPUTIZE_KEY_SET_SECONDS=3600`). Unless it is told, a key that its issuer
+        // withdrew is refused within a minute, as at all that judges tokens here: not every issuer tells of it, and an unknown name
+        // is asked about at once either way.
         let usual = Lifetimes::default();
         let lifetimes = Lifetimes { after_change: AFTER_CHANGE, soft: key_seconds.unwrap_or(usual.soft), ..usual };
         let location = match (&settings.jwks_uri, &settings.discovery) {
@@ -130,7 +141,7 @@ impl Provider {
             default_algorithm: Some(Algorithm::RS256),
             foreign_keys_host: true,
         };
-        Self { keys: IssuerKeys::fetched(source, transport, lifetimes), client, settings }
+        Self { keys: IssuerKeys::fetched(source, transport, lifetimes), client, cut_offs, settings }
     }
 }
 
@@ -141,10 +152,11 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// The table; `clients` get the providers' tokens, each in the place of its provider.
+    /// The table; `clients` get the providers' tokens, each in the place of its provider, as `cut_offs` are.
     pub(crate) fn new(
         settings: Vec<ProviderSettings>,
         clients: Vec<Option<client::Client>>,
+        cut_offs: Vec<Option<Arc<CutOffs>>>,
         transport: &Arc<dyn fetch::Transport>,
         key_seconds: Option<i64>,
     ) -> Self {
@@ -159,9 +171,10 @@ impl Providers {
             .filter(|(name, id)| name != "ansattporten" || settings.get(id.0).is_some_and(|provider| provider.enabled));
         let listed: Vec<String> = listed.map(|(name, _)| name.clone()).collect();
         let names = Names::new(known, listed.iter().map(String::as_str));
-        let with_clients = settings.into_iter().zip(clients.into_iter().chain(std::iter::repeat(None)));
-        let all =
-            with_clients.map(|(settings, client)| Provider::new(settings, client, Arc::clone(transport), key_seconds));
+        let parts = settings.into_iter().zip(clients).zip(cut_offs);
+        let all = parts.map(|((settings, client), cut_offs)| {
+            Provider::new(settings, client, cut_offs, Arc::clone(transport), key_seconds)
+        });
         Self { all: all.collect(), names }
     }
 

@@ -31,7 +31,9 @@ pub struct Settings {
     pub metrics: Option<SocketAddr>,
     /// Where an operator flushes the cache (`ADMIN_BIND_ADDRESS`); unset, nowhere.
     pub admin: Option<Bind>,
-    /// Where metrics are pushed to; unset, nowhere.
+    /// What all of it is: labels of metrics (`OTEL_RESOURCE_ATTRIBUTES`).
+    pub resource: Vec<(String, String)>,
+    /// Where metrics and traces are pushed to; unset, nowhere.
     pub push: Option<Push>,
     /// Who may call.
     pub callers: Callers,
@@ -43,12 +45,15 @@ pub struct Settings {
     pub authorities: Option<PathBuf>,
     /// How providers are talked to.
     pub upstream: Upstream,
-    /// Seconds after which a provider's keys are fetched anew (`DEPUTIZE_KEY_SET_SECONDS`).
+    /// Seconds after which a provider's keys are fetched anew (`DEPUTIZE_KEY_SET_SECONDS`); by default 50, so that a withdrawn
+    /// key is refused within a minute.
     pub key_seconds: Option<i64>,
     /// Whether users' tokens are judged here before they are sent to a provider (`DEPUTIZE_CHECK_USER_TOKENS`).
     pub user_tokens_checked: bool,
     /// How many bytes of tokens are kept.
     pub cache_bytes: u64,
+    /// What holds while no word of cut-offs arrives, of providers that tell of them.
+    pub cut_offs: CutOffSettings,
     /// The providers, those of platforms first.
     pub providers: Vec<ProviderSettings>,
     /// The API of Microsoft's sidecar, if it is served.
@@ -191,6 +196,33 @@ pub struct ProviderSettings {
     pub assertion_audience: AssertionAudience,
     /// What `aud` of introspected tokens must have; `None` where that is not asked.
     pub audience: Option<String>,
+    /// Where it tells of cut-offs, if it does.
+    pub events: Option<EventStream>,
+}
+
+/// Where a provider tells of cut-offs, as our authority does (`GET /{tenant}/events`). The application has its app role
+/// `Events.Read` there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventStream {
+    /// At its issuer.
+    Issuer,
+    /// Elsewhere.
+    Url(String),
+}
+
+/// What holds while no word of cut-offs arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CutOffSettings {
+    /// Held tokens count for so many seconds after the last word; then only those that are no older than that.
+    pub fail_static: i64,
+    /// Whether introspection then says that no token is active. Of tokens that live longer than 90 minutes it does anyway.
+    pub closed: bool,
+}
+
+impl Default for CutOffSettings {
+    fn default() -> Self {
+        Self { fail_static: 60, closed: false }
+    }
 }
 
 impl ProviderSettings {
@@ -329,6 +361,7 @@ impl Settings {
     pub fn read(variable: &dyn Fn(&str) -> Option<String>, file: Option<File>) -> Result<Self, SettingsError> {
         let mut settings = environment::read(variable)?;
         file.unwrap_or_default().add_to(&mut settings, variable)?;
+        environment::events(variable, &mut settings.providers)?;
         settings.callers.hold(&settings.bind)?;
         Ok(settings)
     }

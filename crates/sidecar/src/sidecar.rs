@@ -1,28 +1,39 @@
 //! A running sidecar: what all its APIs share.
 use crate::acquire;
 use crate::agents::{self, Agents};
+use crate::cut_offs::CutOffs;
 use crate::introspect::SeenTokens;
 use crate::onward::Demands;
 use crate::outbound::Outbound;
 use crate::provider::Providers;
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
+use crate::telemetry::family::Constant;
+use crate::telemetry::trace::Tracer;
 use client::{Random, TokenCache};
 use decision::Clock;
-use fetch::{KeySets, Transport};
-use std::sync::Arc;
+use fetch::{Fetch, KeySets, Transport};
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// Introspected tokens take at most so many bytes.
 const SEEN_BYTES: u64 = 8 << 20;
 /// What APIs demanded of users' tokens takes at most so many.
 const DEMAND_BYTES: u64 = 1 << 20;
+/// Before a provider that could not be loaded is tried again; twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at how old keys are.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// What all APIs of a sidecar share, by reference: providers, caches, policy and what is counted. Each API is a
 /// [`Serve`](crate::Serve) of its own, on a listener of its own.
 pub struct Sidecar {
     providers: Providers,
     telemetry: Arc<Telemetry>,
+    tracer: Tracer,
+    labels: Constant,
     outbound: Outbound,
     tokens: Arc<TokenCache>,
     seen: SeenTokens,
@@ -31,6 +42,9 @@ pub struct Sidecar {
     user_tokens_checked: bool,
     clock: Arc<dyn Clock>,
     key_sets: Arc<KeySets>,
+    streams: Fetch,
+    /// What ends with it.
+    tasks: Mutex<JoinSet<()>>,
 }
 
 /// What a sidecar needs from outside.
@@ -39,6 +53,8 @@ pub struct Ports {
     pub metadata: Arc<dyn Transport>,
     /// How providers are asked for tokens.
     pub tokens: Arc<dyn client::Transport>,
+    /// How streams of cut-offs are listened to.
+    pub streams: Fetch,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Unpredictable bytes.
@@ -53,8 +69,16 @@ impl Sidecar {
     pub fn new(settings: &Settings, ports: Ports) -> Result<Arc<Self>, acquire::CredentialFault> {
         let telemetry = Arc::new(Telemetry::new(settings.providers.iter().map(|provider| provider.name.clone())));
         let tokens = TokenCache::new(settings.cache_bytes);
-        let clients = acquire::clients(settings, &ports, &tokens, &telemetry)?;
-        let providers = Providers::new(settings.providers.clone(), clients, &ports.metadata, settings.key_seconds);
+        let cut_offs = settings.providers.iter().map(|provider| {
+            let at = provider.events.clone().filter(|_| provider.enabled)?;
+            Some(CutOffs::new(at, settings.cut_offs))
+        });
+        let cut_offs: Vec<_> = cut_offs.collect();
+        let clients = acquire::clients(settings, &ports, &tokens, &telemetry, &cut_offs)?;
+        let providers =
+            Providers::new(settings.providers.clone(), clients, cut_offs, &ports.metadata, settings.key_seconds);
+        let mut seed = [0; 8];
+        ports.random.fill(&mut seed);
         let agents = Agents::new(
             &settings.providers,
             agents::Ports {
@@ -69,6 +93,8 @@ impl Sidecar {
         Ok(Arc::new(Self {
             providers,
             telemetry,
+            tracer: Tracer::new(settings.push.as_ref().and_then(|push| push.traces), u64::from_le_bytes(seed)),
+            labels: Constant::of(&settings.resource),
             outbound: settings.outbound.clone(),
             tokens,
             seen: SeenTokens::new(SEEN_BYTES),
@@ -77,26 +103,32 @@ impl Sidecar {
             user_tokens_checked: settings.user_tokens_checked,
             clock: ports.clock,
             key_sets,
+            streams: ports.streams,
+            tasks: Mutex::default(),
         }))
     }
 
-    /// Loads every provider that is enabled, each on its own: one that is down holds up no other.
+    /// Loads every provider that is enabled, each on its own: one that is down holds up no other. From then on their keys are
+    /// kept fresh, whether anybody asks or not: after a silence, too, a key that was withdrawn is not used once more.
     pub fn warm(self: &Arc<Self>, random: &Arc<dyn Random>) {
         for place in 0..self.providers.iter().count() {
-            let (sidecar, random) = (Arc::clone(self), Arc::clone(random));
+            let (sidecar, random) = (Arc::downgrade(self), Arc::clone(random));
             tokio::spawn(async move {
-                let Some(provider) = sidecar.providers.iter().nth(place).filter(|provider| provider.is_enabled())
-                else {
-                    return;
-                };
-                let mut pause = Duration::from_secs(1);
+                let mut pause = FIRST_PAUSE;
                 loop {
+                    let Some(sidecar) = sidecar.upgrade() else { return };
+                    let provider = sidecar.providers.iter().nth(place).filter(|provider| provider.is_enabled());
+                    let Some(provider) = provider else { return };
                     provider.load(sidecar.clock.now()).await;
-                    if provider.fault(sidecar.clock.now()).is_none() {
-                        return;
+                    let faulty = provider.fault(sidecar.clock.now()).is_some();
+                    drop(sidecar);
+                    if faulty {
+                        tokio::time::sleep(jittered(pause, random.as_ref())).await;
+                        pause = (pause * 2).min(Duration::from_mins(1));
+                    } else {
+                        tokio::time::sleep(LOOK).await;
+                        pause = FIRST_PAUSE;
                     }
-                    tokio::time::sleep(jittered(pause, random.as_ref())).await;
-                    pause = (pause * 2).min(Duration::from_mins(1));
                 }
             });
         }
@@ -134,6 +166,15 @@ impl Sidecar {
         self.demands.flush();
     }
 
+    pub(crate) fn tracer(&self) -> &Tracer {
+        &self.tracer
+    }
+
+    /// What every metric is labelled with.
+    pub(crate) fn labels(&self) -> &Constant {
+        &self.labels
+    }
+
     pub(crate) fn user_tokens_checked(&self) -> bool {
         self.user_tokens_checked
     }
@@ -145,6 +186,15 @@ impl Sidecar {
     /// The keys of issuers that are no providers.
     pub(crate) fn key_sets(&self) -> Arc<KeySets> {
         Arc::clone(&self.key_sets)
+    }
+
+    pub(crate) fn streams(&self) -> &Fetch {
+        &self.streams
+    }
+
+    /// Runs a task that ends with the sidecar.
+    pub(crate) fn keep(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
     }
 
     pub(crate) fn seen(&self) -> &SeenTokens {

@@ -23,10 +23,15 @@ impl Sidecar {
         self.telemetry().error(path, id.0, reason.kind());
         let name = judge.name();
         // That nobody can say is no fault of the token.
-        if reason == Inactive::KeyUnknown && judge.keys().current(self.clock().now()).is_none() {
-            let text = format!(
-                "the keys of identity provider '{name}' cannot be fetched, so the user token cannot be checked"
-            );
+        let unsaid = match reason {
+            Inactive::KeyUnknown if judge.keys().current(self.clock().now()).is_none() => {
+                Some("its keys cannot be fetched")
+            }
+            Inactive::Unheard => Some("no word of cut-offs arrives"),
+            _ => None,
+        };
+        if let Some(why) = unsaid {
+            let text = format!("identity provider '{name}': {why}, so the user token cannot be checked");
             let failed = answer::error(StatusCode::INTERNAL_SERVER_ERROR, "server_error", &text);
             return Err(answer::retry_after(failed, 1));
         }

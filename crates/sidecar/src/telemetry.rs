@@ -4,8 +4,11 @@ mod histogram;
 mod otlp;
 pub(crate) mod prometheus;
 mod push;
+mod spans;
+pub(crate) mod trace;
 
-pub use push::{Protocol, Push};
+pub use push::{Protocol, Push, Pushing};
+pub use trace::Sampling;
 
 use histogram::Histogram;
 use std::collections::BTreeMap;
@@ -98,13 +101,19 @@ pub struct Telemetry {
 }
 
 /// When a request came in.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Began(Instant);
 
 impl Began {
     #[expect(clippy::disallowed_methods, reason = "how long an answer takes, which no decision depends on")]
     pub(crate) fn now() -> Self {
         Self(Instant::now())
+    }
+
+    /// The same moment, in nanoseconds since 1970, where `self.0` and the system's clock are now at `(instant, unix)`.
+    fn unix(self, (instant, unix): (Self, u64)) -> u64 {
+        let age = instant.0.saturating_duration_since(self.0);
+        unix.saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX))
     }
 
     #[expect(clippy::disallowed_methods, reason = "how long an answer takes, which no decision depends on")]

@@ -7,6 +7,7 @@ use crate::decode::{self, Encoding, ExchangeRequest, IntrospectRequest, Malforme
 use crate::introspect::{Inactive, inactive, introspect};
 use crate::provider::Provider;
 use crate::settings::{Bind, Callers};
+use crate::telemetry::trace::Trace;
 use crate::telemetry::{Began, Path};
 use bytes::{Bytes, BytesMut};
 use client::Ask;
@@ -15,6 +16,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use serve::{Caller, Serve, caught};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -40,7 +42,13 @@ impl Texas {
         Self { sidecar, access: Access::new(callers, bind) }
     }
 
-    async fn handled(&self, path: Path, request: Request<Incoming>, caller: Caller) -> Answer {
+    async fn handled(
+        &self,
+        path: Path,
+        request: Request<Incoming>,
+        caller: Caller,
+        mut trace: Option<&mut Trace>,
+    ) -> Answer {
         let (parts, body) = request.into_parts();
         if let Err(refused) = self.access.admit(caller, parts.uri.authority(), &parts.headers) {
             return self.refused(path, refused);
@@ -56,6 +64,9 @@ impl Texas {
             Ok(encoding) => encoding,
             Err(malformed) => return self.malformed(path, &malformed),
         };
+        if let Some(trace) = &mut trace {
+            trace.reads();
+        }
         let body = match buffered(body).await {
             Ok(body) => body,
             Err(malformed) => return self.malformed(path, &malformed),
@@ -63,28 +74,32 @@ impl Texas {
         let names = self.sidecar.providers().names();
         match path {
             Path::Token => match decode::token(&body, encoding, names) {
-                Ok(request) => self.token(request, &parts.headers).await,
+                Ok(request) => self.token(request, &parts.headers, trace).await,
                 Err(malformed) => self.malformed(path, &malformed),
             },
             Path::Exchange => match decode::exchange(&body, encoding, names) {
-                Ok(request) => self.exchange(request, &parts.headers).await,
+                Ok(request) => self.exchange(request, &parts.headers, trace).await,
                 Err(malformed) => self.malformed(path, &malformed),
             },
             Path::Introspect => match decode::introspect(&body, encoding, names) {
-                Ok(request) => self.introspect(request).await,
+                Ok(request) => self.introspect(request, trace).await,
                 Err(malformed) => self.malformed(path, &malformed),
             },
             _ => answer::empty(StatusCode::NOT_FOUND),
         }
     }
 
-    async fn token(&self, request: TokenRequest, headers: &HeaderMap) -> Answer {
+    async fn token(&self, request: TokenRequest, headers: &HeaderMap, mut trace: Option<&mut Trace>) -> Answer {
         let TokenRequest { provider: id, target, resource, authorization_details, claims, skip_cache } = request;
         let asked = self.sidecar.ask_for(Path::Token, id, Subject::Application, &target);
         let (client, target) = match asked {
             Ok(asked) => asked,
             Err(refused) => return answer::error(refused.status, refused.code, &refused.text),
         };
+        if let Some(trace) = &mut trace {
+            let asked = trace.handles(id).asks(&target, matches!(target, Cow::Owned(_)), skip_cache);
+            asked.with(resource.as_deref(), authorization_details.as_deref());
+        }
         let mut ask = Ask::application(&target).fresh(skip_cache);
         if let Some(resource) = &resource {
             ask = ask.resource(resource);
@@ -95,15 +110,18 @@ impl Texas {
         if let Some(claims) = &claims {
             ask = ask.claims(claims);
         }
-        self.sidecar.acquired(Path::Token, id, client, &ask, headers).await
+        self.sidecar.acquired(Path::Token, id, client, &ask, headers, trace).await
     }
 
-    async fn exchange(&self, request: ExchangeRequest, headers: &HeaderMap) -> Answer {
+    async fn exchange(&self, request: ExchangeRequest, headers: &HeaderMap, mut trace: Option<&mut Trace>) -> Answer {
         let ExchangeRequest { provider: id, target, user_token, claims, skip_cache } = request;
         let (client, target) = match self.sidecar.ask_for(Path::Exchange, id, Subject::User, &target) {
             Ok(asked) => asked,
             Err(refused) => return answer::error(refused.status, refused.code, &refused.text),
         };
+        if let Some(trace) = &mut trace {
+            trace.handles(id).asks(&target, matches!(target, Cow::Owned(_)), skip_cache);
+        }
         if let Err(refused) = self.sidecar.judge_user_token(Path::Exchange, id, &user_token).await {
             return refused;
         }
@@ -111,10 +129,17 @@ impl Texas {
         if let Some(claims) = &claims {
             ask = ask.claims(claims);
         }
-        self.sidecar.acquired(Path::Exchange, id, client, &ask, headers).await
+        self.sidecar.acquired(Path::Exchange, id, client, &ask, headers, trace).await
     }
 
-    async fn introspect(&self, IntrospectRequest { provider: id, token }: IntrospectRequest) -> Answer {
+    async fn introspect(
+        &self,
+        IntrospectRequest { provider: id, token }: IntrospectRequest,
+        trace: Option<&mut Trace>,
+    ) -> Answer {
+        if let Some(trace) = trace {
+            trace.handles(id);
+        }
         let telemetry = self.sidecar.telemetry();
         telemetry.request(Path::Introspect, id.0);
         let now = self.sidecar.clock().now();
@@ -148,7 +173,7 @@ impl Texas {
 impl Serve for Texas {
     type Body = Full<Bytes>;
 
-    async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Answer {
+    async fn answer(&self, mut request: Request<Incoming>, caller: Caller) -> Answer {
         let began = Began::now();
         let path = match request.uri().path() {
             "/api/v1/token" => Path::Token,
@@ -156,13 +181,22 @@ impl Serve for Texas {
             "/api/v1/introspect" => Path::Introspect,
             _ => Path::Other,
         };
+        let mut trace = self.sidecar.tracer().begin(request.headers());
+        if let Some(trace) = &trace {
+            trace.lead(request.headers_mut());
+        }
+        let method = trace.is_some().then(|| request.method().clone());
         let failed = |text| answer::error(StatusCode::INTERNAL_SERVER_ERROR, "server_error", text);
-        let answer = match timeout(REQUEST, caught(self.handled(path, request, caller))).await {
+        let answer = match timeout(REQUEST, caught(self.handled(path, request, caller, trace.as_mut()))).await {
             Ok(Some(answer)) => answer,
             Ok(None) => failed("an internal error; it was logged"),
             Err(_) => answer::retry_after(failed("the request took too long; try again"), 1),
         };
-        self.sidecar.telemetry().answered(path, answer.status().as_u16(), began);
+        let status = answer.status().as_u16();
+        self.sidecar.telemetry().answered(path, status, began);
+        if let Some((trace, method)) = trace.zip(method) {
+            self.sidecar.tracer().end(trace, method, path, status, began);
+        }
         answer
     }
 }

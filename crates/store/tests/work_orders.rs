@@ -2,7 +2,7 @@
 //! (a million in `cargo xtask prove --only work-orders`), are redeemed from turn by turn: read by the handle's digest, then
 //! counted down with a record in the same commit, as at the token endpoint. The second may take a kilobyte an order, and, which
 //! only the long form looks at, 1.2 times the processor time of the first.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop")]
+#![expect(clippy::indexing_slicing, reason = "a test may stop")]
 use decision::{Clock, Timestamp};
 use deputize_core::audit::AuditRecord;
 use deputize_core::id::{AppId, FamilyId, SessionId, TenantId, UserId};

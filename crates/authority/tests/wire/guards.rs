@@ -22,22 +22,22 @@ const GUARDS: usize = 20;
 /// What is promised where the stream reaches.
 const BOUND: Duration = Duration::from_secs(5);
 
-fn number(name: &str) -> Option<usize> {
+pub(crate) fn number(name: &str) -> Option<usize> {
     #[expect(clippy::disallowed_methods, reason = "how long the proof runs is the caller's choice")]
     let wanted = std::env::var(name);
     wanted.ok().map(|count| count.parse().unwrap())
 }
 
 /// The authority's own port, and the way to it that can be cut.
-struct Way {
-    url: String,
-    address: std::net::SocketAddr,
+pub(crate) struct Way {
+    pub(crate) url: String,
+    pub(crate) address: std::net::SocketAddr,
     passing: JoinSet<()>,
     stalled: watch::Sender<()>,
 }
 
 impl Way {
-    async fn new(world: &World, serving: &mut JoinSet<()>) -> Self {
+    pub(crate) async fn new(world: &World, serving: &mut JoinSet<()>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = world.router.clone();
@@ -68,16 +68,16 @@ impl Way {
     }
 
     /// Nothing passes any more.
-    async fn cut(&mut self) {
+    pub(crate) async fn cut(&mut self) {
         self.passing.shutdown().await;
     }
 
     /// Nothing passes on the connections there are, and nobody is told: they are half open. New ones are as before.
-    fn stall(&self) {
+    pub(crate) fn stall(&self) {
         self.stalled.send_replace(());
     }
 
-    async fn mend(&mut self) {
+    pub(crate) async fn mend(&mut self) {
         let port = self.url.split(['/', ':']).nth(4).unwrap().to_owned();
         let front = TcpListener::bind(format!("127.0.0.1:{port}")).await.unwrap();
         self.open(front);
@@ -126,7 +126,7 @@ fn check(guard: &Guard, token: &str, method: &str) -> Result<(), CheckId> {
     checked.map(drop).map_err(|refused| refused.check())
 }
 
-async fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     let wait = async {
         while !holds() {
             sleep(Duration::from_millis(1)).await;
@@ -140,7 +140,7 @@ fn current(guards: &[Guard]) -> bool {
 }
 
 /// Access tokens of so many authorizations of one sign-in.
-async fn tokens(world: &World, count: usize) -> Vec<String> {
+pub(crate) async fn tokens(world: &World, count: usize) -> Vec<String> {
     let mut browser = Browser::default();
     let mut tokens = Vec::with_capacity(count);
     for turn in 0..count {
@@ -157,7 +157,7 @@ async fn tokens(world: &World, count: usize) -> Vec<String> {
 }
 
 /// Ends the authorization of a token, as another process does.
-async fn revoke(world: &World, there: &Store, token: &str) {
+pub(crate) async fn revoke(world: &World, there: &Store, token: &str) {
     let aio = text(&crate::world::claims(token), "aio");
     let chain = world.crypto().open(&aio).and_then(|bytes| Chain::decode(&bytes)).unwrap();
     there.commit(vec![Write::RevokeFamily(chain.grants[0])]).await.unwrap();
@@ -176,7 +176,7 @@ async fn refusals(guards: &[Guard], token: &str, from: Instant) -> Vec<Duration>
     took
 }
 
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
 }
 

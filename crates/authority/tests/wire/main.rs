@@ -68,6 +68,8 @@ mod second_factor;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod sidecar;
+#[cfg(test)]
 mod spa;
 #[cfg(test)]
 mod v1;

@@ -19,6 +19,8 @@ pub struct Counters {
     pub evictions: u64,
     /// Tokens dropped because of a cut-off, or because their subject was forgotten.
     pub cut_off: u64,
+    /// Times that a token was held and not given out, because word of cut-offs was missing for too long.
+    pub outdated: u64,
     /// Tokens held now.
     pub entries: u64,
     /// Bytes held now, in tokens and refusals.
@@ -37,6 +39,7 @@ pub(super) struct Counts {
     pub(super) renewals: AtomicU64,
     pub(super) evictions: AtomicU64,
     pub(super) cut_off: AtomicU64,
+    pub(super) outdated: AtomicU64,
 }
 
 impl std::ops::Deref for Counting {
@@ -53,7 +56,7 @@ impl Counts {
     }
 
     pub(super) fn read(&self, entries: usize, bytes: u64) -> Counters {
-        let Self { hits, misses, joined, negative_hits, renewals, evictions, cut_off } = self;
+        let Self { hits, misses, joined, negative_hits, renewals, evictions, cut_off, outdated } = self;
         Counters {
             hits: hits.load(Relaxed),
             misses: misses.load(Relaxed),
@@ -62,6 +65,7 @@ impl Counts {
             renewals: renewals.load(Relaxed),
             evictions: evictions.load(Relaxed),
             cut_off: cut_off.load(Relaxed),
+            outdated: outdated.load(Relaxed),
             entries: entries as u64,
             bytes,
         }

@@ -72,6 +72,11 @@ impl Lifetime {
         now.0.saturating_mul(1000) >= self.until || now.0.saturating_add(SET_BACK) < self.asked
     }
 
+    /// Whole seconds until it is over.
+    pub(super) fn left(&self, now: Timestamp) -> i64 {
+        (self.until / 1000).saturating_sub(now.0).max(0)
+    }
+
     /// When a renewal that begins now may begin again.
     pub(super) fn again(now: Timestamp, dice: u64) -> i64 {
         now.0.saturating_add(AGAIN + i64::try_from(dice % AGAIN.unsigned_abs()).unwrap_or_default())

@@ -123,7 +123,7 @@ impl ManagedIdentity {
         };
         let form = Form::default().with("api-version", self.host.version()).with("resource", resource);
         let form = how.map_or_else(|| form.clone(), |how| form.clone().with(how, whose));
-        let sought = Sought { key: key.key(), subject: None, fresh: false, now };
+        let sought = Sought { key: key.key(), owner: 0, subject: None, fresh: false, since: None, now };
         let acquire = || {
             let (host, transport, clock) = (self.host.clone(), Arc::clone(&self.transport), Arc::clone(&self.clock));
             async move { asked(&host, &*transport, &form, &*clock).await }

@@ -203,7 +203,10 @@ fn x_14_no_interleaving_gives_anyone_anothers_answer() {
                 }
                 3 if dice.roll(20) == 0 => {
                     // Nobody's: what is held stays, but for tokens that do not say whose they are.
-                    cache.cut_off(&CutOff { user: Some("nobody".into()), ..CutOff::default() });
+                    let nobody = CutOff { user: Some("nobody".into()), ..CutOff::default() };
+                    cache.cut_off(&[nobody], clock.now());
+                    // Until it has settled, nothing that does not say whose it is would be kept.
+                    clock.forward(3);
                 }
                 4 if dice.roll(200) == 0 => cache.flush(),
                 2 => {

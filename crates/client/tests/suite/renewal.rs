@@ -2,7 +2,8 @@
 use crate::support::{Authority, Hands, NOON, build, issued, jwt, orders};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use client::{Ask, Client, CutOff, Error};
+use client::{Ask, Client, CutOff, Endpoints, Error, TokenCache};
+use decision::{Clock, Timestamp};
 use oauth::Secret;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
@@ -190,15 +191,21 @@ fn token(claims: Value) -> String {
     format!("{}.{}.sig", part(json!({"alg": "ES256", "kid": "key-1"})), part(claims))
 }
 
+/// Ada's, Bob's and one that says nothing: as they come in at Orders, in the names that Orders knows.
+fn subjects() -> [String; 3] {
+    let of = |user: &str| {
+        let rh = format!("1.6.session-of-{user}.grant-1.grant-of-{user}");
+        token(json!({"tid": "contoso", "sub": user, "azp": "web", "rh": rh}))
+    };
+    [of("ada"), of("bob"), "opaque".to_owned()]
+}
+
 #[tokio::test]
 async fn x_14_a_cut_off_ends_the_tokens_that_it_is_about_and_no_others() {
     let authority = Authority::new(|_, form| match form.value("assertion") {
         None => issued(&token(json!({"tid": "contoso", "azp": "orders", "sub": "orders-sp"})), 3600),
-        Some("opaque") => issued("opaque", 3600),
-        Some(user) => {
-            let rh = format!("1.7.session-of-{user}.grant-1.grant-of-{user}");
-            issued(&token(json!({"tid": "contoso", "oid": user, "sub": "pairwise", "azp": "orders", "rh": rh})), 3600)
-        }
+        // For another API, in its names.
+        Some(_) => issued(&token(json!({"tid": "contoso", "sub": "pairwise", "azp": "orders", "rh": "1.7.s.g"})), 3600),
     });
     let cut = |set: fn(&mut CutOff, Option<String>), name: &str| {
         let mut cut_off = CutOff::default();
@@ -207,7 +214,7 @@ async fn x_14_a_cut_off_ends_the_tokens_that_it_is_about_and_no_others() {
     };
     let both = CutOff { user: Some("ada".into()), application: Some("orders".into()), ..CutOff::default() };
     let neither = CutOff { user: Some("ada".into()), application: Some("others".into()), ..CutOff::default() };
-    // What is still held afterwards: ada's, bob's, the one that says nothing, the application's.
+    // What is still held afterwards: Ada's, Bob's, the one that says nothing and so may be anybody's, the application's.
     for (cut_off, held) in [
         (cut(|c, n| c.user = n, "ada"), [false, true, false, true]),
         (cut(|c, n| c.user = n, "nobody"), [true, true, false, true]),
@@ -215,16 +222,17 @@ async fn x_14_a_cut_off_ends_the_tokens_that_it_is_about_and_no_others() {
         (cut(|c, n| c.grant = n, "grant-of-ada"), [false, true, false, true]),
         (cut(|c, n| c.grant = n, "grant-1"), [false, false, false, true]),
         (cut(|c, n| c.application = n, "orders"), [false; 4]),
+        (cut(|c, n| c.application = n, "web"), [false, false, false, true]),
         (cut(|c, n| c.tenant = n, "contoso"), [false; 4]),
         (cut(|c, n| c.tenant = n, "fabrikam"), [true, true, false, true]),
         (cut(|c, n| c.key = n, "key-1"), [false; 4]),
         (cut(|c, n| c.key = n, "key-2"), [true, true, false, true]),
         (both, [false, true, false, true]),
-        (neither, [true, true, true, true]),
+        (neither, [true, true, false, true]),
         (CutOff::default(), [false; 4]),
     ] {
         let client = build(orders(), &authority, &Hands::at(NOON));
-        let users = ["ada", "bob", "opaque"].map(Secret::new);
+        let users = subjects().map(Secret::new);
         let ask = async |n: usize| {
             let ask = users.get(n).map_or(Ask::application("a"), |user| Ask::on_behalf_of(user, "a"));
             client.ask(&ask).await.unwrap().cached
@@ -232,33 +240,117 @@ async fn x_14_a_cut_off_ends_the_tokens_that_it_is_about_and_no_others() {
         for n in 0..4 {
             assert!(!ask(n).await);
         }
-        client.cache().cut_off(&cut_off);
+        client.cut_off(std::slice::from_ref(&cut_off));
         let after = [ask(0).await, ask(1).await, ask(2).await, ask(3).await];
-        // One that says nothing of its client may be anybody's, unless a member is known not to fit.
-        let held = if cut_off.application.as_deref() == Some("others") { [true, true, false, true] } else { held };
         assert_eq!(after, held, "{cut_off:?}");
         let gone = u64::try_from(held.iter().filter(|held| !**held).count()).unwrap();
         assert_eq!(client.cache().counters().cut_off, gone);
     }
 }
 
+fn ada() -> CutOff {
+    CutOff { user: Some("ada".into()), ..CutOff::default() }
+}
+
 #[tokio::test]
 async fn x_14_a_token_on_its_way_when_its_user_is_cut_off_is_not_kept() {
-    let authority = Authority::closed(|_, form| issued(&token(json!({"oid": form.value("assertion")})), 3600));
-    let client = build(orders(), &authority, &Hands::at(NOON));
-    let ask = |user: &'static str| {
-        let client = client.clone();
-        async move { client.ask(&Ask::on_behalf_of(&Secret::new(user), "a")).await.unwrap().cached }
-    };
-    let early = [tokio::spawn(ask("ada")), tokio::spawn(ask("bob"))];
-    authority.called(2).await;
-    client.cache().cut_off(&CutOff { user: Some("ada".into()), ..CutOff::default() });
-    authority.open();
-    for one in early {
-        assert!(!one.await.unwrap());
+    // However many others are cut off with her.
+    for strangers in [0, 10_000] {
+        let authority = Authority::closed(|_, _| issued("t", 3600));
+        let client = build(orders(), &authority, &Hands::at(NOON));
+        let ask = |user: usize| {
+            let client = client.clone();
+            async move { client.ask(&Ask::on_behalf_of(&Secret::new(&*subjects()[user]), "a")).await.unwrap().cached }
+        };
+        let early = [tokio::spawn(ask(0)), tokio::spawn(ask(1))];
+        authority.called(2).await;
+        client.cut_off(&[ada()]);
+        for n in 0..strangers {
+            client.cut_off(&[CutOff { user: Some(format!("stranger {n}")), ..CutOff::default() }]);
+        }
+        authority.open();
+        for one in early {
+            assert!(!one.await.unwrap());
+        }
+        assert!(!ask(0).await, "asked for before the cut-off");
+        // Beyond what is remembered one by one, nothing that was on its way is kept.
+        assert_eq!(ask(1).await, strangers == 0);
     }
-    assert!(!ask("ada").await, "asked for before the cut-off");
-    assert!(ask("bob").await);
+}
+
+/// Another replica may not know of a change yet, and issues what was just forgotten.
+#[tokio::test]
+async fn x_14_what_is_asked_for_right_after_a_cut_off_is_not_kept_until_every_replica_knows() {
+    let authority = Authority::new(|_, _| issued("t", 3600));
+    let hands = Hands::at(NOON);
+    let client = build(orders(), &authority, &hands);
+    let [of_ada, of_bob, _] = subjects().map(Secret::new);
+    let ask = async |user: &Secret| client.ask(&Ask::on_behalf_of(user, "a")).await.unwrap().cached;
+    client.cut_off(&[ada()]);
+    assert!(!ask(&of_bob).await && ask(&of_bob).await, "others' are");
+    for _ in 0..3 {
+        assert!(!ask(&of_ada).await);
+        hands.forward(1);
+    }
+    assert!(!ask(&of_ada).await && ask(&of_ada).await, "it has settled");
+}
+
+/// An authority has no say about the tokens of another.
+#[tokio::test]
+async fn x_14_clients_that_share_a_cache_lose_what_is_theirs() {
+    let authority = Authority::new(|_, _| issued("t", 3600));
+    let (hands, cache) = (Hands::at(NOON), TokenCache::new(1 << 20));
+    let [orders, others] = ["https://login.example/contoso", "https://login.example/elsewhere"].map(|place| {
+        let builder = Client::builder(Endpoints::entra(place), "orders").secret(Secret::new("s"));
+        build(builder.cache(Arc::clone(&cache)), &authority, &hands)
+    });
+    let ask = async |client: &Client| client.ask(&Ask::application("a")).await.unwrap().cached;
+    assert!(!ask(&orders).await && !ask(&others).await);
+    others.cut_off(&[CutOff::default()]);
+    assert!(ask(&orders).await && !ask(&others).await);
+    others.cut_off(&vec![CutOff::default(); 5_000]);
+    hands.forward(1);
+    orders.cache().flush();
+    assert!(!ask(&orders).await && ask(&orders).await, "nor about what is on its way");
+    cache.cut_off(&[CutOff::default()], hands.now());
+    assert!(!ask(&orders).await, "whoever speaks for all does");
+}
+
+/// Identities below an application hear of nothing themselves.
+#[tokio::test]
+async fn x_14_a_client_that_is_cut_off_with_another_loses_what_is_its_own_too() {
+    let authority = Authority::new(|_, _| issued("t", 3600));
+    let (hands, cache) = (Hands::at(NOON), TokenCache::new(1 << 20));
+    let own = || Client::builder(Endpoints::entra("https://login.example/contoso"), "agent").cache(Arc::clone(&cache));
+    let since = Arc::new(std::sync::Mutex::new(None));
+    let said = Arc::clone(&since);
+    let blueprint = orders().cache(Arc::clone(&cache)).held_since(move |_| *said.lock().unwrap());
+    let blueprint = build(blueprint, &authority, &hands);
+    let agent = build(own().secret(Secret::new("s")).cut_off_with(&blueprint), &authority, &hands);
+    let alone = build(own().secret(Secret::new("other")), &authority, &hands);
+    let ask = async |client: &Client| client.ask(&Ask::application("a")).await.unwrap().cached;
+    assert!(!ask(&agent).await && ask(&agent).await && !ask(&alone).await);
+    blueprint.cut_off(&[CutOff::default()]);
+    hands.forward(3);
+    assert!(!ask(&agent).await && ask(&agent).await && ask(&alone).await);
+    *since.lock().unwrap() = Some(hands.now().plus(1));
+    assert!(!ask(&agent).await && ask(&alone).await, "nor is it given out when word is missing");
+}
+
+#[tokio::test]
+async fn x_14_what_is_held_is_given_out_only_if_it_was_asked_for_since_a_moment_that_is_said() {
+    let authority = Authority::new(|_, _| issued("t", 3600));
+    let (hands, since) = (Hands::at(NOON), Arc::new(std::sync::Mutex::new(None)));
+    let said = Arc::clone(&since);
+    let client = build(orders().held_since(move |_| *said.lock().unwrap()), &authority, &hands);
+    let ask = async || client.ask(&Ask::application("a")).await.unwrap().cached;
+    assert!(!ask().await && ask().await);
+    hands.forward(10);
+    *since.lock().unwrap() = Some(Timestamp(NOON));
+    assert!(ask().await);
+    *since.lock().unwrap() = Some(Timestamp(NOON + 1));
+    assert!(!ask().await && ask().await, "the new one is young enough");
+    assert!(client.cache().counters().outdated > 0);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Tokens that were good, so that one that is seen again costs a digest in place of a signature.
 use super::Times;
+use crate::cut_offs::Marked;
 use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -18,6 +19,8 @@ pub(super) struct Seen {
     pub(super) generation: u64,
     pub(super) times: Times,
     pub(super) answer: Bytes,
+    /// What cut-offs find it by, where its provider tells of them.
+    pub(super) marked: Option<Marked>,
 }
 
 #[derive(Clone)]
@@ -25,7 +28,7 @@ struct Weigh;
 
 impl Weighter<TokenDigest, Arc<Seen>> for Weigh {
     fn weight(&self, _: &TokenDigest, seen: &Arc<Seen>) -> u64 {
-        (seen.answer.len() + 200) as u64
+        (seen.answer.len() + seen.marked.as_ref().map_or(0, Marked::weight) + 220) as u64
     }
 }
 

@@ -1,11 +1,11 @@
 //! The variables that platforms inject: five providers by the names that NAIS gives them, and Azure's own for Entra.
 use super::{
-    AssertionAudience, Bind, Callers, Credential, ExchangeGrant, Grants, Inbound, ProviderSettings, Settings,
-    SettingsError, TokenGrant, Upstream, address,
+    AssertionAudience, Bind, Callers, Credential, CutOffSettings, EventStream, ExchangeGrant, Grants, Inbound,
+    ProviderSettings, Settings, SettingsError, TokenGrant, Upstream, address,
 };
 use crate::apis::Apis;
 use crate::outbound::{Here, Outbound};
-use crate::telemetry::{Protocol, Push};
+use crate::telemetry::{Protocol, Push, Sampling};
 use oauth::Secret;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -103,6 +103,7 @@ pub(super) fn read(variable: Variables<'_>) -> Result<Settings, SettingsError> {
         probe: socket(variable, "PROBE_BIND_ADDRESS")?,
         metrics: socket(variable, "METRICS_BIND_ADDRESS")?,
         admin: admin(variable)?,
+        resource: resource(variable),
         push: push(variable)?,
         callers: Callers {
             bearer: variable("DEPUTIZE_CALLER_TOKEN").filter(|token| !token.is_empty()).map(Secret::new),
@@ -117,6 +118,7 @@ pub(super) fn read(variable: Variables<'_>) -> Result<Settings, SettingsError> {
         key_seconds: key_seconds(variable)?,
         user_tokens_checked: switch(variable, "DEPUTIZE_CHECK_USER_TOKENS")?,
         cache_bytes: CACHE_BYTES,
+        cut_offs: CutOffSettings::default(),
         providers,
         entra: None,
         native: None,
@@ -147,6 +149,7 @@ impl Preset {
             credential: None,
             assertion_audience: AssertionAudience::Issuer,
             audience: None,
+            events: None,
         };
         if !enabled {
             return Ok(provider);
@@ -233,11 +236,8 @@ fn push(variable: Variables<'_>) -> Result<Option<Push>, SettingsError> {
     let Some(endpoint) = stated(variable, "OTEL_EXPORTER_OTLP_ENDPOINT").filter(|_| !disabled) else { return Ok(None) };
     let wrong =
         |name: &str, problem: &str| Err(SettingsError::Variable { name: name.to_owned(), problem: problem.to_owned() });
-    if !endpoint.starts_with("http://") {
-        return wrong(
-            "OTEL_EXPORTER_OTLP_ENDPOINT",
-            "it does not begin with `http://`; name a collector beside the sidecar",
-        );
+    if !url::Url::parse(&endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+        return wrong("OTEL_EXPORTER_OTLP_ENDPOINT", "it is no `http:` or `https:` URL; write `http://localhost:4317`");
     }
     let protocol = match stated(variable, "OTEL_EXPORTER_OTLP_PROTOCOL").as_deref() {
         None | Some("grpc") => Protocol::Grpc,
@@ -245,16 +245,53 @@ fn push(variable: Variables<'_>) -> Result<Option<Push>, SettingsError> {
         Some(_) => return wrong("OTEL_EXPORTER_OTLP_PROTOCOL", "it is neither `grpc` nor `http/protobuf`"),
     };
     let every = number(variable, "OTEL_METRIC_EXPORT_INTERVAL")?.filter(|millis| *millis > 0).unwrap_or(60_000);
-    let attributes = stated(variable, "OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
-    let pairs = attributes.split(',').filter_map(|pair| pair.split_once('='));
-    let mut resource: Vec<(String, String)> =
-        pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect();
+    let mut resource = resource(variable);
     let service = stated(variable, "OTEL_SERVICE_NAME");
     if service.is_some() || !resource.iter().any(|(name, _)| name == "service.name") {
         resource.retain(|(name, _)| name != "service.name");
         resource.push(("service.name".to_owned(), service.unwrap_or_else(|| "deputize-sidecar".to_owned())));
     }
-    Ok(Some(Push { endpoint, protocol, every: Duration::from_millis(every), resource }))
+    let traces = traces(variable)?;
+    Ok(Some(Push { endpoint, protocol, every: Duration::from_millis(every), traces, resource }))
+}
+
+fn resource(variable: Variables<'_>) -> Vec<(String, String)> {
+    let attributes = stated(variable, "OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+    let pairs = attributes.split(',').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect()
+}
+
+/// Which traces are recorded, in the words of OpenTelemetry.
+fn traces(variable: Variables<'_>) -> Result<Option<Sampling>, SettingsError> {
+    const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
+    if stated(variable, "OTEL_TRACES_EXPORTER").as_deref() == Some("none") {
+        return Ok(None);
+    }
+    let share = || {
+        let share = stated(variable, ARGUMENT).map_or(Some(1.0), |text| text.parse().ok());
+        share.filter(|share: &f64| (0.0..=1.0).contains(share)).ok_or_else(|| SettingsError::Variable {
+            name: ARGUMENT.to_owned(),
+            problem: "it is no share; write a number from 0 to 1".to_owned(),
+        })
+    };
+    let sampler = stated(variable, "OTEL_TRACES_SAMPLER");
+    let (parent_based, name) = match sampler.as_deref() {
+        None => return Ok(Some(Sampling::default())),
+        Some(name) => name.strip_prefix("parentbased_").map_or((false, name), |name| (true, name)),
+    };
+    let ratio = match name {
+        "always_on" => 1.0,
+        "always_off" => 0.0,
+        "traceidratio" => share()?,
+        _ => {
+            return Err(SettingsError::Variable {
+                name: "OTEL_TRACES_SAMPLER".to_owned(),
+                problem: "it is none of `always_on`, `always_off` and `traceidratio`, with or without `parentbased_`"
+                    .to_owned(),
+            });
+        }
+    };
+    Ok(Some(Sampling { parent_based, ratio }))
 }
 
 /// The way out of a company's network, by the names that all programs share.
@@ -287,6 +324,25 @@ pub(super) fn key(text: &str) -> Result<Credential, String> {
 
 fn stated(variable: Variables<'_>, name: &str) -> Option<String> {
     variable(name).filter(|value| !value.is_empty())
+}
+
+/// The providers that tell of cut-offs, by their names; those of the file among them.
+pub(super) fn events(variable: Variables<'_>, providers: &mut [ProviderSettings]) -> Result<(), SettingsError> {
+    const NAME: &str = "DEPUTIZE_EVENTS";
+    let listed = stated(variable, NAME).unwrap_or_default();
+    for name in listed.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        let wrong = |problem: String| SettingsError::Variable { name: NAME.to_owned(), problem };
+        let known = providers.iter_mut().find(|provider| provider.enabled && provider.name == name);
+        let provider =
+            known.ok_or_else(|| wrong(format!("'{name}' is no provider that is enabled; list such ones")))?;
+        if provider.credential.is_none() {
+            return Err(wrong(format!(
+                "provider '{name}' has no credential, and only an application that has one is told"
+            )));
+        }
+        provider.events = Some(EventStream::Issuer);
+    }
+    Ok(())
 }
 
 fn switch(variable: Variables<'_>, name: &str) -> Result<bool, SettingsError> {

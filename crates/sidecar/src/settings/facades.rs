@@ -237,6 +237,7 @@ fn azure_ad(sections: &Sections, settings: &mut Settings, beside: &Path) -> Resu
         credential: credential(sections, beside)?,
         assertion_audience: AssertionAudience::Issuer,
         audience: Some(client_id.to_owned()),
+        events: None,
     };
     Ok(())
 }

@@ -2,8 +2,8 @@
 use super::facades::Tables as Facades;
 use super::sections::Sections;
 use super::{
-    AssertionAudience, Bind, Credential, ExchangeGrant, Grants, ProviderSettings, Settings, SettingsError, TokenGrant,
-    address, environment,
+    AssertionAudience, Bind, Credential, EventStream, ExchangeGrant, Grants, ProviderSettings, Settings, SettingsError,
+    TokenGrant, address, environment,
 };
 use crate::outbound::{Outbound, OutboundRule};
 use decision::contract::Contract;
@@ -34,6 +34,8 @@ pub struct File {
     cache_bytes: Option<u64>,
     /// Who may call.
     callers: CallerTable,
+    /// What holds while no word of cut-offs arrives.
+    cut_offs: CutOffTable,
     /// For what tokens may be asked; by default for anything.
     outbound: Option<Vec<OutboundRule>>,
     /// Further providers.
@@ -115,6 +117,26 @@ struct TlsTable {
     client_authorities: PathBuf,
 }
 
+/// What holds while no word of cut-offs arrives, of providers that tell of them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct CutOffTable {
+    /// Held tokens count for so many seconds after the last word; by default for 60.
+    fail_static: Option<Spanned<i64>>,
+    /// Whether introspection then says that no token is active; by default it does not.
+    closed: bool,
+}
+
+/// Where a provider tells of cut-offs.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "`true`, or an address")]
+enum EventsAt {
+    /// At its issuer, or not at all.
+    Switch(bool),
+    /// Elsewhere.
+    Url(String),
+}
+
 /// Where a secret is.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, deny_unknown_fields, expecting = "`{ env = \"NAME\" }` or `{ file = \"PATH\" }`")]
@@ -167,6 +189,8 @@ struct ProviderTable {
     assertion_audience: AssertionAudience,
     /// Whom introspected tokens are for; by default the client. `""` where that is not asked.
     audience: Option<String>,
+    /// Whether it tells of cut-offs at its issuer, or the address at which it does; by default it does not.
+    events: Option<EventsAt>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -191,7 +215,7 @@ impl File {
             identity: self.identity.take(),
             sections: Sections::read(names.into(), &self.variables)?,
         };
-        let Self { bind, probe, metrics, admin, cache_bytes, callers, outbound, provider, beside, .. } = self;
+        let Self { bind, probe, metrics, admin, cache_bytes, callers, cut_offs, outbound, provider, beside, .. } = self;
         if let (Some(text), None) = (admin, variable("ADMIN_BIND_ADDRESS")) {
             let bind = Bind::parse(text.get_ref()).filter(Bind::is_local);
             let wrong =
@@ -222,6 +246,13 @@ impl File {
             }
         }
         settings.cache_bytes = cache_bytes.unwrap_or(settings.cache_bytes);
+        if let Some(seconds) = cut_offs.fail_static {
+            if !(5..=86_400).contains(seconds.get_ref()) {
+                return Err(fault(&seconds, "`fail_static` is out of range", "give seconds from 5 to 86400"));
+            }
+            settings.cut_offs.fail_static = seconds.into_inner();
+        }
+        settings.cut_offs.closed = cut_offs.closed;
         if let Some(token) = callers.token {
             settings.callers.bearer = Some(secret(&token, variable, &beside)?);
         }
@@ -271,7 +302,11 @@ impl ProviderTable {
             hint: hint.to_owned(),
         };
         let grants = Grants { token: self.token, exchange: self.exchange };
-        let asks = grants != Grants::default();
+        let events = self.events.and_then(|events| match events {
+            EventsAt::Switch(on) => on.then_some(EventStream::Issuer),
+            EventsAt::Url(url) => Some(EventStream::Url(url)),
+        });
+        let asks = grants != Grants::default() || events.is_some();
         let explicit = self.issuer.is_some() && self.jwks_uri.is_some() && (!asks || self.token_endpoint.is_some());
         if self.discovery.is_none() && !explicit {
             let hint = "set `discovery`, or `issuer`, `jwks_uri` and, where it gives tokens, `token_endpoint`";
@@ -289,10 +324,12 @@ impl ProviderTable {
             return Err(wrong("it has more than one credential", choices));
         }
         if asks && given == 0 {
-            return Err(wrong("it gives tokens, and nothing proves who asks", choices));
+            let problem = "it gives tokens or tells of cut-offs, and nothing proves who asks";
+            return Err(wrong(problem, choices));
         }
         if asks && self.client_id.is_none() {
-            return Err(wrong("it gives tokens, and `client_id` is missing", "set `client_id`"));
+            let problem = "it gives tokens or tells of cut-offs, and `client_id` is missing";
+            return Err(wrong(problem, "set `client_id`"));
         }
         let credential = if let Some(source) = &self.key {
             Some(match source.get_ref() {
@@ -331,6 +368,7 @@ impl ProviderTable {
             credential,
             assertion_audience: self.assertion_audience,
             audience: audience.filter(|audience| !audience.is_empty()),
+            events,
         })
     }
 }

@@ -1,5 +1,5 @@
 //! What a sidecar understood, for people: everything but secrets.
-use super::{Bind, Credential, ProviderSettings, Settings};
+use super::{Bind, Credential, EventStream, ProviderSettings, Settings};
 use serde_json::{Map, Value, json};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -36,6 +36,7 @@ impl Settings {
             "key_set_seconds": self.key_seconds,
             "check_user_tokens": self.user_tokens_checked,
             "cache_bytes": self.cache_bytes,
+            "cut_offs": { "fail_static": self.cut_offs.fail_static, "closed": self.cut_offs.closed },
             "providers": providers,
             "entra": self.entra.as_ref().map(|entra| json!({
                 "bind": entra.bind.to_string(),
@@ -95,6 +96,10 @@ impl ProviderSettings {
             "jwks_uri": self.jwks_uri,
             "client_id": self.client_id,
             "audience": self.audience,
+            "events": self.events.as_ref().map(|events| match events {
+                EventStream::Issuer => "at the issuer",
+                EventStream::Url(url) => url,
+            }),
             "token": self.grants.token.map(|grant| format!("{grant:?}")),
             "exchange": self.grants.exchange.map(|grant| format!("{grant:?}")),
             "credential": self.credential.as_ref().map(Credential::shown),

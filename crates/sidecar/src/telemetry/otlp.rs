@@ -1,6 +1,6 @@
 //! Metrics as OpenTelemetry collectors read them: the few messages of `opentelemetry/proto/metrics/v1` that are needed, in
 //! the wire format of Protocol Buffers.
-use super::family::{Family, Kind, Labels, Value};
+use super::family::{Constant, Family, Kind, Labels, Value};
 use super::histogram::{BUCKETS, Counted};
 
 /// `AGGREGATION_TEMPORALITY_CUMULATIVE`.
@@ -10,29 +10,22 @@ const CUMULATIVE: u64 = 2;
 pub(crate) type Nanos = u64;
 
 /// An `ExportMetricsServiceRequest` with all families.
-pub(crate) fn request(families: &[Family], resource: &[(String, String)], began: Nanos, now: Nanos) -> Vec<u8> {
-    let mut metrics = Message::default();
-    metrics.message(1, |scope| {
-        scope.text(1, "deputize-sidecar");
-        scope.text(2, env!("CARGO_PKG_VERSION"));
-    });
+pub(crate) fn request(
+    families: &[Family],
+    constant: &Constant,
+    resource: &[(String, String)],
+    began: Nanos,
+    now: Nanos,
+) -> Vec<u8> {
+    let mut metrics = Message::scope();
     for family in families {
-        metrics.message(2, |metric| family.write(metric, began, now));
+        metrics.message(2, |metric| family.write(metric, constant, began, now));
     }
-    let mut request = Message::default();
-    request.message(1, |all| {
-        all.message(1, |written| {
-            for (name, value) in resource {
-                written.attribute(1, name, value);
-            }
-        });
-        all.octets(2, &metrics.0);
-    });
-    request.0
+    metrics.of_resource(resource)
 }
 
 impl Family {
-    fn write(&self, metric: &mut Message, began: Nanos, now: Nanos) {
+    fn write(&self, metric: &mut Message, constant: &Constant, began: Nanos, now: Nanos) {
         metric.text(1, self.name);
         metric.text(2, self.help);
         let (field, cumulative) = match self.kind {
@@ -42,9 +35,14 @@ impl Family {
         };
         metric.message(field, |data| {
             for (labels, value) in &self.samples {
-                data.message(1, |point| match value {
-                    Value::Number(number) => number_point(point, labels, *number, began, now),
-                    Value::Histogram(counted) => histogram_point(point, labels, counted, began, now),
+                data.message(1, |point| {
+                    let field = match value {
+                        Value::Number(number) => number_point(point, labels, *number, began, now),
+                        Value::Histogram(counted) => histogram_point(point, labels, counted, began, now),
+                    };
+                    for (name, value) in constant.labels() {
+                        point.attribute(field, name, value);
+                    }
                 });
             }
             if cumulative {
@@ -57,16 +55,18 @@ impl Family {
     }
 }
 
-fn number_point(point: &mut Message, labels: &Labels, number: u64, began: Nanos, now: Nanos) {
+/// Both tell the field that labels are in.
+fn number_point(point: &mut Message, labels: &Labels, number: u64, began: Nanos, now: Nanos) -> u64 {
     point.fixed(2, began.to_le_bytes());
     point.fixed(3, now.to_le_bytes());
     point.fixed(6, number.to_le_bytes());
     for (name, value) in labels {
         point.attribute(7, name, value);
     }
+    7
 }
 
-fn histogram_point(point: &mut Message, labels: &Labels, counted: &Counted, began: Nanos, now: Nanos) {
+fn histogram_point(point: &mut Message, labels: &Labels, counted: &Counted, began: Nanos, now: Nanos) -> u64 {
     point.fixed(2, began.to_le_bytes());
     point.fixed(3, now.to_le_bytes());
     point.fixed(4, counted.total.to_le_bytes());
@@ -79,40 +79,85 @@ fn histogram_point(point: &mut Message, labels: &Labels, counted: &Counted, bega
     for (name, value) in labels {
         point.attribute(9, name, value);
     }
+    9
 }
 
 /// A message under construction.
 #[derive(Default)]
-struct Message(Vec<u8>);
+pub(super) struct Message(Vec<u8>);
 
 impl Message {
-    fn number(&mut self, field: u64, number: u64) {
+    /// Begins what a scope, which is this program, tells.
+    pub(super) fn scope() -> Self {
+        let mut all = Self::default();
+        all.message(1, |scope| {
+            scope.text(1, "deputize-sidecar");
+            scope.text(2, env!("CARGO_PKG_VERSION"));
+        });
+        all
+    }
+
+    /// A request of which this scope is all.
+    pub(super) fn of_resource(&self, resource: &[(String, String)]) -> Vec<u8> {
+        let mut request = Self::default();
+        request.message(1, |all| {
+            all.message(1, |written| {
+                for (name, value) in resource {
+                    written.attribute(1, name, value);
+                }
+            });
+            all.octets(2, &self.0);
+        });
+        request.0
+    }
+
+    pub(super) fn octets_so_far(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// An attribute that is a number.
+    pub(super) fn whole_number(&mut self, field: u64, name: &str, number: i64) {
+        self.message(field, |pair| {
+            pair.text(1, name);
+            pair.message(2, |any| any.number(3, number.cast_unsigned()));
+        });
+    }
+
+    /// An attribute that is true or false.
+    pub(super) fn truth(&mut self, field: u64, name: &str, truth: bool) {
+        self.message(field, |pair| {
+            pair.text(1, name);
+            pair.message(2, |any| any.number(2, u64::from(truth)));
+        });
+    }
+
+    pub(super) fn number(&mut self, field: u64, number: u64) {
         self.varint(field << 3);
         self.varint(number);
     }
 
-    fn fixed(&mut self, field: u64, octets: [u8; 8]) {
+    pub(super) fn fixed(&mut self, field: u64, octets: [u8; 8]) {
         self.varint(field << 3 | 1);
         self.0.extend_from_slice(&octets);
     }
 
-    fn octets(&mut self, field: u64, octets: &[u8]) {
+    pub(super) fn octets(&mut self, field: u64, octets: &[u8]) {
         self.varint(field << 3 | 2);
         self.varint(octets.len() as u64);
         self.0.extend_from_slice(octets);
     }
 
-    fn text(&mut self, field: u64, text: &str) {
+    pub(super) fn text(&mut self, field: u64, text: &str) {
         self.octets(field, text.as_bytes());
     }
 
-    fn message(&mut self, field: u64, write: impl FnOnce(&mut Self)) {
+    pub(super) fn message(&mut self, field: u64, write: impl FnOnce(&mut Self)) {
         let mut inner = Self::default();
         write(&mut inner);
         self.octets(field, &inner.0);
     }
 
-    fn attribute(&mut self, field: u64, name: &str, value: &str) {
+    pub(super) fn attribute(&mut self, field: u64, name: &str, value: &str) {
         self.message(field, |pair| {
             pair.text(1, name);
             pair.message(2, |any| any.text(1, value));
@@ -148,7 +193,7 @@ mod tests {
     fn a_counter_is_a_monotonic_sum_from_the_beginning() {
         let labels: Labels = vec![("path", "/x".into())];
         let family = Family { name: "n", help: "h", kind: Kind::Counter, samples: vec![(labels, Value::Number(7))] };
-        let written = request(&[family], &[("service.name".to_owned(), "s".to_owned())], 1, 2);
+        let written = request(&[family], &Constant::default(), &[("service.name".to_owned(), "s".to_owned())], 1, 2);
         let point = [
             b"\x11\x01\0\0\0\0\0\0\0\x19\x02\0\0\0\0\0\0\0\x31\x07\0\0\0\0\0\0\0".as_slice(),
             b"\x3a\x0c\x0a\x04path\x12\x04\x0a\x02/x",

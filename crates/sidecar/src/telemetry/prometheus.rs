@@ -1,10 +1,10 @@
 //! Metrics as Prometheus reads them (text format 0.0.4).
-use super::family::{Family, Kind, Value};
+use super::family::{Constant, Family, Kind, Value};
 use super::histogram::BUCKETS;
 use std::fmt::Write as _;
 
 /// All families, in the text format.
-pub(crate) fn text(families: &[Family]) -> String {
+pub(crate) fn text(families: &[Family], constant: &Constant) -> String {
     let mut text = String::with_capacity(8 << 10);
     for Family { name, help, kind, samples } in families {
         let kind = match kind {
@@ -14,8 +14,9 @@ pub(crate) fn text(families: &[Family]) -> String {
         };
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
         for (labels, value) in samples {
-            let labels: Vec<String> =
-                labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
+            let own = labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value)));
+            let constant = constant.labels().iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value)));
+            let labels: Vec<String> = own.chain(constant).collect();
             match value {
                 Value::Number(number) => {
                     let braces = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };

@@ -1,9 +1,15 @@
 //! Key sets, as introspection sees them: withdrawn keys, outages, and floods of names that no key has.
-use crate::support::{Encoding, Issuers, World, explicit, stranger};
+use crate::support::{self, Encoding, Issuers, NOON, World, explicit, stranger};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fetch::Transport;
 use serde_json::json;
+use sidecar::{Ports, Settings, Sidecar};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use testkit::SetClock;
 
 const UNKNOWN: &str = "token can not be validated with this identity provider";
 
@@ -120,4 +126,53 @@ async fn a_provider_that_is_down_stops_no_other() {
     assert_eq!(faults[0]["provider"], "tokenx");
     assert!(faults[0]["fault"].as_str().unwrap().contains("127.0.0.1"), "{faults}");
     assert_eq!(world.get(&format!("{}/healthz", world.probe)).await.text, "ok", "it lives all the same");
+}
+
+/// A key set that is always the same, and how often it was fetched.
+struct Counted(AtomicUsize);
+
+impl Transport for Counted {
+    fn get<'a>(
+        &'a self,
+        _: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<fetch::Response, fetch::FetchError>> + Send + 'a>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let body = json!({ "keys": [stranger("one").public_jwk()] }).to_string().into();
+        Box::pin(async { Ok(fetch::Response { status: http::StatusCode::OK, headers: http::HeaderMap::new(), body }) })
+    }
+}
+
+/// Otherwise the first request after a silence would be judged by keys that are as old as the silence.
+#[tokio::test(start_paused = true)]
+async fn keys_are_kept_fresh_where_nobody_asks_for_them() {
+    let variables = |name: &str| match name {
+        "IDPORTEN_ENABLED" => Some("true".to_owned()),
+        "IDPORTEN_AUDIENCE" => Some("me".to_owned()),
+        "IDPORTEN_ISSUER" => Some("https://id.example".to_owned()),
+        "IDPORTEN_JWKS_URI" => Some("https://id.example/jwks".to_owned()),
+        _ => None,
+    };
+    let settings = Settings::read(&variables, None).unwrap();
+    let (clock, keys, network) = (SetClock::at(NOON), Arc::new(Counted(AtomicUsize::new(0))), support::fetch());
+    let random: Arc<dyn client::Random> = Arc::new(|bytes: &mut [u8]| bytes.fill(7));
+    let ports = Ports {
+        metadata: Arc::clone(&keys) as _,
+        tokens: Arc::new(network.clone()),
+        streams: network,
+        clock: Arc::new(clock.clone()),
+        random: Arc::clone(&random),
+    };
+    let sidecar = Sidecar::new(&settings, ports).unwrap();
+    sidecar.warm(&random);
+    let silence = async || {
+        for _ in 0..600 {
+            clock.advance(1);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        keys.0.load(Ordering::SeqCst)
+    };
+    let fetched = silence().await;
+    assert!((10..=13).contains(&fetched), "once a minute at least: {fetched} in ten");
+    drop(sidecar);
+    assert_eq!(silence().await, fetched, "and it ends with the sidecar");
 }

@@ -1,7 +1,7 @@
 //! The environment (2.11), and what is said where it is wrong.
 use crate::support::JWK;
 use serde_json::json;
-use sidecar::{Bind, Credential, File, Settings, SettingsError};
+use sidecar::{Bind, Credential, EventStream, File, Settings, SettingsError};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -168,4 +168,42 @@ fn a_file_is_told_by_its_places() {
 fn the_example_that_the_guide_shows_is_understood() {
     let file: File = toml::from_str(include_str!("../../../../examples/sidecar/sidecar.toml")).unwrap();
     assert!(Settings::read(&|_| None, Some(file)).is_ok());
+}
+
+#[test]
+fn a_provider_tells_of_cut_offs_where_that_is_said_and_somebody_proves_who_asks() {
+    let addresses = [("AZURE_APP_WELL_KNOWN_URL", "https://id.example/t/v2.0/.well-known/openid-configuration")];
+    let entra = |events: &'static str| read(&[&ENTRA[..], &addresses, &[("DEPUTIZE_EVENTS", events)]].concat());
+    let of = |settings: &Settings, name: &str| {
+        settings.providers.iter().find(|provider| provider.name == name).unwrap().events.clone()
+    };
+    let told = entra(" entra_id, ").unwrap();
+    assert_eq!((of(&told, "entra_id"), of(&told, "tokenx")), (Some(EventStream::Issuer), None));
+    assert_eq!(of(&entra("").unwrap(), "entra_id"), None);
+    assert!(entra("tokenx").unwrap_err().contains("'tokenx' is no provider that is enabled"));
+    let idporten =
+        [("IDPORTEN_ENABLED", "true"), ("IDPORTEN_AUDIENCE", "me"), ("IDPORTEN_WELL_KNOWN_URL", "https://i")];
+    let idporten = [&idporten[..], &[("DEPUTIZE_EVENTS", "idporten")]].concat();
+    assert!(refused(&idporten).contains("provider 'idporten' has no credential"));
+
+    let file = |events: &str, more: &str| {
+        let provider = "[[provider]]\nname = \"id\"\ndiscovery = \"https://id.example/m\"\naudience = \"me\"\n";
+        read_with(&[("S", "secret")], &format!("{provider}{events}\n{more}"))
+    };
+    let proof = "client_id = \"me\"\nsecret = { env = \"S\" }";
+    let url = "https://id.example/t/events";
+    assert_eq!(of(&file("events = true", proof).unwrap(), "id"), Some(EventStream::Issuer));
+    assert_eq!(of(&file(&format!("events = \"{url}\""), proof).unwrap(), "id"), Some(EventStream::Url(url.to_owned())));
+    assert_eq!(of(&file("events = false", proof).unwrap(), "id"), None);
+    assert!(file("events = true", "").unwrap_err().contains("nothing proves who asks"));
+    assert!(file("events = 1", proof).unwrap_err().contains("`true`, or an address"));
+
+    let settings = |table: &str| read_with(&[], &format!("[cut_offs]\n{table}"));
+    let usual = settings("").unwrap().cut_offs;
+    assert_eq!((usual.fail_static, usual.closed), (60, false));
+    let stated = settings("fail_static = 86400\nclosed = true").unwrap().cut_offs;
+    assert_eq!((stated.fail_static, stated.closed), (86_400, true));
+    for out in ["fail_static = 4", "fail_static = 86401", "fail_static = -1"] {
+        assert!(settings(out).unwrap_err().contains("give seconds from 5 to 86400"), "{out}");
+    }
 }

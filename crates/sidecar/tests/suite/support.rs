@@ -6,7 +6,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use jose::{Algorithm, SigningKey};
 use serde_json::{Value, json};
-use sidecar::{Bind, Bound, File, Listeners, Metrics, Ports, Probe, Settings, Sidecar, Texas};
+use sidecar::{Bind, Bound, File, Listeners, Metrics, Ports, Probe, Push, Settings, Sidecar, Texas};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -67,6 +67,7 @@ pub(crate) struct World {
     pub(crate) url: String,
     pub(crate) probe: String,
     pub(crate) metrics: String,
+    pub(crate) push: Option<Push>,
     fetch: Fetch,
     _listeners: Listeners,
 }
@@ -147,6 +148,7 @@ impl World {
         let ports = Ports {
             metadata: network.clone(),
             tokens: network,
+            streams: fetch.clone(),
             clock: Arc::new(clock.clone()),
             random: Arc::new(random),
         };
@@ -160,7 +162,17 @@ impl World {
         listeners.add(api, None, Arc::new(Texas::new(Arc::clone(&sidecar), &settings.callers, &place)));
         listeners.add(probe, None, Arc::new(Probe::new(Arc::clone(&sidecar))));
         listeners.add(metrics, None, Arc::new(Metrics::new(Arc::clone(&sidecar))));
-        Self { clock, issuers, sidecar, url, probe: probe_url, metrics: metrics_url, fetch, _listeners: listeners }
+        Self {
+            clock,
+            issuers,
+            sidecar,
+            url,
+            probe: probe_url,
+            metrics: metrics_url,
+            push: settings.push,
+            fetch,
+            _listeners: listeners,
+        }
     }
 
     pub(crate) fn issuer(&self, name: &str) -> &Issuer {
