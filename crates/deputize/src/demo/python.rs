@@ -1,5 +1,5 @@
 //! `deputize demo --sidecar`: Orders as a Python program without any SDK, and the sidecar beside it. Each is a process of its
-//! own, and the sidecar is told what platforms tell Texas, and nothing else.
+//! own. The sidecar is told what platforms tell Texas, and where Billing is, by the names of Microsoft's sidecar.
 use super::world::World;
 use crate::beside::{self, Beside};
 use crate::data::{self, Data};
@@ -52,7 +52,13 @@ impl Processes {
                 format!("{}/v2.0/.well-known/openid-configuration", world.authority()).as_str(),
             ),
         ]);
-        sidecar.env("SSL_CERT_FILE", &world.ca_file);
+        sidecar.env("SSL_CERT_FILE", &world.ca_file).env("NATIVE_BIND_ADDRESS", "127.0.0.1:0");
+        sidecar.env("AzureAd__Scopes", "access_as_user").env("DEPUTIZE_EVENTS", "entra_id");
+        // For each thing that Orders does at Billing, a token that can do no more.
+        for (name, scope) in [("read", "Invoices.Read"), ("approve", "Invoices.Approve"), ("pay", "Invoices.Pay")] {
+            sidecar.env(format!("DownstreamApis__{name}__BaseUrl"), world.billing_url());
+            sidecar.env(format!("DownstreamApis__{name}__Scopes__0"), format!("api://billing/{scope}"));
+        }
         let sidecar = Beside::start(sidecar, "error").await?;
 
         let (program, certificate, key) =
@@ -61,8 +67,8 @@ impl Processes {
         data::replace(&certificate, leaf.chain_pem.as_bytes())?;
         data::replace(&key, leaf.key_pem.as_bytes())?;
         let mut orders = beside::dying(PYTHON.as_ref())?;
-        orders.arg(program).envs(sidecar.variables());
-        orders.env("BILLING_URL", world.billing_url()).env("REQUESTS_CA_BUNDLE", &world.ca_file);
+        let native = sidecar.native().map(|address| format!("http://{address}"));
+        orders.arg(program).env("SIDECAR", native.unwrap_or_default());
         orders.env("PORT", port.to_string()).env("CERTIFICATE", certificate).env("PRIVATE_KEY", key);
         orders.env("NO_PROXY", "localhost,127.0.0.1").env("PYTHONDONTWRITEBYTECODE", "1");
         // One line for each request is what this server writes to standard error.
