@@ -434,10 +434,10 @@ catalogue! {
     TokenPresent: "token.present", None, "invalid_request", None, 401, Caller, Some("TokenNotPresent"),
         "one bearer token is sent in `Authorization`",
         "send `Authorization: Bearer` and the token, once";
-    TokenSize: "token.size", None, "invalid_token", None, 401, CallerAdmin, Some("TokenInvalid"),
+    TokenSize: "token.size", None, "invalid_token", None, 401, CallerAdmin, Some("JwtInvalid"),
         "the token is within the size limit",
         "ask for fewer groups or roles in the token";
-    TokenForm: "token.form", None, "invalid_token", None, 401, Caller, Some("TokenInvalid"),
+    TokenForm: "token.form", None, "invalid_token", None, 401, Caller, Some("JwtInvalid"),
         "the token is a well-formed signed JWT",
         "send the access token exactly as it was received";
     TokenAlgorithm: "token.algorithm", None, "invalid_token", None, 401, Caller, Some("TokenSignatureInvalid"),

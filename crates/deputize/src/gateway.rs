@@ -8,7 +8,9 @@ use crate::system::{self, SystemClock};
 use crate::{listen, log};
 use client::TokenCache;
 use fetch::{Allow, Fetch, KeySets, Lifetimes};
-use gateway::{AccessLog, Certificates, Effective, File, Front, Gateway, Ids, Ports, SettingsError, Told};
+use gateway::{
+    AccessLog, Certificates, Effective, File, Front, Gateway, Ids, Ports, Scope, SettingsError, Told, import_apim,
+};
 use serve::{DRAIN, Listeners, Socket, Tls};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -52,6 +54,31 @@ enum Command {
         #[arg(value_name = "METHOD URL", num_args = 0..=2)]
         request: Vec<String>,
     },
+    /// Turns a policy document of Azure API Management into configuration, and says what it could not carry over
+    ImportApim {
+        /// The document
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Where it stands in API Management; of an API a whole configuration comes, of the others what to add to one
+        #[arg(long, value_enum, default_value_t = ImportScope::Api)]
+        scope: ImportScope,
+        /// The value of a `{{name}}` in it; once for each
+        #[arg(long, value_name = "NAME=VALUE", value_parser = named_value)]
+        named_value: Vec<(String, String)>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ImportScope {
+    Global,
+    Product,
+    Api,
+    Operation,
+}
+
+fn named_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write the name, `=` and the value")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// `deputize gateway`.
@@ -63,6 +90,22 @@ pub(crate) fn run(Options { command, file }: Options) -> Result<ExitCode, Failur
             read.certificates()?;
             let operations = gateway.effective().len();
             say(format_args!("`{}` is sound; operations: {operations}", file.display()));
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::ImportApim { file, scope, named_value }) => {
+            let scope = match scope {
+                ImportScope::Global => Scope::Global,
+                ImportScope::Product => Scope::Product,
+                ImportScope::Api => Scope::Api,
+                ImportScope::Operation => Scope::Operation,
+            };
+            let text = Text::read(&file)?;
+            let imported = import_apim(&text.content, scope, &named_value.into_iter().collect());
+            let imported = imported.map_err(|error| {
+                let hint = "give a policy document as API Management exports it";
+                Failure::new(format!("{}:{}: {}", file.display(), error.line, error.problem), hint)
+            })?;
+            say(imported.toml.trim_end());
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Effective { file, request }) => effective(&Read::file(&file)?, &request),

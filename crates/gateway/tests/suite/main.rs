@@ -7,6 +7,7 @@ mod credentials;
 mod fields;
 mod framing;
 mod http2;
+mod imports;
 mod onward;
 mod paths;
 mod policies;

@@ -179,8 +179,8 @@ pub(crate) struct World {
 /// Variables that configurations of tests name.
 pub(crate) fn variable(name: &str) -> Option<String> {
     Some(match name {
-        "PASSWORD" => "open sesame".to_owned(),
-        "SECRET" => "the gateway's secret".to_owned(),
+        "PASSWORD" | "SERVICE_PASSWORD" => "open sesame".to_owned(),
+        "SECRET" | "GATEWAY_SECRET" => "the gateway's secret".to_owned(),
         _ => format!("{}-0123456789", name.strip_prefix("KEY_")?.to_ascii_lowercase()),
     })
 }

@@ -1,0 +1,203 @@
+//! What documents come to, and what is told of the rest.
+use super::*;
+
+fn imported(xml: &str, scope: Scope) -> Imported {
+    let named = [("tenant-id".to_owned(), "5b1d2a2e-3c0a-4d62-9d39-4f6b7b1f2c11".to_owned())];
+    import_apim(xml, scope, &named.into()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn inbound(statements: &str) -> Imported {
+    imported(&format!("<policies>\n<inbound>\n<base />\n{statements}\n</inbound>\n</policies>"), Scope::Global)
+}
+
+/// The lines and elements that are left.
+fn left(imported: &Imported) -> Vec<(u32, &str)> {
+    imported.left.iter().map(|left| (left.line, left.element.as_str())).collect()
+}
+
+/// Reads what was written, below `policies`.
+fn policies(imported: &Imported) -> toml::Table {
+    let whole: toml::Table =
+        toml::from_str(&imported.toml).unwrap_or_else(|error| panic!("{error}\n{}", imported.toml));
+    whole.get("policies").and_then(toml::Value::as_table).cloned().unwrap_or_default()
+}
+
+#[test]
+fn a_check_of_tokens_keeps_its_values_and_api_managements_default_of_no_skew() {
+    let imported = inbound(
+        r#"<validate-jwt header-name="Authorization" failed-validation-httpcode="401"
+              failed-validation-error-message="Unauthorized. Access token is missing or invalid." require-scheme="Bearer">
+            <openid-config url="https://login.microsoftonline.com/{{tenant-id}}/v2.0/.well-known/openid-configuration" />
+            <audiences><audience>api://orders</audience><audience> 25eef6e4-c905-4a07-8eb4-0d08d5df8b3f </audience></audiences>
+            <required-claims>
+              <claim name="scp" match="any" separator=" "><value>Orders.Read</value><value>Orders.Write</value></claim>
+              <claim name="oid" />
+            </required-claims>
+          </validate-jwt>"#,
+    );
+    assert_eq!(imported.left, []);
+    let policies = policies(&imported);
+    let check = policies["validate_jwt"].as_table().unwrap();
+    assert_eq!(check["clock_skew"].as_integer(), Some(0));
+    assert_eq!(check["audiences"].as_array().unwrap().len(), 2);
+    assert_eq!(check["audiences"][1].as_str(), Some("25eef6e4-c905-4a07-8eb4-0d08d5df8b3f"));
+    let claim = &check["required_claims"][0];
+    assert_eq!((claim["name"].as_str(), claim["match"].as_str()), (Some("scp"), Some("any")));
+    assert_eq!((claim["separator"].as_str(), claim["value"].as_array().unwrap().len()), (Some(" "), 2));
+    assert_eq!(check["required_claims"][1].as_table().unwrap().len(), 1, "presence");
+    assert!(!check.contains_key("header_name"), "it is where tokens are anyway");
+    let whole: toml::Table = toml::from_str(&imported.toml).unwrap();
+    let issuer = &whole["issuer"][0];
+    let tenant = "5b1d2a2e-3c0a-4d62-9d39-4f6b7b1f2c11";
+    assert_eq!(issuer["issuer"].as_str(), Some(format!("https://login.microsoftonline.com/{tenant}/v2.0").as_str()));
+    assert_eq!(issuer["tenants"][0].as_str(), Some(tenant));
+    assert_eq!(check["issuers"][0].as_str(), issuer["name"].as_str());
+}
+
+#[test]
+fn a_check_that_would_be_laxer_without_what_is_not_known_is_left_out_whole() {
+    let check = |inside: &str| {
+        inbound(&format!(
+            r#"<validate-jwt><openid-config url="https://id.example/.well-known/openid-configuration" />{inside}</validate-jwt>"#
+        ))
+    };
+    for inside in [
+        "",
+        "<audiences />",
+        "<audiences><audience>a</audience></audiences><required-claims><claim name=\"x\"><value>@(1)</value></claim></required-claims>",
+        "<audiences><audience>a</audience></audiences><required-claims><claim name=\"x\"><value>{{unknown}}</value></claim></required-claims>",
+        "<audiences><audience>a</audience></audiences><required-claims><claim name=\"@(x)\" /></required-claims>",
+    ] {
+        let imported = check(inside);
+        assert!(policies(&imported).is_empty(), "{inside}: {}", imported.toml);
+        assert!(!imported.left.is_empty(), "{inside}");
+    }
+    let filter =
+        inbound("<ip-filter action=\"forbid\"><address>10.0.0.1</address><address>{{other}}</address></ip-filter>");
+    assert!(policies(&filter).is_empty(), "half of a list would let others in");
+    assert_eq!(left(&filter), [(4, "address")]);
+    assert!(filter.left[0].why.contains("--named-value other=VALUE"), "{:?}", filter.left);
+}
+
+#[test]
+fn entras_check_is_for_the_tokens_of_both_of_its_versions() {
+    let imported = inbound(
+        r#"<validate-azure-ad-token tenant-id="{{tenant-id}}" header-name="X-Token">
+            <client-application-ids><application-id>c1</application-id></client-application-ids>
+            <audiences><audience>api://orders</audience></audiences>
+          </validate-azure-ad-token>"#,
+    );
+    assert_eq!(imported.left, []);
+    let policies = policies(&imported);
+    let check = policies["validate_jwt"].as_table().unwrap();
+    assert_eq!(check["issuers"].as_array().unwrap().len(), 2);
+    assert_eq!(check["client_application_ids"][0].as_str(), Some("c1"));
+    assert_eq!(check["header_name"].as_str(), Some("X-Token"));
+    assert!(imported.toml.contains("https://sts.windows.net/5b1d2a2e-3c0a-4d62-9d39-4f6b7b1f2c11/"));
+    let by_domain = inbound(
+        "<validate-azure-ad-token tenant-id=\"contoso.example\"><audiences><audience>a</audience></audiences></validate-azure-ad-token>",
+    );
+    assert_eq!(left(&by_domain), [(4, "validate-azure-ad-token")]);
+}
+
+#[test]
+fn addresses_and_headers_are_carried_over() {
+    let imported = inbound(
+        r#"<ip-filter action="allow"><address>13.66.201.169</address><address-range from="13.66.140.128" to="13.66.140.143" /></ip-filter>
+           <check-header name="X-Edge" failed-check-httpcode="403" failed-check-error-message="Not authorized" ignore-case="True">
+             <value>f6dc69a0</value></check-header>
+           <set-header name="X-Kept" exists-action="skip"><value>1</value></set-header>
+           <set-header name="X-User" exists-action="override">
+             <value>@(context.Request.Headers.GetValueOrDefault("Authorization","").AsJwt()?.Claims.GetValueOrDefault("oid",""))</value>
+           </set-header>
+           <set-header name="X-Old" exists-action="delete" />
+           <set-header name="X-Made"><value>@(context.RequestId.ToString())</value></set-header>"#,
+    );
+    let policies = policies(&imported);
+    assert_eq!(policies["ip_filter"]["address_range"][0]["to"].as_str(), Some("13.66.140.143"));
+    let header = &policies["check_header"][0];
+    assert_eq!((header["ignore_case"].as_bool(), header["value"][0].as_str()), (Some(true), Some("f6dc69a0")));
+    let set = policies["set_header"].as_array().unwrap();
+    assert_eq!(set[0]["exists_action"].as_str(), Some("skip"));
+    assert_eq!(set[1]["claim"].as_str(), Some("oid"));
+    assert_eq!(set[2]["exists_action"].as_str(), Some("delete"));
+    assert_eq!((set.len(), left(&imported)), (3, vec![(12, "value")]));
+}
+
+#[test]
+fn a_token_that_was_exchanged_by_hand_is_one_line() {
+    let imported = imported(
+        r#"<policies>
+  <inbound>
+    <base />
+    <validate-azure-ad-token tenant-id="{{tenant-id}}" output-token-variable-name="jwt">
+      <audiences><audience>api://gateway</audience></audiences>
+    </validate-azure-ad-token>
+    <send-request mode="new" response-variable-name="obo" timeout="20" ignore-error="false">
+      <set-url>https://login.microsoftonline.com/{{tenant-id}}/oauth2/v2.0/token</set-url>
+      <set-method>POST</set-method>
+      <set-header name="Content-Type" exists-action="override"><value>application/x-www-form-urlencoded</value></set-header>
+      <set-body>@{
+        var token = context.Request.Headers.GetValueOrDefault("Authorization", "").Replace("Bearer ", "");
+        return "grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer&client_id=c1f6a8d4&client_secret={{secret}}&assertion=" + token + "&scope=api%3A%2F%2Forders%2F.default&requested_token_use=on_behalf_of";
+      }</set-body>
+    </send-request>
+    <set-variable name="accessToken" value="@(((IResponse)context.Variables["obo"]).Body.As<JObject>()["access_token"].ToString())" />
+    <set-header name="Authorization" exists-action="override">
+      <value>@($"Bearer {(string)context.Variables["accessToken"]}")</value>
+    </set-header>
+    <set-backend-service base-url="https://orders.internal/v1" />
+    <rate-limit calls="100" renewal-period="60" />
+  </inbound>
+  <backend><forward-request timeout="20" follow-redirects="true" /></backend>
+  <outbound><base /><set-header name="Server" exists-action="delete" /></outbound>
+  <on-error><base /></on-error>
+</policies>"#,
+        Scope::Api,
+    );
+    let whole: toml::Table = toml::from_str(&imported.toml).unwrap();
+    let api = &whole["api"][0];
+    assert_eq!(api["onward"]["on_behalf_of"]["target"].as_str(), Some("api://orders/.default"));
+    let authority = &whole["authority"][0];
+    assert_eq!(authority["client_id"].as_str(), Some("c1f6a8d4"));
+    assert!(
+        authority["token_endpoint"]
+            .as_str()
+            .unwrap()
+            .ends_with("5b1d2a2e-3c0a-4d62-9d39-4f6b7b1f2c11/oauth2/v2.0/token")
+    );
+    assert_eq!(whole["upstream"][0]["url"].as_str(), Some("https://orders.internal/v1"));
+    assert_eq!(whole["upstream"][0]["answer_seconds"].as_integer(), Some(20));
+    assert!(!imported.toml.contains("{{secret}}"));
+    assert_eq!(
+        left(&imported),
+        [
+            (4, "validate-azure-ad-token"),
+            (7, "send-request"),
+            (21, "rate-limit"),
+            (23, "forward-request"),
+            (24, "set-header")
+        ]
+    );
+    assert!(
+        imported.toml.starts_with("# Not carried over:\n# - line 4, <validate-azure-ad-token>: "),
+        "{}",
+        imported.toml
+    );
+}
+
+#[test]
+fn what_is_no_policy_document_is_told_by_its_line() {
+    for (xml, line, problem) in [
+        ("", 1, "no XML"),
+        ("<policies>\n<inbound></policies>", 2, "no XML"),
+        ("<policy />", 1, "`<policy>`"),
+        ("<policies>\n@(x</policies>", 2, "does not end"),
+        ("<!DOCTYPE x [<!ENTITY a \"b\">]><policies>&a;</policies>", 1, "no XML"),
+    ] {
+        let error = import_apim(xml, Scope::Api, &BTreeMap::new()).unwrap_err();
+        assert_eq!(error.line, line, "{xml}: {error}");
+        assert!(error.problem.contains(problem), "{xml}: {error}");
+    }
+    assert_eq!(left(&inbound("<choose><when condition=\"@(1 < 2)\"><x /></when></choose>")), [(4, "choose")]);
+}
