@@ -5,6 +5,7 @@ mod answer;
 mod authority;
 mod crypto;
 mod form;
+mod gateway;
 mod inside;
 mod load;
 mod peer;
@@ -44,6 +45,7 @@ pub(crate) fn run(options: &[&str]) -> Outcome {
         }),
         part("authority", authority::measure),
         part("sidecar", sidecar::measure),
+        part("gateway", gateway::measure),
         part("start", start::measure),
         part("guard", |report| inside::measure(report, "P8", "guard")),
         part("store", |report| inside::measure(report, "P13", "store")),

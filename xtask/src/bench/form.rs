@@ -48,6 +48,21 @@ pub(crate) fn post(port: u16, path: &str, body: &str) -> Outcome<(u16, Value)> {
     parsed.ok_or_else(|| format!("POST http://127.0.0.1:{port}{path}: the answer is not JSON"))
 }
 
+/// The status of a `GET` with this bearer token.
+pub(crate) fn get(port: u16, path: &str, token: &str) -> Outcome<u16> {
+    let failed = |error: std::io::Error| format!("GET http://127.0.0.1:{port}{path}: {error}");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(failed)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(failed)?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).map_err(failed)?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).map_err(failed)?;
+    let status = response.split(' ').nth(1).and_then(|status| status.parse().ok());
+    status.ok_or_else(|| format!("GET http://127.0.0.1:{port}{path}: the answer has no status"))
+}
+
 /// The access token of an answer with status 200.
 pub(crate) fn token(answer: (u16, Value)) -> Outcome<String> {
     match answer {

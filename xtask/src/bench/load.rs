@@ -11,13 +11,39 @@ const MEASURED: &str = "-d5s";
 const BRIEF: &str = "-d3s";
 const CONNECTIONS: &str = "-c16";
 
-/// Sends the bodies in turn. wrk calls `init` once and `request` for each request.
+/// What is sent in turn.
+pub(crate) enum Sent<'a> {
+    /// Forms, each posted.
+    Bodies(&'a [String]),
+    /// Bearer tokens, each with a `GET`.
+    Tokens(&'a [String]),
+}
+
+impl Sent<'_> {
+    fn lines(&self) -> &[String] {
+        let (Self::Bodies(lines) | Self::Tokens(lines)) = self;
+        lines
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Bodies(_) => "bodies",
+            Self::Tokens(_) => "tokens",
+        }
+    }
+}
+
+/// Sends the lines of a file in turn. wrk calls `init` once and `request` for each request.
 const SCRIPT: &str = r#"
 local requests, turn = {}, 0
 function init()
-  local headers = { ["Content-Type"] = "application/x-www-form-urlencoded" }
-  for body in io.lines(os.getenv("DEPUTIZE_BODIES")) do
-    requests[#requests + 1] = wrk.format("POST", nil, headers, body)
+  for line in io.lines(os.getenv("DEPUTIZE_LINES")) do
+    if os.getenv("DEPUTIZE_SENT") == "tokens" then
+      requests[#requests + 1] = wrk.format("GET", nil, { ["Authorization"] = "Bearer " .. line })
+    else
+      local headers = { ["Content-Type"] = "application/x-www-form-urlencoded" }
+      requests[#requests + 1] = wrk.format("POST", nil, headers, line)
+    end
   end
 end
 function request()
@@ -37,32 +63,43 @@ pub(crate) struct Figures {
     pub(crate) resident: f64,
 }
 
-/// Warms the server and measures it; any answer but 2xx is an error.
+/// Warms the server with these forms and measures it; any answer but 2xx is an error.
 pub(crate) fn drive(pid: u32, url: &str, bodies: &[String]) -> Outcome<Figures> {
-    load(pid, url, bodies, Some(WARM), MEASURED)
+    send(pid, url, &Sent::Bodies(bodies))
 }
 
-/// Measures a server that has seen none of the bodies, and sees none twice.
+/// Measures a server that has seen none of these forms, and sees none twice.
 pub(crate) fn drive_once(pid: u32, url: &str, bodies: &[String]) -> Outcome<Figures> {
-    let figures = load(pid, url, bodies, None, BRIEF)?;
-    let sent = figures.per_second * 3.5;
+    send_once(pid, url, &Sent::Bodies(bodies))
+}
+
+/// Warms the server and measures it; any answer but 2xx is an error.
+pub(crate) fn send(pid: u32, url: &str, sent: &Sent<'_>) -> Outcome<Figures> {
+    load(pid, url, sent, Some(WARM), MEASURED)
+}
+
+/// Measures a server that has seen nothing of this, and sees nothing twice.
+pub(crate) fn send_once(pid: u32, url: &str, sent: &Sent<'_>) -> Outcome<Figures> {
+    let figures = load(pid, url, sent, None, BRIEF)?;
+    let took = figures.per_second * 3.5;
+    let count = sent.lines().len();
     // A few more may be under way than are answered.
-    if sent < u32::try_from(bodies.len()).map_or(f64::MAX, f64::from) {
+    if took < u32::try_from(count).map_or(f64::MAX, f64::from) {
         return Ok(figures);
     }
-    Err(format!("{} bodies are not enough for a server that answers {:.0} a second", bodies.len(), figures.per_second))
+    Err(format!("{count} lines are not enough for a server that answers {:.0} a second", figures.per_second))
 }
 
-fn load(pid: u32, url: &str, bodies: &[String], warm: Option<&str>, measured: &str) -> Outcome<Figures> {
+fn load(pid: u32, url: &str, sent: &Sent<'_>, warm: Option<&str>, measured: &str) -> Outcome<Figures> {
     let folder = root().join("target/bench");
-    let (script, bodies_file) = (folder.join("post.lua"), folder.join("bodies.txt"));
+    let (script, lines) = (folder.join("send.lua"), folder.join("lines.txt"));
     let written = fs::create_dir_all(&folder)
         .and_then(|()| fs::write(&script, SCRIPT))
-        .and_then(|()| fs::write(&bodies_file, bodies.join("\n")));
+        .and_then(|()| fs::write(&lines, sent.lines().join("\n")));
     written.map_err(|error| format!("cannot write below {}: {error}", folder.display()))?;
     let wrk = |duration: &str| {
         let mut wrk = command("taskset", &["-c", "1", "wrk", "-t1", CONNECTIONS, duration, "--latency", "-s"]);
-        wrk.arg(&script).arg(url).env("DEPUTIZE_BODIES", &bodies_file);
+        wrk.arg(&script).arg(url).env("DEPUTIZE_LINES", &lines).env("DEPUTIZE_SENT", sent.kind());
         printed(wrk)
     };
     warm.map(wrk).transpose()?;

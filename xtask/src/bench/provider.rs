@@ -1,6 +1,7 @@
 //! An identity provider for the sidecar to be measured over: one RSA key, and a token for whoever asks.
 
 use crate::Outcome;
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
@@ -51,7 +52,15 @@ impl Provider {
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    fn keys(&self) -> Outcome<String> {
+    /// Its public key in PEM, for programs that read no key sets.
+    pub(crate) fn public_pem(&self) -> Outcome<String> {
+        let der: PublicKeyX509Der<'_> = self.key.public_key().as_der().map_err(|error| error.to_string())?;
+        let text = base64::engine::general_purpose::STANDARD.encode(der.as_ref());
+        let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+        Ok(format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n")))
+    }
+
+    pub(crate) fn keys(&self) -> Outcome<String> {
         // RFC 8017 appendix A.1.1: of 2048 bits the modulus lies here, and 65537 behind it.
         let modulus = self.key.public_key().as_ref().get(9..265).ok_or("the key that was made has no modulus")?;
         let n = URL_SAFE_NO_PAD.encode(modulus);
