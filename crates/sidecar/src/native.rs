@@ -155,6 +155,8 @@ type Streamed = Response<Passing>;
 
 impl Serve for Native {
     type Body = Passing;
+    // An API's answer that is cut off must not look whole.
+    const WAITING_ANSWERS_END: bool = false;
 
     async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Streamed {
         let began = Began::now();

@@ -171,7 +171,7 @@ pub(crate) struct Estate {
     pub(crate) entra: String,
     pub(crate) native: String,
     pub(crate) identity: String,
-    _listeners: Listeners,
+    pub(crate) listeners: Listeners,
 }
 
 /// The APIs that are called, in the words of the file; `{api}` is where the one is.
@@ -222,7 +222,7 @@ impl Estate {
         let site = ManagedIdentity::new(sidecar, settings.identity.as_ref().unwrap(), &at_identity).unwrap();
         listeners.add(identity, None, Arc::new(site));
         let [entra, native, identity] = [at_entra, at_native, at_identity].map(|at| format!("http://{at}"));
-        Self { world, api, entra, native, identity, _listeners: listeners }
+        Self { world, api, entra, native, identity, listeners }
     }
 
     /// A user's token for the application.

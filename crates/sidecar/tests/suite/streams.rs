@@ -124,6 +124,19 @@ async fn an_answer_that_breaks_off_is_never_whole_for_the_caller() {
 }
 
 #[tokio::test]
+async fn an_answer_that_goes_on_when_the_process_ends_does_not_look_whole() {
+    let estate = Estate::new().await;
+    let mut answer = call(&estate, Method::GET, "events", whole("")).await.into_body();
+    let events = estate.api.events();
+    events.send(Bytes::from("first")).await.unwrap();
+    assert_eq!(next(&mut answer).await.unwrap(), "first");
+    let Estate { listeners, api: _api, .. } = estate;
+    listeners.end(Duration::from_millis(10)).await;
+    events.send(Bytes::from("second")).await.unwrap();
+    assert_eq!(next(&mut answer).await.unwrap(), "second");
+}
+
+#[tokio::test]
 async fn an_api_that_goes_over_to_another_protocol_is_no_answer() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
