@@ -12,6 +12,8 @@ use std::sync::Arc;
 use zeroize::Zeroize;
 
 const LENGTH: usize = 64;
+/// What is looked for begins here: an allocator writes over the beginning of what is freed.
+const FROM: usize = 24;
 const CHUNK: usize = 1 << 20;
 /// Which secret is which.
 const OF_CLIENT: usize = 0;
@@ -48,11 +50,12 @@ fn found(secret: usize) -> usize {
         let [from, to] = [from, to].map(|address| usize::from_str_radix(address, 16).unwrap());
         let mut at = from;
         while at < to {
-            let wanted = (to - at).min(CHUNK + LENGTH - 1);
+            let wanted = (to - at).min(CHUNK + LENGTH - FROM - 1);
             let Ok(length) = memory.read_at(&mut chunk[..wanted], at as u64) else { break };
-            let first = octet(secret, 0);
-            for place in 0..length.saturating_sub(LENGTH - 1) {
-                let is_here = chunk[place] == first && (1..LENGTH).all(|n| chunk[place + n] == octet(secret, n));
+            let first = octet(secret, FROM);
+            for place in 0..length.saturating_sub(LENGTH - FROM - 1) {
+                let is_here =
+                    chunk[place] == first && (FROM..LENGTH).all(|n| chunk[place + n - FROM] == octet(secret, n));
                 count += usize::from(is_here && !own.contains(&(at + place)));
             }
             at += CHUNK;
