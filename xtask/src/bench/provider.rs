@@ -25,10 +25,10 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
-    /// One that is going to be served on this port.
+    /// One that is going to be served on this port. Its issuer names the tenant of its tokens.
     pub(crate) fn new(port: u16) -> Outcome<Self> {
         let key = KeyPair::generate(KeySize::Rsa2048).map_err(|error| error.to_string())?;
-        Ok(Self { key, issuer: format!("http://127.0.0.1:{port}") })
+        Ok(Self { key, issuer: format!("http://127.0.0.1:{port}/bench") })
     }
 
     pub(crate) fn issuer(&self) -> &str {
@@ -102,7 +102,7 @@ async fn answer(
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await?.to_bytes();
     let answer = match path.as_str() {
-        "/jwks" => keys,
+        "/bench/jwks" => keys,
         // Whoever asks for another thing gets another token: its number is the length of what was asked.
         _ => match provider.token(body.len()) {
             Ok(token) => format!(r#"{{"token_type":"Bearer","expires_in":3600,"access_token":"{token}"}}"#).into(),
