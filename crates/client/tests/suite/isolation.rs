@@ -270,8 +270,7 @@ fn x_14_no_interleaving_gives_anyone_anothers_answer() {
     });
     let upstream = authority.calls();
     println!("{operations} operations, {answers} answers compared, {upstream} requests upstream, 0 cross answers");
-    // Every second question is new: a near miss, or one that is asked for the first time.
-    assert!(upstream < answers * 3 / 5, "the cache was hardly used, so little was shown");
+    assert!(upstream < answers / 2, "the cache was hardly used, so little was shown");
 }
 
 /// R10, the cache's part: so many different users' tokens pass through a budget, and never weigh more than it, by the cache's
