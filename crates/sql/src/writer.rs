@@ -164,7 +164,9 @@ impl<B> Drop for Writer<B> {
 
 fn serve<B: Batch>(connection: &Connection, mut batch: B, jobs: &Receiver<Work<B>>, most: usize, sound: &AtomicBool) {
     while let Ok(first) = jobs.recv() {
-        // No waiting for more: those that arrive during this batch's fsync are the next batch.
+        // Those that are about to ask may ask first: where the processor is busy, a batch is as large as it can be. No waiting
+        // otherwise: those that arrive during this batch's fsync are the next batch.
+        std::thread::yield_now();
         // Taken from the queue first: if the transaction cannot begin, all of them are refused, not only the first.
         let mut work = std::iter::once(first).chain(jobs.try_iter()).take(most).collect::<Vec<_>>().into_iter();
         let (before, mut ran) = (batch.clone(), Vec::new());
