@@ -590,6 +590,12 @@ catalogue! {
     ClaimAllowed: "claim.allowed", None, "invalid_token", None, 401, Caller, Some("TokenClaimValueNotAllowed"),
         "the claim that the API demands has the values that it demands",
         "get a token with the values";
+    LimitRate: "limit.rate", None, "temporarily_unavailable", None, 429, Caller, Some("RateLimitExceeded"),
+        "there were no more calls lately than the API allows",
+        "call again after the seconds that the answer names";
+    LimitQuota: "limit.quota", None, "access_denied", None, 403, ApiOwner, Some("QuotaExceeded"),
+        "some of the subscription's quota is left",
+        "wait for the next window, or subscribe to a product with a larger quota";
     OnwardAvailable: "onward.available", None, "temporarily_unavailable", None, 503, Operator, Some("OnwardCredentialUnavailable"),
         "the authority that issues the onward credential answers",
         "try again later; check that the gateway can reach the authority";

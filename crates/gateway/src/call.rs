@@ -1,6 +1,7 @@
 //! A request on its way through the phases, and the proof that it went through them.
 use crate::Canonical;
 use crate::address::Address;
+use crate::after::After;
 use crate::policy::Admission;
 use crate::routes::Operation;
 use decision::Timestamp;
@@ -19,6 +20,8 @@ pub(crate) struct Call {
     pub(crate) principal: Option<(Principal, Guard)>,
     /// In whose context the call is made.
     pub(crate) admission: Admission,
+    /// What is to be done once the answer is known.
+    pub(crate) after: After,
 }
 
 /// A request that every policy of its operation lets by. Only [`crate::gateway`]'s authorisation makes one, and only one can be

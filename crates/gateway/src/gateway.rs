@@ -1,13 +1,15 @@
 //! The gateway itself: each request through its phases, in the one order there is.
 use crate::access_log::{AccessLog, Line};
 use crate::address;
+use crate::after::After;
 use crate::body::{Body, Broken, Downloading, Progress, Uploading};
 use crate::call::{Call, Permitted};
 use crate::canonical::{Canonical, take_hop_by_hop_of_answer};
 use crate::denial::Denial;
 use crate::ids::Ids;
+use crate::limits::Limits;
 use crate::onward::Credential;
-use crate::policy::{Admission, Decided};
+use crate::policy::{Admission, Decided, cors};
 use crate::routes::{Operation, Told};
 use crate::settings::{Compiled, File, SettingsError, compile};
 use crate::upstream;
@@ -16,7 +18,7 @@ use client::{Random, TokenCache};
 use decision::{CheckId, Clock};
 use fetch::KeySets;
 use guard::Guard;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::net::IpAddr;
 use std::path::Path;
@@ -46,6 +48,7 @@ pub struct Ports {
 pub struct Gateway {
     state: ArcSwap<Compiled>,
     ports: Ports,
+    limits: Arc<Limits>,
 }
 
 /// Where a request came from.
@@ -83,7 +86,8 @@ impl Gateway {
         beside: &Path,
         ports: Ports,
     ) -> Result<Self, SettingsError> {
-        Ok(Self { state: ArcSwap::from_pointee(compile(file, variable, beside, &ports)?), ports })
+        let limits = Arc::default();
+        Ok(Self { state: ArcSwap::from_pointee(compile(file, variable, beside, &ports, &limits)?), ports, limits })
     }
 
     /// From now on answers by this file. Requests that are under way end as they began; where something is wrong with the
@@ -97,7 +101,7 @@ impl Gateway {
         variable: &dyn Fn(&str) -> Option<String>,
         beside: &Path,
     ) -> Result<(), SettingsError> {
-        self.state.store(Arc::new(compile(file, variable, beside, &self.ports)?));
+        self.state.store(Arc::new(compile(file, variable, beside, &self.ports, &self.limits)?));
         Ok(())
     }
 
@@ -135,44 +139,70 @@ impl Gateway {
         let mut record = Record::new(&self.ports, peer);
         let (parts, body) = request.into_parts();
         let began = record.began;
-        match self.forwarded(&state, parts, body, peer, &mut record).await {
-            Ok((mut response, slot, silence)) => {
+        let mut after = After::default();
+        let mut response = match self.reply(&state, parts, body, peer, &mut record, &mut after).await {
+            Ok(Reply::Forwarded(Answered { mut response, slot, silence, uploaded })) => {
                 take_hop_by_hop_of_answer(response.headers_mut());
+                after.head(response.status(), response.headers_mut(), &self.limits);
                 record.status = response.status();
                 record.upstream_us = Some(micros(began));
                 let (parts, body) = response.into_parts();
-                let body = Downloading::new(body, silence, slot)
-                    .on_end(Box::new(move |bytes, whole| record.end(bytes, whole)));
-                Response::from_parts(parts, Body::stream(body))
+                let limits = Arc::clone(&self.limits);
+                let body = Downloading::new(body, silence, slot).on_end(Box::new(move |bytes, whole| {
+                    after.end(bytes.saturating_add(uploaded.sent()), &limits);
+                    record.end(bytes, whole);
+                }));
+                return Response::from_parts(parts, Body::stream(body));
+            }
+            Ok(Reply::Own(headers)) => {
+                let mut response = Response::new(Body::text(""));
+                *response.headers_mut() = headers;
+                response
             }
             Err(mut denial) => {
-                record.status = denial.status;
                 record.check = Some(denial.check);
                 if let Some(id) = denial.decision_id.take() {
                     record.decision_id = id;
                 }
-                let response = denial.response(&record.decision_id);
-                record.end(hyper::body::Body::size_hint(response.body()).exact().unwrap_or_default(), true);
-                response
+                denial.response(&record.decision_id)
             }
-        }
+        };
+        after.head(response.status(), response.headers_mut(), &self.limits);
+        record.status = response.status();
+        record.end(hyper::body::Body::size_hint(response.body()).exact().unwrap_or_default(), true);
+        response
     }
 
-    async fn forwarded(
+    async fn reply(
         &self,
         state: &Arc<Compiled>,
         parts: http::request::Parts,
         body: Incoming,
         peer: Peer,
         record: &mut Record,
-    ) -> Result<Answered, Box<Denial>> {
+        after: &mut After,
+    ) -> Result<Reply, Box<Denial>> {
         record.asked(&parts);
         let is_secret = |name: &str| state.secrets.iter().any(|secret| secret == name);
         let request = Canonical::of(parts, &is_secret).map_err(|refusal| Box::new(Denial::from(refusal)))?;
         record.read(&request);
+        let headers = request.headers();
+        if let Some(method) = cors::preflight(request.method(), headers) {
+            let asked = state.routes.find(request.host(), &method, request.path());
+            if let Some((asked, cors)) = asked.and_then(|asked| Some((asked, asked.cors.as_ref()?))) {
+                record.operation = Some(Arc::clone(&asked.name));
+                return Ok(Reply::Own(cors.answer_preflight(&method, headers)));
+            }
+        }
         let found = state.routes.find(request.host(), request.method(), request.path());
         let operation = found.cloned().ok_or_else(|| Box::new(Denial::of(CheckId::GatewayOperation)))?;
         record.operation = Some(Arc::clone(&operation.name));
+        if let Some(cors) = &operation.cors {
+            after.cors = Some((Arc::clone(cors), cors::only(headers, &http::header::ORIGIN).cloned()));
+            if cors.ends(request.method(), headers) {
+                return Ok(Reply::Own(HeaderMap::new()));
+            }
+        }
         let call = Call {
             caller: address::caller(peer.address, request.headers(), &state.proxies),
             request,
@@ -181,19 +211,46 @@ impl Gateway {
             now: self.ports.clock.now(),
             principal: None,
             admission: Admission::default(),
+            after: std::mem::take(after),
         };
-        let permitted = authorise(call, state, record).await?;
+        let permitted = authorise(call, state, record, after).await?;
         let operation = Arc::clone(&permitted.call().operation);
         let credential = operation.onward.acquire(&permitted).await?;
-        forward(permitted, credential, state, peer, body).await
+        forward(permitted, credential, state, peer, body).await.map(Reply::Forwarded)
     }
 }
 
-/// A service's answer, the slot that it takes there, and how long it may be silent.
-type Answered = (Response<Incoming>, tokio::sync::OwnedSemaphorePermit, Duration);
+/// What a request comes to that is not refused.
+enum Reply {
+    Forwarded(Answered),
+    /// An empty answer of the gateway's own: the fields of a preflight's.
+    Own(HeaderMap),
+}
+
+/// A service's answer, as far as it is there.
+struct Answered {
+    response: Response<Incoming>,
+    /// What it takes of what the service is trusted with.
+    slot: tokio::sync::OwnedSemaphorePermit,
+    /// How long it may be silent.
+    silence: Duration,
+    /// How much of the request's body the service was sent.
+    uploaded: Progress,
+}
 
 /// Asks every policy, in the order of the phases. The only way to a [`Permitted`].
-async fn authorise(mut call: Call, state: &Compiled, record: &mut Record) -> Result<Permitted, Box<Denial>> {
+async fn authorise(
+    mut call: Call,
+    state: &Compiled,
+    record: &mut Record,
+    after: &mut After,
+) -> Result<Permitted, Box<Denial>> {
+    let asked = ask(&mut call, state, record).await;
+    *after = std::mem::take(&mut call.after);
+    asked.map(|()| Permitted::by_all_policies(call))
+}
+
+async fn ask(call: &mut Call, state: &Compiled, record: &mut Record) -> Result<(), Box<Denial>> {
     let operation = Arc::clone(&call.operation);
     if let Some(key) = &operation.subscription {
         call.admission = key.admit(&call.request, &state.subscriptions, operation.api, call.now)?;
@@ -201,14 +258,14 @@ async fn authorise(mut call: Call, state: &Compiled, record: &mut Record) -> Res
         record.product = call.admission.product.and_then(|id| state.products.get(id.0).cloned());
     }
     for policy in &operation.rules(call.admission.product).before {
-        match policy.decide(&mut call) {
+        match policy.decide(call) {
             Decided::Pass => {}
             Decided::Deny(denial) => return Err(denial),
-            Decided::Wait => policy.settle(&mut call).await?,
+            Decided::Wait => policy.settle(call).await?,
         }
     }
     record.principal = call.principal.as_ref().map(|(principal, _)| principal.clone());
-    Ok(Permitted::by_all_policies(call))
+    Ok(())
 }
 
 /// Sends a permitted request on, and waits for the head of the answer.
@@ -242,7 +299,7 @@ async fn forward(
         (Ok(Ok(response)), _) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Err(Box::new(Denial::of(CheckId::UpstreamReachable)))
         }
-        (Ok(Ok(response)), _) => Ok((response, slot, to.silence)),
+        (Ok(Ok(response)), _) => Ok(Answered { response, slot, silence: to.silence, uploaded: progress }),
         (_, Some(broken)) => {
             let status =
                 if broken == Broken::SlowCaller { StatusCode::REQUEST_TIMEOUT } else { StatusCode::BAD_REQUEST };

@@ -2,7 +2,9 @@
 //! none is told, line by line. Nothing is guessed, and nothing becomes laxer than it was.
 mod backend;
 mod callers;
+mod cors;
 mod expressions;
+mod limits;
 mod tokens;
 mod write;
 
@@ -74,7 +76,7 @@ pub fn import_apim(xml: &str, scope: Scope, named: &BTreeMap<String, String>) ->
     let document = Document::parse(&whole)
         .map_err(|error| ImportError { line: error.pos().row, problem: format!("this is no XML: {error}") })?;
     let root = document.root_element();
-    let mut reading = Reading { document: &document, named, parts: Parts::default(), left: Vec::new() };
+    let mut reading = Reading { document: &document, scope, named, parts: Parts::default(), left: Vec::new() };
     if root.tag_name().name() != "policies" {
         let problem = format!("a policy document is `<policies>`, and this is `<{}>`", root.tag_name().name());
         return Err(ImportError { line: reading.line(root), problem });
@@ -90,6 +92,7 @@ pub fn import_apim(xml: &str, scope: Scope, named: &BTreeMap<String, String>) ->
 /// A document, while it is read.
 struct Reading<'a> {
     document: &'a Document<'a>,
+    scope: Scope,
     named: &'a BTreeMap<String, String>,
     parts: Parts,
     left: Vec<Left>,
@@ -146,10 +149,14 @@ impl<'a> Reading<'a> {
         for node in statements.iter().copied().filter(|node| !onward.contains(&node.id())) {
             match node.tag_name().name() {
                 "base" => {}
+                "cors" => self.cors(node),
                 "ip-filter" => self.ip_filter(node),
                 "check-header" => self.check_header(node),
                 "validate-jwt" => self.validate_jwt(node),
                 "validate-azure-ad-token" => self.validate_azure_ad_token(node),
+                "rate-limit" => self.rate_limit(node),
+                "rate-limit-by-key" => self.rate_limit_by_key(node),
+                "quota" => self.quota(node),
                 "set-header" => self.set_header(node),
                 "set-backend-service" => self.set_backend_service(node),
                 "authentication-basic" => self.authentication_basic(node),
@@ -173,6 +180,9 @@ impl<'a> Reading<'a> {
             }
             "rewrite-uri" | "set-query-parameter" | "set-method" | "set-body" | "find-and-replace" => {
                 "requests are not rewritten: the service gets the path below the API's, and the body, as they came"
+            }
+            "quota-by-key" => {
+                "quotas are counted for subscriptions; write `quota`, or `rate_limit_by_key` for a short while"
             }
             "return-response" | "mock-response" => "the gateway gives no answers of its own but refusals",
             "authentication-certificate" => "a certificate towards the service is no onward credential yet",

@@ -7,6 +7,7 @@
 
 mod access_log;
 mod address;
+mod after;
 mod body;
 mod call;
 mod canonical;
@@ -16,6 +17,7 @@ mod front;
 mod gateway;
 mod ids;
 mod import;
+mod limits;
 mod onward;
 mod policy;
 mod routes;

@@ -1,6 +1,10 @@
 //! Policies: each is one file with its configuration, its rule and its tests, and one line in the table here.
 mod check_header;
+pub(crate) mod cors;
 mod ip_filter;
+mod quota;
+mod rate_limit;
+mod rate_limit_by_key;
 mod require;
 mod set_header;
 mod subscription_key;
@@ -29,6 +33,10 @@ pub(crate) enum Phase {
     Admit,
     /// Who calls.
     Identify,
+    /// How often.
+    Limit,
+    /// How much: what another limit refuses does not use it up.
+    Spend,
     /// What the service is sent, after the request was permitted.
     Rewrite,
 }
@@ -72,6 +80,7 @@ pub(crate) enum Part {
     /// What a verified token has to allow.
     Demand(Arc<Route>),
     Subscription(Arc<SubscriptionKey>),
+    Cors(Arc<cors::Cors>),
 }
 
 /// A policy's configuration.
@@ -125,8 +134,8 @@ macro_rules! policies {
 }
 
 policies! {
-    once: ip_filter, subscription_key, validate_jwt, require;
-    many: check_header, set_header;
+    once: cors, ip_filter, subscription_key, validate_jwt, require, rate_limit, quota;
+    many: check_header, rate_limit_by_key, set_header;
 }
 
 fn entry<'a, T: Table>(name: &'static str, table: &'a Spanned<T>) -> Entry<'a> {

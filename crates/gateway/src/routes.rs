@@ -1,5 +1,6 @@
 //! Which operation a request is for. What applies to it was put together when the configuration was read.
 use crate::onward::Onward;
+use crate::policy::cors::Cors;
 use crate::policy::{Policy, SubscriptionKey, TokenCheck};
 use crate::subscriptions::{ApiId, ProductId};
 use crate::upstream::Upstream;
@@ -10,10 +11,14 @@ use std::sync::Arc;
 /// One operation of an API, and all that applies to it.
 pub(crate) struct Operation {
     pub(crate) api: ApiId,
+    /// The name of the API.
+    pub(crate) api_name: Arc<str>,
     /// `orders/read`, for people and logs.
     pub(crate) name: Arc<str>,
     pub(crate) pattern: Pattern,
     pub(crate) subscription: Option<Arc<SubscriptionKey>>,
+    /// What pages of other origins may do.
+    pub(crate) cors: Option<Arc<Cors>>,
     /// What applies to calls that no product brings.
     pub(crate) rules: Rules,
     /// What applies to calls in the context of a product.

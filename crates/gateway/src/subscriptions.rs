@@ -31,6 +31,8 @@ pub(crate) struct Subscription {
     pub(crate) active: bool,
     /// From when on it opens nothing.
     pub(crate) expires: Option<Timestamp>,
+    /// When its quotas' first windows begin.
+    pub(crate) started: Option<Timestamp>,
 }
 
 /// Some APIs under one name.
@@ -85,7 +87,7 @@ impl Subscriptions {
             Scope::Api(of) if of != api => return None,
             Scope::Api(_) | Scope::AllApis => None,
         };
-        Some(Admission { product, subscription: Some(Arc::clone(&subscription.name)) })
+        Some(Admission { product, subscription: Some(Arc::clone(&subscription.name)), started: subscription.started })
     }
 
     /// The product that opens this API to calls without a key.
@@ -111,7 +113,8 @@ mod tests {
         let products = vec![product("gold", &[ORDERS], false), product("free", &[STOCK], true)];
         let mut all = Subscriptions::new([7; 32], products);
         let mut add = |name: &str, scope, active, expires: Option<i64>| {
-            let subscription = Subscription { name: name.into(), scope, active, expires: expires.map(Timestamp) };
+            let expires = expires.map(Timestamp);
+            let subscription = Subscription { name: name.into(), scope, active, expires, started: Some(Timestamp(7)) };
             all.add(subscription, &[Secret::new(format!("{name}-1")), Secret::new(format!("{name}-2"))]).unwrap();
         };
         add("gold", Scope::Product(ProductId(0)), true, None);
@@ -125,7 +128,8 @@ mod tests {
     #[test]
     fn a_key_opens_what_its_subscription_is_to_in_its_context() {
         let found = |key: &str, api| subscriptions().find(key.as_bytes(), api, NOW);
-        let admitted = |product, name: &str| Some(Admission { product, subscription: Some(name.into()) });
+        let started = Some(Timestamp(7));
+        let admitted = |product, name: &str| Some(Admission { product, subscription: Some(name.into()), started });
         for suffix in ["1", "2"] {
             assert_eq!(found(&format!("gold-{suffix}"), ORDERS), admitted(Some(ProductId(0)), "gold"));
         }
@@ -159,7 +163,8 @@ mod tests {
 
     #[test]
     fn one_key_is_not_two_subscriptions() {
-        let twice = Subscription { name: "x".into(), scope: Scope::AllApis, active: true, expires: None };
+        let twice =
+            Subscription { name: "x".into(), scope: Scope::AllApis, active: true, expires: None, started: None };
         assert_eq!(subscriptions().add(twice, &[Secret::new("gold-1")]), Err("gold".into()));
     }
 }

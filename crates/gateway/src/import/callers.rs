@@ -81,7 +81,7 @@ impl<'a> Reading<'a> {
 }
 
 /// The claim that an expression reads of the caller's token, if it does nothing else.
-fn claim(expression: &str) -> Option<&str> {
+pub(super) fn claim(expression: &str) -> Option<&str> {
     let inside = expression.trim().strip_prefix("@(")?.strip_suffix(')')?;
     let (token, rest) = inside.split_once(".Claims")?;
     let is_token = token.contains("AsJwt()") || token.contains("(Jwt)context.Variables[");

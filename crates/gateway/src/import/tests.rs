@@ -147,7 +147,7 @@ fn a_token_that_was_exchanged_by_hand_is_one_line() {
       <value>@($"Bearer {(string)context.Variables["accessToken"]}")</value>
     </set-header>
     <set-backend-service base-url="https://orders.internal/v1" />
-    <rate-limit calls="100" renewal-period="60" />
+    <rewrite-uri template="/orders" />
   </inbound>
   <backend><forward-request timeout="20" follow-redirects="true" /></backend>
   <outbound><base /><set-header name="Server" exists-action="delete" /></outbound>
@@ -174,7 +174,7 @@ fn a_token_that_was_exchanged_by_hand_is_one_line() {
         [
             (4, "validate-azure-ad-token"),
             (7, "send-request"),
-            (21, "rate-limit"),
+            (21, "rewrite-uri"),
             (23, "forward-request"),
             (24, "set-header")
         ]

@@ -84,6 +84,8 @@ pub(crate) struct Admission {
     pub(crate) product: Option<ProductId>,
     /// The subscription whose key was shown.
     pub(crate) subscription: Option<Arc<str>>,
+    /// When that began.
+    pub(crate) started: Option<Timestamp>,
 }
 
 impl SubscriptionKey {
@@ -99,7 +101,7 @@ impl SubscriptionKey {
             Err(Several) => Err(CheckId::SubscriptionKeyValid),
             Ok(Some(key)) => known.find(key.as_bytes(), api, now).ok_or(CheckId::SubscriptionKeyValid),
             Ok(None) => match known.open_product(api) {
-                Some(product) => Ok(Admission { product: Some(product), subscription: None }),
+                Some(product) => Ok(Admission { product: Some(product), ..Admission::default() }),
                 None if self.required => Err(CheckId::SubscriptionKeyPresent),
                 None => Ok(Admission::default()),
             },

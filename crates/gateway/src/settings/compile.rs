@@ -3,7 +3,9 @@ use super::file::{ApiTable, OperationTable, State, SubscriptionTable, UpstreamTa
 use super::world::{Variables, World, twice, unknown};
 use super::{File, SettingsError, fault, field_name};
 use crate::gateway::Ports;
+use crate::limits::Limits;
 use crate::onward::{self, Onward};
+use crate::policy::cors::Cors;
 use crate::policy::{self, Bearer, Part, Phase, Policy, SubscriptionKey, TokenCheck};
 use crate::routes::{Operation, Pattern, Routes, Rules, Told, is_canonical};
 use crate::subscriptions::{ApiId, Product, ProductId, Scope, Subscription, Subscriptions};
@@ -61,6 +63,7 @@ struct Applied {
     identifies: bool,
     /// The same for a call without a key.
     identifies_without_key: bool,
+    cors: Option<Arc<Cors>>,
 }
 
 pub(crate) fn compile(
@@ -68,8 +71,9 @@ pub(crate) fn compile(
     variable: Variables<'_>,
     beside: &Path,
     ports: &Ports,
+    limits: &Arc<Limits>,
 ) -> Result<Compiled, SettingsError> {
-    let mut world = World::read(file, variable, beside, ports)?;
+    let mut world = World::read(file, variable, beside, ports, limits)?;
     let mut proxies = Vec::new();
     for text in &file.trusted_proxies {
         let network = policy::network(text.get_ref());
@@ -129,6 +133,7 @@ fn product_id(products: &[(Product, Read<'_>)], product: &Product) -> ProductId 
 
 impl<'a> Read<'a> {
     fn scope(label: String, tables: &'a Tables, world: &mut World<'_>) -> Result<Self, SettingsError> {
+        world.place.clone_from(&label);
         let mut parts = Vec::new();
         for entry in tables.entries() {
             parts.push(Placed {
@@ -176,7 +181,7 @@ fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
     let mut all: Vec<Arc<dyn Policy>> = Vec::new();
     let mut tokens: Vec<Arc<TokenCheck>> = Vec::new();
     let mut demands: Vec<(Arc<Route>, Range<usize>)> = Vec::new();
-    let mut subscription = None;
+    let (mut subscription, mut cors) = (None, None);
     for (_, placed) in &kept {
         match &placed.part {
             Part::Rule(rule) => all.push(Arc::clone(rule)),
@@ -186,6 +191,11 @@ fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
             Part::Subscription(_) => {
                 let hint = "add `remove = [\"subscription_key\"]` beside this one, or drop it";
                 return Err(fault(&placed.at, "a wider scope says already where the key is", hint));
+            }
+            Part::Cors(rule) if cors.is_none() => cors = Some(Arc::clone(rule)),
+            Part::Cors(_) => {
+                let hint = "add `remove = [\"cors\"]` beside this one, or drop it";
+                return Err(fault(&placed.at, "a wider scope says already which origins may call", hint));
             }
         }
     }
@@ -208,6 +218,7 @@ fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
     Ok(Applied {
         rules: Rules { before, rewrites, told: kept.iter().map(told).collect() },
         subscription,
+        cors,
         tokens,
         identifies: kept.iter().any(|(_, placed)| placed.identifies),
         identifies_without_key: kept.iter().any(|(_, p)| p.identifies && !matches!(p.part, Part::Subscription(_))),
@@ -281,9 +292,11 @@ impl Context<'_> {
         forwarded.extend(usual.subscription.iter().filter_map(|key| key.forwarded()).cloned());
         Ok(Operation {
             api: self.api,
+            api_name: self.table.name.get_ref().as_str().into(),
             name,
             pattern,
             subscription: usual.subscription,
+            cors: usual.cors,
             rules: usual.rules,
             by_product,
             tokens: usual.tokens,
@@ -370,6 +383,10 @@ fn products<'a>(file: &'a File, world: &mut World<'_>) -> Result<Vec<(Product, R
             let hint = "write it in the API, or beside all of them";
             return Err(fault(&placed.at, "a product cannot say where the key is: the key says which product", hint));
         }
+        if let Some(placed) = scope.parts.iter().find(|placed| matches!(placed.part, Part::Cors(_))) {
+            let hint = "write it in the API, or beside all of them";
+            return Err(fault(&placed.at, "a preflight has no key, so it is never in the context of a product", hint));
+        }
         products.push((Product { name: name.as_str().into(), apis, open }, scope));
     }
     Ok(products)
@@ -392,7 +409,8 @@ fn subscriptions(
     let mut all = Subscriptions::new(salt, products);
     let mut seen: Vec<&str> = Vec::new();
     for table in &file.subscription {
-        let SubscriptionTable { name, product, api, all_apis, primary, secondary, state, expires } = table.get_ref();
+        let SubscriptionTable { name, product, api, all_apis, primary, secondary, state, expires, started } =
+            table.get_ref();
         if seen.contains(&name.get_ref().as_str()) {
             return Err(twice("a subscription", name));
         }
@@ -409,12 +427,7 @@ fn subscriptions(
                 return Err(fault(&name.span(), "the subscription is not to one thing", hint));
             }
         };
-        let expires = match expires {
-            None => None,
-            Some(moment) => Some(timestamp(moment.get_ref()).ok_or_else(|| {
-                fault(&moment.span(), "this is no moment", "write it in UTC: `2027-01-31T00:00:00Z`")
-            })?),
-        };
+        let (expires, started) = (self::moment(expires.as_ref())?, self::moment(started.as_ref())?);
         let mut keys = vec![world.read_secret(primary)?];
         if let Some(secondary) = secondary {
             keys.push(world.read_secret(secondary)?);
@@ -424,14 +437,25 @@ fn subscriptions(
                 return Err(fault(&source.span(), "the key is shorter than 16 characters", "make a random one"));
             }
         }
-        let subscription =
-            Subscription { name: name.get_ref().as_str().into(), scope, active: *state == State::Active, expires };
+        let subscription = Subscription {
+            name: name.get_ref().as_str().into(),
+            scope,
+            active: *state == State::Active,
+            expires,
+            started,
+        };
         all.add(subscription, &keys).map_err(|other| {
             let hint = "every key is one subscription's, and its two keys differ";
             fault(&primary.span(), format!("a key of `{}` is a key of `{other}` too", name.get_ref()), hint)
         })?;
     }
     Ok(all)
+}
+
+fn moment(written: Option<&Spanned<toml::value::Datetime>>) -> Result<Option<Timestamp>, SettingsError> {
+    let Some(moment) = written else { return Ok(None) };
+    let wrong = || fault(&moment.span(), "this is no moment", "write it in UTC: `2027-01-31T00:00:00Z`");
+    timestamp(moment.get_ref()).ok_or_else(wrong).map(Some)
 }
 
 /// A moment that is written with its distance from UTC.

@@ -264,6 +264,8 @@ pub(crate) struct SubscriptionTable {
     pub(crate) state: State,
     /// The moment from which on they do not.
     pub(crate) expires: Option<Spanned<toml::value::Datetime>>,
+    /// The moment that the windows of its quotas are counted from; by default 1970-01-01T00:00:00Z.
+    pub(crate) started: Option<Spanned<toml::value::Datetime>>,
 }
 
 /// The state of a subscription.

@@ -234,3 +234,101 @@ fn the_example_is_sound() {
     let names: Vec<String> = gateway.effective().into_iter().map(|operation| operation.operation).collect();
     assert_eq!(names, ["orders/read", "orders/change", "ledger/everything"]);
 }
+
+#[test]
+fn rules_that_would_let_everybody_in_or_nobody_are_refused() {
+    let with = |rule: &str| SOUND.replace("[[api.operation]]", &format!("{rule}\n[[api.operation]]"));
+    let cors = |rule: &str| with(&format!("[api.policies.cors]\n{rule}"));
+    let by_key = |rule: &str| {
+        with(&format!(
+            "[[api.policies.rate_limit_by_key]]\ncalls = 5\nrenewal_period = 60\ncounter_key = [\"address\"]\n{rule}"
+        ))
+    };
+    let one = "allowed_origins = [\"https://app.example\"]";
+    for (text, place, problem) in [
+        (cors("allowed_origins = []"), "[api.policies.cors]", "has nothing"),
+        (cors("allowed_origins = [\"*\", \"https://app.example\"]"), "[api.policies.cors]", "`*` beside others"),
+        (cors("allowed_origins = [\"null\"]"), "\"null\"", "every page in a sandbox"),
+        (cors("allowed_origins = [\"https://*.example\"]"), "\"https://*.example\"", "stands for nothing within it"),
+        (cors("allowed_origins = [\"*\"]\nallow_credentials = true"), "[api.policies.cors]", "act as the user"),
+        (
+            cors(&format!("{one}\nallow_credentials = true\nexpose_headers = [\"*\"]")),
+            "[api.policies.cors]",
+            "act as the user",
+        ),
+        (cors(&format!("{one}\nallowed_methods = [\"put\"]")), "\"put\"", "no method"),
+        (cors(&format!("{one}\nallowed_headers = [\"x y\"]")), "\"x y\"", "no name of a field"),
+        (
+            format!("[policies.cors]\n{one}\n{}", cors(one)),
+            "[api.policies.cors]",
+            "a wider scope says already which origins",
+        ),
+        (
+            format!("{SOUND}\n[[product]]\nname = \"gold\"\napis = [\"orders\"]\n[product.policies.cors]\n{one}\n"),
+            "[product.policies.cors]",
+            "a preflight has no key",
+        ),
+        (with("[api.policies.rate_limit]\ncalls = 0\nrenewal_period = 60"), "0", "nobody could call"),
+        (with("[api.policies.rate_limit]\ncalls = 1\nrenewal_period = 301"), "301", "out of range"),
+        (with("[api.policies.rate_limit]\ncalls = 1\nrenewal_period = 0"), "0", "out of range"),
+        (by_key("increment_count = 6"), "6", "more than there is"),
+        (by_key("increment_count = 0"), "0", "counts nothing"),
+        (by_key("increment_statuses = []"), "[]", "no statuses"),
+        (by_key("increment_statuses = [99]"), "[99]", "no statuses"),
+        (
+            by_key("remaining_calls_header_name = \"Content-Length\""),
+            "\"Content-Length\"",
+            "says something else already",
+        ),
+        (
+            by_key("total_calls_header_name = \"Access-Control-Allow-Origin\""),
+            "\"Access-Control-Allow-Origin\"",
+            "says something else already",
+        ),
+        (by_key("").replace("[\"address\"]", "[]"), "[]", "no part"),
+        (by_key("").replace("\"address\"", "{ header = \"x y\" }"), "{ header = \"x y\" }", "no name of a field"),
+        (with("[api.policies.quota]\nrenewal_period = 60"), "[api.policies.quota]", "says no number"),
+        (with("[api.policies.quota]\ncalls = 0\nrenewal_period = 60"), "[api.policies.quota]", "nobody can call"),
+        (with("[api.policies.quota]\ncalls = 1\nrenewal_period = -1"), "-1", "out of range"),
+    ] {
+        let (found, told, hint) = wrong(&text);
+        assert!(told.contains(problem), "expected `{problem}`, got `{told}`");
+        assert_eq!(found, place, "{told}");
+        assert!(!hint.is_empty());
+    }
+    assert!(read(&format!("[policies.cors]\n{one}\n{}", with("[api.policies]\nremove = [\"cors\"]"))).is_ok());
+}
+
+#[test]
+fn limits_and_origins_are_told() {
+    let text = SOUND.replace(
+        "[[api.operation]]",
+        r#"[api.policies.cors]
+allowed_origins = ["https://app.example"]
+allow_credentials = true
+[api.policies.rate_limit]
+calls = 5
+renewal_period = 60
+[api.policies.quota]
+calls = 1000
+bandwidth = 40000
+renewal_period = 3600
+[[api.policies.rate_limit_by_key]]
+calls = 10
+renewal_period = 60
+counter_key = ["address", { claim = "oid" }, { header = "X-Tenant" }]
+[[api.operation]]"#,
+    );
+    let [operation] = read(&text).unwrap().effective().try_into().unwrap();
+    let told: Vec<String> = operation.policies.iter().map(|told| format!("{}: {}", told.policy, told.text)).collect();
+    assert_eq!(
+        told,
+        [
+            "cors: pages of https://app.example, with cookies",
+            "validate_jwt: a token of contoso for api://orders, give or take 60 s",
+            "rate_limit: 5 calls in 60 s for each subscription",
+            "quota: 1000 calls and 40000 KB in 3600 s for each subscription",
+            "rate_limit_by_key: 10 calls in 60 s for each address and claim `oid` and `X-Tenant`",
+        ]
+    );
+}

@@ -2,6 +2,7 @@
 use super::file::{AuthorityTable, Exchange, IssuerTable, Source};
 use super::{File, SettingsError, fault};
 use crate::gateway::Ports;
+use crate::limits::Limits;
 use client::{Client, Endpoints, GrantProfile};
 use decision::contract::{Contract, TrustedIssuer};
 use guard::Guard;
@@ -25,6 +26,9 @@ pub(crate) struct World<'a> {
     variable: Variables<'a>,
     beside: &'a Path,
     ports: &'a Ports,
+    limits: &'a Arc<Limits>,
+    /// The scope whose policies are read.
+    pub(super) place: String,
     issuers: HashMap<String, (TrustedIssuer, Option<KeySet>)>,
     authorities: HashMap<String, Client>,
     guards: HashMap<String, Guard>,
@@ -38,11 +42,14 @@ impl<'a> World<'a> {
         variable: Variables<'a>,
         beside: &'a Path,
         ports: &'a Ports,
+        limits: &'a Arc<Limits>,
     ) -> Result<Self, SettingsError> {
         let mut world = Self {
             variable,
             beside,
             ports,
+            limits,
+            place: String::new(),
             issuers: HashMap::new(),
             authorities: HashMap::new(),
             guards: HashMap::new(),
@@ -79,6 +86,16 @@ impl<'a> World<'a> {
     pub(crate) fn authority(&self, name: &Spanned<String>) -> Result<Client, SettingsError> {
         let found = self.authorities.get(name.get_ref());
         found.cloned().ok_or_else(|| unknown("authority", name, self.authorities.keys()))
+    }
+
+    /// The scope that is read, in words: `api orders`.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// What counts calls.
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        Arc::clone(self.limits)
     }
 
     /// A guard by this contract, one for all who have the same.

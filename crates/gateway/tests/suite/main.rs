@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop")]
 mod answers;
 mod callers;
+mod cors;
 mod credentials;
 mod fields;
 mod framing;
 mod http2;
 mod imports;
+mod limits;
 mod onward;
 mod paths;
 mod policies;

@@ -1,0 +1,47 @@
+//! What policies leave to be done once the answer is known, be it a service's or a refusal.
+use crate::limits::{Counted, Key, Limits};
+use crate::policy::cors::Cors;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use std::sync::Arc;
+
+/// What is left to be done.
+#[derive(Default)]
+pub(crate) struct After {
+    /// How pages of other origins may read the answer: the rule, and the `Origin` of the request.
+    pub(crate) cors: Option<(Arc<Cors>, Option<HeaderValue>)>,
+    /// Fields of the answer.
+    pub(crate) fields: Vec<(HeaderName, HeaderValue)>,
+    /// Calls that count only with some statuses.
+    pub(crate) conditions: Vec<Condition>,
+    /// Quotas that the bytes of the bodies count for.
+    pub(crate) bytes: Vec<Key>,
+}
+
+/// A call that was counted in advance.
+pub(crate) struct Condition {
+    pub(crate) counted: Counted,
+    /// The statuses with which it counts.
+    pub(crate) statuses: Arc<[StatusCode]>,
+}
+
+impl After {
+    /// Finishes the head of an answer.
+    pub(crate) fn head(&mut self, status: StatusCode, headers: &mut HeaderMap, limits: &Limits) {
+        for (name, value) in self.fields.drain(..) {
+            headers.insert(name, value);
+        }
+        if let Some((cors, origin)) = self.cors.take() {
+            cors.answer(origin.as_ref(), headers);
+        }
+        for condition in self.conditions.drain(..).filter(|condition| !condition.statuses.contains(&status)) {
+            limits.give_back(&condition.counted);
+        }
+    }
+
+    /// Counts what went by.
+    pub(crate) fn end(&self, bytes: u64, limits: &Limits) {
+        for key in &self.bytes {
+            limits.spend_bytes(*key, bytes);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! How often callers may call, and how much.
+use super::write::Table;
+use super::{Element, Reading, is_expression};
+use roxmltree::Node;
+use toml::Value;
+
+impl<'a> Reading<'a> {
+    pub(super) fn rate_limit(&mut self, node: Element<'a>) {
+        let Some(mut table) = self.rate(node) else { return };
+        self.names_of_fields(node, &mut table);
+        self.narrower(node);
+        self.parts.once.push(("rate_limit", table));
+    }
+
+    pub(super) fn rate_limit_by_key(&mut self, node: Element<'a>) {
+        let Some(mut table) = self.rate(node) else { return };
+        let key = node.attribute("counter-key").unwrap_or_default();
+        let elements = if is_expression(key) {
+            elements(key)
+        } else {
+            self.attribute(node, "counter-key").map(|text| vec![pair("text", &text)])
+        };
+        let Some(elements) = elements.filter(|elements| !elements.is_empty()) else {
+            let why =
+                "`counter-key` is an expression of which a part has no counterpart, so the limit is left out whole";
+            return self.leave(node, why);
+        };
+        table.set("counter_key", Value::Array(elements));
+        if node.has_attribute("increment-count") {
+            match self.attribute(node, "increment-count").and_then(|text| text.parse::<i64>().ok()) {
+                Some(count) => table.set("increment_count", count),
+                None => return self.leave(node, "`increment-count` is no number, so the limit is left out whole"),
+            }
+        }
+        if let Some(condition) = node.attribute("increment-condition") {
+            match statuses(condition) {
+                Some(codes) => table.set("increment_statuses", codes),
+                None => self.leave(
+                    node,
+                    "`increment-condition` compares no statuses, so every call counts; write `increment_statuses`",
+                ),
+            }
+        }
+        self.names_of_fields(node, &mut table);
+        self.parts.many.push(("rate_limit_by_key", table));
+    }
+
+    pub(super) fn quota(&mut self, node: Element<'a>) {
+        let mut table = Table::default();
+        for (attribute, name) in [("calls", "calls"), ("bandwidth", "bandwidth"), ("renewal-period", "renewal_period")]
+        {
+            if node.has_attribute(attribute) {
+                match self.attribute(node, attribute).and_then(|text| text.parse::<i64>().ok()) {
+                    Some(number) => table.set(name, number),
+                    None => {
+                        return self.leave(node, format!("`{attribute}` is no number, so the quota is left out whole"));
+                    }
+                }
+            } else if attribute == "renewal-period" {
+                return self.leave(node, "`renewal-period` is missing");
+            }
+        }
+        self.narrower(node);
+        self.parts.once.push(("quota", table));
+    }
+
+    fn rate(&mut self, node: Element<'a>) -> Option<Table> {
+        let mut table = Table::default();
+        for (attribute, name) in [("calls", "calls"), ("renewal-period", "renewal_period")] {
+            let number = self.attribute(node, attribute).and_then(|text| text.parse::<i64>().ok());
+            let Some(number) = number else {
+                self.leave(node, format!("`{attribute}` is no number, so the limit is left out whole"));
+                return None;
+            };
+            table.set(name, number);
+        }
+        Some(table)
+    }
+
+    fn names_of_fields(&mut self, node: Element<'a>, table: &mut Table) {
+        for (attribute, name) in [
+            ("retry-after-header-name", "retry_after_header_name"),
+            ("remaining-calls-header-name", "remaining_calls_header_name"),
+            ("total-calls-header-name", "total_calls_header_name"),
+        ] {
+            if let Some(text) = self.attribute(node, attribute) {
+                table.set(name, text);
+            }
+        }
+        let variables = ["retry-after-variable-name", "remaining-calls-variable-name"];
+        for attribute in variables.into_iter().filter(|attribute| node.has_attribute(*attribute)) {
+            self.leave(node, format!("`{attribute}`: there are no variables; name a field of the answer instead"));
+        }
+    }
+
+    /// Limits of single APIs and operations within one of a product.
+    fn narrower(&mut self, node: Element<'a>) {
+        for child in node.children().filter(Node::is_element) {
+            self.leave(child, "write this limit in the API or the operation itself; there it is for every product");
+        }
+    }
+}
+
+fn pair(name: &str, value: &str) -> Value {
+    Value::Table([(name.to_owned(), value.into())].into_iter().collect())
+}
+
+/// The parts of a key that an expression puts together with `+`; nothing where one of them does something else.
+fn elements(expression: &str) -> Option<Vec<Value>> {
+    let inside = expression.trim().strip_prefix("@(")?.strip_suffix(')')?;
+    terms(inside)?.into_iter().map(element).collect()
+}
+
+fn element(term: &str) -> Option<Value> {
+    if let Some(text) = literal(term) {
+        return Some(pair("text", text));
+    }
+    if let Some(name) = super::callers::claim(&format!("@({term})")) {
+        return Some(pair("claim", name));
+    }
+    // What a key without a subscription, or a token without a claim, would be is alike here: absent.
+    let plain = term.replace("?.", ".").replace(".ToString()", "");
+    if let Some(of_token) = plain.replace(' ', "").strip_prefix(TOKEN) {
+        return match of_token {
+            "Subject" => Some(pair("claim", "sub")),
+            "Id" => Some(pair("claim", "jti")),
+            _ => None,
+        };
+    }
+    if let Some(rest) = plain.strip_prefix("context.Request.Headers.GetValueOrDefault(") {
+        let (name, default) = match rest.strip_suffix(')')?.split_once(',') {
+            Some((name, default)) => (name, default.trim()),
+            None => (rest.strip_suffix(')')?, "\"\""),
+        };
+        // Another default than an empty text could be what somebody sends.
+        return literal(name.trim()).filter(|_| default == "\"\"").map(|name| pair("header", name));
+    }
+    Some(match plain.as_str() {
+        "context.Request.IpAddress" => "address".into(),
+        "context.Subscription.Id" | "context.Subscription.Key" => "subscription".into(),
+        "context.Api.Id" | "context.Api.Name" => "api".into(),
+        "context.Operation.Id" | "context.Operation.Name" => "operation".into(),
+        _ => return None,
+    })
+}
+
+/// The caller's token, as documents read it.
+const TOKEN: &str = r#"context.Request.Headers.GetValueOrDefault("Authorization","").AsJwt()."#;
+
+/// A text in quotes, without any inside.
+fn literal(term: &str) -> Option<&str> {
+    let inside = term.strip_prefix('"')?.strip_suffix('"')?;
+    (!inside.contains(['"', '\\'])).then_some(inside)
+}
+
+/// What stands between `+` outside of brackets and quotes.
+fn terms(inside: &str) -> Option<Vec<&str>> {
+    let (mut depth, mut quoted, mut from) = (0_i32, false, 0);
+    let mut all = Vec::new();
+    for (at, c) in inside.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            '\\' if quoted => return None,
+            '(' | '[' if !quoted => depth += 1,
+            ')' | ']' if !quoted => depth -= 1,
+            '+' if !quoted && depth == 0 => {
+                all.push(inside.get(from..at)?.trim());
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    all.push(inside.get(from..)?.trim());
+    Some(all)
+}
+
+/// The statuses that a condition is about, if it compares with nothing else.
+fn statuses(condition: &str) -> Option<Vec<i64>> {
+    let inside = condition.trim().strip_prefix("@(")?.strip_suffix(')')?;
+    let compared = inside.split("||").map(|one| {
+        let (what, code) = one.split_once("==")?;
+        let code = code.trim().parse().ok().filter(|code| (100..=599).contains(code))?;
+        (what.trim() == "context.Response.StatusCode").then_some(code)
+    });
+    compared.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_carried_over_where_every_part_of_it_is_known() {
+        let read = |text: &str| elements(text).map(|all| Value::Array(all).to_string());
+        for (text, expected) in [
+            ("@(context.Request.IpAddress)", Some(r#"["address"]"#)),
+            ("@(context.Subscription?.Key ?? \"none\")", None),
+            ("@(context.Subscription.Id)", Some(r#"["subscription"]"#)),
+            (
+                r#"@(context.Request.Headers.GetValueOrDefault("X-Tenant", "") + "-" + context.Operation.Id)"#,
+                Some(r#"[{ header = "X-Tenant" }, { text = "-" }, "operation"]"#),
+            ),
+            (r#"@(context.Request.Headers.GetValueOrDefault("X-Tenant"))"#, Some(r#"[{ header = "X-Tenant" }]"#)),
+            (r#"@(context.Request.Headers.GetValueOrDefault("X-Tenant","other"))"#, None),
+            (
+                r#"@(context.Request.Headers.GetValueOrDefault("Authorization","").AsJwt()?.Subject)"#,
+                Some(r#"[{ claim = "sub" }]"#),
+            ),
+            (
+                r#"@(context.Request.Headers.GetValueOrDefault("Authorization","").AsJwt()?.Claims.GetValueOrDefault("oid",""))"#,
+                Some(r#"[{ claim = "oid" }]"#),
+            ),
+            (r#"@(context.Request.Headers.GetValueOrDefault("Authorization","").AsJwt()?.Issuer)"#, None),
+            (r#"@("a+b")"#, Some(r#"[{ text = "a+b" }]"#)),
+            (r"@(context.Request.Url.Path)", None),
+            (r"@(context.Request.IpAddress + 1)", None),
+            (r"@(context.Request.IpAddress ?? context.Subscription.Id)", None),
+            ("@()", None),
+            ("@{ return context.Request.IpAddress; }", None),
+        ] {
+            assert_eq!(read(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_condition_is_carried_over_where_it_compares_statuses() {
+        assert_eq!(statuses("@(context.Response.StatusCode == 200)"), Some(vec![200]));
+        assert_eq!(
+            statuses("@(context.Response.StatusCode == 401 || context.Response.StatusCode == 403)"),
+            Some(vec![401, 403])
+        );
+        for none in [
+            "@(context.Response.StatusCode >= 200)",
+            "@(context.Response.StatusCode == 200 && true)",
+            "@(context.Response.StatusCode == 9000)",
+            "true",
+        ] {
+            assert_eq!(statuses(none), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! How often somebody called lately, and how much they used of what they may: in memory, bounded, exact to the second.
+use decision::Timestamp;
+use sha2::{Digest as _, Sha256};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How many bytes of counters are kept.
+const BYTES: usize = 16 << 20;
+const SHARDS: usize = 16;
+/// What a counter costs beside its marks: key, place in the table, allocation.
+const BOOKKEEPING: usize = 160;
+const MARK: usize = size_of::<(i64, u64)>();
+/// Counters that keys share, in each shard, once there is no room for one of their own.
+const SHARED: u8 = 64;
+
+/// A counter's name: what it counts, as a digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key([u8; 32]);
+
+impl Key {
+    /// Of parts whose bounds are part of it: `a`, `bc` is another one than `ab`, `c`.
+    pub(crate) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut digest = Sha256::new();
+        for part in parts {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        Self(digest.finalize().into())
+    }
+}
+
+/// So many calls within so many seconds, whenever they begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Rate {
+    pub(crate) calls: u64,
+    /// Seconds.
+    pub(crate) period: i64,
+}
+
+/// A call that was counted, and can be given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    key: Key,
+    second: i64,
+    count: u64,
+    /// Calls that are left.
+    pub(crate) remaining: u64,
+}
+
+/// What may be used within windows that follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quota {
+    pub(crate) calls: Option<u64>,
+    /// Bytes of bodies, both ways.
+    pub(crate) bytes: Option<u64>,
+    /// Seconds; 0 for a window that does not end.
+    pub(crate) period: i64,
+    /// When the first window began.
+    pub(crate) started: Timestamp,
+}
+
+/// What was used up, and the seconds until there is more, if there ever is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spent {
+    Calls(Option<u64>),
+    Bytes(Option<u64>),
+}
+
+/// All counters. They outlive configurations: a reload gives nobody new calls.
+///
+/// Who makes up keys cannot have others forgotten: where there is no room, and nothing that is over to drop, new keys share
+/// counters with one another. They have less then than they would alone, and never more.
+pub(crate) struct Limits {
+    shards: Vec<Mutex<Shard>>,
+    /// By subscription, of which there are as many as are configured.
+    used: Mutex<HashMap<Key, Used>>,
+    /// For each shard.
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct Shard {
+    counters: HashMap<Key, Recent>,
+    shared: HashMap<(u8, Rate), Recent>,
+    bytes: usize,
+    /// The last second in which all of it was looked through.
+    swept: i64,
+}
+
+/// The calls of the seconds that count, the oldest first.
+#[derive(Default)]
+struct Recent {
+    marks: VecDeque<(i64, u64)>,
+    sum: u64,
+    period: i64,
+    /// The bytes of the marks, as they were last added up.
+    weighed: usize,
+}
+
+#[derive(Default)]
+struct Used {
+    window: i64,
+    calls: u64,
+    bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::within(BYTES)
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Counters are whole after every line that changes them.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Limits {
+    fn within(bytes: usize) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { shards, used: Mutex::default(), bytes: bytes / SHARDS }
+    }
+
+    fn shard(&self, key: &Key) -> Option<MutexGuard<'_, Shard>> {
+        let Key([first, ..]) = key;
+        self.shards.get(usize::from(*first) % SHARDS).map(held)
+    }
+
+    /// Counts calls under this key, if there is room for them; else the seconds until there is.
+    pub(crate) fn take(&self, key: Key, rate: Rate, count: u64, now: Timestamp) -> Result<Counted, u64> {
+        let now = now.0;
+        let Some(mut shard) = self.shard(&key) else { return Err(1) };
+        let remaining = shard.recent(key, rate, now, self.bytes).take(rate, count, now);
+        shard.weigh(key);
+        remaining.map(|remaining| Counted { key, second: now, count, remaining })
+    }
+
+    /// As if a call had not been made.
+    pub(crate) fn give_back(&self, counted: &Counted) {
+        // Where the key shares a counter it stays counted.
+        let Some(mut shard) = self.shard(&counted.key) else { return };
+        let Some(recent) = shard.counters.get_mut(&counted.key) else { return };
+        let Some(mark) = recent.marks.iter_mut().find(|(second, _)| *second == counted.second) else { return };
+        let count = counted.count.min(mark.1);
+        mark.1 -= count;
+        recent.sum = recent.sum.saturating_sub(count);
+    }
+
+    /// Counts a call, if some of the quota is left.
+    pub(crate) fn spend(&self, key: Key, quota: &Quota, now: Timestamp) -> Result<(), Spent> {
+        let since = now.0.saturating_sub(quota.started.0);
+        let window = if quota.period > 0 { since.div_euclid(quota.period) } else { 0 };
+        let mut all = held(&self.used);
+        let used = all.entry(key).or_default();
+        if used.window < window {
+            *used = Used::default();
+        }
+        // A clock that was put back gives nobody a new window.
+        used.window = window;
+        let until = (quota.period > 0).then(|| quota.period - since.rem_euclid(quota.period));
+        let until = until.map(|seconds| u64::try_from(seconds).unwrap_or(1).max(1));
+        if quota.calls.is_some_and(|calls| used.calls >= calls) {
+            return Err(Spent::Calls(until));
+        }
+        if quota.bytes.is_some_and(|bytes| used.bytes >= bytes) {
+            return Err(Spent::Bytes(until));
+        }
+        used.calls = used.calls.saturating_add(1);
+        Ok(())
+    }
+
+    /// Adds the bytes of a call that was counted.
+    pub(crate) fn spend_bytes(&self, key: Key, bytes: u64) {
+        if let Some(used) = held(&self.used).get_mut(&key) {
+            used.bytes = used.bytes.saturating_add(bytes);
+        }
+    }
+}
+
+impl Shard {
+    /// The counter of this key: its own, or one that it shares.
+    fn recent(&mut self, key: Key, rate: Rate, now: i64, most: usize) -> &mut Recent {
+        let is_new = !self.counters.contains_key(&key);
+        if is_new && self.bytes >= most && self.swept != now {
+            self.swept = now;
+            self.counters.retain(|_, recent| !recent.is_over(now));
+            self.bytes = self.counters.values().map(Recent::bytes).sum();
+        }
+        if is_new && self.bytes >= most {
+            let Key([_, second, ..]) = key;
+            return self.shared.entry((second % SHARED, rate)).or_default();
+        }
+        if is_new {
+            self.bytes += BOOKKEEPING;
+        }
+        self.counters.entry(key).or_default()
+    }
+
+    /// Notes what the counter of this key has come to weigh.
+    fn weigh(&mut self, key: Key) {
+        if let Some(recent) = self.counters.get_mut(&key) {
+            let grown = recent.marks.capacity() * MARK;
+            self.bytes = self.bytes.saturating_add(grown).saturating_sub(recent.weighed);
+            recent.weighed = grown;
+        }
+    }
+}
+
+impl Recent {
+    fn take(&mut self, rate: Rate, count: u64, now: i64) -> Result<u64, u64> {
+        self.period = rate.period;
+        self.forget(now);
+        let sum = self.sum.saturating_add(count);
+        if let Some(mut over) = sum.checked_sub(rate.calls).filter(|over| *over > 0) {
+            for (second, calls) in &self.marks {
+                over = over.saturating_sub(*calls);
+                if over == 0 {
+                    let wait = second.saturating_add(rate.period).saturating_sub(now);
+                    return Err(u64::try_from(wait).unwrap_or(1).max(1));
+                }
+            }
+            return Err(u64::try_from(rate.period).unwrap_or(1).max(1));
+        }
+        match self.marks.back_mut() {
+            Some((second, calls)) if *second == now => *calls = calls.saturating_add(count),
+            _ => self.marks.push_back((now, count)),
+        }
+        self.sum = sum;
+        Ok(rate.calls - sum)
+    }
+
+    /// Drops what is a period ago.
+    fn forget(&mut self, now: i64) {
+        // A clock that was put back: what seemed later is now, so that it counts no shorter, and not for ever.
+        if self.marks.back().is_some_and(|(second, _)| *second > now) {
+            for (second, _) in &mut self.marks {
+                *second = now.min(*second);
+            }
+        }
+        let since = now.saturating_sub(self.period);
+        while let Some((_, calls)) = self.marks.front().filter(|(second, _)| *second <= since) {
+            self.sum = self.sum.saturating_sub(*calls);
+            self.marks.pop_front();
+        }
+    }
+
+    fn is_over(&self, now: i64) -> bool {
+        self.marks.back().is_none_or(|(second, _)| *second <= now.saturating_sub(self.period))
+    }
+
+    fn bytes(&self) -> usize {
+        BOOKKEEPING + self.weighed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THREE: Rate = Rate { calls: 3, period: 60 };
+
+    fn key(text: &str) -> Key {
+        Key::of([text.as_bytes()])
+    }
+
+    fn left(limits: &Limits, of: &str, rate: Rate, now: i64) -> Result<u64, u64> {
+        limits.take(key(of), rate, 1, Timestamp(now)).map(|counted| counted.remaining)
+    }
+
+    #[test]
+    fn calls_count_for_a_period_each_from_its_own_second() {
+        let limits = Limits::default();
+        for (now, expected) in [
+            (0, Ok(2)),
+            (10, Ok(1)),
+            (10, Ok(0)),
+            (10, Err(50)),
+            (59, Err(1)),
+            (60, Ok(0)),
+            (60, Err(10)),
+            (70, Ok(1)),
+            (70, Ok(0)),
+            (70, Err(50)),
+            (1_000, Ok(2)),
+        ] {
+            assert_eq!(left(&limits, "a", THREE, now), expected, "at {now}");
+        }
+        assert_eq!(left(&limits, "b", THREE, 70), Ok(2), "another key has its own");
+    }
+
+    #[test]
+    fn a_call_that_is_given_back_was_not_made() {
+        let limits = Limits::default();
+        let counted = limits.take(key("a"), THREE, 3, Timestamp(5)).unwrap();
+        assert_eq!(left(&limits, "a", THREE, 6), Err(59));
+        limits.give_back(&counted);
+        limits.give_back(&counted);
+        assert_eq!(left(&limits, "a", THREE, 6), Ok(2));
+    }
+
+    #[test]
+    fn counts_do_not_overflow() {
+        let limits = Limits::default();
+        let most = Rate { calls: u64::MAX, period: 60 };
+        for _ in 0..2 {
+            assert_eq!(limits.take(key("a"), most, u64::MAX, Timestamp(i64::MAX)).map(|c| c.remaining), Ok(0));
+        }
+        assert_eq!(limits.take(key("b"), THREE, u64::MAX, Timestamp(0)).map(|c| c.remaining), Err(60));
+        assert_eq!(left(&limits, "c", THREE, i64::MIN), Ok(2));
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_gives_no_calls_and_takes_none_for_ever() {
+        let limits = Limits::default();
+        for _ in 0..3 {
+            left(&limits, "a", THREE, 10_000).unwrap();
+        }
+        assert_eq!(left(&limits, "a", THREE, 100), Err(60));
+        assert_eq!(left(&limits, "a", THREE, 160), Ok(2));
+    }
+
+    #[test]
+    fn keys_without_number_take_bounded_memory_and_get_nobody_forgotten() {
+        let limits = Limits::within(SHARDS * 10_000);
+        for _ in 0..3 {
+            left(&limits, "victim", THREE, 0).unwrap();
+        }
+        let passed = (0..100_000).filter(|at| left(&limits, &format!("made up {at}"), THREE, 1).is_ok()).count();
+        let of_their_own = SHARDS * (10_000 / BOOKKEEPING + 1);
+        assert!(passed <= of_their_own + SHARDS * usize::from(SHARED) * 3, "{passed}");
+        assert_eq!(left(&limits, "victim", THREE, 1), Err(59), "whoever is limited stays so");
+        let bytes: usize = limits.shards.iter().map(|shard| held(shard).bytes).sum();
+        assert!(bytes <= SHARDS * 10_400, "{bytes}");
+        let shared: usize = limits.shards.iter().map(|shard| held(shard).shared.len()).sum();
+        assert!(shared <= SHARDS * usize::from(SHARED), "{shared}");
+        // Once they are over there is room again.
+        assert_eq!(left(&limits, "somebody new", THREE, 61), Ok(2));
+        assert!(limits.shard(&key("somebody new")).unwrap().counters.contains_key(&key("somebody new")));
+    }
+
+    #[test]
+    fn what_is_weighed_is_what_is_there() {
+        let limits = Limits::default();
+        for now in 0..300 {
+            left(&limits, "a", Rate { calls: 1_000, period: 300 }, now).unwrap();
+        }
+        let shard = limits.shard(&key("a")).unwrap();
+        assert_eq!(shard.bytes, shard.counters.values().map(Recent::bytes).sum::<usize>());
+        assert!(shard.bytes >= BOOKKEEPING + 300 * MARK);
+    }
+
+    #[test]
+    fn parts_of_a_key_keep_their_bounds() {
+        assert_ne!(Key::of([b"a".as_slice(), b"bc"]), Key::of([b"ab".as_slice(), b"c"]));
+        assert_ne!(Key::of([b"a".as_slice(), b""]), Key::of([b"a".as_slice()]));
+    }
+
+    fn quota(calls: Option<u64>, bytes: Option<u64>, period: i64) -> Quota {
+        Quota { calls, bytes, period, started: Timestamp(1_000) }
+    }
+
+    #[test]
+    fn a_quota_is_for_windows_from_its_start() {
+        let limits = Limits::default();
+        let two = quota(Some(2), None, 100);
+        for (now, expected) in [
+            (1_010, Ok(())),
+            (1_099, Ok(())),
+            (1_099, Err(Spent::Calls(Some(1)))),
+            (1_100, Ok(())),
+            (1_140, Ok(())),
+            (1_150, Err(Spent::Calls(Some(50)))),
+            (1_020, Err(Spent::Calls(Some(80)))),
+            (1_100, Ok(())),
+        ] {
+            assert_eq!(limits.spend(key("a"), &two, Timestamp(now)), expected, "at {now}");
+        }
+        assert_eq!(limits.spend(key("b"), &two, Timestamp(900)), Ok(()), "before its start");
+    }
+
+    #[test]
+    fn a_quota_for_life_does_not_come_back() {
+        let limits = Limits::default();
+        let one = quota(Some(1), None, 0);
+        assert_eq!(limits.spend(key("a"), &one, Timestamp(0)), Ok(()));
+        assert_eq!(limits.spend(key("a"), &one, Timestamp(i64::MAX)), Err(Spent::Calls(None)));
+    }
+
+    #[test]
+    fn bytes_count_once_they_went_by() {
+        let limits = Limits::default();
+        let kilobyte = quota(None, Some(1_024), 100);
+        assert_eq!(limits.spend(key("a"), &kilobyte, Timestamp(1_000)), Ok(()));
+        limits.spend_bytes(key("a"), 1_023);
+        assert_eq!(limits.spend(key("a"), &kilobyte, Timestamp(1_001)), Ok(()));
+        limits.spend_bytes(key("a"), u64::MAX);
+        assert_eq!(limits.spend(key("a"), &kilobyte, Timestamp(1_002)), Err(Spent::Bytes(Some(98))));
+        assert_eq!(limits.spend(key("a"), &kilobyte, Timestamp(1_100)), Ok(()));
+    }
+}

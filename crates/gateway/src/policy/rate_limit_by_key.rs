@@ -1,0 +1,196 @@
+//! `rate_limit_by_key`: so many calls within a while of whoever has the same key.
+use super::rate_limit::{Fields, rate};
+use super::{Decided, Part, Phase, Policy};
+use crate::address::Address;
+use crate::after::Condition;
+use crate::call::Call;
+use crate::limits::{Key, Limits, Rate};
+use crate::settings::{SettingsError, World, fault, field_name};
+use http::{HeaderName, StatusCode};
+use serde::Deserialize;
+use std::ops::Range;
+use std::sync::Arc;
+use toml::Spanned;
+
+/// How many calls, and who counts as one.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Table {
+    /// Calls within `renewal_period`.
+    calls: Spanned<u64>,
+    /// Seconds, 1 to 300. Each call counts for as long from its own second on.
+    renewal_period: Spanned<i64>,
+    /// What makes two calls those of one caller: `"address"`, `"subscription"`, `"api"`, `"operation"`, `{ header = "X-Tenant" }`,
+    /// `{ claim = "oid" }` and `{ text = "…" }`, all of them together. What is absent is alike. One key is one counter, wherever it
+    /// is written.
+    counter_key: Spanned<Vec<Spanned<Element>>>,
+    /// How much a call counts.
+    #[serde(default = "one")]
+    increment_count: Spanned<u64>,
+    /// The statuses with which a call counts; by default all. A call counts until its status is known.
+    increment_statuses: Option<Spanned<Vec<u16>>>,
+    /// The field of refusals that says in how many seconds to try again; by default `Retry-After`.
+    retry_after_header_name: Option<Spanned<String>>,
+    /// A field of answers that says how many calls are left.
+    remaining_calls_header_name: Option<Spanned<String>>,
+    /// A field of answers that says `calls`.
+    total_calls_header_name: Option<Spanned<String>>,
+}
+
+fn one() -> Spanned<u64> {
+    Spanned::new(0..0, 1)
+}
+
+/// A part of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Element {
+    /// The caller's address.
+    Address,
+    /// The subscription whose key was shown.
+    Subscription,
+    /// The API that is called.
+    Api,
+    /// The operation that is called.
+    Operation,
+    /// A field of the request.
+    Header(String),
+    /// A claim of the verified token.
+    Claim(String),
+    /// The same for all.
+    Text(String),
+}
+
+impl super::Table for Table {
+    fn part(&self, _: &Range<usize>, world: &mut World<'_>) -> Result<Part, SettingsError> {
+        let rate = rate(&self.calls, &self.renewal_period)?;
+        let count = *self.increment_count.get_ref();
+        if !(1..=rate.calls).contains(&count) {
+            let hint = "write 1 to `calls`";
+            return Err(fault(&self.increment_count.span(), "a call counts nothing, or more than there is", hint));
+        }
+        if self.counter_key.get_ref().is_empty() {
+            let hint = "write `counter_key = [\"address\"]`";
+            return Err(fault(&self.counter_key.span(), "the key has no part", hint));
+        }
+        let mut elements = Vec::new();
+        for element in self.counter_key.get_ref() {
+            elements.push(match element.get_ref() {
+                Element::Address => Source::Address,
+                Element::Subscription => Source::Subscription,
+                Element::Api => Source::Api,
+                Element::Operation => Source::Operation,
+                Element::Header(name) => Source::Header(field_name(&Spanned::new(element.span(), name.clone()))?),
+                Element::Claim(name) => Source::Claim(name.clone()),
+                Element::Text(text) => Source::Text(text.clone()),
+            });
+        }
+        let statuses = match &self.increment_statuses {
+            None => None,
+            Some(codes) => {
+                let read: Result<Vec<_>, _> = codes.get_ref().iter().map(|code| StatusCode::from_u16(*code)).collect();
+                let read = read.ok().filter(|statuses| !statuses.is_empty());
+                let wrong = || fault(&codes.span(), "these are no statuses", "write `[200, 201]`");
+                Some(read.ok_or_else(wrong)?.into())
+            }
+        };
+        Ok(Part::Rule(Arc::new(RateLimitByKey {
+            rate,
+            count,
+            elements,
+            statuses,
+            fields: Fields::read(
+                self.retry_after_header_name.as_ref(),
+                self.remaining_calls_header_name.as_ref(),
+                self.total_calls_header_name.as_ref(),
+            )?,
+            limits: world.limits(),
+        })))
+    }
+
+    fn told(&self) -> String {
+        let parts = self.counter_key.get_ref().iter().map(|element| match element.get_ref() {
+            Element::Address => "address".to_owned(),
+            Element::Subscription => "subscription".to_owned(),
+            Element::Api => "API".to_owned(),
+            Element::Operation => "operation".to_owned(),
+            Element::Header(name) => format!("`{name}`"),
+            Element::Claim(name) => format!("claim `{name}`"),
+            Element::Text(text) => format!("`{text}`"),
+        });
+        let (calls, period) = (self.calls.get_ref(), self.renewal_period.get_ref());
+        format!("{calls} calls in {period} s for each {}", parts.collect::<Vec<_>>().join(" and "))
+    }
+}
+
+enum Source {
+    Address,
+    Subscription,
+    Api,
+    Operation,
+    Header(HeaderName),
+    Claim(String),
+    Text(String),
+}
+
+impl Source {
+    /// Adds what the call has of it: nothing at all where it is absent, so that this is another key than an empty text.
+    fn add(&self, call: &Call, parts: &mut Vec<Vec<u8>>) {
+        let (name, values): (&[u8], Vec<Vec<u8>>) = match self {
+            Self::Address => (
+                b"address",
+                match call.caller {
+                    Address::Known(address) => vec![address.to_string().into_bytes()],
+                    Address::Unreadable => Vec::new(),
+                },
+            ),
+            Self::Subscription => {
+                (b"subscription", call.admission.subscription.iter().map(|name| name.as_bytes().to_vec()).collect())
+            }
+            Self::Api => (b"api", vec![call.operation.api_name.as_bytes().to_vec()]),
+            Self::Operation => (b"operation", vec![call.operation.name.as_bytes().to_vec()]),
+            // Every line counts: of two, the service could read the other.
+            Self::Header(name) => {
+                (b"header", call.request.headers().get_all(name).iter().map(|line| line.as_bytes().to_vec()).collect())
+            }
+            Self::Claim(name) => {
+                let claims = call.principal.as_ref().map(|(principal, _)| principal.all_claims());
+                let claim = claims.as_ref().and_then(|claims| claims.get(name)).filter(|claim| !claim.is_null());
+                (b"claim", claim.map(|claim| claim.to_string().into_bytes()).into_iter().collect())
+            }
+            Self::Text(text) => (b"text", vec![text.as_bytes().to_vec()]),
+        };
+        parts.push(name.to_vec());
+        parts.push(values.len().to_be_bytes().to_vec());
+        parts.extend(values);
+    }
+}
+
+struct RateLimitByKey {
+    rate: Rate,
+    count: u64,
+    elements: Vec<Source>,
+    statuses: Option<Arc<[StatusCode]>>,
+    fields: Fields,
+    limits: Arc<Limits>,
+}
+
+impl Policy for RateLimitByKey {
+    fn phase(&self) -> Phase {
+        Phase::Limit
+    }
+
+    fn decide(&self, call: &mut Call) -> Decided {
+        // Counters of other periods are others: one that forgets sooner would let the other's callers by.
+        let mut parts = vec![b"rate_limit_by_key".to_vec(), self.rate.period.to_be_bytes().to_vec()];
+        for element in &self.elements {
+            element.add(call, &mut parts);
+        }
+        let key = Key::of(parts.iter().map(Vec::as_slice));
+        let taken = self.limits.take(key, self.rate, self.count, call.now);
+        if let (Some(statuses), Ok(counted)) = (&self.statuses, &taken) {
+            call.after.conditions.push(Condition { counted: *counted, statuses: Arc::clone(statuses) });
+        }
+        self.fields.told(call, self.rate, taken.as_ref().map_err(|seconds| *seconds))
+    }
+}
