@@ -8,6 +8,7 @@ mod rate_limit_by_key;
 mod require;
 mod set_header;
 mod subscription_key;
+mod validate_azure_ad_token;
 mod validate_jwt;
 
 pub(crate) use ip_filter::network;
@@ -134,7 +135,7 @@ macro_rules! policies {
 }
 
 policies! {
-    once: cors, ip_filter, subscription_key, validate_jwt, require, rate_limit, quota;
+    once: cors, ip_filter, subscription_key, validate_azure_ad_token, validate_jwt, require, rate_limit, quota;
     many: check_header, rate_limit_by_key, set_header;
 }
 

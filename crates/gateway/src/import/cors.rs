@@ -57,7 +57,7 @@ impl<'a> Reading<'a> {
     }
 
     /// A list of which every item is known; of half a list nothing is carried over.
-    fn whole_list(&mut self, node: Element<'a>, list: &str, each: &str) -> Option<Vec<String>> {
+    pub(super) fn whole_list(&mut self, node: Element<'a>, list: &str, each: &str) -> Option<Vec<String>> {
         let lists = node.children().filter(|child| child.has_tag_name(list));
         let items: Vec<Element<'a>> = lists.flat_map(|list| list.children()).filter(Node::is_element).collect();
         let items = items.into_iter().filter(|item| item.has_tag_name(each));

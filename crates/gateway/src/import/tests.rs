@@ -89,8 +89,9 @@ fn entras_check_is_for_the_tokens_of_both_of_its_versions() {
     );
     assert_eq!(imported.left, []);
     let policies = policies(&imported);
-    let check = policies["validate_jwt"].as_table().unwrap();
-    assert_eq!(check["issuers"].as_array().unwrap().len(), 2);
+    let check = policies["validate_azure_ad_token"].as_table().unwrap();
+    assert_eq!(check["authority"].as_str(), Some("https://login.microsoftonline.com"));
+    assert_eq!(check["tenant_id"].as_str(), Some("5b1d2a2e-3c0a-4d62-9d39-4f6b7b1f2c11"));
     assert_eq!(check["client_application_ids"][0].as_str(), Some("c1"));
     assert_eq!(check["header_name"].as_str(), Some("X-Token"));
     assert!(imported.toml.contains("https://sts.windows.net/5b1d2a2e-3c0a-4d62-9d39-4f6b7b1f2c11/"));
@@ -98,6 +99,30 @@ fn entras_check_is_for_the_tokens_of_both_of_its_versions() {
         "<validate-azure-ad-token tenant-id=\"contoso.example\"><audiences><audience>a</audience></audiences></validate-azure-ad-token>",
     );
     assert_eq!(left(&by_domain), [(4, "validate-azure-ad-token")]);
+    // Of a list of applications that is not known, nothing is carried over: without it every application could call.
+    let unknown = inbound(
+        "<validate-azure-ad-token tenant-id=\"{{tenant-id}}\"><client-application-ids><application-id>{{who}}</application-id></client-application-ids>\
+         <audiences><audience>a</audience></audiences></validate-azure-ad-token>",
+    );
+    assert_eq!(left(&unknown), [(4, "application-id"), (4, "validate-azure-ad-token")]);
+    assert!(!unknown.toml.contains("validate_azure_ad_token"), "{}", unknown.toml);
+    for (endpoint, issuer) in [
+        ("https://login.microsoftonline.us/", Some("https://sts.windows.net/5b1d2a2e-3c0a-4d62-9d39-4f6b7b1f2c11/")),
+        (
+            "https://login.partner.microsoftonline.cn",
+            Some("https://sts.chinacloudapi.cn/5b1d2a2e-3c0a-4d62-9d39-4f6b7b1f2c11/"),
+        ),
+        ("https://id.example", None),
+    ] {
+        let imported = inbound(&format!(
+            "<validate-azure-ad-token tenant-id=\"{{{{tenant-id}}}}\" authentication-endpoint=\"{endpoint}\"><audiences>\
+             <audience>a</audience></audiences></validate-azure-ad-token>"
+        ));
+        let policies = self::policies(&imported);
+        let check = policies["validate_azure_ad_token"].as_table().unwrap();
+        assert_eq!(check.get("issuer_v1").and_then(toml::Value::as_str), issuer, "{endpoint}");
+        assert_eq!(check["authority"].as_str(), Some(endpoint.trim_end_matches('/')));
+    }
 }
 
 #[test]

@@ -9,6 +9,15 @@ const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 const STS: &str = "https://sts.windows.net/";
 const LOGIN: &str = "https://login.microsoftonline.com/";
 
+/// Where the issuers of a cloud's v1.0 tokens begin, if it has a host of its own for them.
+fn issuer_v1(authority: &str) -> Option<&'static str> {
+    match authority.split_once("://")?.1 {
+        "login.microsoftonline.com" | "login.microsoftonline.us" => Some(STS),
+        "login.partner.microsoftonline.cn" => Some("https://sts.chinacloudapi.cn/"),
+        _ => None,
+    }
+}
+
 impl<'a> Reading<'a> {
     pub(super) fn validate_jwt(&mut self, node: Element<'a>) {
         let Some(mut table) = self.common(node) else { return };
@@ -58,7 +67,7 @@ impl<'a> Reading<'a> {
         table.set_list("issuers", names);
         table.set_list("audiences", audiences);
         table.set("clock_skew", skew);
-        self.token_check(node, table);
+        self.token_check(node, "validate_jwt", table);
     }
 
     pub(super) fn validate_azure_ad_token(&mut self, node: Element<'a>) {
@@ -66,30 +75,40 @@ impl<'a> Reading<'a> {
         let Some(tenant) = self.attribute(node, "tenant-id") else {
             return self.leave(node, "`tenant-id` is missing");
         };
-        let endpoint = self.attribute(node, "authentication-endpoint").unwrap_or_else(|| LOGIN.to_owned());
         let tenant = tenant.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned();
         if tenant.len() != 36 || tenant.matches('-').count() != 4 {
             return self.leave(node, "`tenant-id` is not the tenant's id; issuers are compared by it, so give the id");
         }
-        let mut audiences = self.list(node, "audiences", "audience");
-        audiences.extend(self.list(node, "backend-application-ids", "application-id"));
-        if audiences.is_empty() {
+        let authority = if node.has_attribute("authentication-endpoint") {
+            self.attribute(node, "authentication-endpoint")
+        } else {
+            Some(LOGIN.to_owned())
+        };
+        let Some(authority) = authority else { return };
+        let authority = authority.trim_end_matches('/').to_owned();
+        let audiences = self.list(node, "audiences", "audience");
+        let backends = self.list(node, "backend-application-ids", "application-id");
+        if audiences.is_empty() && backends.is_empty() {
             let why =
                 "it takes tokens for any API of the tenant, which is no check; add the audience and import it again";
             return self.leave(node, why);
         }
+        let Some(clients) = self.whole_list(node, "client-application-ids", "application-id") else {
+            return self.leave(node, "an application of it is not known, so the check is left out whole");
+        };
         for left in node.children().filter(|other| other.has_tag_name("decryption-keys")) {
             self.leave(left, "encrypted tokens are not taken");
         }
-        let endpoint = format!("{}/", endpoint.trim_end_matches('/'));
-        let metadata = |version: &str| format!("{endpoint}{tenant}{version}{WELL_KNOWN}");
-        let v2 = self.issuer(&tenant, &format!("{endpoint}{tenant}/v2.0"), Some(&metadata("/v2.0")));
-        let v1 = self.issuer(&format!("{tenant}-v1"), &format!("{STS}{tenant}/"), Some(&metadata("")));
-        table.set_list("issuers", vec![v2, v1]);
+        if let Some(issuer) = issuer_v1(&authority) {
+            table.set("issuer_v1", format!("{issuer}{tenant}/"));
+        }
+        table.set("authority", authority);
+        table.set("tenant_id", tenant);
         table.set_list("audiences", audiences);
-        table.set_list("client_application_ids", self.list(node, "client-application-ids", "application-id"));
+        table.set_list("backend_application_ids", backends);
+        table.set_list("client_application_ids", clients);
         table.set("clock_skew", 0);
-        self.token_check(node, table);
+        self.token_check(node, "validate_azure_ad_token", table);
     }
 
     /// What both have: where the token is, and how it is refused.
@@ -120,7 +139,7 @@ impl<'a> Reading<'a> {
         Some(table)
     }
 
-    fn token_check(&mut self, node: Element<'a>, mut table: Table) {
+    fn token_check(&mut self, node: Element<'a>, policy: &'static str, mut table: Table) {
         let mut claims = Vec::new();
         let lists = node.children().filter(|child| child.has_tag_name("required-claims"));
         let all: Vec<Element<'a>> = lists.flat_map(|list| list.children()).filter(Node::is_element).collect();
@@ -151,11 +170,11 @@ impl<'a> Reading<'a> {
         if node.has_attribute("output-token-variable-name") {
             self.leave(node, "`output-token-variable-name`: there are no variables; `set_header` sends a `claim`");
         }
-        if self.parts.once.iter().any(|(name, _)| *name == "validate_jwt") {
+        if self.parts.once.iter().any(|(name, _)| *name == policy) {
             return self.leave(node, "a second check of tokens at the same scope; put it into a narrower one");
         }
         self.parts.identifies = true;
-        self.parts.once.push(("validate_jwt", table));
+        self.parts.once.push((policy, table));
     }
 
     /// Adds an issuer, and gives its name.

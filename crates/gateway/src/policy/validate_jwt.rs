@@ -77,7 +77,7 @@ enum Match {
     Any,
 }
 
-const fn sixty() -> i64 {
+pub(super) const fn sixty() -> i64 {
     60
 }
 

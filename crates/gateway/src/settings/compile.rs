@@ -200,7 +200,7 @@ fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
         }
     }
     if let Some((_, at)) = demands.first().filter(|_| tokens.is_empty()) {
-        return Err(fault(at, "`require` has no token to look at", "add `validate_jwt`"));
+        return Err(fault(at, "`require` has no token to look at", "add `validate_jwt` or `validate_azure_ad_token`"));
     }
     // The narrowest check is the one that the operation's own demands are about.
     let mut demanded: Vec<Arc<Route>> = demands.into_iter().map(|(route, _)| route).collect();
@@ -322,12 +322,12 @@ impl Context<'_> {
                 read.name.get_ref(),
                 self.table.name.get_ref()
             );
-            let hint = "add `validate_jwt`, `subscription_key` or `ip_filter`, or say `public = true` in the API if that is meant";
+            let hint = "add `validate_jwt`, `validate_azure_ad_token`, `subscription_key` or `ip_filter`, or say `public = true` in the API if that is meant";
             return Err(fault(&read.name.span(), problem, hint));
         }
         if let Some(onward) = onward.filter(|onward| onward.get_ref().needs_token() && applied.tokens.is_empty()) {
             let problem = format!("`on_behalf_of` has no verified token in the operation `{}`", read.name.get_ref());
-            return Err(fault(&onward.span(), problem, "add `validate_jwt`"));
+            return Err(fault(&onward.span(), problem, "add `validate_jwt` or `validate_azure_ad_token`"));
         }
         Ok(applied)
     }

@@ -332,3 +332,38 @@ counter_key = ["address", { claim = "oid" }, { header = "X-Tenant" }]
         ]
     );
 }
+
+#[test]
+fn a_tenants_check_names_one_tenant_and_an_audience() {
+    let check = "[api.policies.validate_azure_ad_token]\nauthority = \"https://id.example\"\ntenant_id = \"t1\"\naudiences = [\"api://orders\"]";
+    let with = |from: &str, to: &str| {
+        assert!(check.contains(from), "{from}");
+        let old = "[api.policies.validate_jwt]\nissuers = [\"contoso\"]\naudiences = [\"api://orders\"]";
+        SOUND.replace(old, &check.replace(from, to))
+    };
+    assert!(read(&with("t1", "5b1d2a2e-3c0a-4d62-9d39-4f6b7b1f2c11")).is_ok());
+    for (from, to, place, problem) in [
+        ("t1", "common", "\"common\"", "tenants of strangers"),
+        ("t1", "Organizations", "\"Organizations\"", "tenants of strangers"),
+        ("t1", "contoso.example", "\"contoso.example\"", "no tenant's id"),
+        ("t1", "{tenantid}", "\"{tenantid}\"", "no tenant's id"),
+        ("t1", "t1/../t2", "\"t1/../t2\"", "no tenant's id"),
+        ("t1", "", "\"\"", "no tenant's id"),
+        ("https://id.example", "https://id.example/t1", "\"https://id.example/t1\"", "more than a host"),
+        ("https://id.example", "https://id.example?x", "\"https://id.example?x\"", "more than a host"),
+        ("https://id.example", "https://a@id.example", "\"https://a@id.example\"", "more than a host"),
+        ("https://id.example", "id.example", "\"id.example\"", "no scheme"),
+        ("audiences = [\"api://orders\"]", "", "[api.policies.validate_azure_ad_token]", "any API of the tenant"),
+        (
+            "tenant_id",
+            "issuer_v1 = \"https://sts.example/t2/\"\ntenant_id",
+            "\"https://sts.example/t2/\"",
+            "has it in its path",
+        ),
+        ("tenant_id", "client_application_ids = []\ntenant_id", "[api.policies.validate_azure_ad_token]", "is empty"),
+    ] {
+        let (found, told, _) = wrong(&with(from, to));
+        assert!(told.contains(problem), "expected `{problem}`, got `{told}`");
+        assert_eq!(found, place, "{told}");
+    }
+}

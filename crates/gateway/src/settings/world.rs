@@ -82,6 +82,11 @@ impl<'a> World<'a> {
         found.map(|(issuer, _)| issuer.clone()).ok_or_else(|| unknown("issuer", name, self.issuers.keys()))
     }
 
+    /// The issuer that the file says more of, by its `iss`.
+    pub(crate) fn issuer_called(&self, iss: &str) -> Option<TrustedIssuer> {
+        self.issuers.values().map(|(issuer, _)| issuer).find(|issuer| issuer.issuer == iss).cloned()
+    }
+
     /// What asks the authority of this name for tokens.
     pub(crate) fn authority(&self, name: &Spanned<String>) -> Result<Client, SettingsError> {
         let found = self.authorities.get(name.get_ref());

@@ -16,4 +16,5 @@ mod policies;
 mod reload;
 mod subscriptions;
 mod support;
+mod tenants;
 mod tls;
