@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -100,6 +100,8 @@ pub(crate) struct Progress(Arc<State>);
 struct State {
     broken: AtomicU8,
     sent: AtomicU64,
+    /// Whether the caller is waited for.
+    waits: AtomicBool,
 }
 
 impl Progress {
@@ -111,6 +113,11 @@ impl Progress {
     /// How many bytes went by.
     pub(crate) fn sent(&self) -> u64 {
         self.0.sent.load(Ordering::Relaxed)
+    }
+
+    /// Whether more of it is waited for, which has an end of its own.
+    pub(crate) fn waits(&self) -> bool {
+        self.0.waits.load(Ordering::Relaxed)
     }
 
     /// Why it broke off, if it did.
@@ -140,7 +147,9 @@ impl hyper::body::Body for Uploading {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         loop {
-            match Pin::new(&mut self.body).poll_frame(context) {
+            let polled = Pin::new(&mut self.body).poll_frame(context);
+            self.progress.0.waits.store(polled.is_pending(), Ordering::Relaxed);
+            match polled {
                 Poll::Ready(Some(Ok(frame))) => {
                     // Trailers end here: nobody has checked what is in them.
                     let Ok(data) = frame.into_data() else { continue };

@@ -290,7 +290,7 @@ async fn forward(
     let answer = loop {
         match tokio::time::timeout(to.timeout, &mut asking).await {
             // The service cannot answer before it has the body, whose caller has a time of its own.
-            Err(_) if progress.sent() != sent => sent = progress.sent(),
+            Err(_) if progress.waits() || progress.sent() != sent => sent = progress.sent(),
             answer => break answer,
         }
     };

@@ -17,4 +17,5 @@ mod reload;
 mod subscriptions;
 mod support;
 mod tenants;
+mod times;
 mod tls;
