@@ -19,7 +19,9 @@ pub(crate) fn run(Options { folder }: &Options) -> Result<ExitCode, Failure> {
         Failure::new(error, "name a folder that you may write to")
     };
     std::fs::create_dir_all(folder).map_err(unwritten)?;
-    for (name, text) in authority::reference().into_iter().chain([("sidecar.json", sidecar())]) {
+    for (name, text) in
+        authority::reference().into_iter().chain([("sidecar.json", sidecar())]).chain(gateway::reference())
+    {
         let file = folder.join(name);
         std::fs::write(&file, text).map_err(unwritten)?;
         say(file.display());

@@ -34,4 +34,5 @@ pub use gateway::{Effective, Gateway, Peer, Ports};
 pub use ids::Ids;
 pub use import::{ImportError, Imported, Left, Scope, import_apim};
 pub use routes::Told;
-pub use settings::{CertificateTable, File, SettingsError, Source};
+pub use settings::schema::reference;
+pub use settings::{CertificateTable, File, SettingsError, Source, Spanned};

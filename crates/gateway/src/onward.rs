@@ -7,11 +7,11 @@ pub(crate) use application::refused;
 
 use crate::call::Permitted;
 use crate::denial::Denial;
-use crate::settings::{SettingsError, Source, World, fault};
+use crate::settings::{SettingsError, Source, Spanned, World, fault};
 use client::Client;
 use http::HeaderValue;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
 /// The credential of a forwarded request.
 pub(crate) enum Credential {
@@ -41,9 +41,10 @@ pub(crate) enum Onward {
     },
 }
 
-/// The same, as it is written.
-#[derive(Debug, Deserialize)]
+/// What the service is sent in place of the caller's credential.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schemars(rename = "onward")]
 pub(crate) enum Table {
     /// The service is sent no credential.
     None,

@@ -17,15 +17,15 @@ pub(crate) use validate_jwt::{Bearer, TokenCheck};
 
 use crate::call::Call;
 use crate::denial::Denial;
-use crate::settings::{SettingsError, World};
+use crate::settings::{SettingsError, Spanned, World};
 use decision::contract::Route;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::fmt;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use toml::Spanned;
 
 /// When a policy is asked. All of a phase pass before the next one begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,8 +108,9 @@ pub(crate) struct Entry<'a> {
 macro_rules! policies {
     (once: $($once:ident),*; many: $($many:ident),*;) => {
         /// The policies of one scope.
-        #[derive(Debug, Default, Deserialize)]
+        #[derive(Debug, Default, Deserialize, JsonSchema)]
         #[serde(default, deny_unknown_fields)]
+        #[schemars(rename = "policies")]
         pub(crate) struct Tables {
             /// Policies of wider scopes that do not apply here.
             pub(crate) remove: Vec<Spanned<String>>,

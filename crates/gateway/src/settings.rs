@@ -1,15 +1,17 @@
 //! What a gateway is told: a file whose every mistake is named with its place.
 mod compile;
 mod file;
+pub(crate) mod schema;
+mod spanned;
 mod world;
 
 pub(crate) use compile::{Compiled, compile};
 pub use file::{CertificateTable, File, Source};
+pub use spanned::Spanned;
 pub(crate) use world::World;
 
 use http::{HeaderName, StatusCode};
 use std::ops::Range;
-use toml::Spanned;
 
 /// Why a configuration is of no use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,10 +1,9 @@
 //! `basic`: a name and a password that the service knows (RFC 7617).
-use crate::settings::{SettingsError, fault};
+use crate::settings::{SettingsError, Spanned, fault};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use oauth::Secret;
-use toml::Spanned;
 
 /// The value of `Authorization`.
 pub(super) fn value(username: &Spanned<String>, password: &Secret) -> Result<HeaderValue, SettingsError> {

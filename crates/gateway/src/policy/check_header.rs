@@ -2,17 +2,18 @@
 use super::{Decided, Part, Phase, Policy};
 use crate::call::Call;
 use crate::denial::Denial;
-use crate::settings::{SettingsError, World, fault, field_name, refusal_status};
+use crate::settings::{SettingsError, Spanned, World, fault, field_name, refusal_status};
 use decision::CheckId;
 use http::{HeaderMap, HeaderName, StatusCode};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::ops::Range;
 use std::sync::Arc;
-use toml::Spanned;
 
-/// Which field, which values, and the answer where they are not there.
-#[derive(Debug, Deserialize)]
+/// Calls with a field that has one of these values.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "check_header")]
 pub(crate) struct Table {
     /// The field.
     name: Spanned<String>,

@@ -1,21 +1,22 @@
 //! `cors`: which pages of other origins may call, and read the answers (the Fetch standard, section 3.2). Preflights are answered
 //! here, before any other policy: browsers send no credential with them.
 use super::Part;
-use crate::settings::{SettingsError, World, fault, field_name};
+use crate::settings::{SettingsError, Spanned, World, fault, field_name};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
     ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
 };
 use http::{Method, Uri};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::ops::Range;
 use std::sync::Arc;
-use toml::Spanned;
 
-/// Which origins, and what their pages may do.
-#[derive(Debug, Deserialize)]
+/// Pages of these origins may call, and read the answers. Preflights are answered before any other policy.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "cors")]
 pub(crate) struct Table {
     /// Whether pages may send cookies, and read the answers to requests with them.
     #[serde(default)]

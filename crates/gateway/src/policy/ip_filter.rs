@@ -3,18 +3,19 @@ use super::{Decided, Part, Phase, Policy};
 use crate::address::Address;
 use crate::call::Call;
 use crate::denial::Denial;
-use crate::settings::{SettingsError, World, fault};
+use crate::settings::{SettingsError, Spanned, World, fault};
 use decision::CheckId;
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
-use toml::Spanned;
 
-/// Which addresses, and what becomes of them.
-#[derive(Debug, Deserialize)]
+/// Calls from some addresses only, or from all but some.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ip_filter")]
 pub(crate) struct Table {
     /// Whether these may call, or all others.
     action: Action,
@@ -26,15 +27,17 @@ pub(crate) struct Table {
     address_range: Vec<Spanned<Ends>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 enum Action {
     Allow,
     Forbid,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(inline)]
 struct Ends {
     from: IpAddr,
     to: IpAddr,

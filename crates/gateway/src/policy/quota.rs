@@ -3,16 +3,17 @@ use super::{Decided, Part, Phase, Policy};
 use crate::call::Call;
 use crate::denial::Denial;
 use crate::limits::{Key, Limits, Quota, Spent};
-use crate::settings::{SettingsError, World, fault};
+use crate::settings::{SettingsError, Spanned, World, fault};
 use decision::{CheckId, Timestamp};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::ops::Range;
 use std::sync::Arc;
-use toml::Spanned;
 
-/// How much. Calls without a key of a subscription are not counted.
-#[derive(Debug, Deserialize)]
+/// So many calls, or kilobytes, of each subscription within a window. Calls without a key of a subscription are not counted.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "quota")]
 pub(crate) struct Table {
     /// Calls within a window.
     calls: Option<u64>,

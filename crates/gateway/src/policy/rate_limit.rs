@@ -3,17 +3,18 @@ use super::{Decided, Part, Phase, Policy};
 use crate::call::Call;
 use crate::denial::Denial;
 use crate::limits::{Counted, Key, Limits, Rate};
-use crate::settings::{SettingsError, World, fault, field_name};
+use crate::settings::{SettingsError, Spanned, World, fault, field_name};
 use decision::CheckId;
 use http::{HeaderName, HeaderValue};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::ops::Range;
 use std::sync::Arc;
-use toml::Spanned;
 
-/// How many calls, and what answers say of them. Calls without a key of a subscription are not counted.
-#[derive(Debug, Deserialize)]
+/// So many calls of each subscription within a while. Calls without a key of a subscription are not counted.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "rate_limit")]
 pub(crate) struct Table {
     /// Calls within `renewal_period`.
     calls: Spanned<u64>,

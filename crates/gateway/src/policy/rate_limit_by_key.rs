@@ -5,16 +5,17 @@ use crate::address::Address;
 use crate::after::Condition;
 use crate::call::Call;
 use crate::limits::{Key, Limits, Rate};
-use crate::settings::{SettingsError, World, fault, field_name};
+use crate::settings::{SettingsError, Spanned, World, fault, field_name};
 use http::{HeaderName, StatusCode};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::ops::Range;
 use std::sync::Arc;
-use toml::Spanned;
 
-/// How many calls, and who counts as one.
-#[derive(Debug, Deserialize)]
+/// So many calls within a while of whoever has the same key.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "rate_limit_by_key")]
 pub(crate) struct Table {
     /// Calls within `renewal_period`.
     calls: Spanned<u64>,
@@ -42,8 +43,9 @@ fn one() -> Spanned<u64> {
 }
 
 /// A part of a key.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "counter_key_part")]
 enum Element {
     /// The caller's address.
     Address,

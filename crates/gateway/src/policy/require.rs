@@ -2,14 +2,16 @@
 use super::Part;
 use crate::settings::{SettingsError, World, fault};
 use decision::contract::{Route, Subject};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What is demanded, beside a valid token.
-#[derive(Debug, Deserialize)]
+/// What the token of `validate_jwt` or `validate_azure_ad_token` has to allow, all of it.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[derive(Default)]
+#[schemars(rename = "require")]
 pub(crate) struct Table {
     /// Delegated scopes of which any one suffices.
     scopes: Vec<String>,
@@ -22,6 +24,7 @@ pub(crate) struct Table {
     /// Authentication contexts that the user must have satisfied, all of them.
     acrs: Vec<String>,
     /// Who may call; by default users where there are scopes or roles, applications where there are app roles.
+    #[schemars(with = "Option<crate::settings::schema::Subject>")]
     subject: Option<Subject>,
 }
 

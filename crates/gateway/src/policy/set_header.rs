@@ -2,20 +2,21 @@
 use super::{Decided, Part, Phase, Policy};
 use crate::call::Call;
 use crate::canonical::identity::is_alias;
-use crate::settings::{SettingsError, World, fault, field_name};
+use crate::settings::{SettingsError, Spanned, World, fault, field_name};
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::ops::Range;
 use std::sync::Arc;
-use toml::Spanned;
 
-/// Which field, and of what.
-#[derive(Debug, Deserialize)]
+/// A field that the service is sent, of values or of a claim.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "set_header")]
 pub(crate) struct Table {
     /// The field.
     name: Spanned<String>,
@@ -29,8 +30,9 @@ pub(crate) struct Table {
     exists_action: Exists,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 enum Exists {
     #[default]
     Override,

@@ -4,19 +4,20 @@ use super::Part;
 use crate::Canonical;
 use crate::canonical::query::{self, Several};
 use crate::denial::Denial;
-use crate::settings::{SettingsError, World, fault, field_name};
+use crate::settings::{SettingsError, Spanned, World, fault, field_name};
 use crate::subscriptions::{ApiId, ProductId, Subscriptions};
 use decision::{CheckId, Timestamp};
 use http::HeaderName;
 use oauth::challenge::Challenge;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::ops::Range;
 use std::sync::Arc;
-use toml::Spanned;
 
-/// Where the key is.
-#[derive(Debug, Deserialize)]
+/// Calls with a key of an active subscription, in a field or a parameter. Which key it is decides which product's policies apply.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "subscription_key")]
 pub(crate) struct Table {
     /// The field that carries it.
     header: Spanned<String>,

@@ -2,16 +2,17 @@
 //! authority and the tenant; the rest is that of `validate_jwt`.
 use super::Part;
 use super::validate_jwt::{ClaimRule, ClaimTable, Common, sixty};
-use crate::settings::{SettingsError, World, fault};
+use crate::settings::{SettingsError, Spanned, World, fault};
 use decision::contract::{Contract, Profile, Tenants, TrustedIssuer};
 use http::Uri;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::ops::Range;
-use toml::Spanned;
 
-/// Which tenant, where it signs in, and what its tokens are for.
-#[derive(Debug, Deserialize)]
+/// Calls with a token of one tenant, v1.0 or v2.0, for one of these audiences. Issuers and keys follow from the tenant.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "validate_azure_ad_token")]
 pub(crate) struct Table {
     /// Where the tenant signs in: `https://` and the host of a cloud, or of an authority of one's own.
     authority: Spanned<String>,

@@ -4,22 +4,23 @@ use crate::Canonical;
 use crate::call::Call;
 use crate::canonical::query;
 use crate::denial::Denial;
-use crate::settings::{SettingsError, World, fault, field_name, refusal_status};
+use crate::settings::{SettingsError, Spanned, World, fault, field_name, refusal_status};
 use decision::CheckId;
 use decision::contract::{Contract, Route};
 use guard::{Guard, Principal};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, StatusCode};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
-use toml::Spanned;
 
-/// Which tokens, and where they are.
-#[derive(Debug, Deserialize)]
+/// Calls with a token of one of these issuers, for one of these audiences.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "validate_jwt")]
 pub(crate) struct Table {
     /// The issuers, by the names that the file gives them.
     issuers: Vec<Spanned<String>>,
@@ -54,8 +55,9 @@ pub(super) struct Common<'a> {
 }
 
 /// A claim, and what it says.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "required_claim")]
 pub(crate) struct ClaimTable {
     /// Its name.
     name: String,
@@ -69,8 +71,9 @@ pub(crate) struct ClaimTable {
     value: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 enum Match {
     #[default]
     All,

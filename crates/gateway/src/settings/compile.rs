@@ -1,7 +1,7 @@
 //! From the file to what answers requests: scopes put together, narrower ones after wider ones.
 use super::file::{ApiTable, OperationTable, State, SubscriptionTable, UpstreamTable};
 use super::world::{Variables, World, twice, unknown};
-use super::{File, SettingsError, fault, field_name};
+use super::{File, SettingsError, Spanned, fault, field_name};
 use crate::gateway::Ports;
 use crate::limits::Limits;
 use crate::onward::{self, Onward};
@@ -24,7 +24,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use toml::Spanned;
 
 /// What answers requests. Nothing in it changes; a new configuration is another one.
 pub(crate) struct Compiled {

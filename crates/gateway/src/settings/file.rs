@@ -1,11 +1,12 @@
 //! The file as it is written.
+use super::Spanned;
 use crate::{onward, policy};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use toml::Spanned;
 
 /// The configuration file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct File {
     /// Where to listen; by default `localhost:8443`.
@@ -47,8 +48,9 @@ pub struct File {
 }
 
 /// A chain and its key.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "certificate")]
 pub struct CertificateTable {
     /// The chain in PEM, the server's certificate first.
     pub certificate: PathBuf,
@@ -57,8 +59,9 @@ pub struct CertificateTable {
 }
 
 /// Where a secret is.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged, deny_unknown_fields, expecting = "`{ env = \"NAME\" }` or `{ file = \"PATH\" }`")]
+#[schemars(inline)]
 pub enum Source {
     /// In a variable.
     Env {
@@ -73,8 +76,9 @@ pub enum Source {
 }
 
 /// An issuer of the tokens that callers show.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "issuer")]
 pub(crate) struct IssuerTable {
     /// Its name in this file.
     pub(crate) name: Spanned<String>,
@@ -90,17 +94,20 @@ pub(crate) struct IssuerTable {
     #[serde(default)]
     pub(crate) foreign_keys_host: bool,
     /// The accepted values of `tid`, or `"any"`.
+    #[schemars(with = "Option<super::schema::Tenants>")]
     pub(crate) tenants: Option<decision::contract::Tenants>,
     /// The shape of its tokens.
     #[serde(default)]
+    #[schemars(with = "super::schema::Profile")]
     pub(crate) profile: decision::contract::Profile,
     /// The algorithm of keys that state none.
     pub(crate) algorithm: Option<String>,
 }
 
 /// Who issues tokens to the gateway.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "authority")]
 pub(crate) struct AuthorityTable {
     /// Its name in this file.
     pub(crate) name: Spanned<String>,
@@ -126,8 +133,9 @@ pub(crate) struct AuthorityTable {
 }
 
 /// How a user's token is exchanged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
 pub(crate) enum Exchange {
     /// Entra's On-Behalf-Of.
     #[default]
@@ -137,8 +145,9 @@ pub(crate) enum Exchange {
 }
 
 /// A service behind the gateway.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "upstream")]
 pub(crate) struct UpstreamTable {
     /// Its name in this file.
     pub(crate) name: Spanned<String>,
@@ -178,8 +187,9 @@ const fn thousand() -> usize {
 }
 
 /// An API.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "api")]
 pub(crate) struct ApiTable {
     /// Its name in this file.
     pub(crate) name: Spanned<String>,
@@ -206,8 +216,9 @@ pub(crate) struct ApiTable {
 }
 
 /// What can be called.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "operation")]
 pub(crate) struct OperationTable {
     /// Its name in this API.
     pub(crate) name: Spanned<String>,
@@ -223,8 +234,9 @@ pub(crate) struct OperationTable {
 }
 
 /// APIs under one name.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "product")]
 pub(crate) struct ProductTable {
     /// Its name.
     pub(crate) name: Spanned<String>,
@@ -243,8 +255,9 @@ const fn yes() -> bool {
 }
 
 /// A named pair of keys. It is to a product, an API, or all of them.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "subscription")]
 pub(crate) struct SubscriptionTable {
     /// Its name.
     pub(crate) name: Spanned<String>,
@@ -263,14 +276,17 @@ pub(crate) struct SubscriptionTable {
     #[serde(default)]
     pub(crate) state: State,
     /// The moment from which on they do not.
+    #[schemars(with = "Option<super::schema::Moment>")]
     pub(crate) expires: Option<Spanned<toml::value::Datetime>>,
     /// The moment that the windows of its quotas are counted from; by default 1970-01-01T00:00:00Z.
+    #[schemars(with = "Option<super::schema::Moment>")]
     pub(crate) started: Option<Spanned<toml::value::Datetime>>,
 }
 
 /// The state of a subscription.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub(crate) enum State {
     #[default]
     Active,

@@ -1,6 +1,6 @@
 //! What the parts of a file refer to by name, and what they leave for all of it to know.
 use super::file::{AuthorityTable, Exchange, IssuerTable, Source};
-use super::{File, SettingsError, fault};
+use super::{File, SettingsError, Spanned, fault};
 use crate::gateway::Ports;
 use crate::limits::Limits;
 use client::{Client, Endpoints, GrantProfile};
@@ -13,7 +13,6 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use toml::Spanned;
 
 /// How many bytes of verified tokens each guard keeps.
 const VERIFIED_BYTES: u64 = 8 << 20;
