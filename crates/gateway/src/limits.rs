@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const BYTES: usize = 16 << 20;
 const SHARDS: usize = 16;
 /// What a counter costs beside its marks: key, place in the table, allocation.
-const BOOKKEEPING: usize = 160;
+const BOOKKEEPING: usize = 224;
 const MARK: usize = size_of::<(i64, u64)>();
 /// Counters that keys share, in each shard, once there is no room for one of their own.
 const SHARED: u8 = 64;
@@ -27,6 +27,15 @@ impl Key {
         }
         Self(digest.finalize().into())
     }
+}
+
+/// Who says which keys there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// The configuration: they always have counters of their own, whatever callers make up.
+    Configured,
+    /// Callers.
+    OfCallers,
 }
 
 /// So many calls within so many seconds, whenever they begin.
@@ -127,10 +136,10 @@ impl Limits {
     }
 
     /// Counts calls under this key, if there is room for them; else the seconds until there is.
-    pub(crate) fn take(&self, key: Key, rate: Rate, count: u64, now: Timestamp) -> Result<Counted, u64> {
+    pub(crate) fn take(&self, key: Key, keys: Keys, rate: Rate, count: u64, now: Timestamp) -> Result<Counted, u64> {
         let now = now.0;
         let Some(mut shard) = self.shard(&key) else { return Err(1) };
-        let remaining = shard.recent(key, rate, now, self.bytes).take(rate, count, now);
+        let remaining = shard.recent(key, keys, rate, now, self.bytes).take(rate, count, now);
         shard.weigh(key);
         remaining.map(|remaining| Counted { key, second: now, count, remaining })
     }
@@ -179,14 +188,14 @@ impl Limits {
 
 impl Shard {
     /// The counter of this key: its own, or one that it shares.
-    fn recent(&mut self, key: Key, rate: Rate, now: i64, most: usize) -> &mut Recent {
+    fn recent(&mut self, key: Key, keys: Keys, rate: Rate, now: i64, most: usize) -> &mut Recent {
         let is_new = !self.counters.contains_key(&key);
         if is_new && self.bytes >= most && self.swept != now {
             self.swept = now;
             self.counters.retain(|_, recent| !recent.is_over(now));
             self.bytes = self.counters.values().map(Recent::bytes).sum();
         }
-        if is_new && self.bytes >= most {
+        if is_new && self.bytes >= most && keys == Keys::OfCallers {
             let Key([_, second, ..]) = key;
             return self.shared.entry((second % SHARED, rate)).or_default();
         }
@@ -264,7 +273,7 @@ mod tests {
     }
 
     fn left(limits: &Limits, of: &str, rate: Rate, now: i64) -> Result<u64, u64> {
-        limits.take(key(of), rate, 1, Timestamp(now)).map(|counted| counted.remaining)
+        limits.take(key(of), Keys::OfCallers, rate, 1, Timestamp(now)).map(|counted| counted.remaining)
     }
 
     #[test]
@@ -291,7 +300,7 @@ mod tests {
     #[test]
     fn a_call_that_is_given_back_was_not_made() {
         let limits = Limits::default();
-        let counted = limits.take(key("a"), THREE, 3, Timestamp(5)).unwrap();
+        let counted = limits.take(key("a"), Keys::OfCallers, THREE, 3, Timestamp(5)).unwrap();
         assert_eq!(left(&limits, "a", THREE, 6), Err(59));
         limits.give_back(&counted);
         limits.give_back(&counted);
@@ -303,9 +312,12 @@ mod tests {
         let limits = Limits::default();
         let most = Rate { calls: u64::MAX, period: 60 };
         for _ in 0..2 {
-            assert_eq!(limits.take(key("a"), most, u64::MAX, Timestamp(i64::MAX)).map(|c| c.remaining), Ok(0));
+            assert_eq!(
+                limits.take(key("a"), Keys::OfCallers, most, u64::MAX, Timestamp(i64::MAX)).map(|c| c.remaining),
+                Ok(0)
+            );
         }
-        assert_eq!(limits.take(key("b"), THREE, u64::MAX, Timestamp(0)).map(|c| c.remaining), Err(60));
+        assert_eq!(limits.take(key("b"), Keys::OfCallers, THREE, u64::MAX, Timestamp(0)).map(|c| c.remaining), Err(60));
         assert_eq!(left(&limits, "c", THREE, i64::MIN), Ok(2));
     }
 
@@ -333,6 +345,11 @@ mod tests {
         assert!(bytes <= SHARDS * 10_400, "{bytes}");
         let shared: usize = limits.shards.iter().map(|shard| held(shard).shared.len()).sum();
         assert!(shared <= SHARDS * usize::from(SHARED), "{shared}");
+        // What the configuration names has counters of its own all the same.
+        for at in 0..2_000 {
+            let counted = limits.take(key(&format!("subscription {at}")), Keys::Configured, THREE, 1, Timestamp(1));
+            assert_eq!(counted.map(|counted| counted.remaining), Ok(2), "{at}");
+        }
         // Once they are over there is room again.
         assert_eq!(left(&limits, "somebody new", THREE, 61), Ok(2));
         assert!(limits.shard(&key("somebody new")).unwrap().counters.contains_key(&key("somebody new")));

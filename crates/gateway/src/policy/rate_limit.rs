@@ -2,7 +2,7 @@
 use super::{Decided, Part, Phase, Policy};
 use crate::call::Call;
 use crate::denial::Denial;
-use crate::limits::{Counted, Key, Limits, Rate};
+use crate::limits::{Counted, Key, Keys, Limits, Rate};
 use crate::settings::{SettingsError, Spanned, World, fault, field_name};
 use decision::CheckId;
 use http::{HeaderName, HeaderValue};
@@ -124,7 +124,7 @@ impl Policy for RateLimit {
     fn decide(&self, call: &mut Call) -> Decided {
         let Some(subscription) = &call.admission.subscription else { return Decided::Pass };
         let key = Key::of([b"rate_limit".as_slice(), self.place.as_bytes(), subscription.as_bytes()]);
-        let taken = self.limits.take(key, self.rate, 1, call.now);
+        let taken = self.limits.take(key, Keys::Configured, self.rate, 1, call.now);
         self.fields.told(call, self.rate, taken.as_ref().map_err(|seconds| *seconds))
     }
 }

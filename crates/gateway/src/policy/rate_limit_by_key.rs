@@ -4,11 +4,12 @@ use super::{Decided, Part, Phase, Policy};
 use crate::address::Address;
 use crate::after::Condition;
 use crate::call::Call;
-use crate::limits::{Key, Limits, Rate};
+use crate::limits::{Key, Keys, Limits, Rate};
 use crate::settings::{SettingsError, Spanned, World, fault, field_name};
 use http::{HeaderName, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ fn one() -> Spanned<u64> {
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "counter_key_part")]
 enum Element {
-    /// The caller's address.
+    /// The caller's address; of IPv6 the network of 64 bits, whose addresses are one caller's to choose.
     Address,
     /// The subscription whose key was shown.
     Subscription,
@@ -142,7 +143,7 @@ impl Source {
             Self::Address => (
                 b"address",
                 match call.caller {
-                    Address::Known(address) => vec![address.to_string().into_bytes()],
+                    Address::Known(address) => vec![counted(address).to_string().into_bytes()],
                     Address::Unreadable => Vec::new(),
                 },
             ),
@@ -168,6 +169,14 @@ impl Source {
     }
 }
 
+/// The address that a caller is counted by.
+fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
 struct RateLimitByKey {
     rate: Rate,
     count: u64,
@@ -189,7 +198,7 @@ impl Policy for RateLimitByKey {
             element.add(call, &mut parts);
         }
         let key = Key::of(parts.iter().map(Vec::as_slice));
-        let taken = self.limits.take(key, self.rate, self.count, call.now);
+        let taken = self.limits.take(key, Keys::OfCallers, self.rate, self.count, call.now);
         if let (Some(statuses), Ok(counted)) = (&self.statuses, &taken) {
             call.after.conditions.push(Condition { counted: *counted, statuses: Arc::clone(statuses) });
         }

@@ -187,6 +187,24 @@ async fn keys_without_number_get_nobody_past_a_limit_that_is_not_about_them() {
 }
 
 #[tokio::test]
+async fn who_has_a_network_of_ipv6_has_no_more_calls_than_who_has_an_address() {
+    let text = public(
+        "[[api.policies.rate_limit_by_key]]\n    calls = 1\n    renewal_period = 60\n    counter_key = [\"address\"]",
+    );
+    let world = World::start(&format!("trusted_proxies = [\"127.0.0.1\"]\n{text}")).await;
+    for (address, status) in [
+        ("2001:db8:0:1::1", 200),
+        ("2001:db8:0:1:ffff:ffff:ffff:ffff", 429),
+        ("2001:db8:0:2::1", 200),
+        ("203.0.113.1", 200),
+        ("203.0.113.2", 200),
+        ("::ffff:203.0.113.2", 429),
+    ] {
+        assert_eq!(world.get("/", &[("x-forwarded-for", address)]).await.status, status, "{address}");
+    }
+}
+
+#[tokio::test]
 async fn a_call_can_count_by_its_status_and_counts_until_that_is_known() {
     let world = World::start(&public(
         r#"[[api.policies.rate_limit_by_key]]
