@@ -265,6 +265,7 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const THREE: Rate = Rate { calls: 3, period: 60 };
 
@@ -295,6 +296,37 @@ mod tests {
             assert_eq!(left(&limits, "a", THREE, now), expected, "at {now}");
         }
         assert_eq!(left(&limits, "b", THREE, 70), Ok(2), "another key has its own");
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_has_more_calls_than_the_rate_and_none_is_refused_too_long(
+            steps in proptest::collection::vec((0_i64..20, 1_u64..4), 1..200),
+            (calls, period) in (1_u64..12, 1_i64..60),
+            is_shared in any::<bool>(),
+        ) {
+            let limits = Limits::within(if is_shared { 0 } else { BYTES });
+            let rate = Rate { calls, period };
+            let (mut now, mut taken) = (0, Vec::new());
+            for (pause, count) in steps {
+                now += pause;
+                let within = |taken: &[(i64, u64)], at: i64| -> u64 {
+                    taken.iter().filter(|(second, _)| *second > at - period).map(|(_, count)| count).sum()
+                };
+                match limits.take(key("a"), Keys::OfCallers, rate, count, Timestamp(now)) {
+                    Ok(counted) => {
+                        taken.push((now, count));
+                        prop_assert_eq!(within(&taken, now).checked_add(counted.remaining), Some(calls));
+                    }
+                    Err(wait) => {
+                        prop_assert!(within(&taken, now) + count > calls);
+                        let at = now + i64::try_from(wait).unwrap();
+                        prop_assert!(within(&taken, at - 1) + count > calls, "it could have been tried sooner");
+                        prop_assert!(within(&taken, at) + count <= calls || count > calls, "it is refused again");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -150,6 +150,28 @@ async fn callers_with_the_same_key_share_a_counter() {
 }
 
 #[tokio::test]
+async fn nobody_gets_the_key_of_another_by_moving_lines_between_fields() {
+    let world = World::start(&public(
+        r#"[[api.policies.rate_limit_by_key]]
+    calls = 1
+    renewal_period = 60
+    counter_key = [{ header = "X-A" }, { header = "X-B" }]"#,
+    ))
+    .await;
+    for fields in [
+        &[("x-a", "1"), ("x-b", "header")][..],
+        &[("x-a", "1"), ("x-a", "header")],
+        &[("x-b", "1"), ("x-b", "header")],
+        &[("x-a", "header"), ("x-b", "1")],
+        &[("x-a", "1header")],
+        &[("x-b", "1header")],
+    ] {
+        assert_eq!(world.get("/", fields).await.status, 200, "{fields:?}");
+        assert_eq!(world.get("/", fields).await.status, 429, "{fields:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_claim_counts_as_it_was_verified_and_an_unverified_token_counts_nothing() {
     let limit = r#"[[api.policies.rate_limit_by_key]]
     calls = 1
