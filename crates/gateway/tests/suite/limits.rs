@@ -292,11 +292,10 @@ async fn a_quota_of_calls_is_for_windows_from_the_start_of_the_subscription() {
 
 #[tokio::test]
 async fn what_a_rate_limit_refuses_uses_up_no_quota() {
-    let world = World::start(&keyed(
-        "[product.policies.quota]\n    calls = 2\n    renewal_period = 0
-    [product.policies.rate_limit]\n    calls = 1\n    renewal_period = 1",
-    ))
-    .await;
+    // Also where the quota is of the wider scope.
+    let rate = "    path = \"/*\"\n    [api.operation.policies.rate_limit]\n    calls = 1\n    renewal_period = 1\n";
+    let quota = keyed("[product.policies.quota]\n    calls = 2\n    renewal_period = 0");
+    let world = World::start(&quota.replacen("    path = \"/*\"\n", rate, 1)).await;
     for status in [200, 429, 429] {
         assert_eq!(world.get("/", &[A]).await.status, status);
     }
