@@ -129,3 +129,11 @@ async fn keys_are_found_by_the_metadata_of_each_version_below_the_authority() {
         );
     }
 }
+
+#[tokio::test]
+async fn an_issuer_whose_path_names_two_tenants_speaks_for_the_configured_one() {
+    let world = World::start(&tenant("").replace(V1, "https://sts.example/t2/t1/")).await;
+    let of = |tid: &str| v1(&json!({"iss": "https://sts.example/t2/t1/", "tid": tid}));
+    assert_eq!(asked(&world, &of("t1")).await, (200, String::new()));
+    assert_eq!(asked(&world, &of("t2")).await, refused("TokenClaimValueNotAllowed"));
+}
