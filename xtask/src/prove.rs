@@ -44,7 +44,7 @@ const PROOFS: &[Proof] = &[
     },
     Proof {
         name: "work-orders",
-        package: "deputize-store",
+        package: "deputize-authority",
         tests: "f4_",
         variable: ("DEPUTIZE_WORK_ORDERS", "1000000"),
     },
@@ -60,12 +60,6 @@ const PROOFS: &[Proof] = &[
         package: "deputize-sidecar",
         tests: "r10_",
         variable: ("DEPUTIZE_USER_TOKENS", "1000000"),
-    },
-    Proof {
-        name: "work-orders",
-        package: "deputize-store",
-        tests: "f4_",
-        variable: ("DEPUTIZE_WORK_ORDERS", "1000000"),
     },
     Proof {
         name: "gateway-paths",

@@ -58,6 +58,8 @@ mod member_objects;
 #[cfg(test)]
 mod metadata;
 #[cfg(test)]
+mod outstanding_orders;
+#[cfg(test)]
 mod pages;
 #[cfg(test)]
 mod revocation;
