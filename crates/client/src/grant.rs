@@ -134,15 +134,49 @@ impl Inner {
     }
 }
 
-/// The trace context in the headers of a request (W3C Trace Context).
+/// The longest `traceparent` that goes on: those of today have 55 characters.
+const LONGEST_PARENT: usize = 256;
+/// The longest `tracestate` that goes on: as much as everybody must take (W3C Trace Context section 3.3.1.5).
+const LONGEST_STATE: usize = 512;
+
+/// The trace context in the headers of a request (W3C Trace Context): nothing without a `traceparent` that is one, and no
+/// `tracestate` that is longer than an authority must take. Instrumented applications pass on what strangers send them, and
+/// others may wait for the same token.
 pub(crate) fn trace_context(headers: &HeaderMap) -> HeaderMap {
     let mut trace = HeaderMap::new();
-    for name in ["traceparent", "tracestate"] {
-        for value in headers.get_all(name) {
-            trace.append(name, value.clone());
+    let mut parents = headers.get_all(TRACEPARENT).iter();
+    let (Some(parent), None) = (parents.next(), parents.next()) else { return trace };
+    if !parent.to_str().is_ok_and(is_parent) {
+        return trace;
+    }
+    trace.insert(TRACEPARENT, parent.clone());
+    let states = headers.get_all(TRACESTATE);
+    // Several are one list.
+    if states.iter().map(|state| state.len() + 1).sum::<usize>() <= LONGEST_STATE + 1 {
+        for state in states {
+            trace.append(TRACESTATE, state.clone());
         }
     }
     trace
+}
+
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
+
+/// W3C Trace Context section 3.2.2. Later versions may say more behind the same fields.
+fn is_parent(text: &str) -> bool {
+    let mut fields = text.split('-');
+    let lower_hex = |octet: u8| matches!(octet, b'0'..=b'9' | b'a'..=b'f');
+    let mut field = |length: usize| fields.next().filter(|field| field.len() == length && field.bytes().all(lower_hex));
+    let (Some(version), Some(trace), Some(span), Some(_)) = (field(2), field(32), field(16), field(2)) else {
+        return false;
+    };
+    let is_some = |id: &str| id.bytes().any(|digit| digit != b'0');
+    version != "ff"
+        && (version != "00" || fields.next().is_none())
+        && is_some(trace)
+        && is_some(span)
+        && text.len() <= LONGEST_PARENT
 }
 
 pub(crate) fn scopes(values: &[&str]) -> Result<Scopes, Error> {

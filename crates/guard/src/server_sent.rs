@@ -29,7 +29,9 @@ impl Lines {
             let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned();
             from += length + 1;
             if line.is_empty() {
-                events.push(std::mem::take(&mut self.event));
+                let event = std::mem::take(&mut self.event);
+                // An octet of a blank line must not cost a whole event.
+                events.extend(Some(event).filter(|event| *event != ServerSent::default()));
             } else {
                 self.field(&line);
             }
@@ -70,6 +72,14 @@ mod tests {
             let found: Vec<_> = text.as_bytes().chunks(size).flat_map(|piece| lines.take(piece).unwrap()).collect();
             assert_eq!(found, expected, "{size}");
         }
+    }
+
+    #[test]
+    fn what_says_nothing_is_no_event() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.take(&vec![b'\n'; MOST]), Some(vec![]));
+        assert_eq!(lines.take(b": hello\n\r\n\n: hello\r\n"), Some(vec![]));
+        assert_eq!(lines.take(b"data: a\n\n\n").map(|events| events.len()), Some(1));
     }
 
     #[test]

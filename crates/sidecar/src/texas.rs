@@ -195,7 +195,7 @@ impl Serve for Texas {
         let status = answer.status().as_u16();
         self.sidecar.telemetry().answered(path, status, began);
         if let Some((trace, method)) = trace.zip(method) {
-            self.sidecar.tracer().end(trace, method, path, status, began);
+            self.sidecar.tracer().end(trace, &method, path, status, began);
         }
         answer
     }

@@ -81,6 +81,50 @@ async fn the_trace_of_the_request_that_is_answered_goes_along_and_changes_no_cac
     assert_eq!(*authority.0.lock().unwrap(), [context.clone(), context, Vec::new()]);
 }
 
+/// Instrumented applications pass on what strangers send them: no authority is to refuse a request for it.
+#[tokio::test]
+async fn what_is_no_trace_context_or_longer_than_one_goes_no_further() {
+    let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let later = format!("01{}-{}", &good[2..], "x".repeat(200));
+    let [longest, longer] = [507, 508].map(|length| format!("one={}", "x".repeat(length + 1)));
+    let two = [format!("one={}", "x".repeat(300)), format!("two={}", "x".repeat(300))];
+    let parent = |text: &str| vec![("traceparent".to_owned(), text.to_owned())];
+    let state = |text: &str| vec![("tracestate".to_owned(), text.to_owned())];
+    for (parents, states, expected) in [
+        (vec![good], vec![longest.as_str()], [parent(good), state(&longest)].concat()),
+        (vec![good], vec![longer.as_str()], parent(good)),
+        (vec![good], vec![two[0].as_str(), &two[1]], parent(good)),
+        (vec![good], vec!["a=1", "b=2"], [parent(good), state("a=1"), state("b=2")].concat()),
+        (vec![later.as_str()], vec![], parent(&later)),
+        (vec![&"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-".repeat(9)], vec!["a=1"], vec![]),
+        (vec![good, good], vec!["a=1"], vec![]),
+        (vec![], vec!["a=1"], vec![]),
+        (vec![""], vec!["a=1"], vec![]),
+        (vec![&good[..54]], vec![], vec![]),
+        (vec![&good[3..]], vec![], vec![]),
+        (vec!["00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"], vec![], vec![]),
+        (vec!["00-00000000000000000000000000000000-00f067aa0ba902b7-01"], vec![], vec![]),
+        (vec!["00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01"], vec![], vec![]),
+        (vec!["ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"], vec![], vec![]),
+        (vec!["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more"], vec![], vec![]),
+        (vec!["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-+1"], vec![], vec![]),
+        (vec![&"x".repeat(100_000)], vec![&"x".repeat(100_000)], vec![]),
+    ] {
+        let authority = Arc::new(Traced::default());
+        let random = Arc::new(|bytes: &mut [u8]| bytes.fill(7));
+        let client = orders().build(Arc::clone(&authority) as _, Hands::at(NOON), random);
+        let mut inbound = http::HeaderMap::new();
+        for (name, values) in [("traceparent", &parents), ("tracestate", &states)] {
+            for value in values {
+                inbound.append(name, value.parse().unwrap());
+            }
+        }
+        inbound.insert("baggage", "x=1".parse().unwrap());
+        client.in_trace(&inbound).client_credentials("api://billing/.default").await.unwrap();
+        assert_eq!(*authority.0.lock().unwrap(), [expected], "{parents:?} {states:?}");
+    }
+}
+
 #[tokio::test]
 async fn refusals_are_sorted_by_who_can_act() {
     let challenge = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;

@@ -186,6 +186,63 @@ async fn events_of_anybody_else_are_not_believed_and_not_passed_over() {
     assert_eq!(authority.check(json!({})), Ok(()));
 }
 
+/// A stream that ends after some octets of what it would have said.
+fn cut_after(events: &str, length: usize) -> String {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close";
+    format!("{head}\r\ncontent-length: {length}\r\n\r\n{}", &events[..length])
+}
+
+/// Told again from the same place, whole: what was half said is not half believed, and nothing is passed over.
+#[tokio::test]
+async fn a_stream_that_is_cut_anywhere_loses_nothing() {
+    let authority = Authority::new(contract()).await;
+    let (ada, bob) = (authority.set(user("ada")), authority.set(user("bob")));
+    let text = format!("event: cut-off\nid: 7\ndata: {ada}\n\nevent: cut-off\nid: 9\ndata: {bob}\n\n");
+    let (first, second) = (text.find("\n\n").unwrap() + 2, text.len());
+    // Inside its kind, its token, before its last line end; between the two, and inside the second.
+    let cuts = [3, 60, first - 1, first, first + 60, second - 1];
+    for (n, length) in (1_u64..).zip(cuts) {
+        authority.answers.lock().unwrap().push(cut_after(&text, length));
+        let status = authority.until(|status| status.connections >= n && status.failures >= n).await;
+        let told = if length >= first { (1, 7) } else { (0, 0) };
+        assert_eq!((status.held, status.place, status.current_at), (told.0, told.1, None), "cut after {length}");
+    }
+    authority.say(&format!("event: cut-off\nid: 9\ndata: {bob}\n\nevent: current\nid: 9\ndata:\n\n"));
+    let status = authority.until(|status| status.current_at.is_some()).await;
+    assert_eq!((status.held, status.place), (2, 9));
+    let heads = authority.heads.lock().unwrap().clone();
+    let asked = |head: &String| head.to_lowercase().lines().any(|line| line == "last-event-id: 7");
+    assert!(!asked(&heads[0]) && heads.last().is_some_and(asked), "{heads:?}");
+}
+
+/// Places are not signed. Whatever they say, what was told is held, and the later of two counts.
+#[tokio::test]
+async fn places_that_lie_and_events_in_another_order_take_nothing_back() {
+    let authority = Authority::new(contract()).await;
+    let at = |sub: &str, change: u64, at: i64| {
+        let mut changes = user(sub);
+        changes["events"] = json!({CAEP: {"event_timestamp": at, "change": change}});
+        authority.set(changes)
+    };
+    let ada = "ada";
+    assert_eq!(authority.check(json!({"sub": ada, "rh": "1.8.s"})), Ok(()));
+    let (new, old) = (at(ada, 9, NOON.0), at(ada, 3, NOON.0 - 500));
+    let mut text = String::new();
+    for (place, set) in [("9", &new), ("3", &old), ("9", &new), ("3", &old)] {
+        text.push_str(&format!("event: cut-off\nid: {place}\ndata: {set}\n\n"));
+    }
+    // None of these is a place.
+    for id in ["", "-1", "1e3", "0x10", "18446744073709551616", "7\u{0}", "\u{661}", "7 8", &"9".repeat(5_000)] {
+        text.push_str(&format!("id: {id}\ndata: x\n\nid: {id}\nevent: unknown\ndata: {new}\n\n"));
+    }
+    authority.say(&format!("{text}event: current\ndata:\n\n"));
+    let status = authority.until(|status| status.current_at.is_some()).await;
+    assert_eq!((status.held, status.place, status.received), (1, 3, 4));
+    assert_eq!(authority.check(json!({"sub": ada, "rh": "1.8.s"})), Err(CheckId::TokenRevoked));
+    assert_eq!(authority.check(json!({"sub": ada, "rh": "1.9.s"})), Ok(()), "from after the change");
+    assert_eq!(authority.check(json!({"sub": "bob", "rh": "1.8.s"})), Ok(()));
+}
+
 #[tokio::test]
 async fn without_the_stream_marked_routes_are_closed_after_their_time_and_others_go_on_counted() {
     let mut all = contract_json();

@@ -154,6 +154,17 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_is_named_by_a_client_id_which_is_short() {
+        let named =
+            |length: usize| applied(&format!("AgentIdentity={}", "a".repeat(length))).map(|options| options.agent);
+        assert_eq!(named(64), Ok(Some("a".repeat(64))));
+        for length in [65, 1 << 20] {
+            let refused = named(length).unwrap_err();
+            assert!(refused.contains("no client id") && refused.len() < 200, "{refused}");
+        }
+    }
+
+    #[test]
     fn where_the_api_is_and_what_it_is_told_by_proxies_is_nobodys_to_override() {
         let ignored = Overrides::read(Some("optionsOverride.BaseUrl=https://evil.example&OptionsOverride.baseurl=x"));
         assert!(ignored.is_empty());

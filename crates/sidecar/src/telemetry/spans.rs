@@ -43,7 +43,7 @@ impl Record {
         };
         let Trace { root, handle, parent, reading, handling, handled, .. } = trace;
         let mut whole = span(*root, *parent, "Handle incoming request", [*began, *ended], SERVER);
-        whole.attribute(9, "http.request.method", method.as_str());
+        whole.attribute(9, "http.request.method", method);
         if *path != super::Path::Other {
             whole.attribute(9, "http.route", path.as_str());
         }

@@ -74,7 +74,7 @@ pub(crate) struct Got {
 /// A recorded request that is over.
 pub(crate) struct Record {
     pub(super) trace: Trace,
-    pub(super) method: Method,
+    pub(super) method: &'static str,
     pub(super) path: Path,
     pub(super) status: u16,
     pub(super) began: Began,
@@ -133,8 +133,8 @@ impl Tracer {
     }
 
     /// Keeps what was recorded of a request that is over.
-    pub(crate) fn end(&self, trace: Trace, method: Method, path: Path, status: u16, began: Began) {
-        let record = Record { trace, method, path, status, began, ended: Began::now() };
+    pub(crate) fn end(&self, trace: Trace, method: &Method, path: Path, status: u16, began: Began) {
+        let record = Record { trace, method: recorded(method), path, status, began, ended: Began::now() };
         let mut waiting = self.waiting();
         if waiting.len() < MOST {
             waiting.push(record);
@@ -189,6 +189,10 @@ impl Trace {
             let _ = write!(text, "{octet:02x}");
         }
         text.push_str("-01");
+        // A state goes with the trace that it is of (section 3.3).
+        if self.parent.is_none() {
+            headers.remove("tracestate");
+        }
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(TRACEPARENT, value);
         }
@@ -233,6 +237,12 @@ impl Handled {
         self.resource = resource.map(shown);
         self.authorization_details = authorization_details.map(shown);
     }
+}
+
+/// The registered methods (RFC 9110 section 9.1, RFC 5789). All others are one: callers make them up, as long as they like.
+fn recorded(method: &Method) -> &'static str {
+    let known = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
+    known.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
 /// Applications put tokens into wrong fields.
@@ -328,11 +338,34 @@ mod tests {
         let tracer = Tracer::new(Some(Sampling::default()), 9);
         for _ in 0..MOST + 10 {
             if let Some(trace) = tracer.begin(&HeaderMap::new()) {
-                tracer.end(trace, Method::POST, Path::Token, 200, Began::now());
+                tracer.end(trace, &Method::POST, Path::Token, 200, Began::now());
             }
         }
         assert_eq!((tracer.take().len(), tracer.dropped()), (MOST, 10));
         assert!(tracer.begin(&HeaderMap::new()).is_some(), "there is space again");
+    }
+
+    #[test]
+    fn the_state_of_another_trace_goes_no_further() {
+        let tracer = Tracer::new(Some(Sampling::default()), 1);
+        for (parents, kept) in [(&[SAMPLED][..], true), (&[], false), (&["00-x"], false), (&[SAMPLED, SAMPLED], false)]
+        {
+            let mut headers = with(parents);
+            headers.append("tracestate", HeaderValue::from_static("vendor=1"));
+            tracer.begin(&headers).unwrap().lead(&mut headers);
+            assert_eq!((headers.contains_key("tracestate"), parent(&headers).is_some()), (kept, true), "{parents:?}");
+        }
+    }
+
+    #[test]
+    fn a_method_that_a_caller_made_up_takes_no_space() {
+        let tracer = Tracer::new(Some(Sampling::default()), 1);
+        for method in ["POST", "get", &"M".repeat(100_000)] {
+            let trace = tracer.begin(&HeaderMap::new()).unwrap();
+            tracer.end(trace, &method.parse().unwrap(), Path::Other, 405, Began::now());
+        }
+        let methods: Vec<&str> = tracer.take().iter().map(|record| record.method).collect();
+        assert_eq!(methods, ["POST", "_OTHER", "_OTHER"]);
     }
 
     #[test]

@@ -2,6 +2,9 @@
 use crate::facades::{Estate, Told};
 use crate::support::{NOON, claims};
 use serde_json::{Value, json};
+use sidecar::{Bind, Bound, Listeners, Native, Ports, Sidecar};
+use std::sync::Arc;
+use std::time::Duration;
 use testkit::Next;
 
 const CLAIMS: &str = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
@@ -449,6 +452,71 @@ async fn the_challenge_is_ready_to_be_sent() {
         assert_eq!(told.problem().0, 400, "{body}");
     }
     assert_eq!(estate.get(&format!("{}/challenge", estate.native), "").await.status(), 405);
+}
+
+/// Nothing is fetched, however long one waits.
+struct Silent;
+
+impl fetch::Transport for Silent {
+    fn get<'a>(
+        &'a self,
+        _: &'a str,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<fetch::Response, fetch::FetchError>> + Send + 'a>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// A listener whose keys do not come, and a token that is explained with them.
+async fn without_keys() -> (Listeners, String, String) {
+    let clock = testkit::SetClock::at(NOON);
+    let mut issuers = std::collections::HashMap::new();
+    issuers.insert("entra_id", testkit::Issuer::start(clock.clone(), jose::Algorithm::ES256).await.unwrap());
+    let settings = crate::facades::settings(&issuers, "", &[]);
+    let network = crate::support::fetch();
+    let ports = Ports {
+        metadata: Arc::new(Silent),
+        tokens: Arc::new(network.clone()),
+        streams: network.clone(),
+        clock: Arc::new(clock),
+        random: Arc::new(|bytes: &mut [u8]| bytes.fill(7)),
+    };
+    let sidecar = Sidecar::new(&settings, ports).unwrap();
+    let bound = Bound::bind(&Bind::parse("127.0.0.1:0").unwrap()).await.unwrap();
+    let at = bound.address().unwrap();
+    let mut listeners = Listeners::new();
+    listeners.add(bound, None, Arc::new(Native::new(&sidecar, &settings, &at, network).unwrap()));
+    let token = issuers["entra_id"].token(&json!({ "iss": format!("{}/t1/v2.0", issuers["entra_id"].url()) }));
+    (listeners, at.to_string(), token)
+}
+
+/// A POST that says how long its body is, and sends this much of it.
+async fn sent(address: &str, path: &str, length: usize, body: &str) -> (String, Duration) {
+    let head = format!("POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\nconnection: close");
+    let began = tokio::time::Instant::now();
+    let request = format!("{head}\r\n\r\n{body}");
+    // An hour passes in no time.
+    let waiting = tokio::time::timeout(Duration::from_hours(1), raw(address, &request));
+    let answer = waiting.await.expect("it is answered");
+    (answer, began.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_explanation_that_waits_for_keys_ends_after_a_minute() {
+    let (_listeners, address, token) = without_keys().await;
+    let asked = json!({ "token": token }).to_string();
+    let (answer, took) = sent(&address, "/explain", asked.len(), &asked).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("the request took too long"), "{answer}");
+    assert!((59..=62).contains(&took.as_secs()), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let (_listeners, address, _) = without_keys().await;
+    for path in ["/challenge", "/explain"] {
+        let (answer, took) = sent(&address, path, 100, "{").await;
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("did not arrive in time"), "{path}: {answer}");
+        assert!((9..=12).contains(&took.as_secs()), "{path}: {took:?}");
+    }
 }
 
 #[tokio::test]
