@@ -227,15 +227,11 @@ async fn places_that_lie_and_events_in_another_order_take_nothing_back() {
     let ada = "ada";
     assert_eq!(authority.check(json!({"sub": ada, "rh": "1.8.s"})), Ok(()));
     let (new, old) = (at(ada, 9, NOON.0), at(ada, 3, NOON.0 - 500));
-    let mut text = String::new();
-    for (place, set) in [("9", &new), ("3", &old), ("9", &new), ("3", &old)] {
-        text.push_str(&format!("event: cut-off\nid: {place}\ndata: {set}\n\n"));
-    }
-    // None of these is a place.
-    for id in ["", "-1", "1e3", "0x10", "18446744073709551616", "7\u{0}", "\u{661}", "7 8", &"9".repeat(5_000)] {
-        text.push_str(&format!("id: {id}\ndata: x\n\nid: {id}\nevent: unknown\ndata: {new}\n\n"));
-    }
-    authority.say(&format!("{text}event: current\ndata:\n\n"));
+    let told = [("9", &new), ("3", &old), ("9", &new), ("3", &old)]
+        .map(|(place, set)| format!("event: cut-off\nid: {place}\ndata: {set}\n\n"));
+    let no_places = ["", "-1", "1e3", "0x10", "18446744073709551616", "7\u{0}", "\u{661}", "7 8", &"9".repeat(5_000)]
+        .map(|id| format!("id: {id}\ndata: x\n\nid: {id}\nevent: unknown\ndata: {new}\n\n"));
+    authority.say(&format!("{}{}event: current\ndata:\n\n", told.concat(), no_places.concat()));
     let status = authority.until(|status| status.current_at.is_some()).await;
     assert_eq!((status.held, status.place, status.received), (1, 3, 4));
     assert_eq!(authority.check(json!({"sub": ada, "rh": "1.8.s"})), Err(CheckId::TokenRevoked));
