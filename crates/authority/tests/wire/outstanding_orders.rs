@@ -1,11 +1,9 @@
 //! P11 and F4: what outstanding work orders cost. Two authorities, one with a thousand orders of a thousand users and one with
 //! `DEPUTIZE_WORK_ORDERS` (a million in `cargo xtask prove --only work-orders`), a hundred of each user, are asked turn by turn
 //! as the token endpoint is: the client's secret, what is decided, the commit with its record, the token's signature. The
-//! second may take a kilobyte an order, and, which only the long form looks at, 1.2 times the processor time of the first: for
-//! orders that are redeemed again and again, and for those that allow one redemption.
-//!
-//! That is P11's bound on an exchange, for tokens as they are signed where nothing else is configured. Beside it stand, for
-//! those who read, what the same is of a token whose signature costs next to nothing, and the store's part of all of them.
+//! second may take a kilobyte an order, and, which only the long form looks at, 1.2 times the processor time of the first, which
+//! is P11's bound on an exchange: for orders that are redeemed again and again, for those that allow one redemption, and for
+//! tokens whose signature costs next to nothing. Beside it stands, for those who read, the store's part of all of them.
 use crate::guards::number;
 use crate::work_orders::redeem_form;
 use crate::world::estate::{CONTOSO, app, user};
@@ -314,5 +312,5 @@ async fn f4_outstanding_orders_cost_a_kilobyte_each_and_redeeming_one_no_more_fo
     let each = size.saturating_sub(sides[0].size) / (many - FEW);
     assert!(each <= 1_000, "{size} bytes for {many} orders, {each} each: at most a kilobyte");
     // Of what a machine was slow at, a short test says nothing.
-    assert!(long == 0 || ratios[..2].iter().all(|ratio| *ratio <= 1.2), "at most 1.2 times");
+    assert!(long == 0 || ratios[..3].iter().all(|ratio| *ratio <= 1.2), "at most 1.2 times");
 }
