@@ -69,7 +69,7 @@ impl Ask {
             return fresh;
         }
         let known = recent[dice.roll(recent.len())].clone();
-        match dice.roll(20) {
+        match dice.roll(25) {
             0 if known.grant > 0 => Self { client: fresh.client, ..known },
             1 if known.client < 12 || fresh.grant > 0 => Self { grant: fresh.grant, ..known },
             2 => Self { subject: fresh.subject, ..known },
