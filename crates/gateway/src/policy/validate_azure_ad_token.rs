@@ -1,9 +1,9 @@
 //! `validate_azure_ad_token`: a token of one tenant, of either version, for one of these audiences. Issuers and keys follow from the
 //! authority and the tenant; the rest is that of `validate_jwt`.
 use super::Part;
-use super::validate_jwt::{ClaimRule, ClaimTable, Common, sixty};
+use super::validate_jwt::{ClaimTable, Common, sixty};
 use crate::settings::{SettingsError, Spanned, World, fault};
-use decision::contract::{Contract, Profile, Tenants, TrustedIssuer};
+use decision::contract::{Profile, Tenants, TrustedIssuer};
 use http::Uri;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -74,28 +74,19 @@ impl super::Table for Table {
             let known = world.issuer_called(&derived.issuer).unwrap_or(derived);
             TrustedIssuer { tenants: Some(Tenants::Listed(vec![tenant.to_owned()])), ..known }
         });
-        let contract = Contract {
-            name: None,
+        let common = Common {
             audiences,
             issuers: issuers.into(),
-            clients: self.client_application_ids.clone(),
-            routes: Vec::new(),
+            clients: self.client_application_ids.as_deref(),
+            claims: &self.required_claims,
             skew: self.clock_skew,
-            max_token_bytes: 16_384,
             max_lifetime: None,
-            fail_static: 60,
-            authorized_by_list: false,
-            disclosure: decision::contract::Disclosure::default(),
-            authorization_uri: None,
-        };
-        let claims = self.required_claims.iter().map(ClaimRule::read).collect::<Result<_, _>>()?;
-        let common = Common {
             header_name: self.header_name.as_ref(),
             query_parameter_name: self.query_parameter_name.as_ref(),
             failed_validation_httpcode: self.failed_validation_httpcode.as_ref(),
             failed_validation_error_message: self.failed_validation_error_message.as_deref(),
         };
-        common.check(contract, claims, at, world)
+        common.check(at, world)
     }
 
     fn identifies(&self) -> bool {

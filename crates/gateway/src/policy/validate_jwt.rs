@@ -6,7 +6,7 @@ use crate::canonical::query;
 use crate::denial::Denial;
 use crate::settings::{SettingsError, Spanned, World, fault, field_name, refusal_status};
 use decision::CheckId;
-use decision::contract::{Contract, Route};
+use decision::contract::{Contract, Disclosure, Route, TrustedIssuer};
 use guard::{Guard, Principal};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, StatusCode};
@@ -46,8 +46,14 @@ pub(crate) struct Table {
     failed_validation_error_message: Option<String>,
 }
 
-/// What the policies about tokens share.
+/// What the policies about tokens share: what is taken, where it is, and what refusals say.
 pub(super) struct Common<'a> {
+    pub(super) audiences: Vec<String>,
+    pub(super) issuers: Vec<TrustedIssuer>,
+    pub(super) clients: Option<&'a [String]>,
+    pub(super) claims: &'a [Spanned<ClaimTable>],
+    pub(super) skew: i64,
+    pub(super) max_lifetime: Option<i64>,
     pub(super) header_name: Option<&'a Spanned<String>>,
     pub(super) query_parameter_name: Option<&'a Spanned<String>>,
     pub(super) failed_validation_httpcode: Option<&'a Spanned<u16>>,
@@ -86,28 +92,19 @@ pub(super) const fn sixty() -> i64 {
 
 impl super::Table for Table {
     fn part(&self, at: &Range<usize>, world: &mut World<'_>) -> Result<Part, SettingsError> {
-        let contract = Contract {
-            name: None,
+        let common = Common {
             audiences: self.audiences.clone(),
             issuers: self.issuers.iter().map(|name| world.issuer(name)).collect::<Result<_, _>>()?,
-            clients: self.client_application_ids.clone(),
-            routes: Vec::new(),
+            clients: self.client_application_ids.as_deref(),
+            claims: &self.required_claims,
             skew: self.clock_skew,
-            max_token_bytes: 16_384,
             max_lifetime: self.max_lifetime,
-            fail_static: 60,
-            authorized_by_list: false,
-            disclosure: decision::contract::Disclosure::default(),
-            authorization_uri: None,
-        };
-        let claims = self.required_claims.iter().map(ClaimRule::read).collect::<Result<_, _>>()?;
-        let common = Common {
             header_name: self.header_name.as_ref(),
             query_parameter_name: self.query_parameter_name.as_ref(),
             failed_validation_httpcode: self.failed_validation_httpcode.as_ref(),
             failed_validation_error_message: self.failed_validation_error_message.as_deref(),
         };
-        common.check(contract, claims, at, world)
+        common.check(at, world)
     }
 
     fn identifies(&self) -> bool {
@@ -122,14 +119,23 @@ impl super::Table for Table {
 }
 
 impl Common<'_> {
-    /// The check, by this contract.
-    pub(super) fn check(
-        &self,
-        contract: Contract,
-        claims: Vec<ClaimRule>,
-        at: &Range<usize>,
-        world: &mut World<'_>,
-    ) -> Result<Part, SettingsError> {
+    /// The check.
+    pub(super) fn check(self, at: &Range<usize>, world: &mut World<'_>) -> Result<Part, SettingsError> {
+        let contract = Contract {
+            name: None,
+            audiences: self.audiences,
+            issuers: self.issuers,
+            clients: self.clients.map(<[String]>::to_vec),
+            routes: Vec::new(),
+            skew: self.skew,
+            max_token_bytes: 16_384,
+            max_lifetime: self.max_lifetime,
+            fail_static: 60,
+            authorized_by_list: false,
+            disclosure: Disclosure::default(),
+            authorization_uri: None,
+        };
+        let claims = self.claims.iter().map(ClaimRule::read).collect::<Result<_, _>>()?;
         let place = match (self.header_name, self.query_parameter_name) {
             (Some(_), Some(name)) => {
                 return Err(fault(&name.span(), "the token is looked for in two places", "keep one of them"));
