@@ -3,6 +3,8 @@ mod compile;
 mod file;
 pub(crate) mod schema;
 mod spanned;
+mod subscriptions;
+mod upstreams;
 mod world;
 
 pub(crate) use compile::{Compiled, compile};

@@ -1,5 +1,7 @@
 //! From the file to what answers requests: scopes put together, narrower ones after wider ones.
-use super::file::{ApiTable, OperationTable, State, SubscriptionTable, UpstreamTable};
+use super::file::{ApiTable, OperationTable};
+use super::subscriptions::subscriptions;
+use super::upstreams::upstreams;
 use super::world::{Variables, World, twice, unknown};
 use super::{File, SettingsError, Spanned, fault, field_name};
 use crate::gateway::Ports;
@@ -8,22 +10,17 @@ use crate::onward::{self, Onward};
 use crate::policy::cors::Cors;
 use crate::policy::{self, Bearer, Part, Phase, Policy, SubscriptionKey, TokenCheck};
 use crate::routes::{Operation, Pattern, Routes, Rules, Told, is_canonical};
-use crate::subscriptions::{ApiId, Product, ProductId, Scope, Subscription, Subscriptions};
-use crate::upstream::{Upstream, connections};
+use crate::subscriptions::{ApiId, Product, ProductId, Subscriptions};
+use crate::upstream::Upstream;
 use crate::{canonical, policy::Tables};
-use decision::Timestamp;
 use decision::contract::Route;
 use guard::Guard;
-use http::{HeaderName, Uri};
+use http::HeaderName;
 use ipnet::IpNet;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Semaphore;
 
 /// What answers requests. Nothing in it changes; a new configuration is another one.
 pub(crate) struct Compiled {
@@ -353,7 +350,7 @@ fn place(table: &ApiTable) -> Result<(Option<String>, Arc<str>), SettingsError> 
     Ok((host, prefix.into()))
 }
 
-fn is_segment(text: &str) -> bool {
+pub(super) fn is_segment(text: &str) -> bool {
     !text.is_empty() && !text.contains(['*', '{']) && is_canonical(text)
 }
 
@@ -391,173 +388,7 @@ fn products<'a>(file: &'a File, world: &mut World<'_>) -> Result<Vec<(Product, R
     Ok(products)
 }
 
-fn api_id(file: &File, name: &Spanned<String>) -> Result<ApiId, SettingsError> {
+pub(super) fn api_id(file: &File, name: &Spanned<String>) -> Result<ApiId, SettingsError> {
     let found = file.api.iter().position(|api| api.get_ref().name.get_ref() == name.get_ref());
     found.map(ApiId).ok_or_else(|| unknown("api", name, file.api.iter().map(|api| api.get_ref().name.get_ref())))
-}
-
-fn subscriptions(
-    file: &File,
-    products: Vec<Product>,
-    world: &World<'_>,
-    ports: &Ports,
-) -> Result<Subscriptions, SettingsError> {
-    let mut salt = [0; 32];
-    ports.random.fill(&mut salt);
-    let names: Vec<String> = products.iter().map(|product| product.name.to_string()).collect();
-    let mut all = Subscriptions::new(salt, products);
-    let mut seen: Vec<&str> = Vec::new();
-    for table in &file.subscription {
-        let SubscriptionTable { name, product, api, all_apis, primary, secondary, state, expires, started } =
-            table.get_ref();
-        if seen.contains(&name.get_ref().as_str()) {
-            return Err(twice("a subscription", name));
-        }
-        seen.push(name.get_ref());
-        let scope = match (product, api, all_apis) {
-            (Some(product), None, false) => {
-                let id = names.iter().position(|name| name == product.get_ref());
-                Scope::Product(ProductId(id.ok_or_else(|| unknown("product", product, names.iter()))?))
-            }
-            (None, Some(api), false) => Scope::Api(api_id(file, api)?),
-            (None, None, true) => Scope::AllApis,
-            _ => {
-                let hint = "say one of `product`, `api` and `all_apis = true`";
-                return Err(fault(&name.span(), "the subscription is not to one thing", hint));
-            }
-        };
-        let (expires, started) = (self::moment(expires.as_ref())?, self::moment(started.as_ref())?);
-        let mut keys = vec![world.read_secret(primary)?];
-        if let Some(secondary) = secondary {
-            keys.push(world.read_secret(secondary)?);
-        }
-        for (key, source) in keys.iter().zip([Some(primary), secondary.as_ref()].into_iter().flatten()) {
-            if key.expose().len() < 16 {
-                return Err(fault(&source.span(), "the key is shorter than 16 characters", "make a random one"));
-            }
-        }
-        let subscription = Subscription {
-            name: name.get_ref().as_str().into(),
-            scope,
-            active: *state == State::Active,
-            expires,
-            started,
-        };
-        all.add(subscription, &keys).map_err(|other| {
-            let hint = "every key is one subscription's, and its two keys differ";
-            fault(&primary.span(), format!("a key of `{}` is a key of `{other}` too", name.get_ref()), hint)
-        })?;
-    }
-    Ok(all)
-}
-
-fn moment(written: Option<&Spanned<toml::value::Datetime>>) -> Result<Option<Timestamp>, SettingsError> {
-    let Some(moment) = written else { return Ok(None) };
-    let wrong = || fault(&moment.span(), "this is no moment", "write it in UTC: `2027-01-31T00:00:00Z`");
-    timestamp(moment.get_ref()).ok_or_else(wrong).map(Some)
-}
-
-/// A moment that is written with its distance from UTC.
-fn timestamp(moment: &toml::value::Datetime) -> Option<Timestamp> {
-    let (date, time, offset) = (moment.date?, moment.time?, moment.offset?);
-    let minutes = match offset {
-        toml::value::Offset::Z => 0,
-        toml::value::Offset::Custom { minutes } => i64::from(minutes),
-    };
-    // Days since 1970-01-01, of a calendar whose year begins in March.
-    let (year, month) = (i64::from(date.year), i64::from(date.month));
-    let year = if month <= 2 { year - 1 } else { year };
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + i64::from(date.day) - 1;
-    let days = year.div_euclid(400) * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    let seconds = i64::from(time.hour) * 3_600 + i64::from(time.minute) * 60 + i64::from(time.second.unwrap_or(0));
-    Some(Timestamp(days * 86_400 + seconds - minutes * 60))
-}
-
-fn upstreams(file: &File, world: &World<'_>) -> Result<HashMap<String, Arc<Upstream>>, SettingsError> {
-    let roots = match &file.trusted_certificates {
-        None => Vec::new(),
-        Some(path) => {
-            let text = world.text(path.get_ref(), &path.span())?;
-            let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-            let roots = read.ok().filter(|roots| !roots.is_empty());
-            roots
-                .ok_or_else(|| fault(&path.span(), "the file has no certificate in PEM", "give certificates in PEM"))?
-        }
-    };
-    let at = file.trusted_certificates.as_ref().map_or(0..0, Spanned::span);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let unusable = |error: rustls::Error| fault(&at, error.to_string(), "check the certificate authorities");
-    let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(roots, Arc::clone(&provider));
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(unusable)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier.map_err(unusable)?))
-        .with_no_client_auth();
-    let mut upstreams = HashMap::new();
-    for table in &file.upstream {
-        let upstream = upstream(table.get_ref(), &tls)?;
-        let name = &table.get_ref().name;
-        if upstreams.insert(name.get_ref().clone(), Arc::new(upstream)).is_some() {
-            return Err(twice("an upstream", name));
-        }
-    }
-    Ok(upstreams)
-}
-
-fn upstream(table: &UpstreamTable, tls: &rustls::ClientConfig) -> Result<Upstream, SettingsError> {
-    let at = table.url.span();
-    let wrong = |problem: &str| fault(&at, problem, "write `https://orders.internal/v1` or `http://127.0.0.1:9000`");
-    let uri: Uri = table.url.get_ref().parse().map_err(|_| wrong("this is no address of a service"))?;
-    let parts = uri.into_parts();
-    let scheme = parts.scheme.filter(|scheme| matches!(scheme.as_str(), "http" | "https"));
-    let scheme = scheme.ok_or_else(|| wrong("the address has no scheme that is spoken here"))?;
-    let authority = parts.authority.ok_or_else(|| wrong("the address names no host"))?;
-    if authority.as_str().contains('@') {
-        return Err(wrong("the address has a name or password; say it in `onward`"));
-    }
-    let path = parts.path_and_query.as_ref().map_or("/", |path| path.as_str());
-    let base = path.strip_suffix('/').unwrap_or(path);
-    if !(base.is_empty() || base.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_segment))) {
-        return Err(wrong("the path of the address is not in its one spelling"));
-    }
-    for (seconds, name) in
-        [(table.connect_seconds, "connect"), (table.answer_seconds, "answer"), (table.silence_seconds, "silence")]
-    {
-        if !(1..=86_400).contains(&seconds) {
-            let problem = format!("`{name}_seconds` is out of range");
-            return Err(fault(&table.name.span(), problem, "write 1 to 86400"));
-        }
-    }
-    if !(1..=1_000_000).contains(&table.max_requests) {
-        return Err(fault(&table.name.span(), "`max_requests` is out of range", "write 1 to 1000000"));
-    }
-    Ok(Upstream {
-        name: table.name.get_ref().as_str().into(),
-        scheme,
-        authority,
-        base: base.to_owned(),
-        preserve_host: table.preserve_host,
-        timeout: Duration::from_secs(table.answer_seconds),
-        silence: Duration::from_secs(table.silence_seconds),
-        slots: Arc::new(Semaphore::new(table.max_requests)),
-        connections: connections(tls.clone(), Duration::from_secs(table.connect_seconds)),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::timestamp;
-
-    #[test]
-    fn moments_are_read_as_utc() {
-        let read = |text: &str| timestamp(&text.parse().unwrap()).map(|moment| moment.0);
-        assert_eq!(read("1970-01-01T00:00:00Z"), Some(0));
-        assert_eq!(read("2000-02-29T00:00:00Z"), Some(951_782_400));
-        assert_eq!(read("2016-01-09T02:02:12Z"), Some(1_452_304_932));
-        assert_eq!(read("2016-01-09T03:02:12+01:00"), Some(1_452_304_932));
-        assert_eq!(read("2016-01-09"), None);
-        assert_eq!(read("2016-01-09T02:02:12"), None);
-    }
 }
