@@ -210,6 +210,33 @@ fn x_03_x_20_what_is_got_in_one_tenant_is_worthless_in_the_other() {
 }
 
 #[test]
+fn an_application_of_many_tenants_acts_as_itself_where_it_stands_with_the_roles_it_has_there() {
+    let world = World::new();
+    world.estate.edit(|estate| {
+        estate.app("billing").sign_in_audience = deputize_core::model::SignInAudience::AzureADMultipleOrgs;
+        estate.objects.principals.push(service_principal(FABRIKAM, "billing"));
+    });
+    let ask = |tenant: &str, scope: &str| {
+        let pairs = [
+            ("client_id", &*app("orders").to_string()),
+            ("client_secret", &crate::world::estate::secret("orders")),
+            ("grant_type", "client_credentials"),
+            ("scope", scope),
+        ];
+        world.token_at(tenant, &form(&pairs), None).map(|answer| claims(&answer.access_token))
+    };
+    for (tenant, id, roles) in [
+        ("contoso.example", CONTOSO, Some(serde_json::json!(["Invoices.Export"]))),
+        ("fabrikam.example", FABRIKAM, None),
+    ] {
+        let token = ask(tenant, "api://billing/.default").unwrap();
+        assert_eq!((&token["tid"], token.get("roles")), (&serde_json::json!(id.to_string()), roles.as_ref()));
+        assert_eq!(token["iss"], format!("{HOST}/{id}/v2.0"));
+    }
+    assert_eq!(refused(ask("fabrikam.example", "api://vault/.default")), CheckId::ResourceKnown, "it is not there");
+}
+
+#[test]
 fn an_application_of_one_tenant_does_nothing_in_another_and_nothing_under_an_alias() {
     let world = World::new();
     let ivan = world.sign_in("ivan");
