@@ -9,13 +9,14 @@ use crate::serve::Ending;
 use crate::system::{self, SystemClock};
 use fetch::{Allow, Fetch, FetchBuilder};
 use sidecar::{
-    Admin, Bind, Bound, DRAIN, Entra, File, Listeners, ManagedIdentity, Metrics, Native, Ports, Probe, Protocol,
-    Settings, SettingsError, SetupError, Sidecar, Texas,
+    Admin, Bind, Bound, DRAIN, Entra, File, Listeners, ManagedIdentity, Metrics, Native, Ports, Probe, Settings,
+    SettingsError, SetupError, Sidecar, Texas,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use telemetry::Protocol;
 
 /// The largest answer of a provider that is read, in bytes.
 const LONGEST_ANSWER: usize = 1 << 20;

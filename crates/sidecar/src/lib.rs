@@ -44,6 +44,7 @@ mod target;
 mod telemetry;
 mod texas;
 
+pub use crate::telemetry::Telemetry;
 pub use acquire::CredentialFault;
 pub use apis::{Api, Apis};
 pub use bound::Bound;
@@ -62,5 +63,4 @@ pub use settings::{
     TokenGrant, Upstream,
 };
 pub use sidecar::{Ports, Sidecar};
-pub use telemetry::{Protocol, Push, Pushing, Sampling, Telemetry};
 pub use texas::Texas;

@@ -4,7 +4,8 @@ use crate::Sidecar;
 use crate::access::Access;
 use crate::answer::{Answer, empty, json, posts_only, text};
 use crate::settings::{Bind, Callers};
-use crate::telemetry::{family, prometheus};
+use crate::telemetry::family;
+use ::telemetry::prometheus;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
@@ -101,7 +102,7 @@ impl Serve for Metrics {
             (&Method::GET, "/metrics") => text(
                 StatusCode::OK,
                 "text/plain; version=0.0.4; charset=utf-8",
-                prometheus::text(&family::all(&self.0), self.0.labels()),
+                prometheus::text(&family::all(&self.0), self.0.constant()),
             ),
             _ => empty(StatusCode::NOT_FOUND),
         }

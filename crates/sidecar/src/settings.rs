@@ -10,7 +10,7 @@ pub use file::File;
 
 use crate::apis::Apis;
 use crate::outbound::Outbound;
-use crate::telemetry::Push;
+use ::telemetry::Push;
 use oauth::Secret;
 use serve::{Mutual, Tls};
 use std::fmt;
@@ -335,6 +335,9 @@ pub enum SettingsError {
         /// What is wrong, and what to change.
         problem: String,
     },
+    /// One of OpenTelemetry's.
+    #[error(transparent)]
+    Telemetry(#[from] ::telemetry::VariableError),
     /// A place of the configuration file.
     #[error("{problem}; {hint}")]
     File {

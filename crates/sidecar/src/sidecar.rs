@@ -8,7 +8,7 @@ use crate::outbound::Outbound;
 use crate::provider::Providers;
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
-use crate::telemetry::family::Constant;
+use crate::telemetry::family;
 use crate::telemetry::trace::Tracer;
 use client::{Random, TokenCache};
 use decision::Clock;
@@ -16,6 +16,7 @@ use fetch::{Fetch, KeySets, Transport};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use telemetry::Constant;
 use tokio::task::JoinSet;
 
 /// Introspected tokens take at most so many bytes.
@@ -94,7 +95,7 @@ impl Sidecar {
             providers,
             telemetry,
             tracer: Tracer::new(settings.push.as_ref().and_then(|push| push.traces), u64::from_le_bytes(seed)),
-            labels: Constant::of(&settings.resource),
+            labels: family::constant(&settings.resource),
             outbound: settings.outbound.clone(),
             tokens,
             seen: SeenTokens::new(SEEN_BYTES),
@@ -171,7 +172,7 @@ impl Sidecar {
     }
 
     /// What every metric is labelled with.
-    pub(crate) fn labels(&self) -> &Constant {
+    pub(crate) fn constant(&self) -> &Constant {
         &self.labels
     }
 

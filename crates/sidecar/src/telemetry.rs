@@ -1,20 +1,14 @@
 //! What the sidecar counts: fixed sets of labels, one atomic addition for each thing counted on the way of a request.
 pub(crate) mod family;
-mod histogram;
-mod otlp;
-pub(crate) mod prometheus;
-mod push;
 mod spans;
 pub(crate) mod trace;
 
-pub use push::{Protocol, Push, Pushing};
-pub use trace::Sampling;
+pub(crate) use ::telemetry::Began;
 
-use histogram::Histogram;
+use ::telemetry::Histogram;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 /// The paths of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,28 +92,6 @@ pub struct Telemetry {
     responses: Vec<Histogram>,
     /// By provider.
     latency: Vec<Histogram>,
-}
-
-/// When a request came in.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Began(Instant);
-
-impl Began {
-    #[expect(clippy::disallowed_methods, reason = "how long an answer takes, which no decision depends on")]
-    pub(crate) fn now() -> Self {
-        Self(Instant::now())
-    }
-
-    /// The same moment, in nanoseconds since 1970, where `self.0` and the system's clock are now at `(instant, unix)`.
-    fn unix(self, (instant, unix): (Self, u64)) -> u64 {
-        let age = instant.0.saturating_duration_since(self.0);
-        unix.saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "how long an answer takes, which no decision depends on")]
-    fn elapsed(self) -> Duration {
-        Instant::now().saturating_duration_since(self.0)
-    }
 }
 
 impl Telemetry {

@@ -7,7 +7,7 @@ use crate::decode::{self, Encoding, ExchangeRequest, IntrospectRequest, Malforme
 use crate::introspect::{Inactive, inactive, introspect};
 use crate::provider::Provider;
 use crate::settings::{Bind, Callers};
-use crate::telemetry::trace::Trace;
+use crate::telemetry::trace::{Record, Trace};
 use crate::telemetry::{Began, Path};
 use bytes::{Bytes, BytesMut};
 use client::Ask;
@@ -181,7 +181,7 @@ impl Serve for Texas {
             "/api/v1/introspect" => Path::Introspect,
             _ => Path::Other,
         };
-        let mut trace = self.sidecar.tracer().begin(request.headers());
+        let mut trace = Trace::begin(self.sidecar.tracer(), request.headers());
         if let Some(trace) = &trace {
             trace.lead(request.headers_mut());
         }
@@ -195,7 +195,7 @@ impl Serve for Texas {
         let status = answer.status().as_u16();
         self.sidecar.telemetry().answered(path, status, began);
         if let Some((trace, method)) = trace.zip(method) {
-            self.sidecar.tracer().end(trace, &method, path, status, began);
+            self.sidecar.tracer().end(Record::ended(trace, &method, path, status, began));
         }
         answer
     }

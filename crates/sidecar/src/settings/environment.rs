@@ -5,7 +5,7 @@ use super::{
 };
 use crate::apis::Apis;
 use crate::outbound::{Here, Outbound};
-use crate::telemetry::{Protocol, Push, Sampling};
+use ::telemetry::Push;
 use oauth::Secret;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -103,8 +103,8 @@ pub(super) fn read(variable: Variables<'_>) -> Result<Settings, SettingsError> {
         probe: socket(variable, "PROBE_BIND_ADDRESS")?,
         metrics: socket(variable, "METRICS_BIND_ADDRESS")?,
         admin: admin(variable)?,
-        resource: resource(variable),
-        push: push(variable)?,
+        resource: ::telemetry::resource(variable),
+        push: Push::read(variable, "deputize-sidecar")?,
         callers: Callers {
             bearer: variable("DEPUTIZE_CALLER_TOKEN").filter(|token| !token.is_empty()).map(Secret::new),
             uids: Vec::new(),
@@ -228,70 +228,6 @@ struct Azure {
     client_id: String,
     discovery: String,
     credential: Option<Credential>,
-}
-
-/// Where metrics go, in the words of OpenTelemetry.
-fn push(variable: Variables<'_>) -> Result<Option<Push>, SettingsError> {
-    let disabled = variable("OTEL_SDK_DISABLED").as_deref() == Some("true");
-    let Some(endpoint) = stated(variable, "OTEL_EXPORTER_OTLP_ENDPOINT").filter(|_| !disabled) else { return Ok(None) };
-    let wrong =
-        |name: &str, problem: &str| Err(SettingsError::Variable { name: name.to_owned(), problem: problem.to_owned() });
-    if !url::Url::parse(&endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
-        return wrong("OTEL_EXPORTER_OTLP_ENDPOINT", "it is no `http:` or `https:` URL; write `http://localhost:4317`");
-    }
-    let protocol = match stated(variable, "OTEL_EXPORTER_OTLP_PROTOCOL").as_deref() {
-        None | Some("grpc") => Protocol::Grpc,
-        Some("http/protobuf") => Protocol::Http,
-        Some(_) => return wrong("OTEL_EXPORTER_OTLP_PROTOCOL", "it is neither `grpc` nor `http/protobuf`"),
-    };
-    let every = number(variable, "OTEL_METRIC_EXPORT_INTERVAL")?.filter(|millis| *millis > 0).unwrap_or(60_000);
-    let mut resource = resource(variable);
-    let service = stated(variable, "OTEL_SERVICE_NAME");
-    if service.is_some() || !resource.iter().any(|(name, _)| name == "service.name") {
-        resource.retain(|(name, _)| name != "service.name");
-        resource.push(("service.name".to_owned(), service.unwrap_or_else(|| "deputize-sidecar".to_owned())));
-    }
-    let traces = traces(variable)?;
-    Ok(Some(Push { endpoint, protocol, every: Duration::from_millis(every), traces, resource }))
-}
-
-fn resource(variable: Variables<'_>) -> Vec<(String, String)> {
-    let attributes = stated(variable, "OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
-    let pairs = attributes.split(',').filter_map(|pair| pair.split_once('='));
-    pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect()
-}
-
-/// Which traces are recorded, in the words of OpenTelemetry.
-fn traces(variable: Variables<'_>) -> Result<Option<Sampling>, SettingsError> {
-    const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
-    if stated(variable, "OTEL_TRACES_EXPORTER").as_deref() == Some("none") {
-        return Ok(None);
-    }
-    let share = || {
-        let share = stated(variable, ARGUMENT).map_or(Some(1.0), |text| text.parse().ok());
-        share.filter(|share: &f64| (0.0..=1.0).contains(share)).ok_or_else(|| SettingsError::Variable {
-            name: ARGUMENT.to_owned(),
-            problem: "it is no share; write a number from 0 to 1".to_owned(),
-        })
-    };
-    let sampler = stated(variable, "OTEL_TRACES_SAMPLER");
-    let (parent_based, name) = match sampler.as_deref() {
-        None => return Ok(Some(Sampling::default())),
-        Some(name) => name.strip_prefix("parentbased_").map_or((false, name), |name| (true, name)),
-    };
-    let ratio = match name {
-        "always_on" => 1.0,
-        "always_off" => 0.0,
-        "traceidratio" => share()?,
-        _ => {
-            return Err(SettingsError::Variable {
-                name: "OTEL_TRACES_SAMPLER".to_owned(),
-                problem: "it is none of `always_on`, `always_off` and `traceidratio`, with or without `parentbased_`"
-                    .to_owned(),
-            });
-        }
-    };
-    Ok(Some(Sampling { parent_based, ratio }))
 }
 
 /// The way out of a company's network, by the names that all programs share.

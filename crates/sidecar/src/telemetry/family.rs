@@ -1,42 +1,14 @@
-//! Metrics at one moment: what every way of exporting them starts from.
-use super::histogram::Counted;
+//! Everything that a sidecar counts, at one moment.
 use super::{Path, STATUSES, Telemetry};
 use crate::Sidecar;
 use crate::cut_offs::CutOffs;
-use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use telemetry::{Constant, Family, Kind, Labels, Value};
 
-/// What a metric's values mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
-
-pub(crate) type Labels = Vec<(&'static str, Cow<'static, str>)>;
-
-pub(super) enum Value {
-    Number(u64),
-    Histogram(Counted),
-}
-
-/// One metric, with all its labels.
-pub(crate) struct Family {
-    pub(crate) name: &'static str,
-    pub(crate) help: &'static str,
-    pub(crate) kind: Kind,
-    pub(super) samples: Vec<(Labels, Value)>,
-}
-
-/// Labels that every metric has: what the metrics are of.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Constant(Vec<(String, String)>);
-
-impl Constant {
-    /// Names that metrics have labels of already; a scrape in which one occurs twice is refused whole.
-    const TAKEN: [&str; 10] = [
+/// Labels that every metric has, of attributes of a resource.
+pub(crate) fn constant(attributes: &[(String, String)]) -> Constant {
+    let taken = [
         "path",
         "identity_provider",
         "request_type",
@@ -46,29 +18,8 @@ impl Constant {
         "reason",
         "outcome",
         "cache_type",
-        "le",
     ];
-
-    /// Of attributes of a resource, whose names become such as labels may have.
-    pub(crate) fn of(attributes: &[(String, String)]) -> Self {
-        let mut labels: Vec<(String, String)> = Vec::new();
-        for (name, value) in attributes {
-            let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-            let mut name: String = name.chars().map(plain).collect();
-            if name.starts_with(|first: char| first.is_ascii_digit()) {
-                name.insert(0, '_');
-            }
-            let taken = Self::TAKEN.contains(&name.as_str()) || name.starts_with("__");
-            if !name.is_empty() && !taken && labels.iter().all(|(known, _)| *known != name) {
-                labels.push((name, value.clone()));
-            }
-        }
-        Self(labels)
-    }
-
-    pub(super) fn labels(&self) -> &[(String, String)] {
-        &self.0
-    }
+    Constant::of(attributes, &taken)
 }
 
 /// Everything that a sidecar counts.
@@ -86,8 +37,7 @@ pub(crate) fn all(sidecar: &Sidecar) -> Vec<Family> {
         samples: vec![of("token", own), of("token/exchange", users)],
     });
     let held = sidecar.tokens().counters();
-    let plain =
-        |name, help, kind, number| Family { name, help, kind, samples: vec![(Vec::new(), Value::Number(number))] };
+    let plain = Family::plain;
     families.extend([
         plain("deputize_token_cache_entries", "Tokens that are held", Kind::Gauge, held.entries),
         plain("deputize_token_cache_bytes", "Memory that held tokens and refusals take", Kind::Gauge, held.bytes),
@@ -213,37 +163,27 @@ impl Telemetry {
             family("texas_handler_requests", "Requests that were read", Kind::Counter, requests),
             family("texas_token_cache_hits", "Tokens that came from the cache", Kind::Counter, hits),
             family("texas_handler_errors", "Requests that were refused or failed", Kind::Counter, errors.collect()),
-            family("http_response_secs", "Time to answer", Kind::Histogram, self.responses()),
-            family(
-                "texas_identity_provider_latency_secs",
-                "Time that identity providers took to answer",
-                Kind::Histogram,
-                self.latencies(),
-            ),
+            self.responses(),
+            self.latencies(),
         ]
     }
 
-    fn responses(&self) -> Vec<(Labels, Value)> {
+    fn responses(&self) -> Family {
         let places = Path::ALL.into_iter().flat_map(|path| STATUSES.map(|status| (path, status)));
         let histograms = places.zip(&self.responses).map(|((path, status), histogram)| {
             let status = if status == 0 { "other".into() } else { status.to_string().into() };
             let labels: Labels = vec![("status_code", status), ("path", path.as_str().into())];
             (labels, histogram.counted())
         });
-        told(histograms)
+        Family::of_histograms("http_response_secs", "Time to answer", histograms)
     }
 
-    fn latencies(&self) -> Vec<(Labels, Value)> {
-        told(
+    fn latencies(&self) -> Family {
+        let histograms =
             self.providers.iter().zip(&self.latency).map(|(provider, histogram)| {
                 (vec![("identity_provider", provider.clone().into())], histogram.counted())
-            }),
-        )
+            });
+        let help = "Time that identity providers took to answer";
+        Family::of_histograms("texas_identity_provider_latency_secs", help, histograms)
     }
-}
-
-/// Without those that counted nothing.
-fn told(histograms: impl Iterator<Item = (Labels, Counted)>) -> Vec<(Labels, Value)> {
-    let counted = histograms.filter(|(_, counted)| counted.total > 0);
-    counted.map(|(labels, counted)| (labels, Value::Histogram(counted))).collect()
 }

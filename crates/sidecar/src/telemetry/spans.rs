@@ -1,50 +1,42 @@
 //! Recorded requests as OpenTelemetry collectors read them: the messages of `opentelemetry/proto/trace/v1`.
-use super::Began;
-use super::otlp::{Message, Nanos};
-use super::trace::{Got, Handled, Record, SpanId, Trace};
+use super::trace::{Got, Handled, Record, Trace};
+use super::{Path, family};
 use crate::Sidecar;
+use telemetry::{Constant, Family, Message, Moment, Source, SpanKind};
 
-/// Of `SpanKind`.
-const INTERNAL: u64 = 1;
-const SERVER: u64 = 2;
 /// `STATUS_CODE_ERROR`.
 const ERROR: u64 = 2;
 
-/// An `ExportTraceServiceRequest` with these requests; `now` is this moment by both clocks.
-pub(super) fn request(
-    records: &[Record],
-    sidecar: &Sidecar,
-    resource: &[(String, String)],
-    now: (Began, Nanos),
-) -> Vec<u8> {
-    let mut scope = Message::scope();
-    for record in records {
-        record.write(&mut scope, sidecar, now);
+impl Source for Sidecar {
+    const SCOPE: &'static str = "deputize-sidecar";
+
+    fn metrics(&self) -> Vec<Family> {
+        family::all(self)
     }
-    scope.of_resource(resource)
+
+    fn labels(&self) -> &Constant {
+        self.constant()
+    }
+
+    fn write_spans(&self, scope: &mut Message, now: Moment) -> bool {
+        let records = self.tracer().take();
+        for record in &records {
+            record.write(scope, self, now);
+        }
+        !records.is_empty()
+    }
 }
 
 impl Record {
-    fn write(&self, scope: &mut Message, sidecar: &Sidecar, now: (Began, Nanos)) {
+    fn write(&self, scope: &mut Message, sidecar: &Sidecar, now: Moment) {
         let Self { trace, method, path, status, began, ended } = self;
-        let span = |id: SpanId, parent: Option<SpanId>, name: &str, times: [Began; 2], kind: u64| {
-            let mut span = Message::default();
-            span.octets(1, &trace.id);
-            span.octets(2, &id);
-            if let Some(parent) = parent {
-                span.octets(4, &parent);
-            }
-            span.text(5, name);
-            span.number(6, kind);
-            let [start, end] = times.map(|time| time.unix(now).to_le_bytes());
-            span.fixed(7, start);
-            span.fixed(8, end);
-            span
-        };
-        let Trace { root, handle, parent, reading, handling, handled, .. } = trace;
-        let mut whole = span(*root, *parent, "Handle incoming request", [*began, *ended], SERVER);
+        let Trace { context, handle, reading, handling, handled } = trace;
+        let root = context.span();
+        let all = ("Handle incoming request", SpanKind::Server);
+        let mut whole = context.begin(root, context.parent(), all, [*began, *ended], now);
+        let inner = |id, name: &str, times| context.begin(id, Some(root), (name, SpanKind::Internal), times, now);
         whole.attribute(9, "http.request.method", method);
-        if *path != super::Path::Other {
+        if *path != Path::Other {
             whole.attribute(9, "http.route", path.as_str());
         }
         whole.whole_number(9, "http.response.status_code", i64::from(*status));
@@ -54,12 +46,12 @@ impl Record {
         scope.octets(2, whole.octets_so_far());
         if let Some(reading) = reading {
             let times = [*reading, handling.unwrap_or(*ended)];
-            let read = span(sidecar.tracer().id(), Some(*root), "Deserialize request", times, INTERNAL);
+            let read = inner(sidecar.tracer().id(), "Deserialize request", times);
             scope.octets(2, read.octets_so_far());
         }
         if let (Some(handling), Some(handled)) = (handling, handled) {
             let name = format!("Handle {}", path.as_str());
-            let mut own = span(*handle, Some(*root), &name, [*handling, *ended], INTERNAL);
+            let mut own = inner(*handle, &name, [*handling, *ended]);
             handled.write(&mut own, sidecar);
             scope.octets(2, own.octets_so_far());
         }

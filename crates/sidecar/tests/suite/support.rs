@@ -6,11 +6,12 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use jose::{Algorithm, SigningKey};
 use serde_json::{Value, json};
-use sidecar::{Bind, Bound, File, Listeners, Metrics, Ports, Probe, Push, Settings, Sidecar, Texas};
+use sidecar::{Bind, Bound, File, Listeners, Metrics, Ports, Probe, Settings, Sidecar, Texas};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
+use telemetry::Push;
 use testkit::{Issuer, SetClock};
 
 pub(crate) const NOON: Timestamp = Timestamp(1_800_000_000);

@@ -1,22 +1,21 @@
 //! Pushing metrics and traces to a collector (OTLP), off the way of requests.
-use super::otlp::{self, Nanos};
-use super::trace::Sampling;
-use super::{Began, family, spans};
-use crate::Sidecar;
+use crate::family::{Constant, Family};
+use crate::otlp;
+use crate::{Moment, Sampling};
 use bytes::Bytes;
 use fetch::{Fetch, Passing};
 use http::header::{CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderValue, Method};
 use http_body_util::{BodyExt, Full, Limited};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// For one push.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// For what is left when the sidecar ends.
+/// For what is left when the program ends.
 const LAST: Duration = Duration::from_secs(5);
 /// How often traces are pushed, at least.
 const TRACES_EVERY: Duration = Duration::from_secs(5);
@@ -47,6 +46,21 @@ pub enum Protocol {
     Grpc,
     /// Plain posts, as on port 4318.
     Http,
+}
+
+/// Who tells.
+pub trait Source: Send + Sync + 'static {
+    /// The program, as the scope of everything that it tells.
+    const SCOPE: &'static str;
+
+    /// What it counts.
+    fn metrics(&self) -> Vec<Family>;
+
+    /// Labels that all its metrics have.
+    fn labels(&self) -> &Constant;
+
+    /// What was recorded since the last time, written into `scope`; whether there is anything.
+    fn write_spans(&self, scope: &mut otlp::Message, now: Moment) -> bool;
 }
 
 /// A kind of thing that is pushed.
@@ -94,17 +108,17 @@ impl Pushing {
 impl Push {
     /// Begins to push over this network, which speaks HTTP/2 alone for [`Protocol::Grpc`], and goes on until it is told to
     /// [end](Pushing::end). A collector that is not there is told of once, and again when it comes back.
-    pub fn begin(self, sidecar: Arc<Sidecar>, network: Fetch) -> Pushing {
+    pub fn begin<S: Source>(self, source: Arc<S>, network: Fetch) -> Pushing {
         let (ended, end) = watch::channel(false);
         let task = tokio::spawn(async move {
-            let began = nanos(&sidecar);
+            let began = Moment::now().unix();
             let metrics = self.regularly(self.every, &network, &METRICS, end.clone(), || {
-                let families = family::all(&sidecar);
-                Some(otlp::request(&families, sidecar.labels(), &self.resource, began, nanos(&sidecar)))
+                let times = (began, Moment::now().unix());
+                Some(otlp::request(S::SCOPE, &source.metrics(), source.labels(), &self.resource, times))
             });
             let traces = self.regularly(TRACES_EVERY.min(self.every), &network, &TRACES, end.clone(), || {
-                let records = sidecar.tracer().take();
-                (!records.is_empty()).then(|| spans::request(&records, &sidecar, &self.resource, this_moment()))
+                let mut scope = otlp::Message::scope(S::SCOPE);
+                source.write_spans(&mut scope, Moment::now()).then(|| scope.of_resource(&self.resource))
             });
             tokio::join!(metrics, traces);
         });
@@ -196,15 +210,4 @@ impl Push {
             _ => Ok(()),
         }
     }
-}
-
-/// This moment, by the clock that spans are measured with and by the system's.
-#[expect(clippy::disallowed_methods, reason = "when spans were, which no decision depends on")]
-fn this_moment() -> (Began, Nanos) {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    (Began::now(), u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX))
-}
-
-fn nanos(sidecar: &Sidecar) -> Nanos {
-    u64::try_from(sidecar.clock().now().0).unwrap_or_default().saturating_mul(1_000_000_000)
 }

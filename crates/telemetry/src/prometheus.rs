@@ -1,10 +1,10 @@
 //! Metrics as Prometheus reads them (text format 0.0.4).
-use super::family::{Constant, Family, Kind, Value};
-use super::histogram::BUCKETS;
+use crate::family::{Constant, Family, Kind, Value};
+use crate::histogram::BUCKETS;
 use std::fmt::Write as _;
 
 /// All families, in the text format.
-pub(crate) fn text(families: &[Family], constant: &Constant) -> String {
+pub fn text(families: &[Family], constant: &Constant) -> String {
     let mut text = String::with_capacity(8 << 10);
     for Family { name, help, kind, samples } in families {
         let kind = match kind {

@@ -1,23 +1,23 @@
 //! Metrics as OpenTelemetry collectors read them: the few messages of `opentelemetry/proto/metrics/v1` that are needed, in
 //! the wire format of Protocol Buffers.
-use super::family::{Constant, Family, Kind, Labels, Value};
-use super::histogram::{BUCKETS, Counted};
+use crate::family::{Constant, Family, Kind, Labels, Value};
+use crate::histogram::{BUCKETS, Counted};
 
 /// `AGGREGATION_TEMPORALITY_CUMULATIVE`.
 const CUMULATIVE: u64 = 2;
 
 /// A moment, in nanoseconds since 1970.
-pub(crate) type Nanos = u64;
+pub type Nanos = u64;
 
 /// An `ExportMetricsServiceRequest` with all families.
 pub(crate) fn request(
+    scope: &'static str,
     families: &[Family],
     constant: &Constant,
     resource: &[(String, String)],
-    began: Nanos,
-    now: Nanos,
+    (began, now): (Nanos, Nanos),
 ) -> Vec<u8> {
-    let mut metrics = Message::scope();
+    let mut metrics = Message::scope(scope);
     for family in families {
         metrics.message(2, |metric| family.write(metric, constant, began, now));
     }
@@ -82,23 +82,23 @@ fn histogram_point(point: &mut Message, labels: &Labels, counted: &Counted, bega
     9
 }
 
-/// A message under construction.
-#[derive(Default)]
-pub(super) struct Message(Vec<u8>);
+/// A message of Protocol Buffers under construction.
+#[derive(Debug, Default)]
+pub struct Message(Vec<u8>);
 
 impl Message {
-    /// Begins what a scope, which is this program, tells.
-    pub(super) fn scope() -> Self {
+    /// Begins what a scope, which is a program of this version, tells.
+    pub fn scope(name: &'static str) -> Self {
         let mut all = Self::default();
         all.message(1, |scope| {
-            scope.text(1, "deputize-sidecar");
+            scope.text(1, name);
             scope.text(2, env!("CARGO_PKG_VERSION"));
         });
         all
     }
 
     /// A request of which this scope is all.
-    pub(super) fn of_resource(&self, resource: &[(String, String)]) -> Vec<u8> {
+    pub fn of_resource(&self, resource: &[(String, String)]) -> Vec<u8> {
         let mut request = Self::default();
         request.message(1, |all| {
             all.message(1, |written| {
@@ -111,12 +111,13 @@ impl Message {
         request.0
     }
 
-    pub(super) fn octets_so_far(&self) -> &[u8] {
+    /// What was written until now.
+    pub fn octets_so_far(&self) -> &[u8] {
         &self.0
     }
 
     /// An attribute that is a number.
-    pub(super) fn whole_number(&mut self, field: u64, name: &str, number: i64) {
+    pub fn whole_number(&mut self, field: u64, name: &str, number: i64) {
         self.message(field, |pair| {
             pair.text(1, name);
             pair.message(2, |any| any.number(3, number.cast_unsigned()));
@@ -124,40 +125,46 @@ impl Message {
     }
 
     /// An attribute that is true or false.
-    pub(super) fn truth(&mut self, field: u64, name: &str, truth: bool) {
+    pub fn truth(&mut self, field: u64, name: &str, truth: bool) {
         self.message(field, |pair| {
             pair.text(1, name);
             pair.message(2, |any| any.number(2, u64::from(truth)));
         });
     }
 
-    pub(super) fn number(&mut self, field: u64, number: u64) {
+    /// A field that is a number without a sign.
+    pub fn number(&mut self, field: u64, number: u64) {
         self.varint(field << 3);
         self.varint(number);
     }
 
-    pub(super) fn fixed(&mut self, field: u64, octets: [u8; 8]) {
+    /// A field of eight octets.
+    pub fn fixed(&mut self, field: u64, octets: [u8; 8]) {
         self.varint(field << 3 | 1);
         self.0.extend_from_slice(&octets);
     }
 
-    pub(super) fn octets(&mut self, field: u64, octets: &[u8]) {
+    /// A field of octets.
+    pub fn octets(&mut self, field: u64, octets: &[u8]) {
         self.varint(field << 3 | 2);
         self.varint(octets.len() as u64);
         self.0.extend_from_slice(octets);
     }
 
-    pub(super) fn text(&mut self, field: u64, text: &str) {
+    /// A field of text.
+    pub fn text(&mut self, field: u64, text: &str) {
         self.octets(field, text.as_bytes());
     }
 
-    pub(super) fn message(&mut self, field: u64, write: impl FnOnce(&mut Self)) {
+    /// A field that is a message itself.
+    pub fn message(&mut self, field: u64, write: impl FnOnce(&mut Self)) {
         let mut inner = Self::default();
         write(&mut inner);
         self.octets(field, &inner.0);
     }
 
-    pub(super) fn attribute(&mut self, field: u64, name: &str, value: &str) {
+    /// An attribute that is a text.
+    pub fn attribute(&mut self, field: u64, name: &str, value: &str) {
         self.message(field, |pair| {
             pair.text(1, name);
             pair.message(2, |any| any.text(1, value));
@@ -193,7 +200,8 @@ mod tests {
     fn a_counter_is_a_monotonic_sum_from_the_beginning() {
         let labels: Labels = vec![("path", "/x".into())];
         let family = Family { name: "n", help: "h", kind: Kind::Counter, samples: vec![(labels, Value::Number(7))] };
-        let written = request(&[family], &Constant::default(), &[("service.name".to_owned(), "s".to_owned())], 1, 2);
+        let written =
+            request("s", &[family], &Constant::default(), &[("service.name".to_owned(), "s".to_owned())], (1, 2));
         let point = [
             b"\x11\x01\0\0\0\0\0\0\0\x19\x02\0\0\0\0\0\0\0\x31\x07\0\0\0\0\0\0\0".as_slice(),
             b"\x3a\x0c\x0a\x04path\x12\x04\x0a\x02/x",
