@@ -155,7 +155,8 @@ fn tell(verdicts: &[(String, Verdict)]) {
     }
 }
 
-fn line(paint: Paint, check: &Check, width: usize) {
+/// A check, its id filled up to a width.
+pub(crate) fn line(paint: Paint, check: &Check, width: usize) {
     let Check { id, outcome, expected, actual, fixer, fix } = check;
     let id = format!("{:width$}", id.to_string());
     match outcome {

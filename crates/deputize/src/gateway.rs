@@ -1,4 +1,7 @@
 //! `deputize gateway`: stands before APIs, by a configuration file.
+mod beside;
+mod trace;
+
 use crate::authority::runtime;
 use crate::failure::Failure;
 use crate::file::Text;
@@ -9,7 +12,8 @@ use crate::{listen, log};
 use client::TokenCache;
 use fetch::{Allow, Fetch, KeySets, Lifetimes};
 use gateway::{
-    AccessLog, Certificates, Effective, File, Front, Gateway, Ids, Ports, Scope, SettingsError, Told, import_apim,
+    AccessLog, Certificates, Effective, File, Front, Gateway, Ids, Ports, Scope, SettingsError, Telemetry, Told,
+    import_apim,
 };
 use serve::{DRAIN, Listeners, Socket, Tls};
 use std::io::Write as _;
@@ -17,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use telemetry::Push;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How many bytes of onward tokens are kept.
@@ -54,6 +59,14 @@ enum Command {
         #[arg(value_name = "METHOD URL", num_args = 0..=2)]
         request: Vec<String>,
     },
+    /// Prints what a running gateway decides, request by request: every policy that was asked, what it said, and who can mend it
+    Trace {
+        /// The configuration that it runs with, which names its `control` socket
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        options: trace::Options,
+    },
     /// Turns a policy document of Azure API Management into configuration, and says what it could not carry over
     ImportApim {
         /// The document
@@ -86,7 +99,7 @@ pub(crate) fn run(Options { command, file }: Options) -> Result<ExitCode, Failur
     match command {
         Some(Command::Check { file }) => {
             let read = Read::file(&file)?;
-            let gateway = read.gateway(AccessLog::off())?;
+            let gateway = read.gateway(AccessLog::off(), None)?;
             read.certificates()?;
             let operations = gateway.effective().len();
             say(format_args!("`{}` is sound; operations: {operations}", file.display()));
@@ -108,6 +121,7 @@ pub(crate) fn run(Options { command, file }: Options) -> Result<ExitCode, Failur
             say(imported.toml.trim_end());
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::Trace { file, options }) => runtime()?.block_on(trace::run(&Read::file(&file)?, options)),
         Some(Command::Effective { file, request }) => effective(&Read::file(&file)?, &request),
         None => {
             let read = Read::file(&file.unwrap_or_default())?;
@@ -136,8 +150,8 @@ impl Read {
         self.path.parent().unwrap_or(Path::new(""))
     }
 
-    fn gateway(&self, access_log: AccessLog) -> Result<Gateway, Failure> {
-        let ports = self.ports(access_log)?;
+    fn gateway(&self, access_log: AccessLog, push: Option<&Push>) -> Result<Gateway, Failure> {
+        let ports = self.ports(access_log, push)?;
         Gateway::new(&self.file, &system::variable, self.beside(), ports).map_err(|error| self.told(&error))
     }
 
@@ -151,7 +165,7 @@ impl Read {
     }
 
     /// Issuers and authorities may be inside: in a cluster, on a company's network, on this machine for development.
-    fn ports(&self, access_log: AccessLog) -> Result<Ports, Failure> {
+    fn ports(&self, access_log: AccessLog, push: Option<&Push>) -> Result<Ports, Failure> {
         let allow = Allow { plain_loopback: true, ..Allow::INSIDE };
         let mut builder = Fetch::builder().allow(allow).max_bytes(LONGEST_ANSWER);
         if let Some(path) = &self.file.trusted_certificates {
@@ -160,6 +174,10 @@ impl Read {
         }
         let fetch = Arc::new(builder.build().map_err(Failure::told)?);
         let random: Arc<dyn client::Random> = Arc::new(system::random);
+        let mut seed = [0; 8];
+        random.fill(&mut seed);
+        let resource = telemetry::resource(&system::variable);
+        let traces = push.and_then(|push| push.traces);
         let lifetimes = Lifetimes { after_change: 5, ..Lifetimes::default() };
         Ok(Ports {
             key_sets: Arc::new(KeySets::with_lifetimes(Arc::clone(&fetch) as Arc<dyn fetch::Transport>, lifetimes)),
@@ -169,12 +187,13 @@ impl Read {
             ids: Arc::new(Ids::new(random.as_ref())),
             random,
             access_log: Arc::new(access_log),
+            telemetry: Arc::new(Telemetry::new(traces, &resource, u64::from_le_bytes(seed))),
         })
     }
 }
 
 fn effective(read: &Read, request: &[String]) -> Result<ExitCode, Failure> {
-    let gateway = read.gateway(AccessLog::off())?;
+    let gateway = read.gateway(AccessLog::off(), None)?;
     let found = match request {
         [] => gateway.effective(),
         [method, url] => {
@@ -221,7 +240,9 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     let mut asked_to_read = signal(SignalKind::hangup())
         .map_err(|error| Failure::plain(format!("signals cannot be heard: {}", error.kind())))?;
     let logs = read.file.access_log.unwrap_or(true);
-    let gateway = Arc::new(read.gateway(if logs { AccessLog::kept() } else { AccessLog::off() })?);
+    let push = beside::collector()?;
+    let access_log = if logs { AccessLog::kept() } else { AccessLog::off() };
+    let gateway = Arc::new(read.gateway(access_log, push.as_ref())?);
     let certificates = read.certificates()?;
     let wanted = read.file.listen.as_ref();
     let misplaced = |problem: &str, hint: &str| match wanted {
@@ -242,6 +263,8 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     for listener in bound.0 {
         listeners.add(Socket::Tcp(listener), tls.clone(), Arc::clone(&front));
     }
+    beside::listen(&read, &gateway, &mut listeners).await?;
+    let pushing = push.map(|push| beside::push(push, &gateway)).transpose()?;
     let access_log = Arc::clone(gateway.access_log());
     let write = |lines: &[u8]| {
         let mut out = std::io::stdout().lock();
@@ -263,6 +286,9 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     }
     tracing::info!("the gateway ends");
     listeners.end(DRAIN).await;
+    if let Some(pushing) = pushing {
+        pushing.end().await;
+    }
     write(&access_log.take());
     Ok(ExitCode::SUCCESS)
 }

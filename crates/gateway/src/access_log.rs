@@ -1,5 +1,6 @@
 //! One line for each request, in JSON. Lines are gathered and written together; a reader that falls behind costs lines, which
 //! are counted, and never requests.
+use crate::telemetry::Step;
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -44,6 +45,9 @@ pub(crate) struct Line<'a> {
     pub(crate) bytes: u64,
     /// Whether the answer went out whole.
     pub(crate) whole: bool,
+    /// What each policy said: for those who watch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) steps: Option<&'a [Step]>,
 }
 
 /// Where lines wait.
@@ -126,6 +130,7 @@ mod tests {
             upstream_us: None,
             bytes: 0,
             whole: true,
+            steps: None,
         }
     }
 

@@ -1,5 +1,5 @@
 //! The gateway itself: each request through its phases, in the one order there is.
-use crate::access_log::{AccessLog, Line};
+use crate::access_log::AccessLog;
 use crate::address;
 use crate::after::After;
 use crate::body::{Body, Broken, Downloading, Progress, Uploading};
@@ -10,8 +10,10 @@ use crate::ids::Ids;
 use crate::limits::Limits;
 use crate::onward::Credential;
 use crate::policy::{Admission, Decided, cors};
-use crate::routes::{Operation, Told};
+use crate::record::Record;
+use crate::routes::{Asked, Operation, Told};
 use crate::settings::{Compiled, File, SettingsError, compile};
+use crate::telemetry::Telemetry;
 use crate::upstream;
 use arc_swap::ArcSwap;
 use client::{Random, TokenCache};
@@ -23,7 +25,8 @@ use hyper::body::Incoming;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use telemetry::Began;
 
 /// What a gateway needs from outside. It outlives configurations: keys and tokens stay when a new one is read.
 #[derive(Clone)]
@@ -40,8 +43,10 @@ pub struct Ports {
     pub random: Arc<dyn Random>,
     /// Names for decisions.
     pub ids: Arc<Ids>,
-    /// Where requests are told of.
+    /// Where requests are told of, a line each.
     pub access_log: Arc<AccessLog>,
+    /// What is counted, traced and watched.
+    pub telemetry: Arc<Telemetry>,
 }
 
 /// Answers requests by its configuration, which can be replaced as a whole.
@@ -115,6 +120,35 @@ impl Gateway {
         ready
     }
 
+    /// What is counted, traced and watched.
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.ports.telemetry
+    }
+
+    /// The tokens that services are sent.
+    pub(crate) fn token_cache(&self) -> &TokenCache {
+        &self.ports.token_cache
+    }
+
+    /// How many bytes verified tokens take.
+    pub(crate) fn verified_bytes(&self) -> u64 {
+        self.state.load().guards.iter().map(Guard::cached_bytes).sum()
+    }
+
+    /// Issuers of callers' tokens, and how their keys fare; `None` where there are none yet.
+    pub(crate) fn issuers(&self) -> Vec<(String, Option<fetch::Status>)> {
+        let state = self.state.load();
+        let now = self.ports.clock.now();
+        let mut all = std::collections::BTreeMap::new();
+        for guard in &state.guards {
+            for (issuer, keys) in guard.contract().issuers.iter().zip(guard.issuers()) {
+                let status = keys.current(now).is_some().then(|| keys.status());
+                all.insert(issuer.issuer.clone(), status);
+            }
+        }
+        all.into_iter().collect()
+    }
+
     /// Where requests are told of.
     pub fn access_log(&self) -> &Arc<AccessLog> {
         &self.ports.access_log
@@ -136,16 +170,14 @@ impl Gateway {
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let state = self.state.load_full();
-        let mut record = Record::new(&self.ports, peer);
+        let mut record = Record::new(&self.ports, peer, request.headers());
         let (parts, body) = request.into_parts();
-        let began = record.began;
         let mut after = After::default();
         let mut response = match self.reply(&state, parts, body, peer, &mut record, &mut after).await {
             Ok(Reply::Forwarded(Answered { mut response, slot, silence, uploaded })) => {
                 take_hop_by_hop_of_answer(response.headers_mut());
                 after.head(response.status(), response.headers_mut(), &self.limits);
                 record.status = response.status();
-                record.upstream_us = Some(micros(began));
                 let (parts, body) = response.into_parts();
                 let limits = Arc::clone(&self.limits);
                 let body = Downloading::new(body, silence, slot).on_end(Box::new(move |bytes, whole| {
@@ -190,13 +222,13 @@ impl Gateway {
         if let Some(method) = cors::preflight(request.method(), headers) {
             let asked = state.routes.find(request.host(), &method, request.path());
             if let Some((asked, cors)) = asked.and_then(|asked| Some((asked, asked.cors.as_ref()?))) {
-                record.operation = Some(Arc::clone(&asked.name));
+                record.operation = Some(Arc::clone(asked));
                 return Ok(Reply::Own(cors.answer_preflight(&method, headers)));
             }
         }
         let found = state.routes.find(request.host(), request.method(), request.path());
         let operation = found.cloned().ok_or_else(|| Box::new(Denial::of(CheckId::GatewayOperation)))?;
-        record.operation = Some(Arc::clone(&operation.name));
+        record.operation = Some(Arc::clone(&operation));
         if let Some(cors) = &operation.cors {
             after.cors = Some((Arc::clone(cors), cors::only(headers, &http::header::ORIGIN).cloned()));
             if cors.ends(request.method(), headers) {
@@ -215,8 +247,10 @@ impl Gateway {
         };
         let permitted = authorise(call, state, record, after).await?;
         let operation = Arc::clone(&permitted.call().operation);
-        let credential = operation.onward.acquire(&permitted).await?;
-        forward(permitted, credential, state, peer, body).await.map(Reply::Forwarded)
+        let began = record.is_watched().then(Began::now);
+        let acquired = operation.onward.acquire(&permitted).await;
+        record.step("onward", began, acquired.as_ref().err().map(|denial| &**denial));
+        forward(permitted, acquired?, state, peer, body, record).await.map(Reply::Forwarded)
     }
 }
 
@@ -252,17 +286,27 @@ async fn authorise(
 
 async fn ask(call: &mut Call, state: &Compiled, record: &mut Record) -> Result<(), Box<Denial>> {
     let operation = Arc::clone(&call.operation);
+    let watched = record.is_watched();
+    let now = || watched.then(Began::now);
     if let Some(key) = &operation.subscription {
-        call.admission = key.admit(&call.request, &state.subscriptions, operation.api, call.now)?;
+        let began = now();
+        let admitted = key.admit(&call.request, &state.subscriptions, operation.api, call.now);
+        record.step("subscription_key", began, admitted.as_ref().err().map(|denial| &**denial));
+        call.admission = admitted?;
         record.subscription.clone_from(&call.admission.subscription);
         record.product = call.admission.product.and_then(|id| state.products.get(id.0).cloned());
     }
-    for policy in &operation.rules(call.admission.product).before {
-        match policy.decide(call) {
-            Decided::Pass => {}
-            Decided::Deny(denial) => return Err(denial),
-            Decided::Wait => policy.settle(call).await?,
+    for Asked { name, policy } in &operation.rules(call.admission.product).before {
+        let began = now();
+        let decided = match policy.decide(call) {
+            Decided::Pass => Ok(()),
+            Decided::Deny(denial) => Err(denial),
+            Decided::Wait => policy.settle(call).await,
+        };
+        if let Some(step) = record.step(name, began, decided.as_ref().err().map(|denial| &**denial)) {
+            step.checks = policy.checks(call);
         }
+        decided?;
     }
     record.principal = call.principal.as_ref().map(|(principal, _)| principal.clone());
     Ok(())
@@ -275,6 +319,7 @@ async fn forward(
     state: &Compiled,
     peer: Peer,
     body: Incoming,
+    record: &mut Record,
 ) -> Result<Answered, Box<Denial>> {
     let to = Arc::clone(&permitted.call().operation.upstream);
     let slot = Arc::clone(&to.slots)
@@ -284,7 +329,8 @@ async fn forward(
     let told = upstream::Told { proxies: &state.proxies, is_tls: peer.is_tls, injected: &state.injected };
     let body = Uploading::new(body, progress.clone());
     let request = to.request(permitted, credential, &told, body);
-    let request = request.ok_or_else(|| Box::new(Denial::of(CheckId::GatewayRequest)))?;
+    let mut request = request.ok_or_else(|| Box::new(Denial::of(CheckId::GatewayRequest)))?;
+    record.forwards(request.headers_mut());
     let mut asking = to.connections.request(request);
     let mut sent = 0;
     let answer = loop {
@@ -294,6 +340,9 @@ async fn forward(
             answer => break answer,
         }
     };
+    if matches!(answer, Ok(Ok(_))) {
+        record.answered();
+    }
     match (answer, progress.broken()) {
         // Nothing here asked for another protocol.
         (Ok(Ok(response)), _) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -338,103 +387,4 @@ fn effective(operation: &Operation, state: &Compiled) -> Effective {
         onward: operation.onward_told.clone(),
         upstream: operation.upstream.name.to_string(),
     }
-}
-
-/// What is gathered for the line about a request.
-struct Record {
-    log: Arc<AccessLog>,
-    at: i64,
-    began: Instant,
-    decision_id: String,
-    peer: IpAddr,
-    method: Method,
-    host: String,
-    path: String,
-    operation: Option<Arc<str>>,
-    principal: Option<guard::Principal>,
-    subscription: Option<Arc<str>>,
-    product: Option<Arc<str>>,
-    status: StatusCode,
-    check: Option<CheckId>,
-    upstream_us: Option<u64>,
-    /// How it ended; `None` where the caller went away first.
-    ended: Option<(u64, bool)>,
-}
-
-/// The status that stands in the log where the caller went away before it was answered.
-const CALLER_GONE: u16 = 499;
-/// How much of a host and a path that nobody has read yet is logged.
-const SHOWN: usize = 256;
-
-impl Record {
-    #[expect(clippy::disallowed_methods, reason = "how long requests take is told, and decides nothing")]
-    fn new(ports: &Ports, peer: Peer) -> Self {
-        Self {
-            log: Arc::clone(&ports.access_log),
-            at: ports.clock.now().0,
-            began: Instant::now(),
-            decision_id: ports.ids.next(),
-            peer: peer.address,
-            method: Method::default(),
-            host: String::new(),
-            path: String::new(),
-            operation: None,
-            principal: None,
-            subscription: None,
-            product: None,
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            check: None,
-            upstream_us: None,
-            ended: None,
-        }
-    }
-
-    /// What was asked, as it came.
-    fn asked(&mut self, parts: &http::request::Parts) {
-        self.method = parts.method.clone();
-        self.path = parts.uri.path().chars().take(SHOWN).collect();
-    }
-
-    /// What was asked, in its one form.
-    fn read(&mut self, request: &Canonical) {
-        request.host().clone_into(&mut self.host);
-        request.path().clone_into(&mut self.path);
-    }
-
-    fn end(mut self, bytes: u64, whole: bool) {
-        self.ended = Some((bytes, whole));
-    }
-}
-
-impl Drop for Record {
-    fn drop(&mut self) {
-        let (bytes, whole) = self.ended.unwrap_or_default();
-        let principal = self.principal.as_ref();
-        let method: String = self.method.as_str().chars().take(SHOWN).collect();
-        self.log.add(&Line {
-            at: self.at,
-            decision_id: &self.decision_id,
-            method: &method,
-            host: &self.host,
-            path: &self.path,
-            peer: &self.peer.to_string(),
-            operation: self.operation.as_deref(),
-            tenant: principal.and_then(guard::Principal::tid),
-            subject: principal.map(|principal| principal.oid().unwrap_or_else(|| principal.sub())),
-            client: principal.map(guard::Principal::app),
-            token: principal.and_then(guard::Principal::token_id),
-            subscription: self.subscription.as_deref(),
-            product: self.product.as_deref(),
-            status: if self.ended.is_some() { self.status.as_u16() } else { CALLER_GONE },
-            check: self.check.map(|check| check.entry().id),
-            total_us: micros(self.began),
-            upstream_us: self.upstream_us,
-            bytes,
-            whole,
-        });
-    }
-}
-
-fn micros(began: Instant) -> u64 {
-    u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

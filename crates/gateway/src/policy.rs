@@ -60,6 +60,11 @@ pub(crate) trait Policy: Send + Sync {
     /// Decides without waiting, where it can.
     fn decide(&self, call: &mut Call) -> Decided;
 
+    /// What it looks at in a call that it has decided, for people who watch.
+    fn checks(&self, _: &Call) -> Vec<decision::Check> {
+        Vec::new()
+    }
+
     /// Decides, with whatever has to be fetched. Asked only after [`Decided::Wait`].
     fn settle<'a>(&'a self, call: &'a mut Call) -> Pending<'a, Result<(), Box<Denial>>> {
         Box::pin(async move {

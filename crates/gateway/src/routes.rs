@@ -3,6 +3,7 @@ use crate::onward::Onward;
 use crate::policy::cors::Cors;
 use crate::policy::{Policy, SubscriptionKey, TokenCheck};
 use crate::subscriptions::{ApiId, ProductId};
+use crate::telemetry::Counted;
 use crate::upstream::Upstream;
 use http::{HeaderName, Method};
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ pub(crate) struct Operation {
     /// The same, for people.
     pub(crate) onward_told: String,
     pub(crate) upstream: Arc<Upstream>,
+    pub(crate) counted: Arc<Counted>,
     /// The part of the path that is the API's, without a slash at its end.
     pub(crate) prefix: Arc<str>,
     /// Fields that look like an identity, and are forwarded all the same.
@@ -45,11 +47,18 @@ impl Operation {
 /// Policies in the order of their phases.
 #[derive(Clone, Default)]
 pub(crate) struct Rules {
-    pub(crate) before: Vec<Arc<dyn Policy>>,
+    pub(crate) before: Vec<Asked>,
     /// Those that change what the service is sent.
     pub(crate) rewrites: Vec<Arc<dyn Policy>>,
     /// What applies and from where, for people.
     pub(crate) told: Vec<Told>,
+}
+
+/// A policy that is asked, and its name.
+#[derive(Clone)]
+pub(crate) struct Asked {
+    pub(crate) name: &'static str,
+    pub(crate) policy: Arc<dyn Policy>,
 }
 
 /// One policy in effect.

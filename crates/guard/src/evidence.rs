@@ -2,8 +2,8 @@
 use crate::cut_offs::Facets;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use decision::contract::{Claims, Contract, issuer_matches, shown};
-use decision::{CheckId, Timestamp};
+use decision::contract::{Claims, Contract, Presented, decide_claims, issuer_matches, shown};
+use decision::{CheckId, Silent, Timestamp};
 use fetch::{IssuerKeys, Lookup};
 use jose::Token;
 use oauth::Secret;
@@ -37,6 +37,8 @@ pub(crate) enum Evidence {
     Unreadable(Fault),
     /// Its claims can be read, and nobody vouches for them.
     Unproven { claims: Box<Claims>, typ: Option<Box<str>>, issuer: Option<usize>, fault: Fault },
+    /// Its claims refuse it whoever vouches for them, so nobody was asked.
+    Hopeless { claims: Box<Claims>, typ: Option<Box<str>>, issuer: usize },
     /// The issuer vouches for it.
     Proven(Arc<Proven>),
 }
@@ -96,11 +98,21 @@ pub(crate) fn examine(
                     facets,
                 })));
             }
+            Err(None) if is_hopeless(&claims, typ.as_deref(), at, contract, now) => {
+                return Ok(Evidence::Hopeless { claims: Box::new(claims), typ, issuer: at });
+            }
             Err(None) => return Err(NeedsKeys(at)),
             Err(Some(fault)) => fault,
         },
     };
     Ok(Evidence::Unproven { claims: Box::new(claims), typ, issuer, fault })
+}
+
+/// Whether the claims alone refuse a token, on every route: then its keys need not be fetched, whoever made it up.
+fn is_hopeless(claims: &Claims, typ: Option<&str>, issuer: usize, contract: &Contract, now: Timestamp) -> bool {
+    let token = Presented { typ, issuer: contract.issuers.get(issuer), claims };
+    let decided = decide_claims(&token, contract, None, now, &mut Silent);
+    decided.is_err_and(|check| check != CheckId::RouteKnown)
 }
 
 /// The generation of the key set that confirms the token; `None` in the error if keys have to be fetched first.

@@ -254,6 +254,20 @@ impl Guard {
         self.observe(&evidence, inner.contract.route(method, path), now)
     }
 
+    /// Every check that [`check_for`](Self::check_for) makes of what is presented, passed and failed, with the keys that are at
+    /// hand.
+    pub fn explain_for(&self, authorization: Option<&str>, route: &Route) -> Verdict {
+        let now = self.0.clock.now();
+        let evidence = match bearer::token(authorization) {
+            Ok(token) => {
+                let examined = examine(token, &self.0.contract, &self.0.issuers, now, true);
+                examined.unwrap_or_else(|_| unavailable())
+            }
+            Err(found) => Evidence::Unreadable(Fault::new(CheckId::TokenPresent, found)),
+        };
+        self.observe(&evidence, Some(route), now)
+    }
+
     /// The answer of a route whose exchange downstream was refused with a claims challenge, with this API's sign-in
     /// address and a decision id.
     pub fn challenge(&self, claims: &str) -> Refused {

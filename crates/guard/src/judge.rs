@@ -43,6 +43,20 @@ pub(crate) fn judge<O: Observe>(
             decided.and(cut_off(proven, contract, route, now, streams, observer))
         }
         Evidence::Unreadable(fault) => established(Some(fault), &|_| String::new(), observer),
+        Evidence::Hopeless { claims, typ, issuer } => {
+            let mut steps = Steps::new(observer);
+            for id in ESTABLISHED {
+                match id {
+                    CheckId::TokenPresent | CheckId::TokenSize | CheckId::TokenForm | CheckId::TokenIssuer => {
+                        steps.check(id, true, || (id.entry().title.into(), "yes".into(), None))?;
+                    }
+                    _ => steps.skip(id, "no keys were fetched: it is refused whoever signed it"),
+                }
+            }
+            let token = Presented { typ: typ.as_deref(), issuer: contract.issuers.get(*issuer), claims };
+            // It would not be hopeless if this let it by: and a defect denies.
+            decide_claims(&token, contract, route, now, observer).and(Err(CheckId::TokenSignature))
+        }
         Evidence::Unproven { claims, typ, issuer, fault } => {
             established(Some(fault), &|_| String::new(), observer)?;
             // The observer wants all: what else is wrong with a token that nobody vouches for. Of a stranger's issuer, which

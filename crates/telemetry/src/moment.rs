@@ -21,9 +21,13 @@ impl Began {
     }
 
     /// How long ago that is.
-    #[expect(clippy::disallowed_methods, reason = "how long an answer takes, which no decision depends on")]
     pub fn elapsed(self) -> Duration {
-        Instant::now().saturating_duration_since(self.0)
+        Self::now().since(self)
+    }
+
+    /// How long before it `earlier` was.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_duration_since(earlier.0)
     }
 
     /// The same moment, in nanoseconds since 1970.

@@ -311,6 +311,19 @@ impl Policy for Bearer {
         }
     }
 
+    fn checks(&self, call: &Call) -> Vec<decision::Check> {
+        let presented = match self.check.place.presented(&call.request) {
+            Presented::Value(text) => Some(text),
+            Presented::Nothing | Presented::Several => None,
+        };
+        let mut all = Vec::new();
+        for demand in &self.demands {
+            let found = self.check.guard.explain_for(presented.as_deref(), demand).checks;
+            all.extend(found.into_iter().filter(|check| !all.contains(check)).collect::<Vec<_>>());
+        }
+        all
+    }
+
     fn settle<'a>(&'a self, call: &'a mut Call) -> Pending<'a, Result<(), Box<Denial>>> {
         Box::pin(async move {
             let presented = match self.check.place.presented(&call.request) {

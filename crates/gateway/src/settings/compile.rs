@@ -8,8 +8,8 @@ use crate::gateway::Ports;
 use crate::limits::Limits;
 use crate::onward::{self, Onward};
 use crate::policy::cors::Cors;
-use crate::policy::{self, Bearer, Part, Phase, Policy, SubscriptionKey, TokenCheck};
-use crate::routes::{Operation, Pattern, Routes, Rules, Told, is_canonical};
+use crate::policy::{self, Bearer, Part, Phase, SubscriptionKey, TokenCheck};
+use crate::routes::{Asked, Operation, Pattern, Routes, Rules, Told, is_canonical};
 use crate::subscriptions::{ApiId, Product, ProductId, Subscriptions};
 use crate::upstream::Upstream;
 use crate::{canonical, policy::Tables};
@@ -174,14 +174,14 @@ fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
         }
         kept.extend(scope.parts.iter().map(|placed| (*scope, placed)));
     }
-    let mut all: Vec<Arc<dyn Policy>> = Vec::new();
-    let mut tokens: Vec<Arc<TokenCheck>> = Vec::new();
+    let mut all: Vec<Asked> = Vec::new();
+    let mut tokens: Vec<(&'static str, Arc<TokenCheck>)> = Vec::new();
     let mut demands: Vec<(Arc<Route>, Range<usize>)> = Vec::new();
     let (mut subscription, mut cors) = (None, None);
     for (_, placed) in &kept {
         match &placed.part {
-            Part::Rule(rule) => all.push(Arc::clone(rule)),
-            Part::Token(check) => tokens.push(Arc::clone(check)),
+            Part::Rule(rule) => all.push(Asked { name: placed.name, policy: Arc::clone(rule) }),
+            Part::Token(check) => tokens.push((placed.name, Arc::clone(check))),
             Part::Demand(route) => demands.push((Arc::clone(route), placed.at.clone())),
             Part::Subscription(key) if subscription.is_none() => subscription = Some(Arc::clone(key)),
             Part::Subscription(_) => {
@@ -200,22 +200,26 @@ fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
     }
     // The narrowest check is the one that the operation's own demands are about.
     let mut demanded: Vec<Arc<Route>> = demands.into_iter().map(|(route, _)| route).collect();
-    for (at, check) in tokens.iter().enumerate() {
+    for (at, (name, check)) in tokens.iter().enumerate() {
         let of_this = if at + 1 == tokens.len() { std::mem::take(&mut demanded) } else { Vec::new() };
-        all.push(Arc::new(Bearer::new(Arc::clone(check), of_this)));
+        all.push(Asked { name, policy: Arc::new(Bearer::new(Arc::clone(check), of_this)) });
     }
-    all.sort_by_key(|policy| policy.phase());
-    let (before, rewrites) = all.into_iter().partition(|policy| policy.phase() < Phase::Rewrite);
+    all.sort_by_key(|asked| asked.policy.phase());
+    let (before, rewrites): (Vec<_>, Vec<_>) = all.into_iter().partition(|asked| asked.policy.phase() < Phase::Rewrite);
     let told = |(scope, placed): &(&Read<'_>, &Placed)| Told {
         scope: scope.label.clone(),
         policy: placed.name,
         text: placed.text.clone(),
     };
     Ok(Applied {
-        rules: Rules { before, rewrites, told: kept.iter().map(told).collect() },
+        rules: Rules {
+            before,
+            rewrites: rewrites.into_iter().map(|asked| asked.policy).collect(),
+            told: kept.iter().map(told).collect(),
+        },
         subscription,
         cors,
-        tokens,
+        tokens: tokens.into_iter().map(|(_, check)| check).collect(),
         identifies: kept.iter().any(|(_, placed)| placed.identifies),
         identifies_without_key: kept.iter().any(|(_, p)| p.identifies && !matches!(p.part, Part::Subscription(_))),
     })
@@ -286,6 +290,7 @@ impl Context<'_> {
         }
         let mut forwarded = forwarded.to_vec();
         forwarded.extend(usual.subscription.iter().filter_map(|key| key.forwarded()).cloned());
+        let counted = world.telemetry().operation(self.table.name.get_ref(), &name);
         Ok(Operation {
             api: self.api,
             api_name: self.table.name.get_ref().as_str().into(),
@@ -299,6 +304,7 @@ impl Context<'_> {
             onward: onward.map_or(Ok(Onward::None), |table| table.get_ref().read(world))?,
             onward_told: onward.map_or_else(|| onward::Table::None.told(), |table| table.get_ref().told()),
             upstream: Arc::clone(&self.upstream),
+            counted,
             prefix: Arc::clone(self.prefix),
             forwarded,
         })

@@ -19,6 +19,10 @@ pub struct File {
     pub log: Option<String>,
     /// Whether each request is logged, on standard output; by default it is.
     pub access_log: Option<bool>,
+    /// Where `/metrics`, `/healthz` and `/readyz` are answered, over plain HTTP, such as `localhost:9464`; by default nowhere.
+    pub status: Option<Spanned<String>>,
+    /// The path of a Unix socket for `deputize gateway trace`, which only the user who runs the gateway can use; by default none.
+    pub control: Option<Spanned<PathBuf>>,
     /// A file with certificate authorities that issuers, authorities and services are trusted by, beside those of the system.
     pub trusted_certificates: Option<Spanned<PathBuf>>,
     /// Proxies whose word about the caller's address counts; by default none.

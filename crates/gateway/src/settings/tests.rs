@@ -53,6 +53,7 @@ fn read_in(text: &str, beside: &Path) -> Result<Gateway, SettingsError> {
         ids: Arc::new(Ids::new(random.as_ref())),
         random,
         access_log: Arc::new(AccessLog::off()),
+        telemetry: Arc::new(crate::Telemetry::new(None, &[], 1)),
     };
     Gateway::new(&file, &|name| (name == "SECRET").then(|| "a secret of sixteen".to_owned()), beside, ports)
 }

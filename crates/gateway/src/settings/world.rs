@@ -3,6 +3,7 @@ use super::file::{AuthorityTable, Exchange, IssuerTable, Source};
 use super::{File, SettingsError, Spanned, fault};
 use crate::gateway::Ports;
 use crate::limits::Limits;
+use crate::telemetry::Telemetry;
 use client::{Client, Endpoints, GrantProfile};
 use decision::contract::{Contract, TrustedIssuer};
 use guard::Guard;
@@ -95,6 +96,11 @@ impl<'a> World<'a> {
     /// The scope that is read, in words: `api orders`.
     pub(crate) fn place(&self) -> &str {
         &self.place
+    }
+
+    /// What counts everything.
+    pub(super) fn telemetry(&self) -> &Telemetry {
+        &self.ports.telemetry
     }
 
     /// What counts calls.

@@ -16,6 +16,7 @@ mod policies;
 mod reload;
 mod subscriptions;
 mod support;
+mod telling;
 mod tenants;
 mod times;
 mod tls;

@@ -2,7 +2,7 @@
 use client::TokenCache;
 use decision::{Clock, Timestamp};
 use fetch::{Allow, Fetch, KeySets};
-use gateway::{AccessLog, File, Front, Gateway, Ids, Ports};
+use gateway::{AccessLog, File, Front, Gateway, Ids, Ports, Telemetry};
 use jose::Algorithm;
 use serde_json::{Value, json};
 use serve::{Listeners, Socket};
@@ -192,6 +192,11 @@ pub(crate) fn read(text: &str) -> File {
 
 impl World {
     pub(crate) async fn start(text: &str) -> Self {
+        Self::telling(text, Telemetry::new(None, &[], 1)).await
+    }
+
+    /// With this telemetry.
+    pub(crate) async fn telling(text: &str, telemetry: Telemetry) -> Self {
         let clock = SetClock::at(NOON);
         let issuer = Issuer::start(clock.clone(), Algorithm::RS256).await.unwrap();
         let service = Service::start().await;
@@ -201,7 +206,8 @@ impl World {
         std::fs::create_dir_all(&folder).unwrap();
         let log = Arc::new(AccessLog::kept());
         let file = read(&places(text, &issuer, &service));
-        let gateway = Gateway::new(&file, &variable, &folder, ports(&clock, &log)).unwrap_or_else(|e| panic!("{e}"));
+        let ports = Ports { telemetry: Arc::new(telemetry), ..ports(&clock, &log) };
+        let gateway = Gateway::new(&file, &variable, &folder, ports).unwrap_or_else(|e| panic!("{e}"));
         let gateway = Arc::new(gateway);
         let mut listeners = Listeners::new();
         listeners.add(Socket::Tcp(listener), None, Arc::new(Front::new(Arc::clone(&gateway), false)));
@@ -284,6 +290,7 @@ pub(crate) fn ports(clock: &SetClock, log: &Arc<AccessLog>) -> Ports {
         ids: Arc::new(Ids::new(random.as_ref())),
         random,
         access_log: Arc::clone(log),
+        telemetry: Arc::new(Telemetry::new(None, &[], 1)),
     }
 }
 

@@ -116,6 +116,32 @@ async fn j_10_a_flood_of_unknown_key_names_makes_one_fetch_in_thirty_seconds() {
 }
 
 #[tokio::test]
+async fn a_token_that_its_claims_refuse_causes_no_fetch_and_is_told_why() {
+    let world = World::new(contract());
+    world.issuer.publish(&[&key("good")]);
+    for (change, check) in [
+        (json!({"aud": "api://another"}), CheckId::TokenAudience),
+        (json!({"exp": NOON.0 - 600, "iat": NOON.0 - 4_200, "nbf": NOON.0 - 4_200}), CheckId::TokenExpired),
+        (json!({"nbf": NOON.0 + 600}), CheckId::TokenNotBefore),
+        (json!({"tid": "another"}), CheckId::TokenTenant),
+        (json!({"sub": null}), CheckId::TokenClaims),
+    ] {
+        let token = sign(&key("stranger"), &claims_with(change.clone()));
+        let authorization = format!("Bearer {token}");
+        let refused = world.guard.check(Some(&authorization), "GET", "/invoices").await.unwrap_err();
+        assert_eq!((refused.check(), refused.status().as_u16()), (check, check.entry().status), "{change}");
+        let outcome = |id| refused.verdict().checks.iter().find(|c| c.id == id).map(|c| c.outcome);
+        assert_eq!(outcome(CheckId::TokenSignature), Some(decision::Outcome::Skipped), "{change}: nobody looked");
+        assert_eq!(refused.verdict().failed().map(|failed| failed.id), Some(check), "{change}");
+    }
+    assert_eq!(world.issuer.fetches(), 0);
+    // What a route demands is not told to somebody whom nobody vouches for.
+    let token = sign(&key("stranger"), &claims_with(json!({"scp": "Nothing"})));
+    assert_eq!(world.call_with(&token).await, Err(CheckId::TokenKey));
+    assert_eq!(world.issuer.fetches(), 1);
+}
+
+#[tokio::test]
 async fn r7_rotations_fail_no_good_request() {
     let world = World::new(contract());
     let mut old = key("key-0");

@@ -1,0 +1,53 @@
+//! What stands beside a gateway: a listener for platforms, a socket for its operator, and the way to a collector.
+use super::Read;
+use crate::failure::{Failure, why};
+use crate::listen;
+use crate::system;
+use fetch::{Allow, Fetch};
+use gateway::{Control, Gateway, Status};
+use serve::{Listeners, Socket};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use telemetry::{Protocol, Push, Pushing};
+
+/// What is listened to beside the APIs.
+pub(super) async fn listen(read: &Read, gateway: &Arc<Gateway>, listeners: &mut Listeners) -> Result<(), Failure> {
+    if let Some(status) = &read.file.status {
+        let addresses = listen::parse(status.get_ref()).ok_or_else(|| {
+            let hint = "write `localhost:9464` or `0.0.0.0:9464`";
+            read.text.fault(&status.span(), "`status` is no address", hint)
+        })?;
+        for listener in listen::bind(&addresses, "choose another with `status`").await?.0 {
+            listeners.add(Socket::Tcp(listener), None, Arc::new(Status::new(Arc::clone(gateway))));
+        }
+    }
+    if let Some(control) = &read.file.control {
+        let path = read.beside().join(control.get_ref());
+        let (socket, uid) = private(&path).await.map_err(|error| {
+            let problem = format!("cannot listen at `{}`: {}", path.display(), why(&error));
+            read.text.fault(&control.span(), &problem, "name a path in a folder that the gateway may write to")
+        })?;
+        listeners.add(socket, None, Arc::new(Control::new(Arc::clone(gateway), uid)));
+    }
+    Ok(())
+}
+
+/// A socket that only this user can open, and who that is.
+async fn private(path: &Path) -> std::io::Result<(Socket, u32)> {
+    let socket = Socket::unix(path).await?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok((socket, std::fs::metadata(path)?.uid()))
+}
+
+/// Where metrics and traces are pushed, in the words of OpenTelemetry.
+pub(super) fn collector() -> Result<Option<Push>, Failure> {
+    Push::read(&system::variable, "deputize-gateway").map_err(|error| Failure::plain(error.to_string()))
+}
+
+/// Begins to push. Counts and traces are no secrets: collectors inside mostly have no TLS.
+pub(super) fn push(push: Push, gateway: &Arc<Gateway>) -> Result<Pushing, Failure> {
+    let builder = Fetch::builder().allow(Allow { plain: true, ..Allow::INSIDE });
+    let builder = if push.protocol == Protocol::Grpc { builder.http2() } else { builder };
+    Ok(push.begin(Arc::clone(gateway), builder.build().map_err(Failure::told)?))
+}

@@ -1,0 +1,177 @@
+//! What is gathered of one request while it is answered, and told once it is over.
+use crate::Canonical;
+use crate::access_log::{AccessLog, Line};
+use crate::denial::Denial;
+use crate::gateway::{Peer, Ports};
+use crate::routes::Operation;
+use crate::telemetry::{CALLER_GONE, Outcome, Step, Telemetry, Traced};
+use decision::CheckId;
+use http::{HeaderMap, Method, StatusCode};
+use std::net::IpAddr;
+use std::sync::Arc;
+use telemetry::{Began, Context, SpanId, recorded};
+
+/// How much of a host and a path that nobody has read yet is told.
+const SHOWN: usize = 256;
+
+/// One request.
+pub(crate) struct Record {
+    log: Arc<AccessLog>,
+    telemetry: Arc<Telemetry>,
+    at: i64,
+    began: Began,
+    pub(crate) decision_id: String,
+    peer: IpAddr,
+    method: Method,
+    host: String,
+    path: String,
+    pub(crate) operation: Option<Arc<Operation>>,
+    pub(crate) principal: Option<guard::Principal>,
+    pub(crate) subscription: Option<Arc<str>>,
+    pub(crate) product: Option<Arc<str>>,
+    pub(crate) status: StatusCode,
+    pub(crate) check: Option<CheckId>,
+    trace: Option<(Context, SpanId)>,
+    forwarded: Option<Began>,
+    answered: Option<Began>,
+    /// What policies said, where somebody watches.
+    steps: Option<Vec<Step>>,
+    /// How it ended; `None` where the caller went away first.
+    ended: Option<(u64, bool)>,
+}
+
+impl Record {
+    pub(crate) fn new(ports: &Ports, peer: Peer, headers: &HeaderMap) -> Self {
+        let tracer = ports.telemetry.tracer();
+        Self {
+            log: Arc::clone(&ports.access_log),
+            at: ports.clock.now().0,
+            began: Began::now(),
+            decision_id: ports.ids.next(),
+            peer: peer.address,
+            method: Method::default(),
+            host: String::new(),
+            path: String::new(),
+            operation: None,
+            principal: None,
+            subscription: None,
+            product: None,
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            check: None,
+            trace: tracer.begin(headers).map(|context| (context, tracer.id())),
+            forwarded: None,
+            answered: None,
+            steps: ports.telemetry.live().is_watched().then(Vec::new),
+            telemetry: Arc::clone(&ports.telemetry),
+            ended: None,
+        }
+    }
+
+    /// What was asked, as it came.
+    pub(crate) fn asked(&mut self, parts: &http::request::Parts) {
+        self.method = parts.method.clone();
+        self.path = parts.uri.path().chars().take(SHOWN).collect();
+    }
+
+    /// What was asked, in its one form.
+    pub(crate) fn read(&mut self, request: &Canonical) {
+        request.host().clone_into(&mut self.host);
+        request.path().clone_into(&mut self.path);
+    }
+
+    /// Whether somebody watches it.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.steps.is_some()
+    }
+
+    /// Keeps what a policy said, since `began`, for those who watch.
+    pub(crate) fn step(
+        &mut self,
+        policy: &'static str,
+        began: Option<Began>,
+        denied: Option<&Denial>,
+    ) -> Option<&mut Step> {
+        let (steps, began) = self.steps.as_mut().zip(began)?;
+        steps.push(Step::new(policy, denied.is_none(), began.elapsed()));
+        steps.last_mut()
+    }
+
+    /// It is forwarded now, as a part of its trace.
+    pub(crate) fn forwards(&mut self, headers: &mut HeaderMap) {
+        self.forwarded = Some(Began::now());
+        if let Some((context, span)) = &self.trace {
+            context.lead(*span, headers);
+        }
+    }
+
+    /// The head of the service's answer is there.
+    pub(crate) fn answered(&mut self) {
+        self.answered = Some(Began::now());
+    }
+
+    pub(crate) fn end(mut self, bytes: u64, whole: bool) {
+        self.ended = Some((bytes, whole));
+    }
+
+    fn micros(&self, until: Began) -> u64 {
+        u64::try_from(until.since(self.began).as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let ended = Began::now();
+        let (bytes, whole) = self.ended.unwrap_or_default();
+        let status = if self.ended.is_some() { self.status.as_u16() } else { CALLER_GONE };
+        let took = ended.since(self.began);
+        let service = self.forwarded.zip(self.answered).map(|(forwarded, answered)| answered.since(forwarded));
+        let outcome = Outcome { status, check: self.check, took, service, bytes };
+        match &self.operation {
+            Some(operation) => operation.counted.count(&outcome),
+            None => self.telemetry.elsewhere().count(&outcome),
+        }
+        let principal = self.principal.as_ref();
+        let method: String = self.method.as_str().chars().take(SHOWN).collect();
+        let steps = self.steps.take();
+        let line = Line {
+            at: self.at,
+            decision_id: &self.decision_id,
+            method: &method,
+            host: &self.host,
+            path: &self.path,
+            peer: &self.peer.to_string(),
+            operation: self.operation.as_ref().map(|operation| &*operation.name),
+            tenant: principal.and_then(guard::Principal::tid),
+            subject: principal.map(|principal| principal.oid().unwrap_or_else(|| principal.sub())),
+            client: principal.map(guard::Principal::app),
+            token: principal.and_then(guard::Principal::token_id),
+            subscription: self.subscription.as_deref(),
+            product: self.product.as_deref(),
+            status,
+            check: self.check.map(|check| check.entry().id),
+            total_us: self.micros(ended),
+            upstream_us: self.answered.map(|answered| self.micros(answered)),
+            bytes,
+            whole,
+            steps: None,
+        };
+        self.log.add(&line);
+        if let Some(steps) = &steps {
+            self.telemetry.live().tell(&Line { steps: Some(steps), ..line });
+        }
+        if let Some((context, span)) = self.trace {
+            self.telemetry.tracer().end(Traced {
+                context,
+                service: span,
+                method: recorded(&self.method),
+                operation: self.operation.as_ref().map(|operation| Arc::clone(&operation.name)),
+                decision_id: self.decision_id.clone(),
+                status,
+                check: self.check,
+                began: self.began,
+                forwarded: self.forwarded.map(|forwarded| [forwarded, self.answered.unwrap_or(ended)]),
+                ended,
+            });
+        }
+    }
+}
