@@ -56,7 +56,24 @@ impl Fault {
 }
 
 /// Keys have to be fetched first, of this issuer entry.
-pub(crate) struct NeedsKeys(pub(crate) usize);
+pub(crate) struct NeedsKeys {
+    pub(crate) issuer: usize,
+    claims: Box<Claims>,
+    typ: Option<Box<str>>,
+}
+
+impl NeedsKeys {
+    /// What is established without them, where the claims alone refuse the token on every route: then nothing need be fetched,
+    /// whoever made it up.
+    pub(crate) fn unless_hopeless(self, contract: &Contract, now: Timestamp) -> Result<Evidence, Self> {
+        let Self { issuer, claims, typ } = self;
+        let token = Presented { typ: typ.as_deref(), issuer: contract.issuers.get(issuer), claims: &claims };
+        match decide_claims(&token, contract, None, now, &mut Silent) {
+            Err(check) if check != CheckId::RouteKnown => Ok(Evidence::Hopeless { claims, typ, issuer }),
+            _ => Err(Self { issuer, claims, typ }),
+        }
+    }
+}
 
 /// Parses a token and verifies it with its issuer's key. With `settled`, keys that are not at hand are not asked for.
 pub(crate) fn examine(
@@ -98,21 +115,11 @@ pub(crate) fn examine(
                     facets,
                 })));
             }
-            Err(None) if is_hopeless(&claims, typ.as_deref(), at, contract, now) => {
-                return Ok(Evidence::Hopeless { claims: Box::new(claims), typ, issuer: at });
-            }
-            Err(None) => return Err(NeedsKeys(at)),
+            Err(None) => return Err(NeedsKeys { issuer: at, claims: Box::new(claims), typ }),
             Err(Some(fault)) => fault,
         },
     };
     Ok(Evidence::Unproven { claims: Box::new(claims), typ, issuer, fault })
-}
-
-/// Whether the claims alone refuse a token, on every route: then its keys need not be fetched, whoever made it up.
-fn is_hopeless(claims: &Claims, typ: Option<&str>, issuer: usize, contract: &Contract, now: Timestamp) -> bool {
-    let token = Presented { typ, issuer: contract.issuers.get(issuer), claims };
-    let decided = decide_claims(&token, contract, None, now, &mut Silent);
-    decided.is_err_and(|check| check != CheckId::RouteKnown)
 }
 
 /// The generation of the key set that confirms the token; `None` in the error if keys have to be fetched first.

@@ -208,7 +208,7 @@ impl Guard {
         let now = self.0.clock.now();
         match self.attempt(presented, route, now, false) {
             Ok(decided) => decided,
-            Err(NeedsKeys(at)) => {
+            Err(NeedsKeys { issuer: at, .. }) => {
                 if let Some(keys) = self.0.issuers.get(at) {
                     keys.refresh(now).await;
                 }
@@ -244,7 +244,7 @@ impl Guard {
         let inner = &self.0;
         let evidence = match examine(token, &inner.contract, &inner.issuers, now, false) {
             Ok(evidence) => evidence,
-            Err(NeedsKeys(at)) => {
+            Err(NeedsKeys { issuer: at, .. }) => {
                 if let Some(keys) = inner.issuers.get(at) {
                     keys.refresh(now).await;
                 }
@@ -304,9 +304,11 @@ impl Guard {
             let keys = inner.issuers.get(proven.issuer).and_then(|keys| keys.current(now));
             keys.and_then(|k| k.as_ref().map(|k| k.generation)) == Some(proven.generation)
         });
-        let (evidence, seen) = match known {
-            Some(proven) => (Evidence::Proven(proven), true),
-            None => (examine(token, &inner.contract, &inner.issuers, now, settled)?, false),
+        let seen = known.is_some();
+        let evidence = match known {
+            Some(proven) => Evidence::Proven(proven),
+            None => examine(token, &inner.contract, &inner.issuers, now, settled)
+                .or_else(|needs| needs.unless_hopeless(&inner.contract, now))?,
         };
         match (judge(&evidence, &inner.contract, route, now, &inner.streams, &mut Silent), evidence) {
             (Ok(()), Evidence::Proven(proven)) => {
