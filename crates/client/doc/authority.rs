@@ -6,7 +6,7 @@ pub use std::sync::Arc;
 pub struct Authority;
 
 impl Transport for Authority {
-    fn send(&self, _: http::Request<Vec<u8>>) -> Sending<'_> {
+    fn send(&self, _: http::Request<client::Body>) -> Sending<'_> {
         let body = br#"{"token_type":"Bearer","expires_in":3600,"access_token":"for-billing","refresh_token":"next"}"#;
         Box::pin(async { http::Response::builder().body(body.to_vec()).map_err(|_| Cause::Broken.into()) })
     }

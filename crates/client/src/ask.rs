@@ -18,6 +18,9 @@ pub struct Ask<'a> {
     pub(crate) resource: Option<&'a str>,
     pub(crate) authorization_details: Option<&'a str>,
     pub(crate) fmi_path: Option<&'a str>,
+    pub(crate) confirmation: Option<&'a str>,
+    /// The key under which work begins that outlives its request.
+    pub(crate) session: Option<&'a Secret>,
     pub(crate) fresh: bool,
     pub(crate) trace: Option<&'a HeaderMap>,
 }
@@ -28,6 +31,27 @@ pub(crate) enum Whose<'a> {
     Application,
     User(&'a Secret),
     Refresh(&'a Secret),
+    Session(&'a Secret),
+    AgentUser(AgentUser<'a>, &'a Secret),
+}
+
+/// A user that an agent is, and nobody else (Entra's agent users).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentUser<'a> {
+    /// By user principal name.
+    Name(&'a str),
+    /// By object id.
+    Id(&'a str),
+}
+
+impl<'a> AgentUser<'a> {
+    /// As a parameter of the token request.
+    pub(crate) const fn parameter(self) -> (&'static str, &'a str) {
+        match self {
+            Self::Name(name) => ("username", name),
+            Self::Id(id) => ("user_id", id),
+        }
+    }
 }
 
 /// The subject's kind, for keys and forms.
@@ -36,13 +60,16 @@ pub(crate) enum Kind {
     Application,
     User,
     Refresh,
+    AgentUser,
 }
 
 impl<'a> Whose<'a> {
     pub(crate) fn subject(self) -> Option<&'a Secret> {
         match self {
             Self::Application => None,
-            Self::User(subject) | Self::Refresh(subject) => Some(subject),
+            Self::User(subject) | Self::Refresh(subject) | Self::Session(subject) | Self::AgentUser(_, subject) => {
+                Some(subject)
+            }
         }
     }
 
@@ -50,7 +77,16 @@ impl<'a> Whose<'a> {
         match self {
             Self::Application => Kind::Application,
             Self::User(_) => Kind::User,
-            Self::Refresh(_) => Kind::Refresh,
+            // What is kept for it is a refresh token.
+            Self::Refresh(_) | Self::Session(_) => Kind::Refresh,
+            Self::AgentUser(..) => Kind::AgentUser,
+        }
+    }
+
+    pub(crate) const fn agent_user(self) -> Option<(&'static str, &'a str)> {
+        match self {
+            Self::AgentUser(user, _) => Some(user.parameter()),
+            _ => None,
         }
     }
 }
@@ -64,6 +100,8 @@ impl<'a> Ask<'a> {
             resource: None,
             authorization_details: None,
             fmi_path: None,
+            confirmation: None,
+            session: None,
             fresh: false,
             trace: None,
         }
@@ -82,6 +120,33 @@ impl<'a> Ask<'a> {
     /// A token for a refresh token (RFC 6749 section 6).
     pub const fn refresh(refresh_token: &'a Secret, target: &'a str) -> Self {
         Self::new(Whose::Refresh(refresh_token), target)
+    }
+
+    /// A token for work that was begun under this key, without the user; see [`Ask::begins`].
+    pub const fn in_session(session_key: &'a Secret, target: &'a str) -> Self {
+        Self::new(Whose::Session(session_key), target)
+    }
+
+    /// A token of the user that this application, an agent, is (Entra's `user_fic` grant). `credential` is the agent's own token
+    /// for `api://AzureADTokenExchange/.default`. The `Entra` profile sends it.
+    pub const fn agent_user(user: AgentUser<'a>, credential: &'a Secret, target: &'a str) -> Self {
+        Self::new(Whose::AgentUser(user, credential), target)
+    }
+
+    /// Begins work that outlives this request: with [`Ask::on_behalf_of`], what it takes to get more tokens is kept under this
+    /// key; see [`crate::Client::begin_long_running`].
+    #[must_use]
+    pub const fn begins(mut self, session_key: &'a Secret) -> Self {
+        self.session = Some(session_key);
+        self
+    }
+
+    /// Binds the token to a key that its holder has: `req_cnf`, base64url of `{"kid": …}` or of `{"jwk": …}`, as the authority
+    /// reads it. The answer is a token whose [`crate::Scheme`] is `Pop`, or none. The `Entra` profile sends it.
+    #[must_use]
+    pub const fn bound_to(mut self, confirmation: &'a str) -> Self {
+        self.confirmation = Some(confirmation);
+        self
     }
 
     /// The JSON of a claims challenge, to answer it.

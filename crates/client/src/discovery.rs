@@ -1,7 +1,7 @@
 //! Endpoints that are learnt: from metadata (RFC 8414, OpenID Connect Discovery), when they are first needed.
 use crate::client::Inner;
 use crate::flight::{Landed, depart};
-use crate::{Cause, Client, Endpoints, Error, Random, Transport, TransportError};
+use crate::{Body, Cause, Client, Endpoints, Error, Random, Transport, TransportError};
 use decision::{Clock, Timestamp};
 use oauth::metadata::Metadata;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -113,7 +113,7 @@ impl Discovery {
 async fn document(transport: &dyn Transport, url: &str) -> Result<Metadata, Error> {
     let request = http::Request::get(url)
         .header(http::header::ACCEPT, "application/json")
-        .body(Vec::new())
+        .body(Body::default())
         .map_err(|_| Error::Request("the metadata's address is not a URL; correct it"))?;
     let reply = transport.send(request).await?;
     match reply.status().as_u16() {

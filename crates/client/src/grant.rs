@@ -1,5 +1,5 @@
 //! Asking: from a question to a token, held or new.
-use crate::ask::{Answered, Ask, Kind};
+use crate::ask::{Answered, Ask, Kind, Whose};
 use crate::client::Inner;
 use crate::profile::Question;
 use crate::upstream::{FormMaker, Repeat};
@@ -23,11 +23,24 @@ impl Client {
     /// # Errors
     /// [`Error::ClaimsChallenge`] belongs in a 401 to this API's own caller; [`Error::Consent`] names the missing grant.
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<Answered, Error> {
+        match (ask.whose, ask.session) {
+            (Whose::User(user), Some(session_key)) => Box::pin(self.begun(session_key, user, ask)).await,
+            (_, Some(_)) => Err(Error::Request("work begins with a user's token; ask on behalf of one")),
+            (_, None) => self.answered(ask).await,
+        }
+    }
+
+    /// Held, or asked for.
+    pub(crate) async fn answered(&self, ask: &Ask<'_>) -> Result<Answered, Error> {
         let inner = &self.inner;
         let kind = ask.whose.kind();
         let is_audience = inner.profile.is_audience(kind);
+        let session = match ask.whose {
+            Whose::Session(session_key) => Some(inner.session(session_key)?),
+            _ => None,
+        };
         let key = KeyFields {
-            grant: inner.profile.grant(kind),
+            grant: if session.is_some() { "long_running" } else { inner.profile.grant(kind) },
             subject: ask.whose.subject(),
             target: is_audience.then_some(ask.target),
             scopes: (!is_audience).then_some(ask.target),
@@ -35,6 +48,8 @@ impl Client {
             resource: ask.resource,
             authorization_details: ask.authorization_details,
             fmi_path: ask.fmi_path,
+            binding: ask.confirmation,
+            user: ask.whose.agent_user(),
             ..KeyFields::default()
         }
         .key_after(&inner.asker);
@@ -42,16 +57,23 @@ impl Client {
         let acquire = || {
             let question = Question {
                 kind,
-                subject: ask.whose.subject().cloned(),
+                subject: ask.whose.subject().cloned().filter(|_| session.is_none()),
                 target: ask.target.to_owned(),
                 claims: ask.claims.map(str::to_owned),
                 resource: ask.resource.map(str::to_owned),
                 authorization_details: ask.authorization_details.map(str::to_owned),
                 fmi_path: ask.fmi_path.map(str::to_owned),
+                confirmation: ask.confirmation.map(str::to_owned),
+                agent_user: ask.whose.agent_user().map(|(name, user)| (name, user.to_owned())),
                 trace: ask.trace.map_or_else(|| self.trace.clone(), trace_context),
             };
             let client = Arc::clone(inner);
-            async move { client.answer(question).await }
+            async move {
+                match session {
+                    Some(id) => client.continued(&id, question).await,
+                    None => client.answer(question).await,
+                }
+            }
         };
         inner.cache.get_or_acquire(sought, acquire).await
     }

@@ -43,8 +43,10 @@ pub struct KeyFields<'a> {
     pub authorization_details: Option<&'a str>,
     /// The identity below the application.
     pub fmi_path: Option<&'a str>,
-    /// The thumbprint of the key the token is bound to.
+    /// The key that the token is bound to: a thumbprint, or what names it to the authority.
     pub binding: Option<&'a str>,
+    /// The user that an agent is, by the parameter's name and its value.
+    pub user: Option<(&'a str, &'a str)>,
 }
 
 impl CacheKey {
@@ -80,10 +82,12 @@ impl KeyFields<'_> {
             authorization_details,
             fmi_path,
             binding,
+            user,
         } = *self;
         let mut hash = Hash(asker.0.clone());
         hash.field(grant.as_bytes());
-        for text in [tenant, target, claims, resource, authorization_details, fmi_path, binding] {
+        let (named_by, user) = user.unzip();
+        for text in [tenant, target, claims, resource, authorization_details, fmi_path, binding, named_by, user] {
             hash.optional(text.map(str::as_bytes));
         }
         for token in [subject, actor] {

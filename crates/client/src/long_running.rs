@@ -7,7 +7,6 @@ mod store;
 
 pub use store::{FileSessions, MemorySessions, SessionStore};
 
-use crate::ask::Kind;
 use crate::client::Inner;
 use crate::key::Asker;
 use crate::profile::Question;
@@ -126,6 +125,15 @@ impl Client {
         user_token: &Secret,
         target: &str,
     ) -> Result<Answered, Error> {
+        self.ask(&Ask::on_behalf_of(user_token, target).begins(session_key)).await
+    }
+
+    pub(crate) async fn begun(
+        &self,
+        session_key: &Secret,
+        user_token: &Secret,
+        ask: &Ask<'_>,
+    ) -> Result<Answered, Error> {
         let inner = &self.inner;
         let sessions = inner.sessions()?;
         let id = inner.session_id(session_key);
@@ -135,9 +143,9 @@ impl Client {
         if sessions.load(&id, now).await?.is_some_and(|session| session.user != user) {
             return Err(SessionError::OfAnotherUser.into());
         }
-        let lasting = format!("{target} offline_access");
+        let lasting = format!("{} offline_access", ask.target);
         // Anew: the refresh token of another session must not be shared.
-        let answered = self.ask(&Ask::on_behalf_of(user_token, &lasting).fresh(true)).await?;
+        let answered = self.answered(&Ask { target: &lasting, fresh: true, ..*ask }).await?;
         let refresh_token = answered.token.refresh_token.clone().ok_or(SessionError::NotLasting)?;
         let session = Session { refresh_token, user, ends: now.plus(sessions.life) };
         sessions.save(&id, &session, inner, now).await?;
@@ -150,29 +158,7 @@ impl Client {
     /// # Errors
     /// [`Error::Session`] where there is no such work; [`Error::ClaimsChallenge`] where the user's presence is needed.
     pub async fn continue_long_running(&self, session_key: &Secret, target: &str) -> Result<Answered, Error> {
-        let inner = &self.inner;
-        inner.sessions()?;
-        let subject = Some(session_key);
-        let fields = KeyFields { grant: "long_running", subject, scopes: Some(target), ..KeyFields::default() };
-        let sought = inner.sought(fields.key_after(&inner.asker), subject, false);
-        let acquire = || {
-            let (client, id, target) = (Arc::clone(inner), inner.session_id(session_key), target.to_owned());
-            let trace = self.trace.clone();
-            async move {
-                let question = |refresh_token| Question {
-                    kind: Kind::Refresh,
-                    subject: Some(refresh_token),
-                    target,
-                    claims: None,
-                    resource: None,
-                    authorization_details: None,
-                    fmi_path: None,
-                    trace,
-                };
-                client.continued(&id, question).await
-            }
-        };
-        inner.cache.get_or_acquire(sought, acquire).await
+        self.ask(&Ask::in_session(session_key, target)).await
     }
 
     /// Ends long-running work: what was kept for it is removed, and so are the tokens that are held for it.
@@ -199,12 +185,18 @@ impl Inner {
         KeyFields { grant: "session", subject: Some(session_key), ..KeyFields::default() }.key_after(&asker).hex()
     }
 
-    async fn continued(&self, id: &str, question: impl FnOnce(Secret) -> Question) -> Result<Token, Error> {
+    /// The name of a session, where there can be some.
+    pub(crate) fn session(&self, session_key: &Secret) -> Result<String, Error> {
+        self.sessions().map(|_| self.session_id(session_key))
+    }
+
+    pub(crate) async fn continued(&self, id: &str, mut question: Question) -> Result<Token, Error> {
         let sessions = self.sessions()?;
         let _turn = sessions.turn(id).await?;
         let now = self.clock.now();
         let mut session = sessions.load(id, now).await?.ok_or(SessionError::Unknown)?;
-        let mut token = self.answer(question(session.refresh_token.clone())).await?;
+        question.subject = Some(session.refresh_token.clone());
+        let mut token = self.answer(question).await?;
         if let Some(next) = token.refresh_token.take() {
             session.refresh_token = next;
             sessions.save(id, &session, self, now).await?;

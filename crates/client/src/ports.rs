@@ -9,6 +9,9 @@ use zeroize::{Zeroize, Zeroizing};
 /// What takes its time.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// The body of a request: it has secrets in it, and is overwritten when it is let go.
+pub type Body = Zeroizing<Vec<u8>>;
+
 /// A request on its way; what [`Transport::send`] returns.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<http::Response<Vec<u8>>, TransportError>> + Send + 'a>>;
 
@@ -16,18 +19,18 @@ pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<http::Response<Vec<u8>
 /// follows no redirect.
 pub trait Transport: Send + Sync {
     /// Sends the request; any answer with a status is a success here.
-    fn send(&self, request: http::Request<Vec<u8>>) -> Sending<'_>;
+    fn send(&self, request: http::Request<Body>) -> Sending<'_>;
 }
 
 impl Transport for fetch::Fetch {
-    fn send(&self, request: http::Request<Vec<u8>>) -> Sending<'_> {
+    fn send(&self, request: http::Request<Body>) -> Sending<'_> {
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            // Secrets are in both bodies: what holds them here is overwritten when it is let go.
-            let body = Bytes::from_owner(Zeroizing::new(body));
+            let body = Bytes::from_owner(body);
             let sent = Self::send(self, parts.method, &parts.uri.to_string(), parts.headers, body).await;
             let answer = sent.map_err(TransportError::from)?;
             let body = answer.body.to_vec();
+            // Secrets are in the answer too.
             if let Ok(mut received) = answer.body.try_into_mut() {
                 received.as_mut().zeroize();
             }

@@ -2,12 +2,14 @@
 use crate::ask::Kind;
 use crate::client::Inner;
 use crate::credential::Credential;
-use crate::{Endpoints, Error};
+use crate::{Endpoints, Error, Scheme};
 use decision::Timestamp;
 use http::HeaderMap;
 use oauth::{Form, GrantType, Secret};
 
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+/// Entra's grant for users that agents are.
+const USER_FIC: &str = "user_fic";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// How an authority wants to be asked.
@@ -44,6 +46,7 @@ impl GrantProfile {
     pub(crate) const fn grant(self, kind: Kind) -> &'static str {
         match (self, kind) {
             (_, Kind::Refresh) => "refresh_token",
+            (_, Kind::AgentUser) => "user_fic",
             (Self::Entra | Self::TokenExchange | Self::ClientCredentials, Kind::Application) => "client_credentials",
             (Self::Entra, Kind::User) => "on_behalf_of",
             (Self::TokenExchange, Kind::User) => "token_exchange",
@@ -67,6 +70,9 @@ pub(crate) struct Question {
     pub(crate) resource: Option<String>,
     pub(crate) authorization_details: Option<String>,
     pub(crate) fmi_path: Option<String>,
+    pub(crate) confirmation: Option<String>,
+    /// A parameter that names the user that an agent is.
+    pub(crate) agent_user: Option<(&'static str, String)>,
     pub(crate) trace: HeaderMap,
 }
 
@@ -74,6 +80,9 @@ impl Question {
     /// The form, with a fresh assertion where the client proves itself with one. The order of the fields is Texas's.
     pub(crate) async fn form(&self, client: &Inner, endpoints: &Endpoints, now: Timestamp) -> Result<Form, Error> {
         let unsupported = Error::Request("the provider's grant profile has no tokens on behalf of users");
+        if client.profile != GrantProfile::Entra && (self.confirmation.is_some() || self.kind == Kind::AgentUser) {
+            return Err(Error::Request("the provider's grant profile has neither bound tokens nor agents' users"));
+        }
         let subject = self.subject.as_ref().map_or("", Secret::expose);
         let begin = |grant: &str| Form::default().with("grant_type", grant);
         let form = match (client.profile, self.kind) {
@@ -98,6 +107,11 @@ impl Question {
                 let form = client.authenticated(begin(GrantType::JwtBearer.as_str()), endpoints, now).await?;
                 form.with("scope", &self.target).with("requested_token_use", "on_behalf_of").with("assertion", subject)
             }
+            (_, Kind::AgentUser) => {
+                let form = client.authenticated(begin(USER_FIC), endpoints, now).await?;
+                let form = form.with("scope", &self.target).with("user_federated_identity_credential", subject);
+                self.agent_user.iter().fold(form, |form, (name, user)| form.with(name, user))
+            }
             (GrantProfile::TokenExchange, Kind::User) => {
                 let form = begin(TOKEN_EXCHANGE);
                 // An assertion names the client already.
@@ -117,6 +131,10 @@ impl Question {
                 begin(GrantType::JwtBearer.as_str()).with("assertion", assertion.expose())
             }
             (GrantProfile::JwtBearer | GrantProfile::ClientCredentials, Kind::User) => return Err(unsupported),
+        };
+        let form = match &self.confirmation {
+            Some(confirmation) => form.with("token_type", Scheme::Pop.as_str()).with("req_cnf", confirmation),
+            None => form,
         };
         Ok(match &self.claims {
             Some(claims) => form.with("claims", claims),

@@ -10,11 +10,33 @@ use serde_json::{Map, Value};
 /// How long an answer is believed that says nothing of its life, in seconds. It is not kept.
 const ASSUMED: i64 = 60;
 
+/// How an access token is shown to an API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// Whoever has it may use it (RFC 6750).
+    #[default]
+    Bearer,
+    /// Bound to a key (Entra's signed HTTP requests): worth nothing without a proof by the key, which its holder adds.
+    Pop,
+}
+
+impl Scheme {
+    /// As it stands before the token in `Authorization`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bearer => "Bearer",
+            Self::Pop => "pop",
+        }
+    }
+}
+
 /// What the authority issued.
 #[derive(Clone, Debug)]
 pub struct Token {
-    /// For the API, in `Authorization: Bearer`.
+    /// For the API, in `Authorization`.
     pub access_token: Secret,
+    /// How it is shown there.
+    pub scheme: Scheme,
     /// The refresh token, if one was asked for and given.
     pub refresh_token: Option<Secret>,
     /// The ID token, unverified: [`crate::Client::redeem_code`] verifies it.
@@ -33,11 +55,15 @@ pub struct Token {
 
 impl Token {
     /// Reads a success answer. `asked_at` is the moment before the request was sent, which errs on the safe side.
-    pub(crate) fn read(body: &[u8], asked_at: Timestamp) -> Result<Self, Error> {
+    /// One of another scheme than was asked for is none: a bearer token in a bound one's place would be good for every thief.
+    pub(crate) fn read(body: &[u8], asked_at: Timestamp, scheme: Scheme) -> Result<Self, Error> {
         let answer: Answer = serde_json::from_slice(body)
             .map_err(|_| Error::Answer("it is not a token response (RFC 6749 section 5.1)"))?;
-        if !answer.token_type.eq_ignore_ascii_case("Bearer") {
-            return Err(Error::Answer("the token is not a bearer token"));
+        if !answer.token_type.eq_ignore_ascii_case(scheme.as_str()) {
+            return Err(Error::Answer(match scheme {
+                Scheme::Bearer => "the token is not a bearer token",
+                Scheme::Pop => "the token is not bound to the key",
+            }));
         }
         if answer.access_token.expose().is_empty() {
             return Err(Error::Answer("the access token is empty"));
@@ -48,6 +74,7 @@ impl Token {
         Ok(Self {
             scopes: answer.scope.as_deref().and_then(Scopes::parse),
             access_token: answer.access_token,
+            scheme,
             refresh_token: answer.refresh_token,
             id_token: answer.id_token,
             expires_at: ends.unwrap_or(asked_at.plus(ASSUMED)),

@@ -1,6 +1,6 @@
 //! Asking an authority: one deadline, retries where they are safe, and answers read with tolerance.
 use crate::client::Inner;
-use crate::{Cause, Endpoints, Error, Pending, Token, TransportError};
+use crate::{Cause, Endpoints, Error, Pending, Scheme, Token, TransportError};
 use decision::Timestamp;
 use fetch::{Fetch, FetchBuilder};
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
@@ -120,6 +120,7 @@ impl Inner {
     ) -> Result<Token, Error> {
         let now = self.clock.now();
         let form = form(self, endpoints, now).await?;
+        let scheme = if form.mentions("req_cnf") { Scheme::Pop } else { Scheme::Bearer };
         let mut request = http::Request::post(&endpoints.token)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
@@ -127,12 +128,17 @@ impl Inner {
             .map_err(|_| Error::Request("the token endpoint is not a URL; correct the client's endpoints"))?;
         request.headers_mut().extend(trace.clone());
         let reply = self.transport.send(request).await?;
-        read(reply, now, self.upstream.max_bytes)
+        read(reply, now, self.upstream.max_bytes, scheme)
     }
 }
 
 /// Reads an answer of the token endpoint. Strict about size and redirects only.
-pub(crate) fn read(reply: Response<Vec<u8>>, asked_at: Timestamp, max_bytes: usize) -> Result<Token, Error> {
+pub(crate) fn read(
+    reply: Response<Vec<u8>>,
+    asked_at: Timestamp,
+    max_bytes: usize,
+    scheme: Scheme,
+) -> Result<Token, Error> {
     let (head, body) = reply.into_parts();
     let body = Zeroizing::new(body);
     if head.status.is_redirection() {
@@ -142,7 +148,7 @@ pub(crate) fn read(reply: Response<Vec<u8>>, asked_at: Timestamp, max_bytes: usi
         return Err(TransportError::from(Cause::TooLarge).into());
     }
     if head.status == StatusCode::OK {
-        return Token::read(&body, asked_at);
+        return Token::read(&body, asked_at, scheme);
     }
     let (status, retry_after) = (head.status.as_u16(), retry_after(&head.headers, asked_at));
     match serde_json::from_slice::<ErrorBody>(&body) {

@@ -20,7 +20,7 @@
 //! # Ok(()) }
 //! ```
 use crate::upstream::{self, FormMaker, Repeat};
-use crate::{Cause, Client, Error, Token, TransportError};
+use crate::{Cause, Client, Error, Scheme, Token, TransportError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use decision::Timestamp;
@@ -137,7 +137,7 @@ impl Client {
         let reply = sent.map_err(|_| TransportError::from(Cause::Timeout))??;
         let max_bytes = inner.upstream.max_bytes;
         if reply.status() != http::StatusCode::OK || reply.body().len() > max_bytes {
-            upstream::read(reply, now, max_bytes)?;
+            upstream::read(reply, now, max_bytes, Scheme::Bearer)?;
             return Err(NO_ORDER);
         }
         let body = Zeroizing::new(reply.into_body());

@@ -68,13 +68,12 @@ fn found(secret: usize) -> usize {
 struct Network;
 
 impl Transport for Network {
-    fn send(&self, request: Request<Vec<u8>>) -> Sending<'_> {
+    fn send(&self, request: Request<client::Body>) -> Sending<'_> {
         Box::pin(async move {
-            let mut sent = request.into_body();
+            let sent = request.into_body();
             // They were there to be sent.
             let is_sent = |secret| sent.windows(LENGTH).any(|part| part.iter().copied().eq(octets(secret)));
             assert!(is_sent(OF_CLIENT) && is_sent(OF_USER));
-            sent.zeroize();
             let mut body = Vec::with_capacity(512);
             body.extend(br#"{"token_type":"Bearer","expires_in":3600,"access_token":""#);
             body.extend(octets(ACCESS));

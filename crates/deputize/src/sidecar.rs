@@ -75,6 +75,7 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     let ports = Ports {
         metadata: fetch.clone(),
         tokens: fetch,
+        host: Arc::new(host()?),
         streams: network.clone(),
         clock: Arc::new(SystemClock),
         random: Arc::clone(&random),
@@ -157,6 +158,13 @@ async fn listening(bind: &Bind, name: &str) -> Result<Bound, Failure> {
         let error = format!("cannot listen on {bind}: {}", why(&error));
         Failure::new(error, format!("choose another address in {name}"))
     })
+}
+
+/// The way to the host's managed identities: never through a proxy, and nowhere else.
+fn host() -> Result<Fetch, Failure> {
+    let allow = Allow { loopback: true, plain_loopback: true, ..Allow::INSTANCE_METADATA };
+    let patience = Duration::from_secs(3);
+    Fetch::builder().allow(allow).timeouts(patience, patience).max_bytes(LONGEST_ANSWER).build().map_err(Failure::told)
 }
 
 /// The way to a collector, by the same authorities and proxy. Counts and traces are no secrets: collectors inside mostly have no

@@ -1,7 +1,7 @@
 //! Strict `application/x-www-form-urlencoded` decoding, for bodies and query strings alike.
 use memchr::{memchr, memchr2};
 use thiserror::Error;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// The largest body or query that is decoded, in bytes.
 pub const MAX_FORM_BYTES: usize = 64 * 1024;
@@ -43,7 +43,8 @@ pub enum FormError {
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Form {
-    pairs: Vec<(String, String)>,
+    /// Values are overwritten when they are let go: some are secrets.
+    pairs: Vec<(String, Zeroizing<String>)>,
 }
 
 impl std::fmt::Debug for Form {
@@ -61,7 +62,7 @@ impl Form {
         if bytes.len() > MAX_FORM_BYTES {
             return Err(FormError::TooLarge);
         }
-        let mut pairs: Vec<(String, String)> = Vec::new();
+        let mut pairs: Vec<(String, Zeroizing<String>)> = Vec::new();
         for piece in pieces(bytes).filter(|piece| !piece.is_empty()) {
             if pairs.len() == MAX_PARAMETERS {
                 return Err(FormError::TooMany);
@@ -69,7 +70,7 @@ impl Form {
             let (name, value) = split_at(b'=', piece).unwrap_or((piece, &[]));
             let place = pairs.len() + 1;
             let name = percent_decode(name).filter(|name| !has_control(name)).ok_or(FormError::Encoding(place))?;
-            let value = percent_decode(value).ok_or(FormError::Encoding(place))?;
+            let value = percent_decode(value).map(Zeroizing::new).ok_or(FormError::Encoding(place))?;
             let line_breaks = |c: char| !c.is_control() || matches!(c, '\t' | '\r' | '\n');
             if has_control(&value) && !(name == MULTI_LINE && value.chars().all(line_breaks)) {
                 return Err(FormError::Control(place));
@@ -120,23 +121,20 @@ impl Form {
     /// This form with one more parameter, for building requests.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.pairs.push((name.to_owned(), value.to_owned()));
+        self.pairs.push((name.to_owned(), Zeroizing::new(value.to_owned())));
         self
     }
 
-    /// The form as a body. Its own values are overwritten, for some are secrets: the body is the only copy, and whoever sends
-    /// it overwrites that.
+    /// The form as a body, which is then the only copy: the form's own values are overwritten here, and the body when it is let
+    /// go, by its type.
     ///
     /// ```
-    /// let body = deputize_oauth::Form::default().with("client_secret", "s3 cret").into_body();
-    /// assert_eq!(body, b"client_secret=s3%20cret");
+    /// let body: zeroize::Zeroizing<Vec<u8>> =
+    ///     deputize_oauth::Form::default().with("client_secret", "s3 cret").into_body();
+    /// assert_eq!(*body, b"client_secret=s3%20cret");
     /// ```
-    pub fn into_body(mut self) -> Vec<u8> {
-        let body = self.encode().into_bytes();
-        for (_, value) in &mut self.pairs {
-            value.zeroize();
-        }
-        body
+    pub fn into_body(self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.encode().into_bytes())
     }
 
     /// The form as a body or query string.
@@ -203,7 +201,8 @@ fn percent_decode(mut text: &[u8]) -> Option<String> {
         };
     }
     bytes.extend_from_slice(text);
-    String::from_utf8(bytes).ok()
+    // What is no text may be a piece of a secret all the same.
+    String::from_utf8(bytes).map_err(|error| error.into_bytes().zeroize()).ok()
 }
 
 fn percent_encode(text: &str, into: &mut String) {
@@ -226,6 +225,7 @@ fn percent_encode(text: &str, into: &mut String) {
 mod tests {
     use super::{Form, FormError};
     use proptest::prelude::*;
+    use zeroize::ZeroizeOnDrop;
 
     #[test]
     fn a_16_hostile_forms_are_refused() {
@@ -247,6 +247,17 @@ mod tests {
     fn repeatable_parameters_may_repeat() {
         let form = Form::decode(b"resource=a&resource=b").unwrap();
         assert_eq!(form.values("resource").collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    /// The type does it, and does not compile here in another's place. (What it leaves in memory, `client`'s `memory` looks for.)
+    #[test]
+    fn values_are_of_a_type_that_overwrites_what_it_lets_go() {
+        const fn overwrites(_: &impl ZeroizeOnDrop) {}
+        let form = Form::decode(b"client_secret=canary").unwrap().with("code", "canary");
+        form.pairs.iter().for_each(|(_, value)| overwrites(value));
+        let body = form.into_body();
+        overwrites(&body);
+        assert_eq!(*body, b"client_secret=canary&code=canary");
     }
 
     #[test]

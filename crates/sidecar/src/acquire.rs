@@ -8,10 +8,17 @@ use crate::sidecar::Ports;
 use crate::telemetry::trace::{Got, Trace};
 use crate::telemetry::{Began, Path, Telemetry};
 use crate::{Sidecar, target};
-use client::{Answered, Ask, Client, Endpoints, Error, GrantProfile, Sending, Token, TokenCache, Transport, Upstream};
+use client::managed_identity::{Identity, ManagedIdentity};
+use client::{
+    Answered, Ask, AssertionOfIdentity, Body, Client, Endpoints, Error, GrantProfile, Sending, Sessions, Token,
+    TokenCache, Transport, Upstream,
+};
 use http::{HeaderMap, StatusCode};
 use std::borrow::Cow;
 use std::sync::Arc;
+
+/// Whom a managed identity's word is for, in place of a secret.
+const FEDERATED: &str = "api://AzureADTokenExchange";
 
 /// A credential that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,13 +28,20 @@ pub struct CredentialFault {
     problem: String,
 }
 
+/// What they share.
+pub(crate) struct Shared<'a> {
+    pub(crate) tokens: &'a Arc<TokenCache>,
+    pub(crate) telemetry: &'a Arc<Telemetry>,
+    pub(crate) cut_offs: &'a [Option<Arc<CutOffs>>],
+    pub(crate) host: &'a ManagedIdentity,
+    pub(crate) sessions: &'a Sessions,
+}
+
 /// What asks each provider for tokens; nothing for those that give none.
 pub(crate) fn clients(
     settings: &Settings,
     ports: &Ports,
-    cache: &Arc<TokenCache>,
-    telemetry: &Arc<Telemetry>,
-    cut_offs: &[Option<Arc<CutOffs>>],
+    Shared { tokens, telemetry, cut_offs, host, sessions }: Shared<'_>,
 ) -> Result<Vec<Option<Client>>, CredentialFault> {
     let upstream = upstream(settings);
     let client = |(place, provider): (usize, &ProviderSettings)| {
@@ -36,8 +50,11 @@ pub(crate) fn clients(
         else {
             return Ok(None);
         };
-        let mut builder =
-            Client::builder(provider.endpoints(), id).profile(profile).upstream(upstream).cache(Arc::clone(cache));
+        let mut builder = Client::builder(provider.endpoints(), id)
+            .profile(profile)
+            .upstream(upstream)
+            .cache(Arc::clone(tokens))
+            .long_running(sessions.clone());
         if let Some(url) = &provider.discovery {
             builder = builder.discover(url);
         }
@@ -55,6 +72,11 @@ pub(crate) fn clients(
             Credential::Secret(secret) => builder.secret(secret.clone()),
             Credential::SecretFile(path) => builder.secret_file(path).map_err(|error| fault(error.to_string()))?,
             Credential::Federated(path) => builder.assertion_file(path),
+            Credential::Identity(client_id) => builder.assertion(Arc::new(AssertionOfIdentity {
+                host: host.clone(),
+                identity: client_id.clone().map_or(Identity::Default, Identity::ClientId),
+                audience: FEDERATED.to_owned(),
+            })),
             Credential::Certificate { certificate, key } => {
                 builder.certificate_files(key, certificate).map_err(|error| fault(error.to_string()))?
             }
@@ -108,7 +130,7 @@ struct Timed {
 }
 
 impl Transport for Timed {
-    fn send(&self, request: http::Request<Vec<u8>>) -> Sending<'_> {
+    fn send(&self, request: http::Request<Body>) -> Sending<'_> {
         Box::pin(async move {
             let began = Began::now();
             let answer = self.network.send(request).await;
@@ -200,19 +222,42 @@ impl Sidecar {
                 }
             }
             Ok(_) => {}
-            Err(error) => {
-                let kind = kind(error);
-                self.telemetry().error(path, id.0, kind);
-                let provider = self.providers().at(id).map_or("", Provider::name);
-                tracing::warn!(
-                    provider.name = provider,
-                    error.kind = kind,
-                    error.status = error.status(),
-                    "no token was got"
-                );
-            }
+            Err(error) => self.failed(path, id, error),
         }
         asked
+    }
+
+    /// A token of an identity that the host has.
+    pub(crate) async fn of_the_host(
+        &self,
+        path: Path,
+        id: ProviderId,
+        client_id: &str,
+        target: &str,
+        fresh: bool,
+    ) -> Result<Arc<Token>, Error> {
+        // Hosts are asked for resources.
+        let resource = target.strip_suffix("/.default").filter(|resource| !resource.contains(' '));
+        let asked = async {
+            let unfit =
+                Error::Request("a managed identity is asked for one `{resource}/.default`; configure that scope");
+            let (identity, resource) = (Identity::ClientId(client_id.to_owned()), resource.ok_or(unfit)?);
+            let host = self.host();
+            if fresh { host.acquire_anew(&identity, resource).await } else { host.acquire(&identity, resource).await }
+        };
+        let asked = asked.await;
+        if let Err(error) = &asked {
+            self.failed(path, id, error);
+        }
+        asked
+    }
+
+    /// Counts that no token was got.
+    fn failed(&self, path: Path, id: ProviderId, error: &Error) {
+        let kind = kind(error);
+        self.telemetry().error(path, id.0, kind);
+        let provider = self.providers().at(id).map_or("", Provider::name);
+        tracing::warn!(provider.name = provider, error.kind = kind, error.status = error.status(), "no token was got");
     }
 
     /// Asks, and answers as Texas does.

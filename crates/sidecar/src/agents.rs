@@ -3,7 +3,8 @@
 use crate::decode::ProviderId;
 use crate::settings::ProviderSettings;
 use client::{
-    Ask, AssertionSource, Client, Endpoints, Error, GrantProfile, Pending, Random, TokenCache, Transport, Upstream,
+    Ask, AssertionSource, Client, Endpoints, Error, GrantProfile, Pending, Random, Sessions, TokenCache, Transport,
+    Upstream,
 };
 use decision::Clock;
 use oauth::Secret;
@@ -11,7 +12,7 @@ use quick_cache::sync::Cache;
 use std::sync::Arc;
 
 /// What an agent's assertion is for.
-const EXCHANGE: &str = "api://AzureADTokenExchange/.default";
+pub(crate) const EXCHANGE: &str = "api://AzureADTokenExchange/.default";
 /// Agents that are remembered.
 const AGENTS: usize = 256;
 
@@ -30,6 +31,7 @@ pub(crate) struct Ports {
     pub(crate) cache: Arc<TokenCache>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
+    pub(crate) sessions: Sessions,
 }
 
 impl Agents {
@@ -46,12 +48,13 @@ impl Agents {
         }
         let (endpoints, discovery) = self.providers.get(id.0)?;
         let vouched = Vouched { blueprint: blueprint.clone(), agent: key.1.clone() };
-        let Ports { upstream, network, cache, clock, random } = &self.ports;
+        let Ports { upstream, network, cache, clock, random, sessions } = &self.ports;
         let mut builder = Client::builder(endpoints.clone(), &key.1)
             .profile(GrantProfile::Entra)
             .upstream(*upstream)
             .cache(Arc::clone(cache))
             .cut_off_with(blueprint)
+            .long_running(sessions.clone())
             .assertion(Arc::new(vouched));
         if let Some(url) = discovery {
             builder = builder.discover(url);

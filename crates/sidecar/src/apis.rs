@@ -2,12 +2,14 @@
 //!
 //! Where an API is, configuration alone says. A caller gives a path below it, which stays below it however it is written.
 use crate::access::CALLER;
+use crate::whose::{AgentUser, SessionKey, Whose};
 use decision::contract::Contract;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use oauth::Secret;
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
 use url::{Host, Url};
@@ -49,19 +51,58 @@ pub(crate) struct Options {
     pub(crate) agent: Option<String>,
     /// The identity below the application that its own token is to be of.
     pub(crate) fmi_path: Option<String>,
+    /// The user that the agent is.
+    pub(crate) agent_user: Option<AgentUser>,
+    /// Under which key a user's work goes on without the user.
+    pub(crate) session: Option<SessionKey>,
+    /// The key that the token is bound to.
+    pub(crate) confirmation: Option<String>,
+    /// The identity of the host whose token it is, by its client id.
+    pub(crate) identity: Option<String>,
 }
 
 impl Options {
-    /// Why these do not go together: only Entra has identities below an application, and only for an application's own token.
-    pub(crate) fn refused_for(&self, is_entra: bool, by_user: bool) -> Option<&'static str> {
-        match (&self.agent, &self.fmi_path) {
-            (None, None) => None,
-            _ if !is_entra => Some("`AgentIdentity` and `FmiPath` are Entra's; the provider of this API is another"),
-            (Some(_), Some(_)) => Some("`FmiPath` is the blueprint's; take it or `AgentIdentity` out"),
-            (None, Some(_)) if by_user => Some(
-                "`FmiPath` is for the application's own token; set `optionsOverride.RequestAppToken=true` beside it",
-            ),
-            _ => None,
+    /// Why these do not go together: only Entra has them, and what would be left out would be another's token. `users` says
+    /// whether a user's token came in.
+    pub(crate) fn refused_for(&self, is_entra: bool, users: bool) -> Option<&'static str> {
+        let has = |one: bool, text| one.then_some(text);
+        let (agent, fmi_path, of_agent) = (self.agent.is_some(), self.fmi_path.is_some(), self.agent_user.is_some());
+        let (session, bound, host) = (self.session.is_some(), self.confirmation.is_some(), self.identity.is_some());
+        let allocated = matches!(self.session, Some(SessionKey::Allocated(_)));
+        let by_user = users && !self.as_application;
+        has(
+            !is_entra && (agent || fmi_path || of_agent || session || bound || host),
+            "agents, sessions, bound tokens and managed identities are Entra's; the provider of this API is another",
+        )
+        .or(has(
+            host && (agent || fmi_path || session || bound || self.claims.is_some()),
+            "`ManagedIdentity` is the host's, which knows neither agents, sessions, claims nor bound tokens; take them or it out",
+        ))
+        .or(has(agent && fmi_path, "`FmiPath` is the blueprint's; take it or `AgentIdentity` out"))
+        .or(has(of_agent && !agent, "an agent's user goes with its agent; set `AgentIdentity` beside"))
+        .or(has(
+            of_agent && self.as_application,
+            "an agent's user is no application; take `RequestAppToken` or the user out",
+        ))
+        .or(has(
+            session && (self.as_application || of_agent),
+            "a session is that of the user who called; take `LongRunningWebApiSessionKey` out",
+        ))
+        .or(has(allocated && !users, "a session begins with a user's token; without one, send the key that was answered"))
+        .or(has(
+            fmi_path && (by_user || session),
+            "`FmiPath` is for the application's own token; set `optionsOverride.RequestAppToken=true` beside it",
+        ))
+    }
+
+    /// Whose token is asked for; `user` is that of the user whose token came in.
+    pub(crate) fn whose<'a>(&'a self, user: Option<&'a Secret>) -> Whose<'a> {
+        match (&self.identity, &self.agent_user, user.filter(|_| !self.as_application), &self.session) {
+            (Some(identity), ..) => Whose::Host(identity),
+            (None, Some(agent_user), ..) => Whose::AgentUser(agent_user),
+            (None, None, Some(user), session) => Whose::User(user, session.as_ref()),
+            (None, None, None, Some(session)) => Whose::Session(session),
+            (None, None, None, None) => Whose::Application,
         }
     }
 }

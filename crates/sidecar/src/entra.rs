@@ -5,12 +5,13 @@ use crate::access::{Access, Refused};
 use crate::answer::{Answer, empty, text};
 use crate::apis::{Api, Apis, Options, below, end_to_end};
 use crate::inbound::{Admitted, Inbound};
-use crate::onward::{Cargo, Errand, Outgoing, PATIENCE, bearer};
+use crate::onward::{Cargo, Errand, Outgoing, PATIENCE, shown};
 use crate::problem::Problem;
 use crate::provider::Provider;
 use crate::settings::{Bind, EntraRoute, EntraSettings};
 use crate::telemetry::{Began, Path};
 use crate::texas::buffered;
+use crate::whose::SessionKey;
 use crate::{Settings, Sidecar};
 use bytes::Bytes;
 use fetch::{Fetch, Passed};
@@ -89,8 +90,8 @@ impl Entra {
                 let (api, options) = self.optioned(&parts, api, route)?;
                 let errand = self.errand(&parts, Path::AuthorizationHeader, api, &options, authorized.as_ref());
                 let token = errand.token(None).await?;
-                let header = bearer(&token)?;
-                Ok(told(&json!({ "authorizationHeader": header.to_str().unwrap_or_default() })))
+                let header = shown(&token)?;
+                Ok(told(&keyed(&options, json!({ "authorizationHeader": header.to_str().unwrap_or_default() }))))
             }
             Route::Call { api, route } => {
                 let authorized = self.authorized(&parts, route).await?;
@@ -98,7 +99,8 @@ impl Entra {
                 let body = buffered(body).await.map_err(|malformed| Problem::bad_request(malformed.0))?;
                 let errand = self.errand(&parts, Path::DownstreamApi, api, &options, authorized.as_ref());
                 let outgoing = outgoing(api, &options, &parts.headers, body)?;
-                answered(errand.call(&self.network, outgoing).await?).await
+                let answer = answered(errand.call(&self.network, outgoing).await?).await?;
+                Ok(told(&keyed(&options, answer)))
             }
         }
     }
@@ -144,9 +146,9 @@ impl Entra {
             return Err(Problem::bad_request(detail));
         }
         let provider = self.sidecar.providers().named(&api.provider);
-        overrides.apply(&mut options, provider.and_then(Provider::tenant)).map_err(Problem::bad_request)?;
-        let by_user = authorized && !options.as_application;
-        if let Some(other) = options.refused_for(provider.is_some_and(Provider::is_entra), by_user) {
+        let (tenant, random) = (provider.and_then(Provider::tenant), self.sidecar.random());
+        overrides.apply(&mut options, tenant, random).map_err(Problem::bad_request)?;
+        if let Some(other) = options.refused_for(provider.is_some_and(Provider::is_entra), authorized) {
             return Err(Problem::bad_request(other));
         }
         if options.scopes.is_empty() {
@@ -167,9 +169,9 @@ impl Entra {
         options: &'a Options,
         user: Option<&'a Admitted>,
     ) -> Errand<'a> {
-        let user = user.filter(|_| !options.as_application).map(|admitted| &admitted.token);
+        let whose = options.whose(user.map(|admitted| &admitted.token));
         let (sidecar, inbound) = (self.sidecar.as_ref(), &self.inbound);
-        Errand { sidecar, inbound, path, api, options, user, headers: &parts.headers }
+        Errand { sidecar, inbound, path, api, options, whose, headers: &parts.headers }
     }
 }
 
@@ -253,6 +255,14 @@ fn plain(name: &str) -> String {
     name.chars().take(80).collect()
 }
 
+/// With the key that was allocated, which is told this once.
+fn keyed(options: &Options, mut body: Value) -> Value {
+    if let (Some(SessionKey::Allocated(key)), Value::Object(members)) = (&options.session, &mut body) {
+        members.insert("longRunningWebApiSessionKey".to_owned(), key.expose().into());
+    }
+    body
+}
+
 /// A success, as Microsoft's sidecar heads it.
 fn told(body: &Value) -> Answer {
     let mut answer = crate::answer::json(StatusCode::OK, body.to_string());
@@ -292,7 +302,7 @@ fn outgoing(api: &Api, options: &Options, inbound: &HeaderMap, body: Bytes) -> R
 }
 
 /// The API's answer as one object: a redirect too, which is the caller's to follow or not.
-async fn answered(answer: Response<Passed>) -> Result<Answer, Problem> {
+async fn answered(answer: Response<Passed>) -> Result<Value, Problem> {
     let (parts, body) = answer.into_parts();
     let body = Limited::new(body, LONGEST_ANSWER).collect().await.map_err(|_| {
         let detail = "the API's answer broke off, or is larger than 16 MiB; call it through `/call`, which streams";
@@ -308,5 +318,5 @@ async fn answered(answer: Response<Passed>) -> Result<Answer, Problem> {
         }
     }
     let content = (!body.is_empty()).then(|| String::from_utf8_lossy(&body));
-    Ok(told(&json!({ "statusCode": parts.status.as_u16(), "headers": headers, "content": content })))
+    Ok(json!({ "statusCode": parts.status.as_u16(), "headers": headers, "content": content }))
 }

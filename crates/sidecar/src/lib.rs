@@ -43,6 +43,7 @@ mod subject;
 mod target;
 mod telemetry;
 mod texas;
+mod whose;
 
 pub use crate::telemetry::Telemetry;
 pub use acquire::CredentialFault;
@@ -59,8 +60,8 @@ pub use provider::{Provider, Providers};
 pub use serve::{Caller, DRAIN, Listeners, Mutual, Serve, Tls};
 pub use settings::{
     AssertionAudience, Bind, Callers, Credential, CutOffSettings, EntraRoute, EntraSettings, EventStream,
-    ExchangeGrant, File, Grants, IdentitySettings, Inbound, NativeSettings, ProviderSettings, Settings, SettingsError,
-    TokenGrant, Upstream,
+    ExchangeGrant, File, Grants, HostSettings, IdentitySettings, Inbound, NativeSettings, ProviderSettings,
+    SessionSettings, Settings, SettingsError, TokenGrant, Upstream,
 };
 pub use sidecar::{Ports, Sidecar};
 pub use texas::Texas;

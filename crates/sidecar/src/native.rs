@@ -109,7 +109,7 @@ impl Native {
             path: Path::Call,
             api,
             options: &api.options,
-            user: admitted.as_ref().map(|admitted| &admitted.token),
+            whose: api.options.whose(admitted.as_ref().map(|admitted| &admitted.token)),
             headers: &parts.headers,
         };
         let (answer, body) = errand.call(&self.network, outgoing).await?.into_parts();

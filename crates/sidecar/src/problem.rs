@@ -1,7 +1,7 @@
 //! Refusals as problems (RFC 9457, which is RFC 7807 anew), with all that an authority said as further members.
 use crate::acquire::NotAsked;
 use crate::answer::{Answer, json};
-use client::Error;
+use client::{Error, SessionError, TransportError};
 use fetch::FetchError;
 use guard::{Guard, Refused};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -163,7 +163,26 @@ impl Problem {
                 Self::new(StatusCode::BAD_GATEWAY, detail)
             }
             Error::Request(text) => Self::bad_request(*text),
-            Error::Challenged { .. } | Error::NotOurs(_) | Error::Identity(_) | Error::Session(_) => Self::internal(),
+            Error::Session(error) => Self::no_session(error),
+            Error::Challenged { .. } | Error::NotOurs(_) | Error::Identity(_) => Self::internal(),
+        }
+    }
+
+    /// The host has no managed identities, or not now.
+    pub(crate) fn no_host(error: &TransportError) -> Self {
+        let detail = format!("the host's managed identities cannot be reached: {}; they are Azure's", error.cause);
+        Self::unavailable(detail, None)
+    }
+
+    /// A session does not begin or go on.
+    fn no_session(error: &SessionError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SessionError::Unknown => Self::new(StatusCode::UNAUTHORIZED, detail).challenges(&[Challenge::bearer()]),
+            SessionError::OfAnotherUser | SessionError::NotLasting => Self::new(StatusCode::FORBIDDEN, detail),
+            SessionError::NotKept => Self::bad_request(detail),
+            SessionError::Full => Self::unavailable(detail, Some(60)),
+            SessionError::Store(_) => Self::internal(),
         }
     }
 

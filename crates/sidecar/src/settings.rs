@@ -2,11 +2,18 @@
 mod environment;
 mod facades;
 mod file;
+mod host;
 mod sections;
+mod sessions;
 mod shown;
 
 pub use facades::{EntraRoute, EntraSettings, IdentitySettings, Inbound, NativeSettings};
 pub use file::File;
+pub use host::HostSettings;
+pub use sessions::SessionSettings;
+
+/// How a variable is looked up.
+type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 use crate::apis::Apis;
 use crate::outbound::Outbound;
@@ -54,6 +61,10 @@ pub struct Settings {
     pub cache_bytes: u64,
     /// What holds while no word of cut-offs arrives, of providers that tell of them.
     pub cut_offs: CutOffSettings,
+    /// Users' work that outlives its request.
+    pub sessions: SessionSettings,
+    /// The host that this runs on.
+    pub host: HostSettings,
     /// The providers, those of platforms first.
     pub providers: Vec<ProviderSettings>,
     /// The API of Microsoft's sidecar, if it is served.
@@ -293,6 +304,8 @@ pub enum Credential {
     },
     /// A token that the platform keeps current in a file (workload identity federation).
     Federated(PathBuf),
+    /// A managed identity of the host, by its client id, or the one that the host has unasked.
+    Identity(Option<String>),
 }
 
 impl fmt::Debug for Credential {
@@ -304,6 +317,7 @@ impl fmt::Debug for Credential {
             Self::SecretFile(path) => write!(f, "SecretFile({})", path.display()),
             Self::Certificate { certificate, .. } => write!(f, "Certificate({})", certificate.display()),
             Self::Federated(path) => write!(f, "Federated({})", path.display()),
+            Self::Identity(client_id) => f.debug_tuple("Identity").field(client_id).finish(),
         }
     }
 }

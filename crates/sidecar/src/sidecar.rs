@@ -40,6 +40,8 @@ pub struct Sidecar {
     seen: SeenTokens,
     demands: Demands,
     agents: Agents,
+    host: client::managed_identity::ManagedIdentity,
+    random: Arc<dyn Random>,
     user_tokens_checked: bool,
     clock: Arc<dyn Clock>,
     key_sets: Arc<KeySets>,
@@ -54,6 +56,8 @@ pub struct Ports {
     pub metadata: Arc<dyn Transport>,
     /// How providers are asked for tokens.
     pub tokens: Arc<dyn client::Transport>,
+    /// How the host is asked for its identities.
+    pub host: Arc<dyn client::Transport>,
     /// How streams of cut-offs are listened to.
     pub streams: Fetch,
     /// The clock.
@@ -75,7 +79,19 @@ impl Sidecar {
             Some(CutOffs::new(at, settings.cut_offs))
         });
         let cut_offs: Vec<_> = cut_offs.collect();
-        let clients = acquire::clients(settings, &ports, &tokens, &telemetry, &cut_offs)?;
+        let host = settings.host.identity(&ports);
+        let sessions = settings.sessions.opened(ports.random.as_ref());
+        let clients = acquire::clients(
+            settings,
+            &ports,
+            acquire::Shared {
+                tokens: &tokens,
+                telemetry: &telemetry,
+                cut_offs: &cut_offs,
+                host: &host,
+                sessions: &sessions,
+            },
+        )?;
         let providers =
             Providers::new(settings.providers.clone(), clients, cut_offs, &ports.metadata, settings.key_seconds);
         let mut seed = [0; 8];
@@ -87,7 +103,8 @@ impl Sidecar {
                 network: ports.tokens,
                 cache: Arc::clone(&tokens),
                 clock: Arc::clone(&ports.clock),
-                random: ports.random,
+                random: Arc::clone(&ports.random),
+                sessions,
             },
         );
         let key_sets = Arc::new(KeySets::new(ports.metadata));
@@ -101,6 +118,8 @@ impl Sidecar {
             seen: SeenTokens::new(SEEN_BYTES),
             demands: Demands::new(DEMAND_BYTES),
             agents,
+            host,
+            random: ports.random,
             user_tokens_checked: settings.user_tokens_checked,
             clock: ports.clock,
             key_sets,
@@ -204,6 +223,15 @@ impl Sidecar {
 
     pub(crate) fn agents(&self) -> &Agents {
         &self.agents
+    }
+
+    /// The host that this runs on, if it is asked for its identities.
+    pub(crate) fn host(&self) -> &client::managed_identity::ManagedIdentity {
+        &self.host
+    }
+
+    pub(crate) fn random(&self) -> &dyn Random {
+        self.random.as_ref()
     }
 
     pub(crate) fn demands(&self) -> &Demands {

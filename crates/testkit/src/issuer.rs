@@ -27,6 +27,9 @@ pub struct Issuer {
     task: JoinHandle<()>,
 }
 
+/// What its refresh tokens begin with; the user stands behind it.
+const REFRESH_TOKEN: &str = "kept back: ";
+
 /// What the token endpoint was asked.
 #[derive(Clone, Debug)]
 pub struct Asked {
@@ -245,9 +248,21 @@ impl State {
             }
             (None, None) => {}
         }
+        // The user whose refresh token it is, or whom an agent is.
+        let refreshed = asked.field("refresh_token").and_then(|token| token.strip_prefix(REFRESH_TOKEN));
+        if let Some(user) = refreshed.or(asked.field("username")).or(asked.field("user_id")) {
+            set("sub", user.into());
+        }
+        let confirmation = asked.field("req_cnf");
+        if let Some(confirmation) = confirmation {
+            set("cnf", confirmation.into());
+        }
+        let refresh_token = format!("{REFRESH_TOKEN}{}", claims.get("sub").and_then(Value::as_str).unwrap_or_default());
         let token = self.token(url, &Value::Object(claims));
-        let body =
-            json!({ "access_token": token, "token_type": "Bearer", "expires_in": 3600, "refresh_token": "kept back" });
+        let kind = if confirmation.is_some() { "pop" } else { "Bearer" };
+        let body = json!({
+            "access_token": token, "token_type": kind, "expires_in": 3600, "refresh_token": refresh_token,
+        });
         response(200, &[], body.to_string())
     }
 

@@ -1,5 +1,5 @@
 //! Calling Billing on behalf of the user who called us.
-use client::{Client, Transport, challenge_in};
+use client::{Body, Client, Transport, challenge_in};
 use guard::Guard;
 use http::header::HeaderName;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -63,7 +63,7 @@ impl Billing {
             .method(method)
             .uri(format!("{}{path}", self.url))
             .header(header::AUTHORIZATION, format!("Bearer {}", token.expose()))
-            .body(Vec::new())
+            .body(Body::default())
             .map_err(|_| Refusal::Unreachable)?;
         request.headers_mut().extend(self.trace.clone());
         self.transport.send(request).await.map_err(|_| Refusal::Unreachable)

@@ -37,7 +37,7 @@ struct Network {
 }
 
 impl Transport for Network {
-    fn send(&self, request: Request<Vec<u8>>) -> Sending<'_> {
+    fn send(&self, request: Request<client::Body>) -> Sending<'_> {
         Box::pin(async move {
             let trace = request.headers().get("traceparent").map(|trace| trace.to_str().unwrap().to_owned());
             self.traces.lock().unwrap().push(trace);
@@ -47,7 +47,7 @@ impl Transport for Network {
             }
             let token = request.headers()["authorization"].to_str().unwrap().to_owned();
             self.seen.lock().unwrap().push((request.uri().path().to_owned(), token));
-            let answer = self.billing.clone().oneshot(request.map(Body::from)).await;
+            let answer = self.billing.clone().oneshot(request.map(|body| Body::from(body.to_vec()))).await;
             let (parts, body) = answer.map_err(|_| Cause::Broken)?.into_parts();
             Ok(Response::from_parts(parts, body.collect().await.unwrap().to_bytes().to_vec()))
         })
@@ -159,7 +159,7 @@ async fn the_users_token_is_worth_nothing_at_billing() {
     let world = world(|_, _, _| (400, json!({"error": "invalid_grant"})));
     let request =
         Request::builder().uri("https://x/invoices").header("authorization", format!("Bearer {}", world.user));
-    let answer = world.network.send(request.body(Vec::new()).unwrap()).await.unwrap();
+    let answer = world.network.send(request.body(client::Body::default()).unwrap()).await.unwrap();
     let body: Value = serde_json::from_slice(answer.body()).unwrap();
     assert_eq!((answer.status(), &body["code"]), (StatusCode::UNAUTHORIZED, &json!("token.audience")));
 }

@@ -46,6 +46,10 @@ impl Beside {
             provider = "contoso"
             [cut_offs]
             {cut_offs}
+            [DownstreamApis.Billing]
+            Scopes = "api://billing/.default"
+            [Sidecar.AllowOverrides]
+            GetAuthorizationHeaderUnauthenticated = true
             [[provider]]
             name = "contoso"
             issuer = "{HOST}/{CONTOSO}/v2.0"
@@ -72,7 +76,8 @@ impl Beside {
         let network = Arc::new(fetch.clone());
         let ports = Ports {
             metadata: network.clone(),
-            tokens: network,
+            tokens: network.clone(),
+            host: network,
             streams: fetch.clone(),
             clock: Arc::new(world.clock.clone()),
             random: Arc::new(random),
@@ -89,7 +94,7 @@ impl Beside {
         let (told, place) = (settings.entra.as_ref().unwrap(), entra.address().unwrap());
         listeners.add(entra, None, Arc::new(Entra::new(&sidecar, &settings, told, &place, fetch.clone()).unwrap()));
         let metrics = format!("{counted}/metrics");
-        Self { sidecar, url, metrics, entra: format!("{validating}/Validate"), fetch, _listeners: listeners }
+        Self { sidecar, url, metrics, entra: validating, fetch, _listeners: listeners }
     }
 
     async fn post(&self, path: &str, fields: Value) -> (u16, Value) {
@@ -121,9 +126,18 @@ impl Beside {
 
     /// The status of a token at the API that judges by a contract.
     async fn validated(&self, token: &str) -> u16 {
+        self.at_entra("Validate", Some(token)).await.0
+    }
+
+    /// What Microsoft's API answers.
+    async fn at_entra(&self, path: &str, token: Option<&str>) -> (u16, Value) {
         let mut headers = HeaderMap::new();
-        headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
-        self.fetch.send(Method::GET, &self.entra, headers, String::new().into()).await.unwrap().status.as_u16()
+        if let Some(token) = token {
+            headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+        }
+        let url = format!("{}/{path}", self.entra);
+        let answer = self.fetch.send(Method::GET, &url, headers, String::new().into()).await.unwrap();
+        (answer.status.as_u16(), serde_json::from_slice(&answer.body).unwrap())
     }
 
     async fn metric(&self, name: &str) -> u64 {
@@ -325,4 +339,41 @@ async fn an_application_that_may_not_listen_is_served_without_word_until_it_may(
     until("it forgets", || beside.dropped() == 1).await;
     assert_eq!(beside.inactive(&ada).await, TOLD, "seen before it listened");
     assert_eq!(beside.inactive(&bob).await, "");
+}
+
+/// Work under a session key, at an authority that decides afresh each time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_that_outlives_its_request_goes_on_until_its_user_is_disabled() {
+    const KEY: &str = "optionsOverride.AcquireTokenOptions.LongRunningWebApiSessionKey";
+    let world = world().await;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(world.store.watch());
+    let way = Way::new(&world, &mut tasks).await;
+    let beside = Beside::new(&world, &way, "").await;
+    beside.hears().await;
+    let ada = world.orders_token().await;
+    let begun = beside.at_entra(&format!("AuthorizationHeader/Billing?{KEY}=AllocateForMe"), Some(&ada)).await;
+    assert_eq!(begun.0, 200, "{begun:?}");
+    let key = begun.1["longRunningWebApiSessionKey"].as_str().unwrap();
+    let goes_on =
+        async || beside.at_entra(&format!("AuthorizationHeaderUnauthenticated/Billing?{KEY}={key}"), None).await;
+    let subject = |told: &(u16, Value)| {
+        let header = told.1["authorizationHeader"].as_str().unwrap_or_else(|| panic!("{told:?}"));
+        text(&crate::world::claims(header.strip_prefix("Bearer ").unwrap()), "oid")
+    };
+    let user = text(&crate::world::claims(&ada), "oid");
+    assert_eq!(subject(&goes_on().await), user);
+    // Her token has ended, and so have those that are held.
+    world.clock.advance(7_200);
+    assert_eq!(beside.at_entra("AuthorizationHeader/Billing", Some(&ada)).await.0, 401);
+    assert_eq!(subject(&goes_on().await), user);
+    // What is held under the key is cut off like everything else of hers.
+    world.edit_user("ada", |user| user.account_enabled = false).await;
+    until("it forgets", || beside.dropped() >= 1).await;
+    let (status, refused) = goes_on().await;
+    assert_eq!((status, &refused["error"]), (401, &json!("invalid_grant")), "{refused}");
+    // An authority that knows no bound tokens gives none, and a bearer token is not passed off as one.
+    let bob = world.access_token("web", "bob", "api://orders/access_as_user").await;
+    let pop = "optionsOverride.AcquireTokenOptions.PopPublicKey=eyJraWQiOiJrZXkifQ";
+    assert_eq!(beside.at_entra(&format!("AuthorizationHeader/Billing?{pop}"), Some(&bob)).await.0, 502);
 }

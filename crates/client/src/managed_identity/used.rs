@@ -1,7 +1,7 @@
 //! Managed identity, used: the host is asked for a token of what runs on it.
 use super::{Identity, ManagedToken, SourceError, TokenSource};
 use crate::cache::Sought;
-use crate::{Cause, Error, KeyFields, Pending, Token, TokenCache, Transport};
+use crate::{Body, Cause, Error, KeyFields, Pending, Scheme, Token, TokenCache, Transport};
 use decision::{Clock, Timestamp};
 use http::header::{ACCEPT, RETRY_AFTER};
 use oauth::{ErrorBody, Form, Secret};
@@ -33,7 +33,7 @@ enum Host {
 /// # use client::managed_identity::*;
 /// # struct Network;
 /// # impl client::Transport for Network {
-/// #     fn send(&self, request: http::Request<Vec<u8>>) -> client::Sending<'_> {
+/// #     fn send(&self, request: http::Request<client::Body>) -> client::Sending<'_> {
 /// #         assert_eq!(request.headers()["x-identity-header"], "known here only");
 /// #         let body = br#"{"token_type":"Bearer","expires_on":"1700003600","access_token":"for-billing"}"#.to_vec();
 /// #         Box::pin(async { http::Response::builder().body(body).map_err(|_| client::Cause::Broken.into()) })
@@ -102,6 +102,15 @@ impl ManagedIdentity {
     /// the rules of its contract, for up to 12 seconds, or for 70 while it answers 410. A machine where nobody listens at all is
     /// no Azure machine, and is not asked again.
     pub async fn acquire(&self, identity: &Identity, resource: &str) -> Result<Arc<Token>, Error> {
+        self.answered(identity, resource, false).await
+    }
+
+    /// The same, but one that is held is discarded, and the host is asked.
+    pub async fn acquire_anew(&self, identity: &Identity, resource: &str) -> Result<Arc<Token>, Error> {
+        self.answered(identity, resource, true).await
+    }
+
+    async fn answered(&self, identity: &Identity, resource: &str, fresh: bool) -> Result<Arc<Token>, Error> {
         let now = self.clock.now();
         let (how, whose) = match identity {
             Identity::Default => (None, ""),
@@ -123,7 +132,7 @@ impl ManagedIdentity {
         };
         let form = Form::default().with("api-version", self.host.version()).with("resource", resource);
         let form = how.map_or_else(|| form.clone(), |how| form.clone().with(how, whose));
-        let sought = Sought { key: key.key(), owner: 0, subject: None, fresh: false, since: None, now };
+        let sought = Sought { key: key.key(), owner: 0, subject: None, fresh, since: None, now };
         let acquire = || {
             let (host, transport, clock) = (self.host.clone(), Arc::clone(&self.transport), Arc::clone(&self.clock));
             async move { asked(&host, &*transport, &form, &*clock).await }
@@ -193,10 +202,11 @@ async fn ask(host: &Host, transport: &dyn Transport, form: &Form, now: Timestamp
         }
     };
     let unusable = |_| Error::Request("the host's address for identities is not a URL; correct the environment");
-    let reply = transport.send(request.header(ACCEPT, "application/json").body(Vec::new()).map_err(unusable)?).await?;
+    let reply =
+        transport.send(request.header(ACCEPT, "application/json").body(Body::default()).map_err(unusable)?).await?;
     let status = reply.status();
     if status == http::StatusCode::OK {
-        return Token::read(reply.body(), now);
+        return Token::read(reply.body(), now, Scheme::Bearer);
     }
     if status.is_server_error() || matches!(status.as_u16(), 404 | 410 | 429) {
         // The contract's words for "not yet": a machine that just started has no identity for a while.

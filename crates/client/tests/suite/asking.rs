@@ -135,7 +135,7 @@ struct Metadata {
 }
 
 impl client::Transport for Metadata {
-    fn send(&self, request: http::Request<Vec<u8>>) -> client::Sending<'_> {
+    fn send(&self, request: http::Request<client::Body>) -> client::Sending<'_> {
         Box::pin(async move {
             let url = request.uri().to_string();
             self.asked.lock().unwrap().push(url.clone());

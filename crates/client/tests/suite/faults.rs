@@ -250,7 +250,7 @@ async fn nobody_at_the_address_is_no_connection() {
 fn failing(times: usize, retry_after: &'static str) -> (Arc<impl client::Transport>, Arc<AtomicUsize>) {
     struct Failing(usize, &'static str, Arc<AtomicUsize>);
     impl client::Transport for Failing {
-        fn send(&self, _: http::Request<Vec<u8>>) -> client::Sending<'_> {
+        fn send(&self, _: http::Request<client::Body>) -> client::Sending<'_> {
             let n = self.2.fetch_add(1, SeqCst);
             let answer = http::Response::builder();
             let answer = if n < self.0 {
@@ -292,7 +292,7 @@ async fn retry_after_is_honoured_inside_the_deadline_and_passed_on_beyond_it() {
 async fn all_tries_together_end_at_the_deadline() {
     struct Silent(AtomicUsize);
     impl client::Transport for Silent {
-        fn send(&self, _: http::Request<Vec<u8>>) -> client::Sending<'_> {
+        fn send(&self, _: http::Request<client::Body>) -> client::Sending<'_> {
             self.0.fetch_add(1, SeqCst);
             Box::pin(std::future::pending())
         }

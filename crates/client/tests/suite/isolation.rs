@@ -322,7 +322,7 @@ fn every_field_of_a_key_counts_and_none_runs_into_another() {
         let (issuer, client, credential, grant) = (text(), text(), text(), text());
         let mut maybe = || Some(text()).filter(|text| *text != "\0");
         let (tenant, target, claims, resource, binding) = (maybe(), maybe(), maybe(), maybe(), maybe());
-        let (authorization_details, fmi_path) = (maybe(), maybe());
+        let (authorization_details, fmi_path, user) = (maybe(), maybe(), maybe().zip(maybe()));
         let mut token = || [None, Some(&one), Some(&two)][dice.roll(3)];
         let (subject, actor) = (token(), token());
         let scopes = [None, Some(0), Some(1), Some(2), Some(3), Some(4)][dice.roll(6)].map(|n: usize| scopes[n]);
@@ -341,6 +341,7 @@ fn every_field_of_a_key_counts_and_none_runs_into_another() {
             authorization_details,
             fmi_path,
             binding,
+            user,
         };
         let tokens = [subject, actor].map(|token| token.map(Secret::expose));
         let plain = format!("{fields:?} {tokens:?}");

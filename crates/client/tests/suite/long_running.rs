@@ -1,6 +1,6 @@
 //! Work that outlives its request: sealed, bounded, one user's, and at an authority that replaces refresh tokens at each use.
 use crate::support::{Authority, Hands, NOON, build, issued, jwt, orders};
-use client::{Ask, Client, Error, FileSessions, MemorySessions, SessionError, SessionStore, Sessions};
+use client::{Ask, Client, Error, FileSessions, MemorySessions, Scheme, SessionError, SessionStore, Sessions};
 use oauth::Secret;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -131,6 +131,39 @@ async fn a_session_key_belongs_to_one_user_and_to_one_client() {
     let sessions = Sessions::new(Arc::clone(&store) as _, &[8; 32], 10_000);
     let other = build(orders().long_running(sessions), &authority, &clock);
     assert_eq!(goes_on(&other, &key).await, Err(SessionError::Unknown.into()), "another master key");
+}
+
+/// As a question among others, work has all that questions have.
+#[tokio::test]
+async fn work_asks_for_claims_and_for_bound_tokens_as_any_question_does() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&seen);
+    let authority = Authority::new(move |_, form| {
+        let value = |name: &str| form.value(name).unwrap_or_default().to_owned();
+        keep.lock().unwrap().push(["grant_type", "claims", "req_cnf", "scope"].map(value));
+        let kind = if form.mentions("req_cnf") { "pop" } else { "Bearer" };
+        (200, json!({"token_type": kind, "expires_in": 3600, "access_token": "t", "refresh_token": "rt"}))
+    });
+    let client = keeping(&MemorySessions::new(1 << 20), &authority, &Hands::at(NOON));
+    let (key, user) = (Secret::new("k"), jwt("ada", NOON + 900));
+    client.ask(&Ask::on_behalf_of(&user, "a").begins(&key).claims("{}")).await.unwrap();
+    let bound = client.ask(&Ask::in_session(&key, "a").bound_to("eyJraWQiOiJrIn0")).await.unwrap();
+    assert_eq!(bound.token.scheme, Scheme::Pop);
+    for cached in [false, true] {
+        let plain = client.ask(&Ask::in_session(&key, "a")).await.unwrap();
+        assert_eq!((plain.token.scheme, plain.cached), (Scheme::Bearer, cached), "the bound one is another");
+    }
+    client.ask(&Ask::in_session(&key, "a").claims("{}").fresh(true)).await.unwrap();
+    let obo = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+    let expected = [
+        [obo, "{}", "", "a offline_access"],
+        ["refresh_token", "", "eyJraWQiOiJrIn0", "a"],
+        ["refresh_token", "", "", "a"],
+        ["refresh_token", "{}", "", "a"],
+    ];
+    assert_eq!(*seen.lock().unwrap(), expected.map(|one| one.map(str::to_owned)));
+    let begun = client.ask(&Ask::application("a").begins(&key)).await;
+    assert!(matches!(begun, Err(Error::Request(_))), "an application's work is nobody's delegation");
 }
 
 #[tokio::test(flavor = "multi_thread")]

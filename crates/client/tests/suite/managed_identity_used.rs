@@ -30,7 +30,7 @@ impl Local {
 }
 
 impl Transport for Local {
-    fn send(&self, request: Request<Vec<u8>>) -> Sending<'_> {
+    fn send(&self, request: Request<client::Body>) -> Sending<'_> {
         Box::pin(async move {
             if self.calls.fetch_add(1, SeqCst) < self.first.load(SeqCst) {
                 let (status, after) = *self.not_yet.lock().unwrap();

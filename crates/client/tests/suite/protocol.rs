@@ -1,6 +1,6 @@
 //! What is sent, and how answers are read.
 use crate::support::{Authority, Hands, NOON, build, issued, orders};
-use client::{AuthorizationRequest, Error};
+use client::{AgentUser, Ask, AuthorizationRequest, Error, GrantProfile, Scheme};
 use http::Response;
 use oauth::challenge::encode_claims;
 use oauth::{Form, Secret};
@@ -46,12 +46,75 @@ async fn on_behalf_of_is_sent_as_entra_documents_it() {
     assert_eq!(seen, sorted(&expected));
 }
 
+#[tokio::test]
+async fn a_token_is_bound_to_a_key_as_entra_documents_it_or_is_none() {
+    const CONFIRMATION: &str = "eyJraWQiOiJrZXkifQ";
+    let (authority, seen) = recording((200, json!({"token_type": "PoP", "expires_in": 3600, "access_token": "t"})));
+    let client = build(orders(), &authority, &Hands::at(NOON));
+    let ask = Ask::application("api://billing/.default");
+    let token = client.ask(&ask.bound_to(CONFIRMATION)).await.unwrap().token;
+    assert_eq!((token.scheme, token.scheme.as_str()), (Scheme::Pop, "pop"));
+    let seen =
+        |name: &str| seen.lock().unwrap().iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    assert_eq!((seen("token_type").as_deref(), seen("req_cnf").as_deref()), (Some("pop"), Some(CONFIRMATION)));
+    // Nobody else gets it: not for another key, and not as a bearer token.
+    for (ask, calls) in [(ask.bound_to(CONFIRMATION), 1), (ask.bound_to("eyJraWQiOiJvdGhlciJ9"), 2)] {
+        client.ask(&ask).await.unwrap();
+        assert_eq!(authority.calls(), calls);
+    }
+    assert_eq!(client.ask(&ask).await.map(|_| ()), Err(Error::Answer("the token is not a bearer token")));
+
+    let (authority, _) = recording(issued("stolen as easily as used", 3600));
+    let client = build(orders(), &authority, &Hands::at(NOON));
+    let downgraded = client.ask(&ask.bound_to(CONFIRMATION)).await.map(|_| ());
+    assert_eq!(downgraded, Err(Error::Answer("the token is not bound to the key")));
+    for profile in [GrantProfile::TokenExchange, GrantProfile::ClientCredentials] {
+        let other = build(orders().profile(profile), &authority, &Hands::at(NOON));
+        let refused = other.ask(&ask.bound_to(CONFIRMATION)).await;
+        assert!(matches!(refused, Err(Error::Request(_))), "{profile:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_agents_user_is_sent_as_entra_documents_it_and_is_nobody_else() {
+    let (authority, seen) = recording(issued("t", 3600));
+    let client = build(orders(), &authority, &Hands::at(NOON));
+    let (credential, scope) = (Secret::new("the agent's own"), "https://graph.microsoft.com/.default");
+    let name = AgentUser::Name("agent@contoso.example");
+    client.ask(&Ask::agent_user(name, &credential, scope)).await.unwrap();
+    let mut sent = seen.lock().unwrap().clone();
+    sent.sort();
+    let expected = [
+        ("url", "https://login.example/contoso/oauth2/v2.0/token"),
+        ("grant_type", "user_fic"),
+        ("user_federated_identity_credential", "the agent's own"),
+        ("username", "agent@contoso.example"),
+        ("scope", scope),
+        ("client_id", "orders"),
+        ("client_secret", "s3cret"),
+    ];
+    assert_eq!(sent, sorted(&expected));
+    for (user, calls) in [
+        (name, 1),
+        (AgentUser::Name("other@contoso.example"), 2),
+        // The same text, but it names another.
+        (AgentUser::Id("agent@contoso.example"), 3),
+        (AgentUser::Id("agent@contoso.example"), 3),
+    ] {
+        client.ask(&Ask::agent_user(user, &credential, scope)).await.unwrap();
+        assert_eq!(authority.calls(), calls, "{user:?}");
+    }
+    assert_eq!(seen.lock().unwrap().iter().find(|(name, _)| name == "user_id").unwrap().1, "agent@contoso.example");
+    let other = build(orders().profile(GrantProfile::TokenExchange), &authority, &Hands::at(NOON));
+    assert!(matches!(other.ask(&Ask::agent_user(name, &credential, scope)).await, Err(Error::Request(_))));
+}
+
 /// Answers every token request, and keeps the trace context that came with it.
 #[derive(Default)]
 struct Traced(Mutex<Vec<Vec<(String, String)>>>);
 
 impl client::Transport for Traced {
-    fn send(&self, request: http::Request<Vec<u8>>) -> client::Sending<'_> {
+    fn send(&self, request: http::Request<client::Body>) -> client::Sending<'_> {
         let traces = request.headers().iter().filter(|(name, _)| name.as_str().starts_with("trace"));
         let traces = traces.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
         let mut seen = self.0.lock().unwrap();

@@ -68,7 +68,7 @@ impl Authority {
 }
 
 impl Transport for Authority {
-    fn send(&self, request: Request<Vec<u8>>) -> Sending<'_> {
+    fn send(&self, request: Request<client::Body>) -> Sending<'_> {
         Box::pin(async move {
             self.calls.fetch_add(1, SeqCst);
             tokio::task::yield_now().await;

@@ -1,6 +1,8 @@
 //! What a caller overrides of how an API is called: for one request, and where its route allows it. Where the API is, nobody
 //! overrides.
 use crate::apis::{Options, header_name, is_callers, method_named};
+use crate::whose::{AgentUser, SessionKey, client_id, confirmation};
+use client::Random;
 use http::HeaderValue;
 use oauth::ClaimsRequest;
 
@@ -31,26 +33,29 @@ impl Overrides {
     }
 
     /// Applies them to this request's copy. `tenant` is the one that the sidecar's application is in.
-    pub(super) fn apply(self, options: &mut Options, tenant: Option<&str>) -> Result<(), String> {
+    pub(super) fn apply(self, options: &mut Options, tenant: Option<&str>, random: &dyn Random) -> Result<(), String> {
         let mut scopes = Vec::new();
         for (name, value) in self.0 {
             let lower = name.to_ascii_lowercase();
+            let wrong = |hint: &str| Err(format!("`{name}`: {hint}"));
+            let told = |hint: &'static str| format!("`{name}`: {hint}");
             let Some(what) = lower.strip_prefix(PREFIX) else {
-                if lower != "agentidentity" {
-                    return Err(format!("`{name}`: agents' own users are not served; take it out"));
+                match lower.as_str() {
+                    "agentidentity" if client_id(&value) => options.agent = Some(value),
+                    "agentidentity" => return wrong("this is no client id; send that of the agent identity"),
+                    // The name wins over the id, wherever they stand.
+                    "agentusername" => options.agent_user = Some(AgentUser::named(&value).map_err(told)?),
+                    _ => {
+                        let user = AgentUser::with_id(&value).map_err(told)?;
+                        if !matches!(options.agent_user, Some(AgentUser::Name(_))) {
+                            options.agent_user = Some(user);
+                        }
+                    }
                 }
-                if value.is_empty()
-                    || value.len() > 64
-                    || !value.bytes().all(|o| o.is_ascii_alphanumeric() || o == b'-')
-                {
-                    return Err(format!("`{name}`: this is no client id; send that of the agent identity"));
-                }
-                options.agent = Some(value);
                 continue;
             };
             // As written: parameters of the API have their own case.
             let written = name.get(PREFIX.len()..).unwrap_or_default();
-            let wrong = |hint: &str| Err(format!("`{name}`: {hint}"));
             let header =
                 || HeaderValue::from_str(&value).map_err(|_| format!("`{name}`: this is no value of a header"));
             match what {
@@ -76,6 +81,15 @@ impl Overrides {
                     }
                 }
                 "acquiretokenoptions.fmipath" => options.fmi_path = Some(value).filter(|path| !path.is_empty()),
+                "acquiretokenoptions.longrunningwebapisessionkey" => {
+                    options.session = Some(SessionKey::read(&value, random).map_err(told)?);
+                }
+                "acquiretokenoptions.poppublickey" => {
+                    options.confirmation = Some(confirmation(&value).map_err(told)?);
+                }
+                "acquiretokenoptions.managedidentity.userassignedclientid" if client_id(&value) => {
+                    options.identity = Some(value);
+                }
                 // For logs alone, and they have a trace.
                 "acquiretokenoptions.correlationid" => {
                     tracing::info!(request.correlation = ?value, "a caller's own id");
@@ -97,6 +111,9 @@ impl Overrides {
                         options.query.push((parameter.to_owned(), value));
                     }
                     // What would be another token than the one that is given is refused, and not left out.
+                    Some(("acquiretokenoptions", "managedidentity.userassignedclientid")) => {
+                        return wrong("this is no client id; send that of the host's identity");
+                    }
                     Some(("acquiretokenoptions", _)) => return wrong("this is not served; take it out"),
                     // RFC 6749 section 3.2 in spirit: what is unknown is ignored.
                     _ => {}
@@ -129,7 +146,9 @@ mod tests {
 
     fn applied(query: &str) -> Result<Options, String> {
         let mut options = Options { scopes: vec!["configured".to_owned()], ..Options::default() };
-        Overrides::read(Some(query)).apply(&mut options, Some("t1")).map(|()| options)
+        Overrides::read(Some(query))
+            .apply(&mut options, Some("t1"), &|octets: &mut [u8]| octets.fill(7))
+            .map(|()| options)
     }
 
     #[test]
@@ -151,6 +170,16 @@ mod tests {
             (&"1".parse().unwrap(), "text/plain".parse().unwrap())
         );
         assert_eq!(applied("").unwrap().scopes, ["configured"]);
+    }
+
+    #[test]
+    fn of_an_agents_users_the_name_wins_wherever_it_stands() {
+        let (name, id) = ("AgentUsername=a@b.example", "AgentUserId=0c1b6d0e-4a6d-4d0b-8a52-1f0c5a0f2f77");
+        for both in [format!("{name}&{id}"), format!("{id}&{name}")] {
+            assert_eq!(applied(&both).unwrap().agent_user, Some(AgentUser::Name("a@b.example".to_owned())), "{both}");
+        }
+        assert!(matches!(applied(id).unwrap().agent_user, Some(AgentUser::Id(_))));
+        assert!(applied(&format!("{name}&AgentUserId=x")).is_err(), "and what is wrong stays wrong");
     }
 
     #[test]
@@ -207,12 +236,18 @@ mod tests {
             "optionsOverride.AcquireTokenOptions.Tenant=t2",
             "optionsOverride.AcquireTokenOptions.PopPublicKey=x",
             "optionsOverride.AcquireTokenOptions.LongRunningWebApiSessionKey=x",
+            "optionsOverride.AcquireTokenOptions.LongRunningWebApiSessionKey=",
             "optionsOverride.AcquireTokenOptions.Claims=x",
-            "optionsOverride.AcquireTokenOptions.ManagedIdentity.UserAssignedClientId=x",
+            "optionsOverride.AcquireTokenOptions.ManagedIdentity.UserAssignedClientId=",
+            "optionsOverride.AcquireTokenOptions.ManagedIdentity.UserAssignedClientId=a/b",
+            "optionsOverride.AcquireTokenOptions.ManagedIdentity.ObjectId=x",
+            "optionsOverride.AcquireTokenOptions.PopClaim=x",
+            "optionsOverride.AcquireTokenOptions.AuthenticationOptionsName=x",
             "AgentIdentity=",
             "AgentIdentity=a%20b",
             "AgentIdentity=../x",
-            "AgentUsername=ada@contoso.example",
+            "AgentUsername=ada",
+            "AgentUsername=",
             "AgentUserId=x",
             "AgentIdentity=x&AgentUserId=y",
         ] {

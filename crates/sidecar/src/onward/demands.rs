@@ -1,6 +1,5 @@
 //! What APIs demanded of users' tokens, so that the next call has such a token at once.
 use crate::apis::{Api, Options};
-use oauth::Secret;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
@@ -28,10 +27,12 @@ impl Demands {
         Self(Cache::with_weighter(entries, bytes, Weigh))
     }
 
-    pub(super) fn call(api: &Api, options: &Options, user: &Secret) -> Call {
+    pub(super) fn call(api: &Api, options: &Options, user: [&str; 2]) -> Call {
         let mut hash = Sha256::new();
-        let (scopes, agent) = (options.scopes.join(" "), options.agent.as_deref().unwrap_or_default());
-        for part in [api.name.to_ascii_lowercase().as_str(), &scopes, agent, user.expose()] {
+        let optional = |text: &Option<String>| text.clone().unwrap_or_default();
+        let (scopes, agent) = (options.scopes.join(" "), optional(&options.agent));
+        let (name, bound, [kind, user]) = (api.name.to_ascii_lowercase(), optional(&options.confirmation), user);
+        for part in [&name, &scopes, &agent, &bound, kind, user] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }

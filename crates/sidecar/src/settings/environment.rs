@@ -1,7 +1,7 @@
 //! The variables that platforms inject: five providers by the names that NAIS gives them, and Azure's own for Entra.
 use super::{
-    AssertionAudience, Bind, Callers, Credential, CutOffSettings, EventStream, ExchangeGrant, Grants, Inbound,
-    ProviderSettings, Settings, SettingsError, TokenGrant, Upstream, address,
+    AssertionAudience, Bind, Callers, Credential, CutOffSettings, EventStream, ExchangeGrant, Grants, HostSettings,
+    Inbound, ProviderSettings, SessionSettings, Settings, SettingsError, TokenGrant, Upstream, Variables, address,
 };
 use crate::apis::Apis;
 use crate::outbound::{Here, Outbound};
@@ -13,8 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const CACHE_BYTES: u64 = 16 << 20;
-
-type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// One of the providers that platforms know: what its variables are called.
 struct Preset {
@@ -119,6 +117,8 @@ pub(super) fn read(variable: Variables<'_>) -> Result<Settings, SettingsError> {
         user_tokens_checked: switch(variable, "DEPUTIZE_CHECK_USER_TOKENS")?,
         cache_bytes: CACHE_BYTES,
         cut_offs: CutOffSettings::default(),
+        sessions: SessionSettings::default(),
+        host: HostSettings::read(variable),
         providers,
         entra: None,
         native: None,

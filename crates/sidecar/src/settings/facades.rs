@@ -3,6 +3,7 @@ use super::file::{FacadeTable, IdentityTable, contract, secret};
 use super::sections::Sections;
 use super::{
     AssertionAudience, Bind, Credential, ExchangeGrant, Grants, ProviderSettings, Settings, SettingsError, TokenGrant,
+    Variables,
 };
 use crate::apis::{Api, Apis, Options, base_url, header_name, is_forwardable, method_named};
 use decision::contract::Contract;
@@ -94,8 +95,6 @@ impl Default for Inbound {
     }
 }
 
-type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
-
 /// What the file says of them.
 pub(super) struct Tables {
     pub(super) entra: Option<FacadeTable>,
@@ -113,6 +112,10 @@ impl Tables {
     ) -> Result<(), SettingsError> {
         let Self { entra, native, identity, sections } = self;
         azure_ad(&sections, settings, beside)?;
+        // Before the APIs: they are its unless they say another.
+        if let Some(provider) = native.as_ref().and_then(|table| table.provider.as_ref()) {
+            settings.inbound.provider = known(settings, provider)?;
+        }
         settings.apis = apis(&sections, settings, beside)?;
         let overrides = overrides(&sections)?;
         sections.nothing_left()?;
@@ -121,9 +124,6 @@ impl Tables {
             let wrong =
                 |problem| SettingsError::File { at: path.span(), problem, hint: "name a contract in JSON".to_owned() };
             settings.inbound.contract = Some(contract(&beside.join(path.get_ref())).map_err(wrong)?);
-        }
-        if let Some(provider) = native.as_ref().and_then(|table| table.provider.as_ref()) {
-            settings.inbound.provider = known(settings, provider)?;
         }
         let at = |table: Option<&FacadeTable>, name: &str| address(table.and_then(|t| t.bind.as_ref()), name, variable);
         settings.entra = at(entra.as_ref(), "ENTRA_BIND_ADDRESS")?.map(|bind| EntraSettings { bind, overrides });
@@ -268,8 +268,12 @@ fn credential(sections: &Sections, beside: &Path) -> Result<Option<Credential>, 
             let certificate = beside.join(needed("CertificateDiskPath")?);
             Credential::Certificate { certificate: certificate.clone(), key: certificate }
         }
+        "signedassertionfrommanagedidentity" => {
+            Credential::Identity(member("ManagedIdentityClientId").map(str::to_owned))
+        }
         _ => {
-            let hint = "use `ClientSecret`, `SignedAssertionFilePath`, or `Path` with a certificate and its key in PEM";
+            let hint = "use `ClientSecret`, `SignedAssertionFilePath`, `SignedAssertionFromManagedIdentity`, or `Path` with a \
+                        certificate and its key in PEM";
             return Err(sections.wrong(&format!("{FIRST}:SourceType"), "this source is not served", hint));
         }
     };

@@ -1,9 +1,10 @@
 //! The configuration file: callers, the outbound policy, and providers that no platform has variables for.
 use super::facades::Tables as Facades;
 use super::sections::Sections;
+use super::sessions::SessionTable;
 use super::{
     AssertionAudience, Bind, Credential, EventStream, ExchangeGrant, Grants, ProviderSettings, Settings, SettingsError,
-    TokenGrant, address, environment,
+    TokenGrant, Variables, address, environment,
 };
 use crate::outbound::{Outbound, OutboundRule};
 use decision::contract::Contract;
@@ -36,6 +37,8 @@ pub struct File {
     callers: CallerTable,
     /// What holds while no word of cut-offs arrives.
     cut_offs: CutOffTable,
+    /// Users' work that outlives its request.
+    long_running: SessionTable,
     /// For what tokens may be asked; by default for anything.
     outbound: Option<Vec<OutboundRule>>,
     /// Further providers.
@@ -200,8 +203,6 @@ struct CertificateTable {
     key: PathBuf,
 }
 
-type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
-
 impl File {
     pub(super) fn add_to(mut self, settings: &mut Settings, variable: Variables<'_>) -> Result<(), SettingsError> {
         let names = [
@@ -215,6 +216,7 @@ impl File {
             identity: self.identity.take(),
             sections: Sections::read(names.into(), &self.variables)?,
         };
+        settings.sessions = std::mem::take(&mut self.long_running).read(variable, &self.beside)?;
         let Self { bind, probe, metrics, admin, cache_bytes, callers, cut_offs, outbound, provider, beside, .. } = self;
         if let (Some(text), None) = (admin, variable("ADMIN_BIND_ADDRESS")) {
             let bind = Bind::parse(text.get_ref()).filter(Bind::is_local);
@@ -398,6 +400,6 @@ pub(super) fn contract(path: &Path) -> Result<Contract, String> {
     serde_json::from_str(&text).map_err(|error| format!("`{}` is no contract: {error}", path.display()))
 }
 
-fn fault<T>(at: &Spanned<T>, problem: impl Into<String>, hint: impl Into<String>) -> SettingsError {
+pub(super) fn fault<T>(at: &Spanned<T>, problem: impl Into<String>, hint: impl Into<String>) -> SettingsError {
     SettingsError::File { at: at.span(), problem: problem.into(), hint: hint.into() }
 }

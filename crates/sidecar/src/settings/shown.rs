@@ -37,6 +37,12 @@ impl Settings {
             "check_user_tokens": self.user_tokens_checked,
             "cache_bytes": self.cache_bytes,
             "cut_offs": { "fail_static": self.cut_offs.fail_static, "closed": self.cut_offs.closed },
+            "long_running": {
+                "life_seconds": self.sessions.life,
+                "bytes": self.sessions.bytes,
+                "directory": self.sessions.place.as_ref().map(|(directory, _)| directory),
+                "key": self.sessions.place.as_ref().map(|_| "(set)"),
+            },
             "providers": providers,
             "entra": self.entra.as_ref().map(|entra| json!({
                 "bind": entra.bind.to_string(),
@@ -116,6 +122,7 @@ impl Credential {
             Self::SecretFile(path) => json!({ "secret_file": path }),
             Self::Certificate { certificate, .. } => json!({ "certificate": certificate }),
             Self::Federated(path) => json!({ "federated_token_file": path }),
+            Self::Identity(client_id) => json!({ "managed_identity": client_id.as_deref().unwrap_or("of the host") }),
         }
     }
 }

@@ -610,6 +610,15 @@ fn what_cannot_be_meant_is_refused_at_the_start() {
             "gives the application no token",
         ),
         ("", vec![("ENTRA_BIND_ADDRESS", "nowhere")], "it is no address"),
+        ("[long_running]\nlife_seconds = 59", vec![], "`life_seconds` is out of range"),
+        ("[long_running]\nlife_seconds = 7776001", vec![], "`life_seconds` is out of range"),
+        ("[long_running]\ndirectory = \"a\"", vec![], "`key` is missing"),
+        ("[long_running]\nkey = { env = \"K\" }", vec![("K", "x")], "`directory` is missing"),
+        (
+            "[long_running]\ndirectory = \"a\"\nkey = { env = \"K\" }",
+            vec![("K", "thirty-one characters are short")],
+            "could be guessed",
+        ),
         (
             "[[provider]]\nname = \"other\"\ndiscovery = \"https://id.example/metadata\"\nclient_id = \"me\"\n\
              secret = { env = \"S\" }\nexchange = \"on-behalf-of\"\n[native]\nprovider = \"other\"",

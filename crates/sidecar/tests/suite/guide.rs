@@ -14,8 +14,11 @@ fn blocks(language: &str) -> Vec<String> {
 #[test]
 fn its_file_is_read() {
     let file: File = toml::from_str(&blocks("toml").join("\n")).unwrap();
-    let settings =
-        Settings::read(&|name| (name == "IDENTITY_HEADER").then(|| "secret".to_owned()), Some(file)).unwrap();
+    let settings = Settings::read(
+        &|name| ["IDENTITY_HEADER", "SESSION_KEY"].contains(&name).then(|| "secret".repeat(6)),
+        Some(file),
+    )
+    .unwrap();
     let shown = settings.shown();
     assert_eq!(
         [&shown["native"]["bind"], &shown["entra"]["bind"], &shown["identity"]["bind"]],
@@ -23,12 +26,16 @@ fn its_file_is_read() {
     );
     assert_eq!(shown["entra"]["overrides"], json!(["AuthorizationHeader"]));
     assert_eq!(shown["for_the_application"]["IDENTITY_ENDPOINT"], "http://127.0.0.1:3004/msi/token");
-    assert!(!shown.to_string().contains("secret\""));
+    assert_eq!(
+        (&shown["long_running"]["life_seconds"], &shown["long_running"]["key"]),
+        (&json!(604_800), &json!("(set)"))
+    );
+    assert!(!shown.to_string().contains("secretsecret"));
 }
 
 #[tokio::test]
 async fn its_commands_run() {
-    let estate = Estate::new().await;
+    let estate = Estate::with("", &[("Sidecar__AllowOverrides__GetAuthorizationHeaderUnauthenticated", "true")]).await;
     let commands = format!("set -euo pipefail\nexport no_proxy='*'\n{}", blocks("sh").join("\n"));
     let variables = [
         ("SIDECAR", estate.native.clone()),

@@ -158,6 +158,7 @@ async fn keys_are_kept_fresh_where_nobody_asks_for_them() {
     let ports = Ports {
         metadata: Arc::clone(&keys) as _,
         tokens: Arc::new(network.clone()),
+        host: Arc::new(network.clone()),
         streams: network,
         clock: Arc::new(clock.clone()),
         random: Arc::clone(&random),

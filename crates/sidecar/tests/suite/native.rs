@@ -476,6 +476,7 @@ async fn without_keys() -> (Listeners, String, String) {
     let ports = Ports {
         metadata: Arc::new(Silent),
         tokens: Arc::new(network.clone()),
+        host: Arc::new(network.clone()),
         streams: network.clone(),
         clock: Arc::new(clock),
         random: Arc::new(|bytes: &mut [u8]| bytes.fill(7)),

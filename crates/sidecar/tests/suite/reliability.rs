@@ -58,7 +58,7 @@ struct Upstream {
 }
 
 impl client::Transport for Upstream {
-    fn send(&self, request: Request<Vec<u8>>) -> Sending<'_> {
+    fn send(&self, request: Request<client::Body>) -> Sending<'_> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             if self.down.load(Ordering::Relaxed) {
@@ -86,6 +86,7 @@ impl Running {
         let ports = Ports {
             metadata: Arc::new(network.clone()),
             tokens: Arc::clone(&upstream) as _,
+            host: Arc::clone(&upstream) as _,
             streams: network.clone(),
             clock: Arc::new(clock.clone()),
             random: Arc::new(|bytes: &mut [u8]| bytes.fill(7)),

@@ -148,7 +148,8 @@ impl World {
         let network = Arc::new(fetch.clone());
         let ports = Ports {
             metadata: network.clone(),
-            tokens: network,
+            tokens: network.clone(),
+            host: network,
             streams: fetch.clone(),
             clock: Arc::new(clock.clone()),
             random: Arc::new(random),
