@@ -107,9 +107,14 @@ pub(crate) fn variables(address: &str) -> [(&'static str, String); 3] {
 
 /// This program, as a sidecar that ends when this process does.
 pub(crate) fn command() -> Result<Command, Failure> {
-    let mut command = dying(&this()?)?;
+    let mut command = itself()?;
     command.arg("sidecar");
     Ok(command)
+}
+
+/// This program, for another of its commands, which ends when this process does.
+pub(crate) fn itself() -> Result<Command, Failure> {
+    dying(&this()?)
 }
 
 /// A program that ends when the thread that starts it does, where the system has a way to say so.

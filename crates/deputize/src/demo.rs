@@ -3,6 +3,7 @@ mod browser;
 mod consent;
 mod credentials;
 mod environment;
+mod gateway;
 mod identities;
 mod python;
 mod step_up;
@@ -37,8 +38,8 @@ const ISSUER: &str = "https://issuer.contoso.example";
 /// Options of `deputize demo`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The authority's port; Orders and Billing take the next two
-    #[arg(long, value_name = "PORT", default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..=65_533))]
+    /// The authority's port; Orders and Billing take the next two, and a gateway the third
+    #[arg(long, value_name = "PORT", default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..=65_532))]
     port: u16,
     /// Keeps everything in this folder, so that a later start has the same keys, ids and passwords; by default it is
     /// gone afterwards
@@ -56,6 +57,9 @@ pub(crate) struct Options {
     /// Orders is a Python program without any SDK; `deputize sidecar` beside it gets and judges its tokens
     #[arg(long, conflicts_with = "work_orders")]
     sidecar: bool,
+    /// Puts `deputize gateway` before the APIs, old ones too, and shows what each of them is sent
+    #[arg(long, conflicts_with_all = ["step_up", "work_orders", "sidecar"])]
+    gateway: bool,
     /// Ends after the story instead of serving on
     #[arg(long)]
     once: bool,
@@ -123,6 +127,11 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
         None
     };
     server.add(ports.billing, Some(&tls), &billing(&world, clock)?)?;
+    let edge = if options.gateway {
+        Some(gateway::Edge::start(&world, &secrets, &leaf, &mut server, options.port + 3).await?)
+    } else {
+        None
+    };
     if let (Some(bound), Some(port)) = (ports.identities, options.identity_port) {
         server.add(bound, None, &identities::router(&world, clock, port)?)?;
     }
@@ -138,15 +147,21 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
         data::replace(file, &environment::json(&world, &secrets, &more))?;
     }
     let told = tokio::select! {
-        told = tell(&world, &instance, &secrets, &options) => told,
+        told = tell(&world, &instance, &secrets, &options, edge.as_ref()) => told,
         () = ending.asked() => Ok(story::Told::Interrupted),
     };
     if let (Ok(story::Told::Whole), false) = (&told, options.once) {
         story::how_to_join(&world, options.env.as_deref());
+        if let Some(edge) = &edge {
+            gateway::how_to_join(&world, edge);
+        }
         ending.asked().await;
     }
     if let Some(processes) = processes {
         processes.end().await;
+    }
+    if let Some(edge) = edge {
+        edge.end().await;
     }
     server.end().await;
     told?;
@@ -155,9 +170,17 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn tell(world: &World, instance: &Instance, folder: &Data, options: &Options) -> Result<story::Told, Failure> {
+async fn tell(
+    world: &World,
+    instance: &Instance,
+    folder: &Data,
+    options: &Options,
+    edge: Option<&gateway::Edge>,
+) -> Result<story::Told, Failure> {
     let clock = &instance.clock;
-    if options.step_up {
+    if let Some(edge) = edge {
+        gateway::tell(world, clock, edge).await
+    } else if options.step_up {
         step_up::tell(world, clock, folder).await
     } else if options.work_orders {
         work_orders::tell(world, instance).await

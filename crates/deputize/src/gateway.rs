@@ -24,6 +24,8 @@ use std::time::{Duration, SystemTime};
 use telemetry::Push;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// What is logged when it serves.
+pub(crate) const SERVES: &str = "the gateway serves";
 /// How many bytes of onward tokens are kept.
 const TOKEN_BYTES: u64 = 8 << 20;
 /// The largest answer of an issuer or an authority that is read, in bytes.
@@ -277,7 +279,7 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     if let Some(certificates) = certificates {
         tokio::spawn(watch(certificates));
     }
-    tracing::info!(listener.address = ?addresses.first(), operations = gateway.effective().len(), "the gateway serves");
+    tracing::info!(listener.address = ?addresses.first(), operations = gateway.effective().len(), "{SERVES}");
     loop {
         tokio::select! {
             () = ending.asked() => break,

@@ -389,6 +389,40 @@ fn the_demo_tells_of_a_worker_that_acts_for_ada_until_she_is_disabled_and_again_
 }
 
 #[test]
+fn the_demo_puts_a_gateway_before_its_apis_and_again_in_a_kept_folder() {
+    let folder = Folder::new("gateway");
+    let (port, data) = (ports(11).to_string(), folder.path("data"));
+    for attempt in 1..=2 {
+        let (code, story, errors) = run(&["demo", "--gateway", "--once", "--port", &port, "--data", text(&data)]);
+        assert_eq!((code, errors.as_str()), (0, ""), "{attempt}: {story}");
+        let mut from = 0;
+        for said in [
+            "transparent",
+            "(Gateway)",
+            "terminating",
+            "Ledger sees",
+            "token.present",
+            "token.audience",
+            "gateway.credential_single",
+            "subscription.key_present",
+            "gateway.request",
+            "role.sufficient",
+            "Everything went as it should.",
+        ] {
+            from += story[from..].find(said).unwrap_or_else(|| panic!("{attempt}: {said} in order in {story}"));
+        }
+    }
+    // The configuration that it wrote is one like any other.
+    let file = data.join("demo/gateway.toml");
+    let (code, said, errors) = run(&["gateway", "check", text(&file)]);
+    assert_eq!((code, said.ends_with("is sound; operations: 3\n")), (0, true), "{said}{errors}");
+    let key = fs::read_to_string(data.join("demo/subscription.secret")).unwrap();
+    for kept in ["gateway.toml", "gateway.log"] {
+        assert!(!fs::read_to_string(data.join("demo").join(kept)).unwrap().contains(&key), "{kept}");
+    }
+}
+
+#[test]
 fn the_demos_estate_names_only_files_that_the_demo_makes() {
     let named: Vec<&str> = CONTOSO.split("file = \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     let folder = Folder::new("estate");

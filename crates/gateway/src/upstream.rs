@@ -120,7 +120,8 @@ impl Upstream {
     /// Its own address for a path of the API.
     fn target(&self, path: &str, query: Option<&str>, prefix: &str) -> Option<Uri> {
         let rest = below(path, prefix)?;
-        let rest = if rest.is_empty() { "/" } else { rest };
+        // A service that has a path of its own is asked for just that; a slash at its end would be another one.
+        let rest = if rest.is_empty() && self.base.is_empty() { "/" } else { rest };
         let target = match query {
             Some(query) => format!("{}{rest}?{query}", self.base),
             None => format!("{}{rest}", self.base),

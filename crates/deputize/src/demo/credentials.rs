@@ -10,7 +10,8 @@ use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 
-const SECRETS: [&str; 7] = ["orders", "reports", "web", "daemon", "identity-header", "travel", "trips"];
+const SECRETS: [&str; 10] =
+    ["orders", "reports", "web", "daemon", "identity-header", "travel", "trips", "gateway", "ledger", "subscription"];
 const CERTIFICATES: [&str; 4] = ["orders", "web", "daemon", "host"];
 const PEOPLE: [&str; 5] = ["ada", "bob", "grace", "erin", "frank"];
 const YEAR: i64 = 365 * 86_400;

@@ -75,12 +75,25 @@ struct Network {
 
 /// A refusal as told by whoever refused. Empty is what was not told.
 #[derive(Default)]
-struct Refusal {
-    check: String,
+pub(super) struct Refusal {
+    pub(super) check: String,
     expected: String,
     actual: String,
     fixer: String,
     fix: String,
+}
+
+impl Refusal {
+    /// Of a check, as the catalogue has it.
+    pub(super) fn of(check: decision::CheckId) -> Self {
+        let entry = check.entry();
+        Self {
+            check: entry.id.to_owned(),
+            fixer: entry.fixer.words().to_owned(),
+            fix: entry.fix.to_owned(),
+            ..Self::default()
+        }
+    }
 }
 
 impl<'a> Teller<'a> {
@@ -232,8 +245,13 @@ impl<'a> Teller<'a> {
 
     /// The authorization code flow, as Web and a person's browser do it.
     pub(super) async fn sign_in(&self, person: &Person) -> Result<(Secret, String), Failure> {
+        self.sign_in_for(person, "api://orders/access_as_user").await
+    }
+
+    /// The same, for a token with this permission.
+    pub(super) async fn sign_in_for(&self, person: &Person, scope: &str) -> Result<(Secret, String), Failure> {
         let unexpected = |error: client::Error| Failure::plain(error.to_string());
-        let scopes = ["openid", "profile", "api://orders/access_as_user"];
+        let scopes = ["openid", "profile", scope];
         let request =
             AuthorizationRequest { redirect_uri: CALLBACK, scopes: &scopes, ..AuthorizationRequest::default() };
         let (url, pending) = self.web.authorization_code_url(request).map_err(unexpected)?;
@@ -285,11 +303,11 @@ impl<'a> Teller<'a> {
         Ok(())
     }
 
-    fn refused(&self, number: usize, what: &str, answer: &Answer, refusal: &Refusal) {
+    pub(super) fn refused(&self, number: usize, what: &str, answer: &Answer, refusal: &Refusal) {
         self.refusal(number, what, answer.status.as_str(), refusal);
     }
 
-    fn refusal(&self, number: usize, what: &str, status: &str, refusal: &Refusal) {
+    pub(super) fn refusal(&self, number: usize, what: &str, status: &str, refusal: &Refusal) {
         let Refusal { check, expected, actual, fixer, fix } = refusal;
         self.step(number, format_args!("{what}"));
         say(format_args!("      {} {}", self.paint.red(status), self.paint.bold(printable(check))));
@@ -349,7 +367,7 @@ pub(super) fn expect(answer: &Answer, status: StatusCode, who: &str) -> Result<V
 }
 
 /// From a problem document of guard.
-fn of_guard(problem: &Value) -> Result<Refusal, Failure> {
+pub(super) fn of_guard(problem: &Value) -> Result<Refusal, Failure> {
     let check = problem.pointer("/checks/0").cloned().unwrap_or_default();
     refusal(&check, "id")
 }

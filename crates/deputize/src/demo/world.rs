@@ -51,6 +51,7 @@ pub(super) struct World {
     pub(super) orders: Registered,
     pub(super) billing: Registered,
     pub(super) reports: Registered,
+    pub(super) gateway: Registered,
     pub(super) web: Registered,
     pub(super) native: Registered,
     pub(super) spa: Registered,
@@ -152,6 +153,7 @@ impl World {
             orders: app("Orders")?,
             billing: app("Billing")?,
             reports: app("Reports")?,
+            gateway: app("Gateway")?,
             web: app("Web")?,
             native: app("Native")?,
             spa: app("Spa")?,
@@ -178,6 +180,11 @@ impl World {
         self.api(2)
     }
 
+    /// Of the gateway, where there is one.
+    pub(super) fn gateway_url(&self) -> String {
+        self.api(3)
+    }
+
     fn api(&self, place: u16) -> String {
         self.port.map(|port| format!("https://localhost:{}", port + place)).unwrap_or_default()
     }
@@ -194,8 +201,9 @@ impl World {
         })
     }
 
-    fn names(&self) -> [(&str, &'static str); 12] {
+    fn names(&self) -> [(&str, &'static str); 13] {
         [
+            (&self.gateway.app_id, "Gateway"),
             (&self.travel.app_id, "Travel"),
             (&self.trips.app_id, "Trips"),
             (&self.fares.app_id, "Fares"),

@@ -27,6 +27,24 @@ const ADMIN: &str = r#"
     ignore_case = false
 "#;
 
+#[tokio::test]
+async fn the_root_of_an_api_is_the_path_of_its_service_and_no_other() {
+    for (base, api, asked, sent) in [
+        ("/v1/orders", "/orders", "/orders", "/v1/orders"),
+        ("/v1/orders", "/orders", "/orders/", "/v1/orders/"),
+        ("/v1/orders", "/orders", "/orders?a=b", "/v1/orders?a=b"),
+        ("/v1/orders", "/orders", "/orders/7", "/v1/orders/7"),
+        ("/v1", "/", "/", "/v1/"),
+        ("", "/orders", "/orders", "/"),
+        ("", "/orders", "/orders?a=b", "/?a=b"),
+    ] {
+        let text = crate::support::PUBLIC.replace("{service}", &format!("{{service}}{base}"));
+        let world = World::start(&text.replace("path = \"/\"", &format!("path = \"{api}\""))).await;
+        assert_eq!(world.get(asked, &[]).await.status, 200);
+        assert_eq!(world.service.only().target(), sent, "{asked} at {base}");
+    }
+}
+
 /// Ways to write `/admin/x` that some server somewhere would read so.
 const SPELLINGS: &[&str] = &[
     "/admin/x",

@@ -1,0 +1,245 @@
+//! `deputize demo --gateway`: APIs behind one door. `deputize gateway` is a process of its own, by a file that anybody can read;
+//! what it sends onward is shown by the services behind it. From real answers only, as in [`super::story`].
+use super::browser::{Answer, Browser};
+use super::story::{Refusal, Teller, Told, expect, of_guard};
+use super::world::World;
+use crate::beside;
+use crate::data::{self, Data};
+use crate::dev_ca::Leaf;
+use crate::failure::{Failure, why};
+use crate::listen;
+use crate::output::{printable, say};
+use crate::serve::Server;
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use decision::{CheckId, Clock};
+use http::{Method, Request, StatusCode, header};
+use http_body_util::Full;
+use oauth::Secret;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
+
+/// Its configuration, with `$names` in place of addresses and ids.
+const CONFIGURATION: &str = include_str!("../../../../examples/gateway/contoso.toml");
+const KEY: &str = "Ocp-Apim-Subscription-Key";
+/// What a caller makes up to be somebody else.
+const FORGED: (&str, &str) = ("X-MS-CLIENT-PRINCIPAL-NAME", "grace@contoso.example");
+
+/// The gateway's process.
+pub(super) struct Edge {
+    child: Child,
+    configuration: PathBuf,
+    subscription: Secret,
+}
+
+impl Edge {
+    /// Starts a service from before tokens, and the gateway before it and the demo's APIs.
+    pub(super) async fn start(
+        world: &World,
+        secrets: &Data,
+        leaf: &Leaf,
+        server: &mut Server,
+        port: u16,
+    ) -> Result<Self, Failure> {
+        let secret = |name: &str| Ok::<_, Failure>(Secret::new(secrets.read(name)?.unwrap_or_default()));
+        let bound = listen::plain(0).await?;
+        let ledger_port = bound.0.first().and_then(|listener| listener.local_addr().ok()).map_or(0, |at| at.port());
+        server.add(bound, None, &ledger(&secret("ledger.secret")?))?;
+        data::replace(&secrets.path("localhost.pem"), leaf.chain_pem.as_bytes())?;
+        data::replace(&secrets.path("localhost.key"), leaf.key_pem.as_bytes())?;
+        let text = [
+            ("$port", port.to_string()),
+            ("$ca_file", world.ca_file.display().to_string()),
+            ("$authority", world.authority()),
+            ("$tenant_id", world.tenant_id.clone()),
+            ("$gateway_id", world.gateway.app_id.clone()),
+            ("$orders_id", world.orders.app_id.clone()),
+            ("$orders_url", world.orders_url()),
+            ("$billing_url", world.billing_url()),
+            ("$ledger_url", format!("http://127.0.0.1:{ledger_port}")),
+        ]
+        .into_iter()
+        .fold(CONFIGURATION.to_owned(), |text, (name, value)| text.replace(name, &value));
+        let configuration = secrets.path("gateway.toml");
+        data::replace(&configuration, text.as_bytes())?;
+        let mut command = beside::itself()?;
+        command.arg("gateway").arg(&configuration).env("RUST_LOG", "warn,deputize::gateway=info");
+        let log = std::fs::File::create(secrets.path("gateway.log")).map_err(|error| {
+            Failure::plain(format!("`{}` cannot be written: {}", secrets.path("gateway.log").display(), why(&error)))
+        })?;
+        command.stdin(Stdio::null()).stdout(log).stderr(Stdio::piped()).kill_on_drop(true).process_group(0);
+        let failed = |error: std::io::Error| Failure::plain(format!("the gateway cannot be started: {}", why(&error)));
+        let mut child = command.spawn().map_err(failed)?;
+        let mut said = BufReader::new(child.stderr.take().ok_or_else(ended)?).lines();
+        loop {
+            let line = said.next_line().await.map_err(failed)?.ok_or_else(ended)?;
+            if line.contains(crate::gateway::SERVES) {
+                break;
+            }
+            eprintln!("{line}");
+        }
+        tokio::spawn(async move { while let Ok(Some(_)) = said.next_line().await {} });
+        Ok(Self { child, configuration, subscription: secret("subscription.secret")? })
+    }
+
+    /// Ends it.
+    pub(super) async fn end(mut self) {
+        let _ = self.child.kill().await;
+    }
+}
+
+/// It has said why, on standard error.
+fn ended() -> Failure {
+    Failure::new("the gateway ended before it served", "mend what it says above")
+}
+
+/// A service that knows one name and one password, and shows what it is sent.
+fn ledger(password: &Secret) -> Router {
+    let wanted = format!("Basic {}", STANDARD.encode(format!("gateway:{}", password.expose())));
+    Router::new().fallback(move |headers: HeaderMap| {
+        let wanted = wanted.clone();
+        async move { entries(&headers, &wanted) }
+    })
+}
+
+fn entries(headers: &HeaderMap, wanted: &str) -> Response {
+    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if shown != Some(wanted) {
+        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic realm=\"ledger\"")]).into_response();
+    }
+    let names: Vec<&str> = headers.keys().map(header::HeaderName::as_str).collect();
+    let body = json!({ "user": "gateway", "fields": names, "entries": ["E-1", "E-2"] });
+    ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+/// Plays callers, and tells of it.
+pub(super) async fn tell(world: &World, clock: &Arc<dyn Clock>, edge: &Edge) -> Result<Told, Failure> {
+    let teller = Teller::new(world, clock)?;
+    let (paint, url) = (&teller.paint, world.gateway_url());
+    say(paint.bold("deputize demo --gateway: one door before APIs old and new"));
+    say("");
+    say("  Ada ──▶ Web ──▶ Gateway ── her own token ────────────────▶ Orders   (checks it again)");
+    say("                     ├────── a token for Billing, still hers ─▶ Billing  (On-Behalf-Of)");
+    say("  Accounting ──▶ key ┴────── a password ──────────────────▶ Ledger   (knows no tokens)");
+    say("");
+    say(format_args!("  gateway        {url}   client id {}", world.gateway.app_id));
+    say(format_args!("  configuration  {}", edge.configuration.display()));
+    say("");
+    let browser = Browser::new(&world.ca_pem)?;
+    let (for_orders, for_gateway) = ways(&teller, &browser, edge).await?;
+    refusals(&teller, &browser, edge, (&for_orders, &for_gateway)).await?;
+    say("");
+    say(paint.green("Everything went as it should."));
+    Ok(Told::Whole)
+}
+
+/// What goes through. Answers Ada's tokens for Orders and for the gateway.
+async fn ways(teller: &Teller<'_>, browser: &Browser, edge: &Edge) -> Result<(Secret, Secret), Failure> {
+    let (world, paint, url) = (teller.world, &teller.paint, teller.world.gateway_url());
+    say(paint.bold("The ways through"));
+    let (for_orders, pages) = teller.sign_in(&world.ada).await?;
+    teller.step(1, format_args!("Ada signs in to Web ({pages}); with her token for Orders it calls GET {url}/orders"));
+    let answer = browser.call(Method::GET, &format!("{url}/orders"), for_orders.expose()).await?;
+    let body = expect(&answer, StatusCode::OK, "Orders, through the gateway,")?;
+    if body.pointer("/invoices/claims/oid").and_then(Value::as_str) != Some(&world.ada.oid) {
+        return Err(Failure::plain("Orders saw somebody else"));
+    }
+    teller
+        .note("transparent: the gateway checks issuer, key, signature, times, audience and scope, and so does Orders");
+
+    let (for_gateway, pages) = teller.sign_in_for(&world.ada, "api://gateway/access_as_user").await?;
+    teller.step(2, format_args!("With her token for the gateway ({pages}) it calls GET {url}/invoices; Billing sees"));
+    let answer = browser.call(Method::GET, &format!("{url}/invoices"), for_gateway.expose()).await?;
+    let body = expect(&answer, StatusCode::OK, "Billing, through the gateway,")?;
+    let seen = body.get("claims").cloned().unwrap_or_default();
+    teller.claims("Ada, through the gateway", &seen, &["oid", "scp", "azp", "aud"]);
+    let is = |member: &str, wanted: &str| seen.get(member).and_then(Value::as_str) == Some(wanted);
+    if !(is("oid", &world.ada.oid) && is("azp", &world.gateway.app_id) && is("aud", &world.billing.app_id)) {
+        return Err(Failure::plain("Billing saw other claims than it should"));
+    }
+    teller.note(
+        "terminating: the gateway keeps her token, and exchanges it for one that Billing can check (On-Behalf-Of)",
+    );
+
+    let fields = [(KEY, edge.subscription.expose()), FORGED];
+    let answer = browser.send(request(&format!("{url}/ledger/entries"), &fields)?).await?;
+    let body = expect(&answer, StatusCode::OK, "Ledger, through the gateway,")?;
+    let names: Vec<&str> =
+        body.get("fields").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let leaked = [KEY, FORGED.0].iter().any(|secret| names.iter().any(|name| name.eq_ignore_ascii_case(secret)));
+    if leaked || body.get("user").and_then(Value::as_str) != Some("gateway") {
+        return Err(Failure::plain(format!("Ledger saw what it should not: {}", printable(&names.join(", ")))));
+    }
+    teller.step(3, format_args!("Accounting calls GET {url}/ledger/entries with its subscription's key; Ledger sees"));
+    say(format_args!("        {}", paint.bold(names.join(", "))));
+    teller.note("a name and a password in `authorization`: no key, and nothing of the `X-MS-CLIENT-PRINCIPAL-NAME` that was sent too");
+    Ok((for_orders, for_gateway))
+}
+
+/// What must not get through.
+async fn refusals(
+    teller: &Teller<'_>,
+    browser: &Browser,
+    edge: &Edge,
+    (for_orders, for_gateway): (&Secret, &Secret),
+) -> Result<(), Failure> {
+    let (world, url) = (teller.world, teller.world.gateway_url());
+    say("");
+    say(teller.paint.bold("What is refused, and why"));
+    let answer = browser.send(request(&format!("{url}/orders"), &[])?).await?;
+    told(teller, 1, "no token at all", &answer, CheckId::TokenPresent)?;
+    let answer = browser.call(Method::GET, &format!("{url}/invoices"), for_orders.expose()).await?;
+    told(teller, 2, "her token for Orders, where one for the gateway is due", &answer, CheckId::TokenAudience)?;
+    let bearer = format!("Bearer {}", for_gateway.expose());
+    let twice = [("Authorization", bearer.as_str()), ("Authorization", "Basic Z3JhY2U6")];
+    let answer = browser.send(request(&format!("{url}/invoices"), &twice)?).await?;
+    told(teller, 3, "a good token, and a second credential behind it", &answer, CheckId::GatewayCredentialSingle)?;
+    let answer = browser.send(request(&format!("{url}/ledger/entries"), &[])?).await?;
+    told(teller, 4, "Ledger without a subscription's key", &answer, CheckId::SubscriptionKeyPresent)?;
+    let answer =
+        browser.send(request(&format!("{url}/ledger/%2e%2e/invoices"), &[(KEY, edge.subscription.expose())])?).await?;
+    told(teller, 5, "a path that means one thing here and another there", &answer, CheckId::GatewayRequest)?;
+
+    let (bobs, _) = teller.sign_in_for(&world.bob, "api://gateway/access_as_user").await?;
+    let answer = browser.call(Method::GET, &format!("{url}/invoices"), bobs.expose()).await?;
+    let body = expect(&answer, StatusCode::FORBIDDEN, "Billing, for Bob,")?;
+    let what = "Bob, who lacks the app role that Billing demands (told by Billing, through the gateway)";
+    teller.refused(6, what, &answer, &of_guard(&body)?);
+    Ok(())
+}
+
+/// A refusal of the gateway's own.
+fn told(teller: &Teller<'_>, number: usize, what: &str, answer: &Answer, check: CheckId) -> Result<(), Failure> {
+    let body = expect(answer, StatusCode::from_u16(check.entry().status).unwrap_or_default(), what)?;
+    let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+    if text("check") != check.entry().id {
+        return Err(Failure::plain(format!("{what}: refused for `{}`", printable(text("check")))));
+    }
+    teller.refused(number, what, answer, &Refusal::of(check));
+    Ok(())
+}
+
+fn request(url: &str, fields: &[(&str, &str)]) -> Result<Request<Full<Bytes>>, Failure> {
+    let request = fields.iter().fold(Request::get(url), |request, (name, value)| request.header(*name, *value));
+    request.body(Full::default()).map_err(|error| Failure::plain(error.to_string()))
+}
+
+/// How to go on from elsewhere.
+pub(super) fn how_to_join(world: &World, edge: &Edge) {
+    let url = world.gateway_url();
+    say(format_args!(
+        "  gateway    curl --cacert {} -H '{KEY}: {}' {url}/ledger/entries",
+        world.ca_file.display(),
+        edge.subscription.expose()
+    ));
+    say(format_args!("             deputize gateway trace {}", edge.configuration.display()));
+    say(format_args!("             deputize gateway effective {} GET {url}/invoices", edge.configuration.display()));
+}
