@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use telemetry::Protocol;
+use telemetry::Push;
 
 /// The largest answer of a provider that is read, in bytes.
 const LONGEST_ANSWER: usize = 1 << 20;
@@ -97,7 +97,10 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     sidecar.warm(&random);
     sidecar.listen();
     let pushing = match settings.push.clone() {
-        Some(push) => Some(push.begin(Arc::clone(&sidecar), collector(&settings)?)),
+        Some(push) => {
+            let network = collector(&settings, &push)?;
+            Some(push.begin(Arc::clone(&sidecar), network))
+        }
         None => None,
     };
     tracing::info!(listener.address = %place, "{SERVES}");
@@ -169,11 +172,8 @@ fn host() -> Result<Fetch, Failure> {
 
 /// The way to a collector, by the same authorities and proxy. Counts and traces are no secrets: collectors inside mostly have no
 /// TLS.
-fn collector(settings: &Settings) -> Result<Fetch, Failure> {
-    let builder = outbound(settings, Allow { plain: true, ..Allow::INSIDE })?;
-    let grpc = settings.push.as_ref().is_some_and(|push| push.protocol == Protocol::Grpc);
-    let builder = if grpc { builder.http2() } else { builder };
-    builder.build().map_err(Failure::told)
+fn collector(settings: &Settings, push: &Push) -> Result<Fetch, Failure> {
+    push.network(outbound(settings, Allow { plain: true, ..Allow::INSIDE })?).map_err(Failure::plain)
 }
 
 /// Providers may be inside: in a cluster, on a company's network, on this machine for development.

@@ -30,5 +30,5 @@ pub use family::{Constant, Family, Kind, Labels, Value};
 pub use histogram::{Counted, Histogram};
 pub use moment::{Began, Moment};
 pub use otlp::{Message, Nanos};
-pub use push::{Protocol, Push, Pushing, Source};
+pub use push::{Collector, Protocol, Push, Pushing, Source};
 pub use trace::{Context, Sampling, SpanId, SpanKind, Tracer, recorded, shown};

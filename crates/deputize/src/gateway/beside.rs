@@ -9,7 +9,7 @@ use serve::{Listeners, Socket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use telemetry::{Protocol, Push, Pushing};
+use telemetry::{Push, Pushing};
 
 /// What is listened to beside the APIs.
 pub(super) async fn listen(read: &Read, gateway: &Arc<Gateway>, listeners: &mut Listeners) -> Result<(), Failure> {
@@ -48,6 +48,6 @@ pub(super) fn collector() -> Result<Option<Push>, Failure> {
 /// Begins to push. Counts and traces are no secrets: collectors inside mostly have no TLS.
 pub(super) fn push(push: Push, gateway: &Arc<Gateway>) -> Result<Pushing, Failure> {
     let builder = Fetch::builder().allow(Allow { plain: true, ..Allow::INSIDE });
-    let builder = if push.protocol == Protocol::Grpc { builder.http2() } else { builder };
-    Ok(push.begin(Arc::clone(gateway), builder.build().map_err(Failure::told)?))
+    let network = push.network(builder).map_err(Failure::plain)?;
+    Ok(push.begin(Arc::clone(gateway), network))
 }

@@ -1,5 +1,6 @@
 //! What a sidecar understood, for people: everything but secrets.
 use super::{Bind, Credential, EventStream, ProviderSettings, Settings};
+use ::telemetry::Collector;
 use serde_json::{Map, Value, json};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -13,7 +14,13 @@ impl Settings {
             "probe": self.probe.map(|address| address.to_string()),
             "metrics": self.metrics.map(|address| address.to_string()),
             "admin": self.admin.as_ref().map(ToString::to_string),
-            "push": self.push.as_ref().map(|push| push.endpoint.as_str()),
+            "push": self.push.as_ref().map(|push| json!({
+                "metrics": push.metrics.as_ref().map(collector),
+                "traces": push.spans.as_ref().map(collector),
+                "protocol": push.protocol.as_str(),
+                "every_millis": millis(push.every),
+                "certificate": push.authorities,
+            })),
             "callers": {
                 "token": self.callers.bearer.as_ref().map(|_| "(set)"),
                 "uids": self.callers.uids,
@@ -125,6 +132,13 @@ impl Credential {
             Self::Identity(client_id) => json!({ "managed_identity": client_id.as_deref().unwrap_or("of the host") }),
         }
     }
+}
+
+/// Where something is pushed to; of headers there are the names.
+fn collector(collector: &Collector) -> Value {
+    let headers: Map<String, Value> =
+        collector.headers.keys().map(|name| (name.as_str().to_owned(), "(set)".into())).collect();
+    json!({ "url": collector.url, "headers": headers, "timeout_millis": millis(collector.patience) })
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

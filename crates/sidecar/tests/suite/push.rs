@@ -25,6 +25,7 @@ struct Pushed {
     version: Version,
     path: String,
     kind: String,
+    headers: HeaderMap,
     body: Bytes,
 }
 
@@ -51,7 +52,7 @@ impl Collector {
         let kind = parts.headers["content-type"].to_str().unwrap().to_owned();
         let path = parts.uri.path().to_owned();
         let traces = path == "/v1/traces";
-        let _ = self.tell.send(Pushed { version: parts.version, path, kind, body });
+        let _ = self.tell.send(Pushed { version: parts.version, path, kind, headers: parts.headers, body });
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", "0".parse().unwrap());
         let mut answer = Response::new(Full::<Bytes>::default().with_trailers(async { Some(Ok(trailers)) }));
@@ -417,7 +418,12 @@ fn collectors_are_configured_in_the_words_of_opentelemetry() {
     assert_eq!(usual.resource, [("service.name".to_owned(), "deputize-sidecar".to_owned())]);
     assert!(read(&[endpoint, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")]).is_err());
     let at = |endpoint: &'static str| read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]);
-    assert_eq!(at("https://collector").unwrap().unwrap().endpoint, "https://collector");
+    let grpc = "https://collector/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+    assert_eq!(at("https://collector").unwrap().unwrap().metrics.unwrap().url, grpc);
+    for secret in ["https://user:canary@collector", "https://canary@collector"] {
+        let told = at(secret).unwrap_err();
+        assert!(told.contains("OTEL_EXPORTER_OTLP_HEADERS") && !told.contains("canary"), "{told}");
+    }
     for wrong in ["collector:4317", "ftp://collector", "https://", "unix:/run/otel.sock"] {
         assert!(at(wrong).unwrap_err().contains("http://localhost:4317"), "{wrong}");
     }
@@ -431,4 +437,120 @@ fn collectors_are_configured_in_the_words_of_opentelemetry() {
         assert!(share(wrong).is_err(), "{wrong}");
     }
     assert!(traces(&[("OTEL_TRACES_SAMPLER", "sometimes")]).is_err());
+}
+
+const KEYED: [(&str, &str); 2] = [
+    ("OTEL_EXPORTER_OTLP_HEADERS", " api-key = canary%20one%3D , X-Scope-OrgID=7"),
+    ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "authorization=Basic%20Y2FuYXJ5"),
+];
+
+#[tokio::test]
+async fn what_a_collector_knows_its_senders_by_goes_along_with_every_push() {
+    for protocol in ["grpc", "http/protobuf"] {
+        let (endpoint, mut pushed) = collector().await;
+        let variables = |issuers: &Issuers| {
+            let mut variables = recorded(issuers, &endpoint, "always_on");
+            let more = KEYED.into_iter().chain([("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)]);
+            variables.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            variables
+        };
+        let world = World::with(&["entra_id"], variables, None).await;
+        world.token("entra_id", "default", Encoding::Json).await.token();
+        let push = world.push.clone().unwrap();
+        let shown = format!("{push:?}");
+        assert!(!shown.contains("canary") && !shown.contains("Y2FuYXJ5"), "{shown}");
+        let pushing = push.clone().begin(world.sidecar.clone(), network(push.protocol, None));
+        let mut seen = [false, false];
+        while seen != [true, true] {
+            let pushed = next(&mut pushed).await;
+            let header = |name: &str| pushed.headers.get(name).map(|value| value.to_str().unwrap());
+            let all = [header("api-key"), header("x-scope-orgid"), header("authorization")];
+            let traces = pushed.path.contains("traces") || pushed.path.contains("TraceService");
+            // What one kind says of its own is said in the place of what all say.
+            let expected =
+                if traces { [None, None, Some("Basic Y2FuYXJ5")] } else { [Some("canary one="), Some("7"), None] };
+            assert_eq!(all, expected, "{protocol} {}", pushed.path);
+            seen[usize::from(traces)] = true;
+        }
+        pushing.end().await;
+    }
+}
+
+#[test]
+fn each_kind_has_its_own_collector_where_it_says_so_and_no_secret_is_shown() {
+    let read = |pairs: &[(&str, &str)]| {
+        let find = |name: &str| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        Settings::read(&find, None).map_err(|error| error.to_string())
+    };
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector/in/");
+    let http = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+    let settings = read(&[&[endpoint, http, ("OTEL_EXPORTER_OTLP_TIMEOUT", "2500")], &KEYED[..]].concat()).unwrap();
+    let shown = &settings.shown()["push"];
+    let told =
+        |url: &str, headers: serde_json::Value| json!({ "url": url, "headers": headers, "timeout_millis": 2_500 });
+    let names = json!({ "api-key": "(set)", "x-scope-orgid": "(set)" });
+    assert_eq!(shown["metrics"], told("https://collector/in/v1/metrics", names));
+    assert_eq!(shown["traces"], told("https://collector/in/v1/traces", json!({ "authorization": "(set)" })));
+    assert!(!settings.shown().to_string().contains("canary"));
+
+    let push = |pairs: &[(&str, &str)]| read(pairs).unwrap().push;
+    let urls = |pairs: &[(&str, &str)]| {
+        let push = push(pairs).unwrap();
+        [push.metrics, push.spans].map(|one| one.map(|one| one.url))
+    };
+    let some = |url: &str| Some(url.to_owned());
+    let traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://traces/as/it/is");
+    let of_all = some("https://collector/in/v1/metrics");
+    assert_eq!(urls(&[endpoint, traces, http]), [of_all.clone(), some("https://traces/as/it/is")]);
+    assert_eq!(urls(&[traces, http]), [None, some("https://traces/as/it/is")]);
+    for none in ["none", "console", "prometheus,console"] {
+        assert_eq!(urls(&[endpoint, http, ("OTEL_TRACES_EXPORTER", none)]), [of_all.clone(), None], "{none}");
+    }
+    assert!(urls(&[endpoint, http, ("OTEL_METRICS_EXPORTER", "none")])[0].is_none());
+    assert!(urls(&[endpoint, http, ("OTEL_METRICS_EXPORTER", "prometheus, otlp")])[0].is_some());
+    assert_eq!(push(&[endpoint, ("OTEL_METRICS_EXPORTER", "none"), ("OTEL_TRACES_EXPORTER", "none")]), None);
+    let resource = push(&[endpoint, ("OTEL_RESOURCE_ATTRIBUTES", "team=a%2Cb%20c,odd=100%,bad=%0a")]).unwrap().resource;
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(resource[..3], [pair("team", "a,b c"), pair("odd", "100%"), pair("bad", "%0a")]);
+
+    for (name, value, hint) in [
+        ("OTEL_EXPORTER_OTLP_HEADERS", "canary", "it is no list"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a b=canary", "it is no list"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "=canary", "it is no list"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=canary%", "it is no list"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=canary%0d%0ahost:x", "it is no list"),
+        ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "canary", "it is no list"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=canary,Content-Type=canary", "pushes have of their own"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "host=canary", "pushes have of their own"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "milliseconds"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", "milliseconds"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf", "in one way"),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/json", "neither `grpc` nor `http/protobuf`"),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "collector", "http://localhost:4317"),
+        ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/a", "shown no certificate"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/a", "shown no certificate"),
+    ] {
+        let told = read(&[endpoint, (name, value)]).unwrap_err();
+        assert!(told.contains(name) && told.contains(hint) && !told.contains("canary"), "{name}={value}: {told}");
+    }
+}
+
+/// By `OTEL_EXPORTER_OTLP_CERTIFICATE` a collector is trusted that the platform does not know.
+#[tokio::test]
+async fn a_collector_may_have_an_authority_of_its_own() {
+    let world = World::new().await;
+    let (collector, mut pushed) = Collector::new();
+    let server = collector.over_tls().await;
+    let file = std::env::temp_dir().join(format!("deputize-collector-{}.pem", std::process::id()));
+    let usual = push(&server.url(), "http/protobuf");
+    let builder = || Fetch::builder().allow(Allow { plain: true, ..Allow::INSIDE });
+    let told = Push { authorities: Some(file.clone()), ..usual.clone() };
+    assert!(told.network(builder()).unwrap_err().contains("OTEL_EXPORTER_OTLP_CERTIFICATE"), "it is not there");
+    std::fs::write(&file, server.ca_pem()).unwrap();
+    usual.clone().begin(world.sidecar.clone(), usual.network(builder()).unwrap()).end().await;
+    assert!(pushed.try_recv().is_err(), "without it nothing is told");
+    let network = told.network(builder()).unwrap();
+    told.begin(world.sidecar.clone(), network).end().await;
+    assert_eq!(next(&mut pushed).await.path, "/v1/metrics");
+    std::fs::remove_file(&file).unwrap();
 }
