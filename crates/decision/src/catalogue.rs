@@ -611,6 +611,9 @@ catalogue! {
     UpstreamReachable: "upstream.reachable", None, "server_error", None, 502, ApiOwner, Some("BackendConnectionFailure"),
         "the service behind the gateway answers as HTTP has it",
         "check that the service runs, and its address in the gateway's configuration";
+    UpstreamAvailable: "upstream.available", None, "temporarily_unavailable", None, 503, ApiOwner, Some("BackendUnavailable"),
+        "an address of the service behind the gateway is up",
+        "check that the service runs, and what its log says; it is tried again after `Retry-After`";
     UpstreamTimely: "upstream.timely", None, "temporarily_unavailable", None, 504, ApiOwner, Some("Timeout"),
         "the service behind the gateway answers in time",
         "try again later";

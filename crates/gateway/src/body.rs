@@ -1,4 +1,5 @@
 //! Bodies on their way: streamed, without trailers, and no slower than is patient.
+use crate::upstream::Lease;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
@@ -85,7 +86,8 @@ impl hyper::body::Body for Body {
 
 /// A caller's body on its way to a service.
 pub(crate) struct Uploading {
-    body: Incoming,
+    /// `None` is none.
+    body: Option<Incoming>,
     began: Instant,
     /// Set once the caller is waited for.
     wait: Option<Pin<Box<Sleep>>>,
@@ -132,7 +134,12 @@ impl Progress {
 
 impl Uploading {
     pub(crate) fn new(body: Incoming, progress: Progress) -> Self {
-        Self { body, began: Instant::now(), wait: None, progress }
+        Self { body: Some(body), began: Instant::now(), wait: None, progress }
+    }
+
+    /// No body.
+    pub(crate) fn none(progress: Progress) -> Self {
+        Self { body: None, began: Instant::now(), wait: None, progress }
     }
 
     /// Until when what was sent so far is not too slow.
@@ -147,7 +154,8 @@ impl hyper::body::Body for Uploading {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         loop {
-            let polled = Pin::new(&mut self.body).poll_frame(context);
+            let Some(body) = &mut self.body else { return Poll::Ready(None) };
+            let polled = Pin::new(body).poll_frame(context);
             self.progress.0.waits.store(polled.is_pending(), Ordering::Relaxed);
             match polled {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -169,11 +177,11 @@ impl hyper::body::Body for Uploading {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
     }
 }
 
@@ -186,14 +194,16 @@ pub(crate) struct Downloading {
     on_end: Option<OnEnd>,
     sent: u64,
     _slot: OwnedSemaphorePermit,
+    /// The connection that it comes over.
+    _lease: Lease,
 }
 
 /// Told once, with the bytes that went by and whether all did.
 pub(crate) type OnEnd = Box<dyn FnOnce(u64, bool) + Send>;
 
 impl Downloading {
-    pub(crate) fn new(body: Incoming, silence: Duration, slot: OwnedSemaphorePermit) -> Self {
-        Self { body, silence, wait: None, on_end: None, sent: 0, _slot: slot }
+    pub(crate) fn new(body: Incoming, silence: Duration, slot: OwnedSemaphorePermit, lease: Lease) -> Self {
+        Self { body, silence, wait: None, on_end: None, sent: 0, _slot: slot, _lease: lease }
     }
 
     pub(crate) fn on_end(mut self, told: OnEnd) -> Self {

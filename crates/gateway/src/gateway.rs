@@ -12,9 +12,9 @@ use crate::onward::Credential;
 use crate::policy::{Admission, Decided, cors};
 use crate::record::Record;
 use crate::routes::{Asked, Operation, Told};
-use crate::settings::{Compiled, File, SettingsError, compile};
+use crate::settings::{Compiled, File, SettingsError, Upstreams, compile};
 use crate::telemetry::Telemetry;
-use crate::upstream;
+use crate::upstream::{self, Failure};
 use arc_swap::ArcSwap;
 use client::{Random, TokenCache};
 use decision::{CheckId, Clock};
@@ -92,7 +92,8 @@ impl Gateway {
         ports: Ports,
     ) -> Result<Self, SettingsError> {
         let limits = Arc::default();
-        Ok(Self { state: ArcSwap::from_pointee(compile(file, variable, beside, &ports, &limits)?), ports, limits })
+        let state = compile(file, variable, beside, &ports, &limits, &Upstreams::new())?;
+        Ok(Self { state: ArcSwap::from_pointee(state), ports, limits })
     }
 
     /// From now on answers by this file. Requests that are under way end as they began; where something is wrong with the
@@ -106,7 +107,9 @@ impl Gateway {
         variable: &dyn Fn(&str) -> Option<String>,
         beside: &Path,
     ) -> Result<(), SettingsError> {
-        self.state.store(Arc::new(compile(file, variable, beside, &self.ports, &self.limits)?));
+        let before = self.state.load_full();
+        let after = compile(file, variable, beside, &self.ports, &self.limits, &before.upstreams)?;
+        self.state.store(Arc::new(after));
         Ok(())
     }
 
@@ -174,13 +177,13 @@ impl Gateway {
         let (parts, body) = request.into_parts();
         let mut after = After::default();
         let mut response = match self.reply(&state, parts, body, peer, &mut record, &mut after).await {
-            Ok(Reply::Forwarded(Answered { mut response, slot, silence, uploaded })) => {
+            Ok(Reply::Forwarded(Answered { mut response, lease, slot, silence, uploaded })) => {
                 take_hop_by_hop_of_answer(response.headers_mut());
                 after.head(response.status(), response.headers_mut(), &self.limits);
                 record.status = response.status();
                 let (parts, body) = response.into_parts();
                 let limits = Arc::clone(&self.limits);
-                let body = Downloading::new(body, silence, slot).on_end(Box::new(move |bytes, whole| {
+                let body = Downloading::new(body, silence, slot, lease).on_end(Box::new(move |bytes, whole| {
                     after.end(bytes.saturating_add(uploaded.sent()), &limits);
                     record.end(bytes, whole);
                 }));
@@ -264,6 +267,8 @@ enum Reply {
 /// A service's answer, as far as it is there.
 struct Answered {
     response: Response<Incoming>,
+    /// The connection that it comes over.
+    lease: upstream::Lease,
     /// What it takes of what the service is trusted with.
     slot: tokio::sync::OwnedSemaphorePermit,
     /// How long it may be silent.
@@ -331,46 +336,27 @@ async fn forward(
     let request = to.request(permitted, credential, &told, body);
     let mut request = request.ok_or_else(|| Box::new(Denial::of(CheckId::GatewayRequest)))?;
     record.forwards(request.headers_mut());
-    let mut asking = to.connections.request(request);
-    let mut sent = 0;
-    let answer = loop {
-        match tokio::time::timeout(to.timeout, &mut asking).await {
-            // The service cannot answer before it has the body, whose caller has a time of its own.
-            Err(_) if progress.waits() || progress.sent() != sent => sent = progress.sent(),
-            answer => break answer,
-        }
-    };
-    if matches!(answer, Ok(Ok(_))) {
-        record.answered();
-    }
-    match (answer, progress.broken()) {
+    let failure = match to.send(request, &progress).await {
         // Nothing here asked for another protocol.
-        (Ok(Ok(response)), _) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            Err(Box::new(Denial::of(CheckId::UpstreamReachable)))
+        Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            record.answered();
+            Failure::Broken
         }
-        (Ok(Ok(response)), _) => Ok(Answered { response, slot, silence: to.silence, uploaded: progress }),
-        (_, Some(broken)) => {
-            let status =
-                if broken == Broken::SlowCaller { StatusCode::REQUEST_TIMEOUT } else { StatusCode::BAD_REQUEST };
-            Err(Box::new(Denial::of(CheckId::GatewayBodyTimely).status(status)))
+        Ok((response, lease)) => {
+            record.answered();
+            return Ok(Answered { response, lease, slot, silence: to.silence, uploaded: progress });
         }
-        (Ok(Err(error)), None) => {
-            tracing::warn!(upstream.name = %to.name, reason = %innermost(&error), "a service does not answer");
-            Err(Box::new(Denial::of(CheckId::UpstreamReachable)))
-        }
-        (Err(_), None) => {
-            tracing::warn!(upstream.name = %to.name, "a service does not answer in time");
-            Err(Box::new(Denial::of(CheckId::UpstreamTimely)))
-        }
+        Err(failure) => failure,
+    };
+    if let Some(broken) = progress.broken() {
+        let status = if broken == Broken::SlowCaller { StatusCode::REQUEST_TIMEOUT } else { StatusCode::BAD_REQUEST };
+        return Err(Box::new(Denial::of(CheckId::GatewayBodyTimely).status(status)));
     }
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
+    Err(Box::new(match failure {
+        Failure::Down(left) => Denial::of(CheckId::UpstreamAvailable).retry_after(left.as_secs().max(1)),
+        Failure::Unreachable | Failure::Broken => Denial::of(CheckId::UpstreamReachable),
+        Failure::Slow => Denial::of(CheckId::UpstreamTimely),
+    }))
 }
 
 fn effective(operation: &Operation, state: &Compiled) -> Effective {

@@ -10,6 +10,7 @@ mod world;
 pub(crate) use compile::{Compiled, compile};
 pub use file::{CertificateTable, File, Source};
 pub use spanned::Spanned;
+pub(crate) use upstreams::Upstreams;
 pub(crate) use world::World;
 
 use http::{HeaderName, StatusCode};

@@ -1,4 +1,16 @@
-//! A service that requests are forwarded to: its connections, and how many requests it is trusted with at once.
+//! A service that requests are forwarded to: its addresses, what it is sent, and how many requests it is trusted with at once.
+mod connect;
+mod health;
+mod probe;
+mod replica;
+mod send;
+
+pub(crate) use connect::{Connector, Http, Target};
+pub(crate) use health::Circuit;
+pub(crate) use probe::Probe;
+pub(crate) use replica::Lease;
+pub(crate) use send::{Failure, MOST_ADDRESSES};
+
 use crate::body::Uploading;
 use crate::call::Permitted;
 use crate::onward::Credential;
@@ -7,50 +19,55 @@ use crate::{address, canonical};
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Request, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use ipnet::IpNet;
+use replica::Replica;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// What requests to services go through.
-pub(crate) type Connections = Client<HttpsConnector<HttpConnector>, Uploading>;
-
-/// One service.
-pub(crate) struct Upstream {
+/// All that is said about a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
     pub(crate) name: Arc<str>,
     pub(crate) scheme: Scheme,
     pub(crate) authority: Authority,
     /// The path that all of its paths begin with, without a slash at its end.
     pub(crate) base: String,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) http: Http,
     /// Whether it is asked by the name that the caller used.
     pub(crate) preserve_host: bool,
+    pub(crate) connect: Duration,
     /// How long its answer's head may take.
     pub(crate) timeout: Duration,
     /// How long it may be silent in an answer.
     pub(crate) silence: Duration,
-    pub(crate) slots: Arc<Semaphore>,
-    pub(crate) connections: Connections,
+    pub(crate) max_requests: usize,
+    pub(crate) circuit: Circuit,
+    pub(crate) probe: Option<Probe>,
+    /// The certificate authorities that it is trusted by, beside those of the system.
+    pub(crate) roots: Arc<str>,
 }
 
-/// The connections to one service, over HTTP/1.1.
-pub(crate) fn connections(tls: rustls::ClientConfig, connect: Duration) -> Connections {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(connect));
-    let connector =
-        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(Duration::from_secs(30))
-        .pool_max_idle_per_host(256)
-        .http1_max_headers(256)
-        .http1_max_buf_size(64 << 10)
-        .build(connector)
+/// One service.
+pub(crate) struct Upstream {
+    plan: Plan,
+    /// What it is called by, where it is not asked by the name that the caller used.
+    host: HeaderValue,
+    connector: Connector,
+    replicas: Vec<Arc<Replica>>,
+    /// Whose turn it is.
+    turn: AtomicUsize,
+    pub(crate) slots: Arc<Semaphore>,
+}
+
+impl std::ops::Deref for Upstream {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        &self.plan
+    }
 }
 
 /// What every service is told of the caller.
@@ -62,6 +79,30 @@ pub(crate) struct Told<'a> {
 }
 
 impl Upstream {
+    /// A service by this plan. It is probed from now on, where the plan says so and a runtime is there.
+    pub(crate) fn new(plan: Plan, connector: Connector) -> Option<Arc<Self>> {
+        let upstream = Arc::new(Self {
+            host: HeaderValue::from_str(plan.authority.as_str()).ok()?,
+            connector,
+            replicas: plan.targets.iter().cloned().map(Replica::new).collect(),
+            turn: AtomicUsize::new(0),
+            slots: Arc::new(Semaphore::new(plan.max_requests)),
+            plan,
+        });
+        if let (Some(probe), Ok(runtime)) = (&upstream.probe, tokio::runtime::Handle::try_current()) {
+            for replica in &upstream.replicas {
+                let replica = Arc::downgrade(replica);
+                runtime.spawn(probe::run(probe.clone(), Arc::downgrade(&upstream), replica));
+            }
+        }
+        Some(upstream)
+    }
+
+    /// Whether it is what this plan says.
+    pub(crate) fn is_by(&self, plan: &Plan) -> bool {
+        self.plan == *plan
+    }
+
     /// The request as this service gets it: nothing of the caller's that says who somebody is, the onward credential, and what
     /// the operation's policies set.
     pub(crate) fn request(
@@ -96,12 +137,12 @@ impl Upstream {
             None => HeaderValue::from_str(call.request.host()),
         };
         let headers = call.request.headers_mut();
-        headers.remove(HOST);
-        if let Ok(host) = asked {
+        headers.insert(HOST, self.host.clone());
+        if let Ok(asked) = asked {
             if self.preserve_host {
-                headers.insert(HOST, host.clone());
+                headers.insert(HOST, asked.clone());
             }
-            headers.insert(FORWARDED_HOST, host);
+            headers.insert(FORWARDED_HOST, asked);
         }
         headers.insert(FORWARDED_FOR, forwarded_for?);
         let own = HeaderValue::from_static(if told.is_tls { "https" } else { "http" });
@@ -117,7 +158,7 @@ impl Upstream {
         Some(request)
     }
 
-    /// Its own address for a path of the API.
+    /// What it is asked for a path of the API.
     fn target(&self, path: &str, query: Option<&str>, prefix: &str) -> Option<Uri> {
         let rest = below(path, prefix)?;
         // A service that has a path of its own is asked for just that; a slash at its end would be another one.
@@ -126,11 +167,7 @@ impl Upstream {
             Some(query) => format!("{}{rest}?{query}", self.base),
             None => format!("{}{rest}", self.base),
         };
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
-        Uri::from_parts(parts).ok()
+        PathAndQuery::try_from(target).ok().map(Uri::from)
     }
 }
 

@@ -1,7 +1,7 @@
 //! From the file to what answers requests: scopes put together, narrower ones after wider ones.
 use super::file::{ApiTable, OperationTable};
 use super::subscriptions::subscriptions;
-use super::upstreams::upstreams;
+use super::upstreams::{Upstreams, upstreams};
 use super::world::{Variables, World, twice, unknown};
 use super::{File, SettingsError, Spanned, fault, field_name};
 use crate::gateway::Ports;
@@ -33,6 +33,7 @@ pub(crate) struct Compiled {
     /// Fields, in lower case, that carry credentials here.
     pub(crate) secrets: Vec<String>,
     pub(crate) guards: Vec<Guard>,
+    pub(crate) upstreams: Upstreams,
 }
 
 /// The policies of one scope, each read once.
@@ -68,6 +69,7 @@ pub(crate) fn compile(
     beside: &Path,
     ports: &Ports,
     limits: &Arc<Limits>,
+    before: &Upstreams,
 ) -> Result<Compiled, SettingsError> {
     let mut world = World::read(file, variable, beside, ports, limits)?;
     let mut proxies = Vec::new();
@@ -78,7 +80,7 @@ pub(crate) fn compile(
                 fault(&text.span(), "this is neither an address nor a network", "write `10.0.0.0/8`")
             })?);
     }
-    let upstreams = upstreams(file, &world)?;
+    let upstreams = upstreams(file, &world, before)?;
     let global = Read::scope("global".to_owned(), &file.policies, &mut world)?;
     let products = products(file, &mut world)?;
     let mut routes = Routes::default();
@@ -118,6 +120,7 @@ pub(crate) fn compile(
         products: names,
         proxies,
         guards: world.guards(),
+        upstreams,
         injected: world.injected,
         secrets: world.secrets,
     })

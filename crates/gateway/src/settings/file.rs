@@ -1,5 +1,6 @@
 //! The file as it is written.
 use super::Spanned;
+use crate::upstream::Http;
 use crate::{onward, policy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -157,6 +158,13 @@ pub(crate) struct UpstreamTable {
     pub(crate) name: Spanned<String>,
     /// Its address, with the path that all of its paths begin with.
     pub(crate) url: Spanned<String>,
+    /// Where it is reached, such as `10.0.0.7:8443`, by default where `url` says. Of several, the one with the fewest requests under
+    /// way is asked; all of them show a certificate for the host of `url`.
+    #[serde(default)]
+    pub(crate) addresses: Vec<Spanned<String>>,
+    /// The version of HTTP that it is asked in.
+    #[serde(default)]
+    pub(crate) http: Http,
     /// Whether it is asked by the name that the caller used.
     #[serde(default)]
     pub(crate) preserve_host: bool,
@@ -172,6 +180,67 @@ pub(crate) struct UpstreamTable {
     /// Requests at once.
     #[serde(default = "thousand")]
     pub(crate) max_requests: usize,
+    /// When an address that fails is not asked for a while.
+    #[serde(default)]
+    pub(crate) circuit: CircuitTable,
+    /// How its addresses are probed; by default they are not.
+    pub(crate) probe: Option<ProbeTable>,
+}
+
+/// When an address that fails is not asked for a while. A failure is a connection that cannot be made, one that breaks off, or an
+/// answer that takes too long; for the latter two an address is asked all the same where there is no other, since one caller's requests
+/// could bring them about.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "circuit")]
+pub(crate) struct CircuitTable {
+    /// So many failures in a row open it; 0 is never.
+    pub(crate) failures: u32,
+    /// Seconds that it stays open, before one request tries the address.
+    pub(crate) trip_seconds: u64,
+    /// Statuses of answers that count as failures too, such as 503.
+    pub(crate) statuses: Vec<Spanned<u16>>,
+}
+
+impl Default for CircuitTable {
+    fn default() -> Self {
+        Self { failures: 5, trip_seconds: 5, statuses: Vec::new() }
+    }
+}
+
+/// How the addresses of a service are probed, with or without requests. One that is down is not asked.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "probe")]
+pub(crate) struct ProbeTable {
+    /// What is asked, such as `/health`.
+    pub(crate) path: Spanned<String>,
+    /// Seconds between two probes.
+    #[serde(default = "ten")]
+    pub(crate) interval_seconds: u64,
+    /// Seconds that an answer may take.
+    #[serde(default = "two")]
+    pub(crate) timeout_seconds: u64,
+    /// The status of a good answer; by default any from 200 to 299.
+    pub(crate) status: Option<Spanned<u16>>,
+    /// So many good answers in a row, and an address that was down is up.
+    #[serde(default = "two_answers")]
+    pub(crate) healthy: u32,
+    /// So many bad ones in a row, and one that was up is down.
+    #[serde(default = "three_answers")]
+    pub(crate) unhealthy: u32,
+}
+
+const fn ten() -> u64 {
+    10
+}
+
+const fn two_answers() -> u32 {
+    2
+}
+
+const fn three_answers() -> u32 {
+    3
 }
 
 const fn two() -> u64 {

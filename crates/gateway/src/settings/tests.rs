@@ -195,6 +195,37 @@ fn every_mistake_is_named_with_its_place() {
 }
 
 #[test]
+fn where_a_service_is_and_how_it_is_kept_is_said_in_one_way() {
+    let with = |more: &str| SOUND.replace("[[api]]", &format!("{more}\n\n[[api]]"));
+    for (text, place, problem) in [
+        (with("addresses = [\"10.0.0.7\"]"), "\"10.0.0.7\"", "the address has no port"),
+        (with("addresses = [\"10.0.0.7:0\"]"), "\"10.0.0.7:0\"", "the address has no port"),
+        (with("addresses = [\"a@b:1\"]"), "\"a@b:1\"", "no host and port"),
+        (with("addresses = [\"https://b:1/x\"]"), "\"https://b:1/x\"", "no host and port"),
+        (with("addresses = [\"a:1\", \"A:1\"]"), "\"A:1\"", "listed twice"),
+        (
+            with(&format!("addresses = {:?}", (1..=65).map(|n| format!("a:{n}")).collect::<Vec<_>>())),
+            "\"a:65\"",
+            "64 addresses at most",
+        ),
+        (with("circuit = { statuses = [404] }"), "404", "no failure of a service"),
+        (with("circuit = { trip_seconds = 0 }"), "\"orders\"", "`trip_seconds` is out of range"),
+        (with("probe = { path = \"health\" }"), "\"health\"", "this is no path"),
+        (with("probe = { path = \"/h\", status = 1000 }"), "1000", "this is no status"),
+        (with("probe = { path = \"/h\", healthy = 0 }"), "\"/h\"", "are counts of answers"),
+        (with("probe = { path = \"/h\", interval_seconds = 0 }"), "\"/h\"", "`interval_seconds` is out of range"),
+    ] {
+        let (found, told, hint) = wrong(&text);
+        assert_eq!(found, place, "{told}");
+        assert!(told.contains(problem), "expected `{problem}`, got `{told}`");
+        assert!(!hint.is_empty());
+    }
+    let sound = "addresses = [\"[2001:db8::1]:8443\", \"orders-2.internal:8443\"]\nhttp = \"2\"
+        probe = { path = \"/health?deep=1\" }";
+    assert!(read(&with(sound)).is_ok());
+}
+
+#[test]
 fn an_api_without_a_caller_check_says_that_it_is_public() {
     let open =
         SOUND.replace("[api.policies.validate_jwt]\nissuers = [\"contoso\"]\naudiences = [\"api://orders\"]", "");

@@ -14,6 +14,7 @@ mod onward;
 mod paths;
 mod policies;
 mod reload;
+mod services;
 mod subscriptions;
 mod support;
 mod telling;

@@ -94,7 +94,7 @@ async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<String>>>, answers: Ar
 }
 
 /// Where the first message ends, if all of it is there.
-fn whole(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn whole(bytes: &[u8]) -> Option<usize> {
     let text = String::from_utf8_lossy(bytes);
     let head = text.find("\r\n\r\n")? + 4;
     let field = |name: &str| {

@@ -1,0 +1,190 @@
+//! Connecting to a service: TCP, TLS where it is spoken, and the version of HTTP that both sides agree on.
+use crate::body::Uploading;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// The largest head of an answer, in bytes.
+const LONGEST_HEAD: usize = 64 << 10;
+/// The most fields of an answer.
+const MOST_FIELDS: usize = 256;
+
+/// The version of HTTP that a service is asked in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(crate) enum Http {
+    /// HTTP/2 where TLS agrees on it, and HTTP/1.1 elsewhere.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// HTTP/1.1.
+    #[serde(rename = "1.1")]
+    One,
+    /// HTTP/2, without TLS too.
+    #[serde(rename = "2")]
+    Two,
+}
+
+/// Where a connection leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            return write!(f, "[{}]:{}", self.host, self.port);
+        }
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unconnected {
+    #[error("not in time")]
+    Slow,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
+/// How a service is connected to.
+pub(crate) struct Connector {
+    tls: Option<Tls>,
+    http: Http,
+    patience: Duration,
+}
+
+struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+/// A connection, as requests are given to it.
+pub(super) enum Opened {
+    One(http1::SendRequest<Uploading>),
+    Two(Shared),
+}
+
+/// A connection over HTTP/2, which has room for several requests.
+pub(super) struct Shared {
+    pub(super) sender: http2::SendRequest<Uploading>,
+    /// How many it has room for, as the service says.
+    pub(super) room: Arc<AtomicUsize>,
+    /// How many are under way.
+    pub(super) streams: AtomicUsize,
+}
+
+impl Connector {
+    pub(crate) fn new(tls: Option<(&ClientConfig, ServerName<'static>)>, http: Http, patience: Duration) -> Self {
+        let tls = tls.map(|(config, name)| {
+            let mut config = config.clone();
+            config.alpn_protocols = match http {
+                Http::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+                Http::One => vec![b"http/1.1".to_vec()],
+                Http::Two => vec![b"h2".to_vec()],
+            };
+            Tls { connector: TlsConnector::from(Arc::new(config)), name }
+        });
+        Self { tls, http, patience }
+    }
+
+    /// How long it may take to connect.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Whether a connection may turn out to have room for several requests.
+    pub(super) fn may_share(&self) -> bool {
+        match self.http {
+            Http::Auto => self.tls.is_some(),
+            Http::One => false,
+            Http::Two => true,
+        }
+    }
+
+    /// A connection for requests.
+    pub(super) async fn open(&self, target: &Target) -> Result<Opened, Unconnected> {
+        let stream = self.tcp(target).await?;
+        let shaken = async {
+            let Some(tls) = &self.tls else { return shake(stream, self.http == Http::Two).await };
+            let stream = tls.connector.connect(tls.name.clone(), stream).await?;
+            let agreed = stream.get_ref().1.alpn_protocol();
+            let two = agreed == Some(b"h2") || (agreed.is_none() && self.http == Http::Two);
+            shake(stream, two).await
+        };
+        timeout(self.patience, shaken).await.map_err(|_| Unconnected::Slow)?
+    }
+
+    /// Every address of a name has its share of the time.
+    async fn tcp(&self, target: &Target) -> Result<TcpStream, Unconnected> {
+        let named = timeout(self.patience, lookup_host((target.host.as_str(), target.port)));
+        let named: Vec<_> = named.await.map_err(|_| Unconnected::Slow)??.collect();
+        let share = self.patience / u32::try_from(named.len().max(1)).unwrap_or(u32::MAX);
+        let mut last = Unconnected::Io(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        for address in named {
+            match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    stream.set_nodelay(true)?;
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => last = error.into(),
+                Err(_) => last = Unconnected::Slow,
+            }
+        }
+        Err(last)
+    }
+}
+
+async fn shake<S>(stream: S, two: bool) -> Result<Opened, Unconnected>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let stream = TokioIo::new(stream);
+    if !two {
+        let (sender, connection) = one().handshake(stream).await?;
+        // However it ends, its requests are told.
+        tokio::spawn(async move { drop(connection.await) });
+        return Ok(Opened::One(sender));
+    }
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .max_header_list_size(u32::try_from(LONGEST_HEAD).unwrap_or(u32::MAX));
+    let (sender, mut connection) = http.handshake(stream).await?;
+    let room = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
+    let told = Arc::clone(&room);
+    tokio::spawn(poll_fn(move |context| {
+        let polled = Pin::new(&mut connection).poll(context);
+        if polled.is_pending() {
+            told.store(connection.current_max_send_streams(), Ordering::Relaxed);
+        }
+        polled.map(drop)
+    }));
+    Ok(Opened::Two(Shared { sender, room, streams: AtomicUsize::new(0) }))
+}
+
+fn one() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.max_headers(MOST_FIELDS).max_buf_size(LONGEST_HEAD);
+    http
+}
