@@ -1,6 +1,9 @@
-//! Bodies on their way: streamed, without trailers, and no slower than is patient.
+//! Bodies on their way: streamed, without trailers where nobody asks for them, and no slower than is patient.
+use crate::stream::{Over, Trailers, Watch};
 use crate::upstream::Lease;
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::Full;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use std::error::Error;
@@ -34,6 +37,8 @@ pub enum Broken {
     Caller,
     /// The service stopped, or is silent for too long.
     Service,
+    /// A stream that is over before both sides are through.
+    Over,
 }
 
 impl fmt::Display for Broken {
@@ -42,6 +47,7 @@ impl fmt::Display for Broken {
             Self::SlowCaller => "the body came too slowly",
             Self::Caller => "the body broke off",
             Self::Service => "the service's answer broke off",
+            Self::Over => "the stream was ended",
         })
     }
 }
@@ -72,7 +78,7 @@ impl hyper::body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Text(text) => text.is_end_stream(),
-            Kind::Stream(stream) => stream.body.is_end_stream(),
+            Kind::Stream(stream) => stream.over || stream.body.is_end_stream(),
         }
     }
 
@@ -88,25 +94,54 @@ impl hyper::body::Body for Body {
 pub(crate) struct Uploading {
     /// `None` is none.
     body: Option<Incoming>,
-    began: Instant,
     /// Set once the caller is waited for.
     wait: Option<Pin<Box<Sleep>>>,
     progress: Progress,
+    /// Where it is a stream: how long both sides may be silent.
+    idle: Option<Duration>,
+    /// Where trailers go on, and which.
+    trailers: Option<Trailers>,
 }
 
 /// What becomes of a caller's body, told to who waits for the service.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress(Arc<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    began: Instant,
     broken: AtomicU8,
     sent: AtomicU64,
     /// Whether the caller is waited for.
     waits: AtomicBool,
+    /// Of a stream: when something went by last, in milliseconds since it began.
+    stirred: AtomicU64,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            broken: AtomicU8::default(),
+            sent: AtomicU64::default(),
+            waits: AtomicBool::default(),
+            stirred: AtomicU64::default(),
+        }
+    }
 }
 
 impl Progress {
+    /// Something of a stream went by.
+    fn stir(&self) {
+        let since = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.stirred.store(since, Ordering::Relaxed);
+    }
+
+    /// Until when both sides of a stream may be silent.
+    fn patience(&self, idle: Duration) -> Instant {
+        self.0.began + Duration::from_millis(self.0.stirred.load(Ordering::Relaxed)) + idle
+    }
+
     fn broke(&self, broken: Broken) -> Broken {
         self.0.broken.store(if broken == Broken::SlowCaller { 1 } else { 2 }, Ordering::Relaxed);
         broken
@@ -134,17 +169,31 @@ impl Progress {
 
 impl Uploading {
     pub(crate) fn new(body: Incoming, progress: Progress) -> Self {
-        Self { body: Some(body), began: Instant::now(), wait: None, progress }
+        Self { body: Some(body), ..Self::none(progress) }
     }
 
     /// No body.
     pub(crate) fn none(progress: Progress) -> Self {
-        Self { body: None, began: Instant::now(), wait: None, progress }
+        Self { body: None, wait: None, progress, idle: None, trailers: None }
+    }
+
+    /// As a stream that may be silent for so long, with these trailers.
+    pub(crate) fn streamed(mut self, idle: Duration, trailers: Option<Trailers>) -> Self {
+        (self.idle, self.trailers) = (Some(idle), trailers);
+        self
+    }
+
+    /// Whether trailers of the answer go on.
+    pub(crate) fn wants_trailers(&self) -> bool {
+        self.trailers.is_some()
     }
 
     /// Until when what was sent so far is not too slow.
     fn patience(&self) -> Instant {
-        self.began + GRACE + Duration::from_secs(self.progress.sent() / BYTES_PER_SECOND)
+        match self.idle {
+            Some(idle) => self.progress.patience(idle),
+            None => self.progress.0.began + GRACE + Duration::from_secs(self.progress.sent() / BYTES_PER_SECOND),
+        }
     }
 }
 
@@ -160,18 +209,30 @@ impl hyper::body::Body for Uploading {
             match polled {
                 Poll::Ready(Some(Ok(frame))) => {
                     // Trailers end here: nobody has checked what is in them.
-                    let Ok(data) = frame.into_data() else { continue };
-                    self.progress.0.sent.fetch_add(data.len() as u64, Ordering::Relaxed);
+                    let Some(frame) = let_by(frame, self.trailers.as_ref()) else { continue };
+                    let length = frame.data_ref().map_or(0, Bytes::len);
+                    self.progress.0.sent.fetch_add(length as u64, Ordering::Relaxed);
+                    if self.idle.is_some() {
+                        self.progress.stir();
+                    }
                     self.wait = None;
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                    return Poll::Ready(Some(Ok(frame)));
                 }
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Some(Err(self.progress.broke(Broken::Caller)))),
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => {}
             }
-            let until = self.patience();
-            let wait = self.wait.get_or_insert_with(|| Box::pin(sleep_until(until)));
+            if self.wait.is_none() {
+                self.wait = Some(Box::pin(sleep_until(self.patience())));
+            }
+            let Some(wait) = &mut self.wait else { continue };
             ready!(wait.as_mut().poll(context));
+            let deadline = wait.deadline();
+            if self.idle.is_some() && deadline < self.patience() {
+                // The other side has stirred.
+                self.wait = None;
+                continue;
+            }
             return Poll::Ready(Some(Err(self.progress.broke(Broken::SlowCaller))));
         }
     }
@@ -185,10 +246,59 @@ impl hyper::body::Body for Uploading {
     }
 }
 
+/// A frame that goes on: data, and trailers where somebody asks for them.
+fn let_by(frame: Frame<Bytes>, trailers: Option<&Trailers>) -> Option<Frame<Bytes>> {
+    let frame = match frame.into_data() {
+        Ok(data) => return Some(Frame::data(data)),
+        Err(frame) => frame,
+    };
+    let (mut fields, trailers) = (frame.into_trailers().ok()?, trailers?);
+    trailers.filter(&mut fields);
+    Some(Frame::trailers(fields))
+}
+
+/// An answer that is a stream.
+pub(crate) struct Streamed {
+    watch: Watch,
+    progress: Progress,
+    trailers: Option<Trailers>,
+    shape: Shape,
+}
+
+/// How a stream is ended that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// As if it were whole: readers of events come back, and are checked then.
+    Events,
+    /// With a status that says why (`grpc-status`).
+    Grpc,
+    /// As what is not whole.
+    Other,
+}
+
+impl Streamed {
+    pub(crate) fn new((watch, trailers): (Watch, Option<Trailers>), progress: Progress, headers: &HeaderMap) -> Self {
+        let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let is = |beginning: &[u8]| kind.get(..beginning.len()).is_some_and(|it| it.eq_ignore_ascii_case(beginning));
+        let shape = if is(b"text/event-stream") {
+            Shape::Events
+        } else if is(b"application/grpc") && trailers.is_some() {
+            Shape::Grpc
+        } else {
+            Shape::Other
+        };
+        Self { watch, progress, trailers, shape }
+    }
+}
+
 /// A service's answer on its way to the caller.
 pub(crate) struct Downloading {
     body: Incoming,
     silence: Duration,
+    /// Where it is a stream.
+    streamed: Option<Box<Streamed>>,
+    /// Whether it was ended, and nothing follows.
+    over: bool,
     wait: Option<Pin<Box<Sleep>>>,
     /// Who counts what is under way; `None` once it is over.
     on_end: Option<OnEnd>,
@@ -203,7 +313,22 @@ pub(crate) type OnEnd = Box<dyn FnOnce(u64, bool) + Send>;
 
 impl Downloading {
     pub(crate) fn new(body: Incoming, silence: Duration, slot: OwnedSemaphorePermit, lease: Lease) -> Self {
-        Self { body, silence, wait: None, on_end: None, sent: 0, _slot: slot, _lease: lease }
+        Self {
+            body,
+            silence,
+            streamed: None,
+            over: false,
+            wait: None,
+            on_end: None,
+            sent: 0,
+            _slot: slot,
+            _lease: lease,
+        }
+    }
+
+    pub(crate) fn streamed(mut self, streamed: Option<Streamed>) -> Self {
+        self.streamed = streamed.map(Box::new);
+        self
     }
 
     pub(crate) fn on_end(mut self, told: OnEnd) -> Self {
@@ -223,13 +348,23 @@ impl hyper::body::Body for Downloading {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if self.streamed.is_some()
+            && let Poll::Ready(last) = self.poll_over(context)
+        {
+            return Poll::Ready(last);
+        }
         loop {
             match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    let Ok(data) = frame.into_data() else { continue };
-                    self.sent += data.len() as u64;
+                    let streamed = self.streamed.as_deref();
+                    let trailers = streamed.and_then(|streamed| streamed.trailers.as_ref());
+                    let Some(frame) = let_by(frame, trailers) else { continue };
+                    if let Some(streamed) = streamed {
+                        streamed.progress.stir();
+                    }
+                    self.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
                     self.wait = None;
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                    return Poll::Ready(Some(Ok(frame)));
                 }
                 Poll::Ready(Some(Err(_))) => {
                     self.ended(false);
@@ -241,19 +376,65 @@ impl hyper::body::Body for Downloading {
                 }
                 Poll::Pending => {}
             }
-            let silence = self.silence;
-            let wait = self.wait.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + silence)));
+            if self.wait.is_none() {
+                self.wait = Some(Box::pin(sleep_until(self.patience())));
+            }
+            let Some(wait) = &mut self.wait else { continue };
             ready!(wait.as_mut().poll(context));
+            let deadline = wait.deadline();
+            if self.streamed.is_some() && deadline < self.patience() {
+                // The other side has stirred.
+                self.wait = None;
+                continue;
+            }
             self.ended(false);
             return Poll::Ready(Some(Err(Broken::Service)));
         }
     }
 }
 
+impl Downloading {
+    /// Until when the service may be silent.
+    fn patience(&self) -> Instant {
+        match &self.streamed {
+            Some(streamed) => streamed.progress.patience(self.silence),
+            None => Instant::now() + self.silence,
+        }
+    }
+
+    /// What a stream ends with that is over.
+    fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let Some(streamed) = &mut self.streamed else { return Poll::Pending };
+        let over = ready!(streamed.watch.poll_over(context));
+        let shape = streamed.shape;
+        self.over = true;
+        self.ended(false);
+        Poll::Ready(match shape {
+            Shape::Events => None,
+            Shape::Grpc => Some(Ok(Frame::trailers(grpc_status(over)))),
+            Shape::Other => Some(Err(Broken::Over)),
+        })
+    }
+}
+
+/// UNAUTHENTICATED or UNAVAILABLE, and why.
+fn grpc_status(over: Over) -> HeaderMap {
+    let (status, message) = match over {
+        Over::Expired => ("16", "the token has expired"),
+        Over::Revoked => ("16", "the token is good no more"),
+        Over::Lasted => ("14", "the stream has lasted as long as it may"),
+    };
+    let fields = [("grpc-status", status), ("grpc-message", message)];
+    fields.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).into_iter().collect()
+}
+
 impl Drop for Downloading {
     fn drop(&mut self) {
         // A body whose length is known is dropped at its end without being asked for more.
-        let whole = self.body.is_end_stream();
+        let whole = self.body.is_end_stream() && !self.over;
         self.ended(whole);
     }
 }

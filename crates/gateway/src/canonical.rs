@@ -16,7 +16,7 @@ pub(crate) mod identity;
 mod path;
 pub(crate) mod query;
 
-pub(crate) use fields::take_hop_by_hop_of_answer;
+pub(crate) use fields::{is_about_the_message, take_hop_by_hop_of_answer};
 pub use host::{Host, host};
 pub use path::{Ambiguity, LONGEST as LONGEST_PATH, canonical as canonical_path};
 

@@ -2,7 +2,7 @@
 use crate::access_log::AccessLog;
 use crate::address;
 use crate::after::After;
-use crate::body::{Body, Broken, Downloading, Progress, Uploading};
+use crate::body::{Body, Broken, Downloading, Progress, Streamed, Uploading};
 use crate::call::{Call, Permitted};
 use crate::canonical::{Canonical, take_hop_by_hop_of_answer};
 use crate::denial::Denial;
@@ -13,6 +13,7 @@ use crate::policy::{Admission, Decided, cors};
 use crate::record::Record;
 use crate::routes::{Asked, Operation, Told};
 use crate::settings::{Compiled, File, SettingsError, Upstreams, compile};
+use crate::stream::{Trailers, Watch};
 use crate::telemetry::Telemetry;
 use crate::upstream::{self, Failure};
 use arc_swap::ArcSwap;
@@ -177,13 +178,15 @@ impl Gateway {
         let (parts, body) = request.into_parts();
         let mut after = After::default();
         let mut response = match self.reply(&state, parts, body, peer, &mut record, &mut after).await {
-            Ok(Reply::Forwarded(Answered { mut response, lease, slot, silence, uploaded })) => {
+            Ok(Reply::Forwarded(Answered { mut response, lease, slot, silence, uploaded, stream })) => {
                 take_hop_by_hop_of_answer(response.headers_mut());
                 after.head(response.status(), response.headers_mut(), &self.limits);
                 record.status = response.status();
                 let (parts, body) = response.into_parts();
                 let limits = Arc::clone(&self.limits);
-                let body = Downloading::new(body, silence, slot, lease).on_end(Box::new(move |bytes, whole| {
+                let stream = stream.map(|stream| Streamed::new(*stream, uploaded.clone(), &parts.headers));
+                let body = Downloading::new(body, silence, slot, lease).streamed(stream);
+                let body = body.on_end(Box::new(move |bytes, whole| {
                     after.end(bytes.saturating_add(uploaded.sent()), &limits);
                     record.end(bytes, whole);
                 }));
@@ -253,7 +256,7 @@ impl Gateway {
         let began = record.is_watched().then(Began::now);
         let acquired = operation.onward.acquire(&permitted).await;
         record.step("onward", began, acquired.as_ref().err().map(|denial| &**denial));
-        forward(permitted, acquired?, state, peer, body, record).await.map(Reply::Forwarded)
+        forward(permitted, acquired?, state, &self.ports.clock, peer, body, record).await.map(Reply::Forwarded)
     }
 }
 
@@ -275,6 +278,8 @@ struct Answered {
     silence: Duration,
     /// How much of the request's body the service was sent.
     uploaded: Progress,
+    /// Where it is a stream: what watches over it, and its trailers.
+    stream: Option<Box<(Watch, Option<Trailers>)>>,
 }
 
 /// Asks every policy, in the order of the phases. The only way to a [`Permitted`].
@@ -321,7 +326,8 @@ async fn ask(call: &mut Call, state: &Compiled, record: &mut Record) -> Result<(
 async fn forward(
     permitted: Permitted,
     credential: Credential,
-    state: &Compiled,
+    state: &Arc<Compiled>,
+    clock: &Arc<dyn Clock>,
     peer: Peer,
     body: Incoming,
     record: &mut Record,
@@ -332,7 +338,14 @@ async fn forward(
         .map_err(|_| Box::new(Denial::of(CheckId::UpstreamCapacity).retry_after(1)))?;
     let progress = Progress::default();
     let told = upstream::Told { proxies: &state.proxies, is_tls: peer.is_tls, injected: &state.injected };
-    let body = Uploading::new(body, progress.clone());
+    let mut body = Uploading::new(body, progress.clone());
+    let (mut silence, mut stream) = (to.silence, None);
+    if let Some(of) = &permitted.call().operation.stream {
+        let trailers = of.trailers.then(|| Trailers::new(state, &permitted.call().operation));
+        body = body.streamed(of.idle, trailers.clone());
+        silence = of.idle;
+        stream = Some(Box::new((of.watch(permitted.call().principal.clone(), clock), trailers)));
+    }
     let request = to.request(permitted, credential, &told, body);
     let mut request = request.ok_or_else(|| Box::new(Denial::of(CheckId::GatewayRequest)))?;
     record.forwards(request.headers_mut());
@@ -344,7 +357,7 @@ async fn forward(
         }
         Ok((response, lease)) => {
             record.answered();
-            return Ok(Answered { response, lease, slot, silence: to.silence, uploaded: progress });
+            return Ok(Answered { response, lease, slot, silence, uploaded: progress, stream });
         }
         Err(failure) => failure,
     };

@@ -24,6 +24,7 @@ mod record;
 mod routes;
 mod settings;
 mod status;
+mod stream;
 mod subscriptions;
 mod telemetry;
 mod upstream;

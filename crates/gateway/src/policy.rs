@@ -13,7 +13,7 @@ mod validate_jwt;
 
 pub(crate) use ip_filter::network;
 pub(crate) use subscription_key::{Admission, SubscriptionKey};
-pub(crate) use validate_jwt::{Bearer, TokenCheck};
+pub(crate) use validate_jwt::{Bearer, TokenCheck, any_valid_token};
 
 use crate::call::Call;
 use crate::denial::Denial;

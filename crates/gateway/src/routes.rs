@@ -2,6 +2,7 @@
 use crate::onward::Onward;
 use crate::policy::cors::Cors;
 use crate::policy::{Policy, SubscriptionKey, TokenCheck};
+use crate::stream::Stream;
 use crate::subscriptions::{ApiId, ProductId};
 use crate::telemetry::Counted;
 use crate::upstream::Upstream;
@@ -35,6 +36,8 @@ pub(crate) struct Operation {
     pub(crate) prefix: Arc<str>,
     /// Fields that look like an identity, and are forwarded all the same.
     pub(crate) forwarded: Vec<HeaderName>,
+    /// Where its requests and answers are streams.
+    pub(crate) stream: Option<Arc<Stream>>,
 }
 
 impl Operation {

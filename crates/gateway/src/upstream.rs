@@ -189,14 +189,8 @@ fn forwarded_for(request: &canonical::Canonical, peer: std::net::IpAddr, trusted
 
 /// `remove_identity_headers`, which always applies: whatever says who somebody is comes from the gateway, or is not there.
 fn remove_identity(request: &mut canonical::Canonical, forwarded: &[HeaderName], injected: &[HeaderName]) {
-    use canonical::identity::{is_alias, is_reserved, looks_like_identity};
     let headers = request.headers_mut();
-    let goes = |name: &&HeaderName| {
-        !forwarded.contains(name)
-            && (is_reserved(name)
-                || looks_like_identity(name)
-                || injected.iter().any(|own| is_alias(name.as_str(), own.as_str())))
-    };
+    let goes = |name: &&HeaderName| !forwarded.contains(name) && canonical::identity::removes(name, injected);
     let names: Vec<HeaderName> = headers.keys().filter(goes).cloned().collect();
     for name in names {
         headers.remove(name);

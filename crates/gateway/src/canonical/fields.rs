@@ -2,8 +2,8 @@
 use super::Refusal;
 use super::identity::{is_alias, is_reserved};
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT, HOST,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName};
 
@@ -73,6 +73,14 @@ pub(super) fn take_hop_by_hop(headers: &mut HeaderMap, secret: &dyn Fn(&str) -> 
         headers.remove(name);
     }
     Ok(())
+}
+
+/// Whether a field frames a message, routes it, or decides about it, so that it is no trailer (RFC 9110 section 6.5.1).
+pub(crate) fn is_about_the_message(name: &HeaderName) -> bool {
+    let decides = END_TO_END.iter().any(|kept| is_alias(name.as_str(), kept.as_str()));
+    decides
+        || HOP_BY_HOP.contains(name)
+        || matches!(*name, CONTENT_ENCODING | CONTENT_RANGE | SET_COOKIE | WWW_AUTHENTICATE)
 }
 
 /// Takes out what concerns the connection to the service, from its answer.

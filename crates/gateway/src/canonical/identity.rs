@@ -69,6 +69,11 @@ pub(crate) fn is_alias(name: &str, of: &str) -> bool {
     name.len() == of.len() && begins(name, of)
 }
 
+/// Whether a caller's field of this name is removed, where these are set by policies: whoever reads one must have it from the gateway.
+pub(crate) fn removes(name: &HeaderName, injected: &[HeaderName]) -> bool {
+    is_reserved(name) || looks_like_identity(name) || injected.iter().any(|own| is_alias(name.as_str(), own.as_str()))
+}
+
 /// Most fields begin otherwise.
 fn may_be(name: &HeaderName) -> bool {
     matches!(name.as_str().as_bytes().first(), Some(b'c' | b'f' | b'o' | b'r' | b's' | b'x'))

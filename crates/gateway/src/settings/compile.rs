@@ -12,7 +12,7 @@ use crate::policy::{self, Bearer, Part, Phase, SubscriptionKey, TokenCheck};
 use crate::routes::{Asked, Operation, Pattern, Routes, Rules, Told, is_canonical};
 use crate::subscriptions::{ApiId, Product, ProductId, Subscriptions};
 use crate::upstream::Upstream;
-use crate::{canonical, policy::Tables};
+use crate::{canonical, policy::Tables, stream};
 use decision::contract::Route;
 use guard::Guard;
 use http::HeaderName;
@@ -310,6 +310,7 @@ impl Context<'_> {
             counted,
             prefix: Arc::clone(self.prefix),
             forwarded,
+            stream: read.stream.as_ref().map(stream::Table::read).transpose()?,
         })
     }
 

@@ -1,7 +1,7 @@
 //! The file as it is written.
 use super::Spanned;
 use crate::upstream::Http;
-use crate::{onward, policy};
+use crate::{onward, policy, stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -304,6 +304,8 @@ pub(crate) struct OperationTable {
     pub(crate) policies: policy::Tables,
     /// The credential that the service is sent; by default the API's.
     pub(crate) onward: Option<Spanned<onward::Table>>,
+    /// Where its requests and answers are streams.
+    pub(crate) stream: Option<Spanned<stream::Table>>,
 }
 
 /// APIs under one name.

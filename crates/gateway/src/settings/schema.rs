@@ -310,6 +310,7 @@ mod tests {
             ("profile = \"native\"", "profile = \"jwt\""),
             ("tenants = \"any\"", "tenants = \"all\""),
             ("http = \"auto\"", "http = \"3\""),
+            ("grace_seconds = 5", "grace = 5"),
             ("trip_seconds = 10", "trips = 10"),
             ("{ path = \"/health\", status = 204 }", "{ status = 204 }"),
             ("state = \"suspended\"", "state = \"paused\""),

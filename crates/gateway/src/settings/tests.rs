@@ -220,6 +220,14 @@ fn where_a_service_is_and_how_it_is_kept_is_said_in_one_way() {
         assert!(told.contains(problem), "expected `{problem}`, got `{told}`");
         assert!(!hint.is_empty());
     }
+    for (more, problem) in [
+        ("idle_seconds = 0", "`idle_seconds` is out of range"),
+        ("longest_seconds = 604801", "`longest_seconds` is out of range"),
+        ("grace_seconds = 3601", "`grace_seconds` is out of range"),
+    ] {
+        let (found, told, _) = wrong(&format!("{SOUND}[api.operation.stream]\n{more}\n"));
+        assert_eq!((found.as_str(), told.as_str()), ("[api.operation.stream]", problem));
+    }
     let sound = "addresses = [\"[2001:db8::1]:8443\", \"orders-2.internal:8443\"]\nhttp = \"2\"
         probe = { path = \"/health?deep=1\" }";
     assert!(read(&with(sound)).is_ok());

@@ -10,8 +10,9 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
@@ -88,7 +89,7 @@ pub(super) enum Opened {
 pub(super) struct Shared {
     pub(super) sender: http2::SendRequest<Uploading>,
     /// How many it has room for, as the service says.
-    pub(super) room: Arc<AtomicUsize>,
+    pub(super) room: Box<dyn Fn() -> usize + Send + Sync>,
     /// How many are under way.
     pub(super) streams: AtomicUsize,
 }
@@ -170,16 +171,22 @@ where
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10))
         .max_header_list_size(u32::try_from(LONGEST_HEAD).unwrap_or(u32::MAX));
-    let (sender, mut connection) = http.handshake(stream).await?;
-    let room = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
-    let told = Arc::clone(&room);
+    let (sender, connection) = http.handshake(stream).await?;
+    // Shared for what it knows; it is polled here alone.
+    let connection = Arc::new(Mutex::new(Some(connection)));
+    let known = Arc::clone(&connection);
     tokio::spawn(poll_fn(move |context| {
-        let polled = Pin::new(&mut connection).poll(context);
-        if polled.is_pending() {
-            told.store(connection.current_max_send_streams(), Ordering::Relaxed);
+        let mut held = connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let polled = held.as_mut().map_or(Poll::Ready(Ok(())), |connection| Pin::new(connection).poll(context));
+        if polled.is_ready() {
+            *held = None;
         }
         polled.map(drop)
     }));
+    let room = Box::new(move || {
+        let held = known.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().map_or(0, http2::Connection::current_max_send_streams)
+    });
     Ok(Opened::Two(Shared { sender, room, streams: AtomicUsize::new(0) }))
 }
 

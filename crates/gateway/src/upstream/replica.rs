@@ -2,7 +2,7 @@
 use super::connect::{Connector, Opened, Shared, Target, Unconnected};
 use super::health::Health;
 use crate::body::Uploading;
-use http::header::HOST;
+use http::header::{HOST, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
@@ -143,7 +143,7 @@ impl Replica {
             let crowded = kept.two.len() >= MOST_SHARED;
             let least = kept.two.iter_mut().min_by_key(|(shared, _)| load(shared));
             if let Some((shared, used)) = least
-                && (crowded || load(shared) < shared.room.load(Ordering::Relaxed))
+                && (crowded || load(shared) < (shared.room)())
             {
                 shared.streams.fetch_add(1, Ordering::Relaxed);
                 *used = Instant::now();
@@ -252,6 +252,7 @@ fn origin_form(request: &mut Request<Uploading>) {
     if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
         request.headers_mut().insert(HOST, host);
     }
+    request.headers_mut().remove(TE);
     let mut parts = http::uri::Parts::default();
     parts.path_and_query = request.uri().path_and_query().cloned();
     if let Ok(uri) = Uri::from_parts(parts) {
@@ -259,8 +260,11 @@ fn origin_form(request: &mut Request<Uploading>) {
     }
 }
 
-/// RFC 9113 section 8.3.1: `:authority` in place of `Host`.
+/// RFC 9113 section 8.3.1: `:authority` in place of `Host`. Who asks for trailers says so, as gRPC has it.
 fn absolute_form(request: &mut Request<Uploading>, scheme: &Scheme) {
+    if request.body().wants_trailers() {
+        request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
+    }
     let Some(host) = request.headers_mut().remove(HOST) else { return };
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(scheme.clone());

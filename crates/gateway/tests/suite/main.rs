@@ -15,6 +15,7 @@ mod paths;
 mod policies;
 mod reload;
 mod services;
+mod streams;
 mod subscriptions;
 mod support;
 mod telling;

@@ -1,0 +1,204 @@
+//! Operations whose requests and answers are streams: gRPC, Server-Sent Events, WebSockets. They may take long, but not for ever, and
+//! end when the token does that they were opened with.
+use crate::canonical::{identity, is_about_the_message};
+use crate::policy::any_valid_token;
+use crate::routes::Operation;
+use crate::settings::{Compiled, SettingsError, Spanned, fault};
+use decision::{CheckId, Clock};
+use guard::{Guard, Principal};
+use http::HeaderMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// How often it is asked whether a token is good yet.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// An operation whose requests and answers are streams, which take as long as they take: gRPC, Server-Sent Events.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "stream")]
+pub(crate) struct Table {
+    /// Whether trailers are forwarded both ways, as gRPC needs it; none of those that say who somebody is are.
+    #[serde(default)]
+    trailers: bool,
+    /// Seconds that both sides together may be silent.
+    #[serde(default = "five_minutes")]
+    idle_seconds: u64,
+    /// Seconds that a stream may last.
+    #[serde(default = "a_day")]
+    longest_seconds: u64,
+    /// Whether it ends when the caller's token is good no more: expired, or revoked.
+    #[serde(default = "yes")]
+    ends_with_token: bool,
+    /// Seconds that it may go on after the token has expired.
+    #[serde(default)]
+    grace_seconds: u64,
+}
+
+const fn five_minutes() -> u64 {
+    300
+}
+
+const fn a_day() -> u64 {
+    86_400
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// The same, as it is asked for each request.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) trailers: bool,
+    pub(crate) idle: Duration,
+    longest: Duration,
+    /// How long it outlives its token; for ever if nothing is said.
+    grace: Option<i64>,
+}
+
+impl Table {
+    pub(crate) fn read(table: &Spanned<Self>) -> Result<Arc<Stream>, SettingsError> {
+        let read = table.get_ref();
+        let wrong = |name: &str, most: u64| {
+            let problem = format!("`{name}` is out of range");
+            fault(&table.span(), problem, format!("write 1 to {most}"))
+        };
+        let seconds = |name: &str, seconds: u64| {
+            (1..=604_800).contains(&seconds).then(|| Duration::from_secs(seconds)).ok_or_else(|| wrong(name, 604_800))
+        };
+        let grace = i64::try_from(read.grace_seconds).ok().filter(|seconds| *seconds <= 3_600);
+        let grace = grace.ok_or_else(|| wrong("grace_seconds", 3_600))?;
+        Ok(Arc::new(Stream {
+            trailers: read.trailers,
+            idle: seconds("idle_seconds", read.idle_seconds)?,
+            longest: seconds("longest_seconds", read.longest_seconds)?,
+            grace: read.ends_with_token.then_some(grace),
+        }))
+    }
+}
+
+impl Stream {
+    /// What watches over a stream that begins now.
+    pub(crate) fn watch(&self, token: Option<(Principal, Guard)>, clock: &Arc<dyn Clock>) -> Watch {
+        let until = Instant::now() + self.longest;
+        let token = self.grace.and_then(|grace| token.map(|(principal, guard)| Token { principal, guard, grace }));
+        let mut watch = Watch { token, clock: Arc::clone(clock), until, wait: Box::pin(sleep_until(until)) };
+        watch.set();
+        watch
+    }
+}
+
+/// Why a stream ends before both sides are through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// It lasted as long as it may.
+    Lasted,
+    /// Its token has expired.
+    Expired,
+    /// Its token was revoked, or its issuer has taken back the key.
+    Revoked,
+}
+
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lasted => "the stream has lasted as long as it may",
+            Self::Expired => "the token has expired",
+            Self::Revoked => "the token is good no more",
+        })
+    }
+}
+
+/// What watches over one stream.
+pub(crate) struct Watch {
+    token: Option<Token>,
+    clock: Arc<dyn Clock>,
+    until: Instant,
+    wait: Pin<Box<Sleep>>,
+}
+
+struct Token {
+    principal: Principal,
+    guard: Guard,
+    grace: i64,
+}
+
+impl Watch {
+    /// Whether it is over.
+    pub(crate) fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<Over> {
+        loop {
+            ready!(self.wait.as_mut().poll(context));
+            if let Some(over) = self.token.as_ref().and_then(|token| token.over(&*self.clock)) {
+                tracing::info!(reason = %over, "a stream ends");
+                return Poll::Ready(over);
+            }
+            if Instant::now() >= self.until {
+                return Poll::Ready(Over::Lasted);
+            }
+            self.set();
+        }
+    }
+
+    /// Sets the alarm for when it may be over.
+    fn set(&mut self) {
+        let look = self.token.as_ref().map_or(self.until, |token| {
+            let left = token.principal.expires().0.saturating_add(token.grace).saturating_sub(self.clock.now().0);
+            let left = Duration::from_secs(u64::try_from(left).unwrap_or_default());
+            Instant::now() + left.min(LOOK)
+        });
+        self.wait.as_mut().reset(look.min(self.until));
+    }
+}
+
+impl Token {
+    fn over(&self, clock: &dyn Clock) -> Option<Over> {
+        let expires = self.principal.expires().0;
+        let now = clock.now().0;
+        if now >= expires.saturating_add(self.grace) {
+            return Some(Over::Expired);
+        }
+        if now >= expires {
+            return None;
+        }
+        let presented = format!("Bearer {}", self.principal.token().expose());
+        match self.guard.try_check_for(Some(&presented), &any_valid_token())? {
+            // That keys are not at hand says nothing about the token.
+            Err(refused) if refused.check() != CheckId::KeysAvailable => Some(Over::Revoked),
+            _ => None,
+        }
+    }
+}
+
+/// Which trailers go on.
+#[derive(Clone)]
+pub(crate) struct Trailers {
+    state: Arc<Compiled>,
+    operation: Arc<Operation>,
+}
+
+impl Trailers {
+    pub(crate) fn new(state: &Arc<Compiled>, operation: &Arc<Operation>) -> Self {
+        Self { state: Arc::clone(state), operation: Arc::clone(operation) }
+    }
+
+    /// Takes out those that decide about a message, and those that say who somebody is.
+    pub(crate) fn filter(&self, trailers: &mut HeaderMap) {
+        let goes = |name: &http::HeaderName| {
+            is_about_the_message(name)
+                || (!self.operation.forwarded.contains(name) && identity::removes(name, &self.state.injected))
+                || self.state.secrets.iter().any(|secret| secret == name.as_str())
+        };
+        let names: Vec<_> = trailers.keys().filter(|name| goes(name)).cloned().collect();
+        for name in names {
+            trailers.remove(name);
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! Streams: gRPC both ways over HTTP/2, Server-Sent Events as they come, and G-12: how they end with the token they were opened with.
+use crate::support::{ISS, ORDERS, PUBLIC, World, get};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, TE};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming};
+use hyper::client::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use jose::Algorithm;
+use serde_json::json;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use testkit::Issuer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::{advance, pause, resume};
+
+/// A body of frames that are handed in as they are there.
+struct Fed(mpsc::UnboundedReceiver<Frame<Bytes>>);
+
+impl Body for Fed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|frame| frame.map(Ok))
+    }
+}
+
+type Feed = mpsc::UnboundedSender<Frame<Bytes>>;
+
+fn fed() -> (Feed, Fed) {
+    let (feed, frames) = mpsc::unbounded_channel();
+    (feed, Fed(frames))
+}
+
+fn data(text: &str) -> Frame<Bytes> {
+    Frame::data(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+fn fields(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+}
+
+/// The heads of requests, and their trailers.
+type Heads = Arc<Mutex<Vec<(http::request::Parts, Option<HeaderMap>)>>>;
+
+/// A service over HTTP/2 that says each message again, and then how it went.
+struct Echo {
+    at: SocketAddr,
+    heads: Heads,
+    connections: Arc<Mutex<usize>>,
+}
+
+impl Echo {
+    async fn start() -> Self {
+        Self::with_room_for(200, None).await
+    }
+
+    /// One that takes so many requests at once on each connection, over TLS if it has a configuration of it.
+    async fn with_room_for(streams: u32, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let echo = Self { at: listener.local_addr().unwrap(), heads: Arc::default(), connections: Arc::default() };
+        let (heads, connections) = (Arc::clone(&echo.heads), Arc::clone(&echo.connections));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                *connections.lock().unwrap() += 1;
+                let Some(tls) = &tls else {
+                    serve_echo(TokioIo::new(stream), streams, Arc::clone(&heads));
+                    continue;
+                };
+                let stream = tokio_rustls::TlsAcceptor::from(Arc::clone(tls)).accept(stream).await.unwrap();
+                serve_echo(TokioIo::new(stream), streams, Arc::clone(&heads));
+            }
+        });
+        echo
+    }
+}
+
+fn serve_echo<S>(stream: S, streams: u32, heads: Heads)
+where
+    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let heads = Arc::clone(&heads);
+        async move {
+            let (parts, mut body) = request.into_parts();
+            let (feed, frames) = fed();
+            tokio::spawn(async move {
+                let mut trailers = None;
+                while let Some(Ok(frame)) = body.frame().await {
+                    match frame.into_data() {
+                        Ok(bytes) => drop(feed.send(Frame::data(bytes))),
+                        Err(frame) => trailers = frame.into_trailers().ok(),
+                    }
+                }
+                heads.lock().unwrap().push((parts, trailers));
+                let _ = feed.send(Frame::trailers(fields(&[
+                    ("grpc-status", "0"),
+                    ("x-order", "7"),
+                    ("x-ms-client-principal", "mallory"),
+                    ("set-cookie", "a=b"),
+                    ("content-length", "5"),
+                ])));
+            });
+            let mut response = Response::new(frames);
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    http.max_concurrent_streams(streams);
+    tokio::spawn(http.serve_connection(stream, service));
+}
+
+/// Opens a stream through the gateway over HTTP/2, and returns what feeds it.
+async fn open(world: &World, head: &[(&str, &str)]) -> (Feed, Response<Incoming>) {
+    let stream = TokioIo::new(TcpStream::connect(world.address).await.unwrap());
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let (feed, frames) = fed();
+    let mut request = Request::post("http://api.example/orders.Orders/Watch");
+    for (name, value) in head {
+        request = request.header(*name, *value);
+    }
+    let response = sender.send_request(request.body(frames).unwrap()).await.unwrap();
+    (feed, response)
+}
+
+/// The next data of a body, or what it ends with.
+async fn next(body: &mut Incoming) -> Result<String, Option<HeaderMap>> {
+    loop {
+        match body.frame().await {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => return Ok(String::from_utf8(data.to_vec()).unwrap()),
+                Err(frame) => return Err(frame.into_trailers().ok()),
+            },
+            _ => return Err(None),
+        }
+    }
+}
+
+/// The operation of an API, as a stream.
+fn streamed(api: &str, service: &str, stream: &str) -> String {
+    let api = api.replacen("url = \"{service}\"", service, 1);
+    format!("{api}\n[api.operation.stream]\n{stream}\n")
+}
+
+fn plain_h2(echo: &Echo) -> String {
+    format!("url = \"http://{}\"\nhttp = \"2\"", echo.at)
+}
+
+#[tokio::test]
+async fn grpc_streams_both_ways_with_its_trailers_over_one_connection() {
+    let echo = Echo::start().await;
+    let world = World::start(&streamed(PUBLIC, &plain_h2(&echo), "trailers = true")).await;
+    for _ in 0..3 {
+        let head = [("content-type", "application/grpc"), ("te", "trailers"), ("x-user", "mallory")];
+        let (feed, response) = open(&world, &head).await;
+        assert_eq!((response.status().as_u16(), response.version()), (200, Version::HTTP_2));
+        let mut body = response.into_body();
+        // Each message comes back before the next one is sent: nothing is held back.
+        for message in ["one", "two", "three"] {
+            feed.send(data(message)).unwrap();
+            assert_eq!(next(&mut body).await.unwrap(), message);
+        }
+        let sent = fields(&[("x-sum", "3"), ("x-ms-client-principal", "mallory"), ("authorization", "Bearer x")]);
+        feed.send(Frame::trailers(sent)).unwrap();
+        let trailers = next(&mut body).await.unwrap_err().unwrap();
+        assert_eq!(trailers, fields(&[("grpc-status", "0"), ("x-order", "7")]));
+    }
+    assert_eq!(*echo.connections.lock().unwrap(), 1);
+    let heads = echo.heads.lock().unwrap();
+    for (parts, trailers) in heads.iter() {
+        assert_eq!((parts.version, parts.uri.path()), (Version::HTTP_2, "/orders.Orders/Watch"));
+        assert_eq!(parts.uri.authority().unwrap().as_str(), echo.at.to_string());
+        assert!(!parts.headers.contains_key("host") && !parts.headers.contains_key("x-user"));
+        assert_eq!(parts.headers[TE], "trailers");
+        assert_eq!(parts.headers["x-forwarded-host"], "api.example");
+        assert_eq!(
+            trailers.as_ref().unwrap(),
+            &fields(&[("x-sum", "3")]),
+            "g_05: nobody says who they are in a trailer"
+        );
+    }
+}
+
+#[tokio::test]
+async fn trailers_go_nowhere_where_the_operation_does_not_ask_for_them() {
+    let echo = Echo::start().await;
+    for stream in ["", "trailers = false"] {
+        let world = World::start(&streamed(PUBLIC, &plain_h2(&echo), stream)).await;
+        let (feed, response) = open(&world, &[("te", "trailers")]).await;
+        feed.send(data("one")).unwrap();
+        feed.send(Frame::trailers(fields(&[("x-sum", "3")]))).unwrap();
+        let mut body = response.into_body();
+        assert_eq!(next(&mut body).await.unwrap(), "one");
+        assert_eq!(next(&mut body).await, Err(None));
+        let (parts, trailers) = echo.heads.lock().unwrap().pop().unwrap();
+        assert!(trailers.is_none() && !parts.headers.contains_key(TE));
+    }
+}
+
+#[tokio::test]
+async fn where_a_connection_has_no_room_another_one_is_opened() {
+    let echo = Echo::with_room_for(1, None).await;
+    let world = World::start(&streamed(PUBLIC, &plain_h2(&echo), "trailers = true")).await;
+    let mut open_ones = Vec::new();
+    for n in 1..=3 {
+        let (feed, response) = open(&world, &[]).await;
+        let mut body = response.into_body();
+        feed.send(data("one")).unwrap();
+        assert_eq!(next(&mut body).await.unwrap(), "one");
+        open_ones.push((feed, body));
+        assert_eq!(*echo.connections.lock().unwrap(), n);
+    }
+    let (feed, mut body) = open_ones.pop().unwrap();
+    drop(feed);
+    assert!(next(&mut body).await.unwrap_err().is_some());
+    drop(body);
+    let (_feed, response) = open(&world, &[]).await;
+    assert_eq!((response.status().as_u16(), *echo.connections.lock().unwrap()), (200, 3), "room is used again");
+}
+
+#[tokio::test]
+async fn a_service_over_tls_is_asked_in_the_version_it_agrees_on_and_one_that_hangs_in_the_handshake_is_passed_over() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["orders.internal".to_owned()];
+    let certificate = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+    let tls = serve::server_config(&certificate.pem(), &key.serialize_pem(), None).unwrap();
+    let echo = Echo::with_room_for(200, Some(tls)).await;
+    let hangs = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let trusted =
+        std::env::temp_dir().join(format!("deputize-gateway-trusted-{}-{}", std::process::id(), echo.at.port()));
+    std::fs::write(&trusted, certificate.pem()).unwrap();
+    let addresses = format!("addresses = [\"{}\", \"{}\"]", hangs.local_addr().unwrap(), echo.at);
+    for (version, status) in [("auto", 200), ("2", 200), ("1.1", 502)] {
+        let service =
+            format!("url = \"https://orders.internal\"\nhttp = \"{version}\"\nconnect_seconds = 1\n{addresses}");
+        let file =
+            format!("trusted_certificates = {trusted:?}\n{}", PUBLIC.replacen("url = \"{service}\"", &service, 1));
+        let world = World::start(&file).await;
+        let asked = tokio::spawn(async move { world.get("/", &[]).await });
+        // It accepts, and says nothing.
+        let (_silent, _) = hangs.accept().await.unwrap();
+        assert_eq!(asked.await.unwrap().status, status, "{version}: this service speaks HTTP/2 only");
+    }
+    let heads = echo.heads.lock().unwrap();
+    assert_eq!(heads.len(), 2);
+    for (parts, _) in heads.iter() {
+        assert_eq!(parts.version, Version::HTTP_2);
+        assert_eq!(parts.uri.to_string(), "https://orders.internal/");
+    }
+    std::fs::remove_file(&trusted).unwrap();
+}
+
+/// Chunks of Server-Sent Events that come when they are asked for.
+async fn events_service() -> (String, mpsc::UnboundedSender<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("url = \"http://{}\"", listener.local_addr().unwrap());
+    let (says, mut said) = mpsc::unbounded_channel::<String>();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(async move {
+            let (mut other, _) = listener.accept().await.unwrap();
+            other.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let mut some = vec![0; 4_096];
+        assert!(stream.read(&mut some).await.unwrap() > 0);
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        while let Some(text) = said.recv().await {
+            if stream.write_all(format!("{:x}\r\n{text}\r\n", text.len()).as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    });
+    (url, says)
+}
+
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut read = String::new();
+    while !read.ends_with(end) {
+        let mut some = vec![0; 4_096];
+        let length = stream.read(&mut some).await.unwrap();
+        assert!(length > 0, "it ended after {read:?}");
+        read.push_str(std::str::from_utf8(&some[..length]).unwrap());
+    }
+    read
+}
+
+#[tokio::test]
+async fn events_arrive_as_they_are_sent() {
+    let (url, says) = events_service().await;
+    let world = World::start(&PUBLIC.replacen("url = \"{service}\"", &url, 1)).await;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    stream.write_all(get("/", &[("accept", "text/event-stream")]).as_bytes()).await.unwrap();
+    read_until(&mut stream, "\r\n\r\n").await;
+    for event in ["data: 1\n\n", "data: 2\n\n", "data: 3\n\n"] {
+        says.send(event.to_owned()).unwrap();
+        assert!(read_until(&mut stream, &format!("{event}\r\n")).await.contains(event));
+    }
+}
+
+/// A stream of events under a token, as far as its head.
+async fn events_with_token(stream: &str) -> (World, TcpStream, mpsc::UnboundedSender<String>) {
+    let (url, says) = events_service().await;
+    let world = World::start(&streamed(ORDERS, &url, stream)).await;
+    let bearer = world.bearer(&json!({"exp": world_seconds(100)}));
+    let mut caller = TcpStream::connect(world.address).await.unwrap();
+    caller.write_all(get("/", &[("authorization", &bearer)]).as_bytes()).await.unwrap();
+    let head = read_until(&mut caller, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    says.send("data: 1\n\n".to_owned()).unwrap();
+    read_until(&mut caller, "data: 1\n\n\r\n").await;
+    (world, caller, says)
+}
+
+/// So many seconds after noon.
+fn world_seconds(seconds: i64) -> i64 {
+    crate::support::NOON.0 + seconds
+}
+
+/// Lets as much time pass for the gateway's clock as for its timers.
+async fn later(world: &World, seconds: u64) {
+    world.clock.advance(i64::try_from(seconds).unwrap());
+    pause();
+    advance(Duration::from_secs(seconds)).await;
+    resume();
+}
+
+/// Whether events still arrive.
+async fn goes_on(caller: &mut TcpStream, says: &mpsc::UnboundedSender<String>) {
+    says.send("data: 2\n\n".to_owned()).unwrap();
+    read_until(caller, "data: 2\n\n\r\n").await;
+}
+
+#[tokio::test]
+async fn g_12_a_stream_of_events_ends_when_its_token_expires_and_its_reader_is_checked_when_it_comes_back() {
+    let (world, mut caller, says) = events_with_token("idle_seconds = 3600").await;
+    later(&world, 99).await;
+    goes_on(&mut caller, &says).await;
+    later(&world, 1).await;
+    // As if it were whole: the reader asks again.
+    assert_eq!(read_until(&mut caller, "0\r\n\r\n").await, "0\r\n\r\n");
+}
+
+#[tokio::test]
+async fn g_12_a_grace_lets_a_stream_go_on_for_a_while_and_a_file_can_let_it_go_on_for_ever() {
+    let (world, mut caller, says) = events_with_token("idle_seconds = 3600\ngrace_seconds = 30").await;
+    later(&world, 129).await;
+    goes_on(&mut caller, &says).await;
+    later(&world, 1).await;
+    assert_eq!(read_until(&mut caller, "0\r\n\r\n").await, "0\r\n\r\n");
+    let (world, mut caller, says) = events_with_token("idle_seconds = 7200\nends_with_token = false").await;
+    later(&world, 3_600).await;
+    goes_on(&mut caller, &says).await;
+}
+
+#[tokio::test]
+async fn g_12_a_stream_whose_issuer_takes_back_the_key_ends_within_seconds() {
+    let (world, mut caller, says) = events_with_token("idle_seconds = 3600").await;
+    later(&world, 3).await;
+    goes_on(&mut caller, &says).await;
+    let other = Issuer::start(world.clock.clone(), Algorithm::RS256).await.unwrap();
+    world.issuer.publish(json!({"keys": [other.key().public_jwk()]}).to_string());
+    // Another caller's token has the keys fetched anew, since it is signed with one that is not known yet.
+    later(&world, 60).await;
+    goes_on(&mut caller, &says).await;
+    let now = world_seconds(63);
+    let token = other.token(&json!({
+        "iss": ISS, "aud": "api://orders", "sub": "s-bob", "oid": "o-bob", "tid": "t1", "azp": "spa", "scp": "Orders.Read",
+        "idtyp": "user", "ver": "2.0", "uti": "u2", "jti": null, "iat": now, "nbf": now, "exp": now + 600,
+    }));
+    assert_eq!(world.get("/", &[("authorization", &format!("Bearer {token}"))]).await.status, 200);
+    later(&world, 2).await;
+    assert_eq!(read_until(&mut caller, "0\r\n\r\n").await, "0\r\n\r\n");
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_both_sides_are_silent_or_it_has_lasted() {
+    let (world, mut caller, says) = events_with_token("idle_seconds = 20\nends_with_token = false").await;
+    for _ in 0..3 {
+        later(&world, 19).await;
+        goes_on(&mut caller, &says).await;
+    }
+    later(&world, 20).await;
+    let mut rest = Vec::new();
+    assert!(caller.read_to_end(&mut rest).await.is_err() || rest.is_empty(), "it is not whole: {rest:?}");
+    let (world, mut caller, says) = events_with_token("longest_seconds = 50\nends_with_token = false").await;
+    later(&world, 49).await;
+    goes_on(&mut caller, &says).await;
+    later(&world, 1).await;
+    assert_eq!(read_until(&mut caller, "0\r\n\r\n").await, "0\r\n\r\n");
+}
+
+#[tokio::test]
+async fn g_12_a_grpc_stream_is_told_that_its_token_has_expired() {
+    let echo = Echo::start().await;
+    let world = World::start(&streamed(ORDERS, &plain_h2(&echo), "trailers = true")).await;
+    let bearer = world.bearer(&json!({"exp": world_seconds(100)}));
+    let (feed, response) = open(&world, &[(AUTHORIZATION.as_str(), &bearer)]).await;
+    assert_eq!(response.status(), 200);
+    let mut body = response.into_body();
+    feed.send(data("one")).unwrap();
+    assert_eq!(next(&mut body).await.unwrap(), "one");
+    later(&world, 100).await;
+    let trailers = next(&mut body).await.unwrap_err().unwrap();
+    assert_eq!(trailers["grpc-status"], "16");
+    assert_eq!(trailers["grpc-message"], "the token has expired");
+    // Without one, there is no stream.
+    let (_feed, response) = open(&world, &[]).await;
+    assert_eq!(response.status(), 401);
+    let lines = world.lines();
+    assert!(lines.iter().any(|line| line["status"] == 200 && line["whole"] == false), "{lines:?}");
+}
