@@ -192,18 +192,8 @@ impl Gateway {
                 }));
                 return Response::from_parts(parts, Body::stream(body));
             }
-            Ok(Reply::Own(headers)) => {
-                let mut response = Response::new(Body::text(""));
-                *response.headers_mut() = headers;
-                response
-            }
-            Err(mut denial) => {
-                record.check = Some(denial.check);
-                if let Some(id) = denial.decision_id.take() {
-                    record.decision_id = id;
-                }
-                denial.response(&record.decision_id)
-            }
+            Ok(Reply::Own(headers)) => own(headers),
+            Err(denial) => record.refused(*denial),
         };
         after.head(response.status(), response.headers_mut(), &self.limits);
         record.status = response.status();
@@ -220,6 +210,61 @@ impl Gateway {
         record: &mut Record,
         after: &mut After,
     ) -> Result<Reply, Box<Denial>> {
+        match self.permit(state, parts, peer, record, after).await {
+            Ok((permitted, credential)) => {
+                let clock = &self.ports.clock;
+                forward(permitted, credential, state, clock, peer, body, record).await.map(Reply::Forwarded)
+            }
+            Err(Ended::Own(headers)) => Ok(Reply::Own(headers)),
+            Err(Ended::Denied(denial)) => Err(denial),
+        }
+    }
+
+    /// What it would do with a request that somebody else forwards, who tells the caller.
+    pub(crate) async fn judge(&self, parts: http::request::Parts, peer: Peer) -> Judged {
+        let state = self.state.load_full();
+        let mut record = Record::new(&self.ports, peer, &parts.headers);
+        let mut after = After::default();
+        let allowed = match self.permit(&state, parts, peer, &mut record, &mut after).await {
+            Ok((permitted, credential)) => {
+                let to = Arc::clone(&permitted.call().operation.upstream);
+                let told = upstream::Told { proxies: &state.proxies, is_tls: peer.is_tls, injected: &state.injected };
+                let request = to.request(permitted, credential, &told, ());
+                request.ok_or_else(|| Box::new(Denial::of(CheckId::GatewayRequest)))
+            }
+            Err(Ended::Own(headers)) => {
+                record.status = StatusCode::OK;
+                record.end(0, true);
+                return Judged::Answered(own(headers));
+            }
+            Err(Ended::Denied(denial)) => Err(denial),
+        };
+        match allowed {
+            Ok(request) => {
+                let mut answer = HeaderMap::new();
+                after.head(StatusCode::OK, &mut answer, &self.limits);
+                record.status = StatusCode::OK;
+                record.end(0, true);
+                Judged::Permitted { sent: request.into_parts().0, answer, injected: state.injected.clone() }
+            }
+            Err(denial) => {
+                let mut response = record.refused(*denial);
+                after.head(response.status(), response.headers_mut(), &self.limits);
+                record.end(0, true);
+                Judged::Answered(response)
+            }
+        }
+    }
+
+    /// Everything that comes before a request is forwarded.
+    async fn permit(
+        &self,
+        state: &Arc<Compiled>,
+        parts: http::request::Parts,
+        peer: Peer,
+        record: &mut Record,
+        after: &mut After,
+    ) -> Result<(Permitted, Credential), Ended> {
         record.asked(&parts);
         let is_secret = |name: &str| state.secrets.iter().any(|secret| secret == name);
         let request = Canonical::of(parts, &is_secret).map_err(|refusal| Box::new(Denial::from(refusal)))?;
@@ -229,7 +274,7 @@ impl Gateway {
             let asked = state.routes.find(request.host(), &method, request.path());
             if let Some((asked, cors)) = asked.and_then(|asked| Some((asked, asked.cors.as_ref()?))) {
                 record.operation = Some(Arc::clone(asked));
-                return Ok(Reply::Own(cors.answer_preflight(&method, headers)));
+                return Err(Ended::Own(cors.answer_preflight(&method, headers)));
             }
         }
         let found = state.routes.find(request.host(), request.method(), request.path());
@@ -238,7 +283,7 @@ impl Gateway {
         if let Some(cors) = &operation.cors {
             after.cors = Some((Arc::clone(cors), cors::only(headers, &http::header::ORIGIN).cloned()));
             if cors.ends(request.method(), headers) {
-                return Ok(Reply::Own(HeaderMap::new()));
+                return Err(Ended::Own(HeaderMap::new()));
             }
         }
         let call = Call {
@@ -256,8 +301,36 @@ impl Gateway {
         let began = record.is_watched().then(Began::now);
         let acquired = operation.onward.acquire(&permitted).await;
         record.step("onward", began, acquired.as_ref().err().map(|denial| &**denial));
-        forward(permitted, acquired?, state, &self.ports.clock, peer, body, record).await.map(Reply::Forwarded)
+        Ok((permitted, acquired?))
     }
+}
+
+/// Why a request goes no further.
+enum Ended {
+    Denied(Box<Denial>),
+    /// It has an empty answer of the gateway's own: the fields of a preflight's.
+    Own(HeaderMap),
+}
+
+impl From<Box<Denial>> for Ended {
+    fn from(denial: Box<Denial>) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+/// What is said of a request that somebody else forwards.
+pub(crate) enum Judged {
+    /// The head of the request as its service is to get it, fields for the answer, and those that only policies may set.
+    Permitted { sent: http::request::Parts, answer: HeaderMap, injected: Vec<http::HeaderName> },
+    /// It is answered so, and not forwarded.
+    Answered(Response<Body>),
+}
+
+/// An empty answer of the gateway's own.
+fn own(headers: HeaderMap) -> Response<Body> {
+    let mut response = Response::new(Body::text(""));
+    *response.headers_mut() = headers;
+    response
 }
 
 /// What a request comes to that is not refused.

@@ -8,6 +8,7 @@
 mod access_log;
 mod address;
 mod after;
+mod authorizer;
 mod body;
 mod call;
 mod canonical;
@@ -31,6 +32,7 @@ mod upstream;
 
 pub use crate::telemetry::Telemetry;
 pub use access_log::AccessLog;
+pub use authorizer::Authorizer;
 pub use body::{Body, Broken};
 pub use canonical::{Ambiguity, Canonical, Host, LONGEST_PATH, Refusal, canonical_path, host};
 pub use certificates::{Certificates, CertificatesError};

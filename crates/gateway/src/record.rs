@@ -1,12 +1,13 @@
 //! What is gathered of one request while it is answered, and told once it is over.
 use crate::Canonical;
 use crate::access_log::{AccessLog, Line};
+use crate::body::Body;
 use crate::denial::Denial;
 use crate::gateway::{Peer, Ports};
 use crate::routes::Operation;
 use crate::telemetry::{CALLER_GONE, Outcome, Step, Telemetry, Traced};
 use decision::CheckId;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use std::net::IpAddr;
 use std::sync::Arc;
 use telemetry::{Began, Context, SpanId, recorded};
@@ -94,6 +95,16 @@ impl Record {
         let (steps, began) = self.steps.as_mut().zip(began)?;
         steps.push(Step::new(policy, denied.is_none(), began.elapsed()));
         steps.last_mut()
+    }
+
+    /// It is refused.
+    pub(crate) fn refused(&mut self, mut denial: Denial) -> Response<Body> {
+        self.check = Some(denial.check);
+        self.status = denial.status;
+        if let Some(id) = denial.decision_id.take() {
+            self.decision_id = id;
+        }
+        denial.response(&self.decision_id)
     }
 
     /// It is forwarded now, as a part of its trace.

@@ -11,7 +11,6 @@ pub(crate) use probe::Probe;
 pub(crate) use replica::Lease;
 pub(crate) use send::{Failure, MOST_ADDRESSES};
 
-use crate::body::Uploading;
 use crate::call::Permitted;
 use crate::onward::Credential;
 use crate::routes::below;
@@ -105,13 +104,13 @@ impl Upstream {
 
     /// The request as this service gets it: nothing of the caller's that says who somebody is, the onward credential, and what
     /// the operation's policies set.
-    pub(crate) fn request(
+    pub(crate) fn request<B>(
         &self,
         permitted: Permitted,
         credential: Credential,
         told: &Told<'_>,
-        body: Uploading,
-    ) -> Option<Request<Uploading>> {
+        body: B,
+    ) -> Option<Request<B>> {
         let mut call = permitted.into_call();
         let operation = Arc::clone(&call.operation);
         let trusted = address::is_trusted(call.peer.to_canonical(), told.proxies);

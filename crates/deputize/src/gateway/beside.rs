@@ -4,7 +4,7 @@ use crate::failure::{Failure, why};
 use crate::listen;
 use crate::system;
 use fetch::{Allow, Fetch};
-use gateway::{Control, Gateway, Status};
+use gateway::{Authorizer, Control, Gateway, Status};
 use serve::{Listeners, Socket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -20,6 +20,18 @@ pub(super) async fn listen(read: &Read, gateway: &Arc<Gateway>, listeners: &mut 
         })?;
         for listener in listen::bind(&addresses, "choose another with `status`").await?.0 {
             listeners.add(Socket::Tcp(listener), None, Arc::new(Status::new(Arc::clone(gateway))));
+        }
+    }
+    if let Some(authorizer) = &read.file.authorizer {
+        let fault = |problem: &str, hint: &str| read.text.fault(&authorizer.span(), problem, hint);
+        let addresses = listen::parse(authorizer.get_ref())
+            .ok_or_else(|| fault("`authorizer` is no address", "write `localhost:9191`"))?;
+        if !addresses.iter().all(|address| address.ip().is_loopback()) {
+            let hint = "run it beside the proxy, and write `localhost:9191`";
+            return Err(fault("whoever asks here is given tokens, so it is served on loopback only", hint));
+        }
+        for listener in listen::bind(&addresses, "choose another with `authorizer`").await?.0 {
+            listeners.add(Socket::Tcp(listener), None, Arc::new(Authorizer::new(Arc::clone(gateway))));
         }
     }
     if let Some(control) = &read.file.control {

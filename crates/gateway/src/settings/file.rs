@@ -24,6 +24,9 @@ pub struct File {
     pub status: Option<Spanned<String>>,
     /// The path of a Unix socket for `deputize gateway trace`, which only the user who runs the gateway can use; by default none.
     pub control: Option<Spanned<PathBuf>>,
+    /// Where proxies that forward by themselves ask for decisions, over plain HTTP on loopback, such as `localhost:9191`: Envoy by
+    /// external authorization (gRPC), Traefik and Caddy at `/forward-auth`, nginx at `/auth-request`; by default nowhere.
+    pub authorizer: Option<Spanned<String>>,
     /// A file with certificate authorities that issuers, authorities and services are trusted by, beside those of the system.
     pub trusted_certificates: Option<Spanned<PathBuf>>,
     /// Proxies whose word about the caller's address counts; by default none.

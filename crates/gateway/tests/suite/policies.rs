@@ -185,7 +185,7 @@ async fn apis_are_found_by_host_and_by_the_longest_path() {
     let world = World::start(&text).await;
     for (host, target, operation, sent) in [
         ("a.example", "/orders/v1/x?y", "v1/all", "/inner/x?y"),
-        ("a.example", "/orders/v1", "v1/all", "/inner/"),
+        ("a.example", "/orders/v1", "v1/all", "/inner"),
         ("a.example", "/orders/v2/x", "orders/all", "/inner/v2/x"),
         ("a.example", "/ordersx", "root/all", "/inner/ordersx"),
         ("special.example", "/orders/v1/x", "hosted/all", "/inner/v1/x"),

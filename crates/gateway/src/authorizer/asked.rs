@@ -1,0 +1,155 @@
+//! A request that a proxy holds in its hands and asks about, whatever way it tells of it.
+use crate::canonical::identity::removes;
+use crate::canonical_path;
+use crate::denial::Denial;
+use crate::gateway::Peer;
+use decision::CheckId;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use std::net::IpAddr;
+
+/// What is asked about.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) method: Method,
+    /// The path and the query, as the proxy will forward them.
+    pub(super) target: String,
+    pub(super) host: String,
+    pub(super) is_tls: bool,
+    /// The other end of the proxy's connection.
+    pub(super) address: IpAddr,
+    pub(super) headers: HeaderMap,
+}
+
+pub(super) const FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED: [&str; 4] = ["x-forwarded-method", "x-forwarded-uri", "x-forwarded-host", "x-forwarded-proto"];
+
+/// What is asked about cannot be read, or not in one way.
+#[derive(Debug)]
+pub(super) struct Unreadable(pub(super) String);
+
+impl From<Unreadable> for Denial {
+    fn from(Unreadable(message): Unreadable) -> Self {
+        Self::of(CheckId::GatewayRequest).message(message)
+    }
+}
+
+impl Asked {
+    /// By the fields that Traefik and Caddy set, and nginx and others are told to.
+    pub(super) fn forwarded(mut headers: HeaderMap) -> Result<Self, Unreadable> {
+        let [method, target, host, proto] = FORWARDED.map(|name| only(&headers, name));
+        let method = method?.parse().map_err(|_| Unreadable("`X-Forwarded-Method` is no method".to_owned()))?;
+        let (target, host, is_tls) = (target?.to_owned(), host?.to_owned(), proto? == "https");
+        // Each hop adds whom it heard from: the last is whom the proxy heard from.
+        let hops = only(&headers, FORWARDED_FOR)?;
+        let (before, last) = hops.rsplit_once(',').map_or((None, hops), |(before, last)| (Some(before), last));
+        let address = last.trim().parse();
+        let address = address.map_err(|_| Unreadable("`X-Forwarded-For` ends with no address".to_owned()))?;
+        let before = before.map(HeaderValue::from_str).transpose().ok().flatten();
+        for name in FORWARDED.into_iter().chain([FORWARDED_FOR, "host"]) {
+            headers.remove(name);
+        }
+        if let Some(before) = before {
+            headers.insert(FORWARDED_FOR, before);
+        }
+        Ok(Self { method, target, host, is_tls, address, headers })
+    }
+
+    /// As it would have come to the gateway itself.
+    pub(super) fn parts(&self) -> Result<(Parts, Peer), Unreadable> {
+        let (path, _) = self.target.split_once('?').unwrap_or((&self.target, ""));
+        // The proxy forwards what it has: what is judged has to be that, byte for byte.
+        if canonical_path(path).map_err(|ambiguity| Unreadable(ambiguity.to_string()))? != path {
+            return Err(Unreadable("the path is not in its one spelling, and a proxy would forward it so".to_owned()));
+        }
+        let request = Request::builder().method(self.method.clone()).uri(&*self.target).body(());
+        let request = request.map_err(|_| Unreadable("the path and the query are no target".to_owned()))?;
+        let (mut parts, ()) = request.into_parts();
+        parts.headers = self.headers.clone();
+        let host = HeaderValue::from_str(&self.host).map_err(|_| Unreadable("the host is none".to_owned()))?;
+        parts.headers.insert(header::HOST, host);
+        Ok((parts, Peer { address: self.address, is_tls: self.is_tls }))
+    }
+
+    pub(super) fn query(&self) -> Option<&str> {
+        self.target.split_once('?').map(|(_, query)| query)
+    }
+}
+
+/// The one value of a field that the proxy has to set.
+fn only<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Unreadable> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().filter(|_| values.next().is_none()).and_then(|value| value.to_str().ok());
+    value.ok_or_else(|| Unreadable(format!("the proxy has to set `{name}`, once; see the guide of the gateway")))
+}
+
+/// What the proxy has to change in a request that is permitted.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) set: Vec<(HeaderName, HeaderValue)>,
+    pub(super) remove: Vec<HeaderName>,
+    /// Parameters of the query.
+    pub(super) remove_parameters: Vec<String>,
+}
+
+/// Fields of the connection, of the proxy's own telling, and of the body, which goes on as it came.
+fn is_the_proxys(name: &HeaderName) -> bool {
+    const OWN: [&str; 12] = [
+        "host",
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "content-length",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "expect",
+    ];
+    OWN.contains(&name.as_str())
+}
+
+impl Changes {
+    /// A field that says who somebody is, which did not come from the proxy, and which the service must not see.
+    pub(super) fn forged(&self, injected: &[HeaderName]) -> Option<&HeaderName> {
+        // What proxies set themselves, and credentials: those they are told to clear, by the guide.
+        const OWN: [&str; 8] = [
+            "ocp-apim-subscription-key",
+            "x-real-ip",
+            "x-forwarded-port",
+            "x-forwarded-server",
+            "x-forwarded-prefix",
+            "x-forwarded-uri",
+            "x-original-url",
+            "authorization",
+        ];
+        let mut gone = self.remove.iter().filter(|name| !OWN.contains(&name.as_str()));
+        gone.find(|name| removes(name, injected))
+    }
+
+    /// From what came to what the gateway would have sent.
+    pub(super) fn between(asked: &Asked, sent: &Parts) -> Self {
+        let values = |headers: &HeaderMap, name: &HeaderName| -> Vec<HeaderValue> {
+            headers.get_all(name).iter().cloned().collect()
+        };
+        let changed = sent.headers.keys().filter(|name| values(&asked.headers, name) != values(&sent.headers, name));
+        let set = changed.filter(|name| !is_the_proxys(name));
+        let gone = asked.headers.keys().filter(|name| !sent.headers.contains_key(*name) && !is_the_proxys(name));
+        let names = |query: Option<&str>| -> Vec<String> {
+            let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+            pairs.map(|pair| pair.split('=').next().unwrap_or_default().to_owned()).collect()
+        };
+        let left = names(sent.uri.query());
+        let mut remove_parameters = names(asked.query());
+        remove_parameters.retain(|name| !left.contains(name));
+        Self {
+            set: set
+                .flat_map(|name| values(&sent.headers, name).into_iter().map(|value| (name.clone(), value)))
+                .collect(),
+            remove: gone.cloned().collect(),
+            remove_parameters,
+        }
+    }
+}
