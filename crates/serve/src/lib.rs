@@ -40,11 +40,13 @@
 mod in_order;
 mod listeners;
 mod mutual;
+mod peer;
 mod silence;
 mod socket;
 mod tls;
 
 pub use listeners::{Caller, DRAIN, Listeners, Serve, caught};
 pub use mutual::Mutual;
+pub use peer::Peer;
 pub use socket::Socket;
 pub use tls::{Tls, server_config};

@@ -1,5 +1,6 @@
 //! TLS on both sides, for callers that are not on this machine: who shows no certificate of the named authorities does not get as
 //! far as a request. The files are read again when they have changed, since certificates live shorter than processes.
+use crate::peer::{Named, Peer};
 use crate::tls::{certificates, server_config};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -16,6 +17,8 @@ const MOST: u64 = 1 << 20;
 /// What a listener shows, and whom it takes.
 pub struct Mutual {
     files: [PathBuf; 3],
+    /// Whom it takes; `None` for everybody with a certificate of the authorities.
+    peers: Option<Vec<Peer>>,
     state: Mutex<State>,
 }
 
@@ -27,26 +30,36 @@ struct State {
 
 impl Mutual {
     /// From files in PEM: the sidecar's certificate with its chain, its private key, and the authorities of callers'
-    /// certificates.
+    /// certificates. Of those it takes these callers; all of them, where nobody is named.
     ///
     /// # Errors
     /// If they are of no use, in words that say which.
-    pub fn open(certificate: PathBuf, key: PathBuf, authorities: PathBuf) -> Result<Arc<Self>, String> {
+    pub fn open(
+        certificate: PathBuf,
+        key: PathBuf,
+        authorities: PathBuf,
+        peers: Option<Vec<Peer>>,
+    ) -> Result<Arc<Self>, String> {
         let files = [certificate, key, authorities];
         let mut texts = Zeroizing::new(Vec::new());
         for file in &files {
             let read = std::fs::read_to_string(file);
             texts.push(read.map_err(|error| format!("`{}` cannot be read: {}", file.display(), error.kind()))?);
         }
-        let held = configured(&texts)?;
+        let held = configured(&texts, peers.as_deref())?;
         let state = Mutex::new(State { held, seen: Some(digest(&texts)) });
-        Ok(Arc::new(Self { files, state }))
+        Ok(Arc::new(Self { files, peers, state }))
     }
 
     /// The certificate's file, and that of the authorities.
     pub fn shown(&self) -> (&PathBuf, &PathBuf) {
         let [certificate, _, authorities] = &self.files;
         (certificate, authorities)
+    }
+
+    /// Whom it takes, if somebody is named.
+    pub fn peers(&self) -> Option<&[Peer]> {
+        self.peers.as_deref()
     }
 
     /// What the files hold now; the last of use where they hold nothing of use.
@@ -58,7 +71,7 @@ impl Mutual {
                 if self.state().seen == seen {
                     return Arc::clone(&self.state().held);
                 }
-                (seen, configured(&texts))
+                (seen, configured(&texts, self.peers.as_deref()))
             }
             Err(error) => (None, Err(error.to_string())),
         };
@@ -113,7 +126,7 @@ fn digest(texts: &[String]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-fn configured(texts: &[String]) -> Result<Arc<ServerConfig>, String> {
+fn configured(texts: &[String], peers: Option<&[Peer]>) -> Result<Arc<ServerConfig>, String> {
     let [certificate, key, authorities] = texts else { return Err("a file is missing".to_owned()) };
     let named = certificates(authorities).ok_or("the file of callers' authorities holds no certificate in PEM")?;
     let unusable = |error: &dyn fmt::Display| format!("callers' authorities cannot be used: {error}");
@@ -123,5 +136,10 @@ fn configured(texts: &[String]) -> Result<Arc<ServerConfig>, String> {
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let callers = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-    server_config(certificate, key, Some(callers.map_err(|error| unusable(&error))?))
+    let callers = callers.map_err(|error| unusable(&error))?;
+    let callers = match peers {
+        Some(peers) => Arc::new(Named { holding: callers, peers: peers.to_vec() }),
+        None => callers,
+    };
+    server_config(certificate, key, Some(callers))
 }

@@ -57,7 +57,7 @@ pub use openapi::openapi;
 pub use outbound::{Here, Outbound, OutboundRule};
 pub use probe::{Admin, Metrics, Probe};
 pub use provider::{Provider, Providers};
-pub use serve::{Caller, DRAIN, Listeners, Mutual, Serve, Tls};
+pub use serve::{Caller, DRAIN, Listeners, Mutual, Peer, Serve, Tls};
 pub use settings::{
     AssertionAudience, Bind, Callers, Credential, CutOffSettings, EntraRoute, EntraSettings, EventStream,
     ExchangeGrant, File, Grants, HostSettings, IdentitySettings, Inbound, NativeSettings, ProviderSettings,

@@ -167,10 +167,11 @@ impl Serve for Native {
             _ => Path::Other,
         };
         let handled = caught(self.handled(path, request, caller));
-        // A call lasts as long as something moves, which is seen to where it is passed on.
         let handled = match path {
-            Path::Call => Ok(handled.await),
-            _ => timeout(PATIENCE, handled).await,
+            // Keys may have to be fetched for it.
+            Path::Explain => timeout(PATIENCE, handled).await,
+            // A call lasts as long as something moves, which is seen to where it is passed on; a body has its own time.
+            _ => Ok(handled.await),
         };
         let answer = match handled {
             Ok(Some(Ok(answer))) => answer,

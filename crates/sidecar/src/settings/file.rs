@@ -10,7 +10,7 @@ use crate::outbound::{Outbound, OutboundRule};
 use decision::contract::Contract;
 use oauth::Secret;
 use serde::Deserialize;
-use serve::Mutual;
+use serve::{Mutual, Peer};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -118,6 +118,8 @@ struct TlsTable {
     key: PathBuf,
     /// The authorities whose certificates callers show.
     client_authorities: PathBuf,
+    /// The callers that are taken of those; by default all.
+    clients: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// What holds while no word of cut-offs arrives, of providers that tell of them.
@@ -260,8 +262,10 @@ impl File {
         }
         if let Some(table) = callers.tls {
             let at = table.span();
-            let TlsTable { certificate, key, client_authorities } = table.into_inner();
-            let opened = Mutual::open(beside.join(certificate), beside.join(key), beside.join(client_authorities));
+            let TlsTable { certificate, key, client_authorities, clients } = table.into_inner();
+            let peers = clients.as_ref().map(peers).transpose()?;
+            let [certificate, key, authorities] = [certificate, key, client_authorities].map(|file| beside.join(file));
+            let opened = Mutual::open(certificate, key, authorities, peers);
             settings.callers.tls =
                 Some(opened.map_err(|problem| {
                     SettingsError::File {
@@ -289,6 +293,16 @@ impl File {
         }
         facades.add_to(settings, variable, &beside)
     }
+}
+
+/// The callers that a certificate may be of.
+fn peers(named: &Spanned<Vec<Spanned<String>>>) -> Result<Vec<Peer>, SettingsError> {
+    if named.get_ref().is_empty() {
+        return Err(fault(named, "`clients` names nobody", "name somebody, or take it out"));
+    }
+    let peer =
+        |text: &Spanned<String>| Peer::parse(text.get_ref()).map_err(|hint| fault(text, "this names no caller", hint));
+    named.get_ref().iter().map(peer).collect()
 }
 
 impl ProviderTable {

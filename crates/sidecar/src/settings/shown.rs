@@ -27,7 +27,8 @@ impl Settings {
                 "hosts": self.callers.hosts,
                 "tls": self.callers.tls.as_ref().map(|mutual| {
                     let (certificate, client_authorities) = mutual.shown();
-                    json!({ "certificate": certificate, "client_authorities": client_authorities })
+                    let clients = mutual.peers().map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>());
+                    json!({ "certificate": certificate, "client_authorities": client_authorities, "clients": clients })
                 }),
             },
             "outbound": if self.outbound.is_restricted() { "only what is listed" } else { "any target" },

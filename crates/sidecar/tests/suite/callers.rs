@@ -1,9 +1,9 @@
 //! Who may call, and for what (6.8).
-use crate::support::{Encoding, Issuers, World, explicit, fetch};
+use crate::support::{Encoding, Issuers, World, explicit, fetch, own_address};
 use http::Method;
 use oauth::Secret;
 use serde_json::json;
-use sidecar::{Bind, Bound, Callers, Listeners, Texas};
+use sidecar::{Bind, Bound, Callers, Listeners, Probe, Texas};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,34 @@ async fn no_web_page_drives_the_sidecar_and_no_name_is_rebound_to_it() {
         assert!(preflight.headers.keys().all(|name| !name.as_str().starts_with("access-control")));
     }
     assert!(world.issuer("entra_id").asked().is_empty());
+}
+
+/// Platforms probe a pod by its address, at a listener that is bound to all of them (2.11: `PROBE_BIND_ADDRESS`, `0.0.0.0`).
+#[tokio::test]
+async fn a_probe_at_every_address_answers_whoever_asks_by_whatever_name_and_tells_no_more() {
+    let world = World::new().await;
+    let mut listeners = Listeners::new();
+    let bound = Bound::bind(&Bind::parse("0.0.0.0:0").unwrap()).await.unwrap();
+    let Some(Bind::Tcp(at)) = bound.address() else { panic!() };
+    listeners.add(bound, None, Arc::new(Probe::new(world.sidecar.clone())));
+    let own = own_address().await;
+    for reached in [Some([127, 0, 0, 1].into()), own].into_iter().flatten() {
+        for (path, host, status) in [
+            ("/healthz", reached.to_string(), "200"),
+            ("/healthz", "0.0.0.0".to_owned(), "200"),
+            ("/", "orders.team.svc".to_owned(), "200"),
+            ("/metrics", reached.to_string(), "404"),
+            ("/api/v1/token", reached.to_string(), "404"),
+        ] {
+            let mut stream = tokio::net::TcpStream::connect((reached, at.port())).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nhost: {host}:{}\r\nconnection: close\r\n\r\n", at.port());
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{reached} {path} {host}: {answer}");
+            assert_eq!(answer.ends_with("\r\n\r\nok"), status == "200", "{answer}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 use crate::support::{World, own_address};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    date_time_ymd,
+    SanType, date_time_ymd,
 };
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use sidecar::{Bind, Bound, Callers, Listeners, Mutual, Settings, SettingsError, Texas, Tls};
+use sha2::Digest;
+use sidecar::{Bind, Bound, Callers, Listeners, Mutual, Peer, Settings, SettingsError, Texas, Tls};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +80,11 @@ impl Files {
     }
 
     fn open(&self) -> Result<Arc<Mutual>, String> {
-        Mutual::open(self.path("own.pem"), self.path("own.key"), self.path("callers.pem"))
+        self.open_to(None)
+    }
+
+    fn open_to(&self, peers: Option<Vec<Peer>>) -> Result<Arc<Mutual>, String> {
+        Mutual::open(self.path("own.pem"), self.path("own.key"), self.path("callers.pem"), peers)
     }
 }
 
@@ -158,6 +163,66 @@ async fn who_shows_no_certificate_of_the_named_authorities_gets_no_answer() {
     assert_eq!(ask(port, &stranger, Some(&good), host).await, None, "callers know whom they call");
 }
 
+/// One authority makes certificates for many: those who are named get in, and nobody who is like them.
+#[tokio::test]
+async fn of_an_authoritys_certificates_those_of_named_callers_are_taken() {
+    let world = World::new().await;
+    let (callers, stranger) = (Authority::new(), Authority::new());
+    let files = Files::new("named", &callers.issue(|_| {}), &callers);
+    let named = |name: &str| {
+        let name = name.to_owned();
+        move |params: &mut CertificateParams| {
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, "anybody");
+            params.subject_alt_names = match name.split_once(':').unwrap() {
+                ("dns", name) => vec![SanType::DnsName(name.try_into().unwrap())],
+                ("uri", uri) => vec![SanType::URI(uri.try_into().unwrap())],
+                (_, name) => {
+                    params.distinguished_name.push(DnType::CommonName, name);
+                    Vec::new()
+                }
+            };
+        }
+    };
+    let pinned = callers.issue(named("dns:pinned.example"));
+    let der = CertificateDer::from_pem_slice(pinned.certificate.as_bytes()).unwrap();
+    let peers = ["dns:orders.team.svc", "uri:spiffe://cluster.local/ns/team/sa/orders", "cn:Orders"];
+    let mut peers: Vec<_> = peers.iter().map(|text| Peer::parse(text).unwrap()).collect();
+    peers.push(Peer::Sha256(sha2::Sha256::digest(&der).into()));
+    let (_listeners, port) = serve(&world, &files.open_to(Some(peers)).unwrap(), &Callers::default()).await;
+    let host = "host: localhost\r\n";
+    for name in
+        ["dns:orders.team.svc", "dns:ORDERS.team.svc", "uri:spiffe://cluster.local/ns/team/sa/orders", "cn:Orders"]
+    {
+        assert_eq!(ask(port, &callers, Some(&callers.issue(named(name))), host).await, Some(200), "{name}");
+        assert_eq!(ask(port, &callers, Some(&stranger.issue(named(name))), host).await, None, "{name}, forged");
+    }
+    assert_eq!(ask(port, &callers, Some(&pinned), host).await, Some(200));
+    let twice = callers.issue(|params| {
+        params.subject_alt_names = Vec::new();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "Orders");
+        params.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 3]), "somebody else");
+    });
+    assert_eq!(ask(port, &callers, Some(&twice), host).await, None, "of two names, neither");
+    for name in [
+        "dns:other.team.svc",
+        "dns:*.team.svc",
+        "dns:orders.team.svc.evil.example",
+        "dns:orders",
+        "uri:spiffe://cluster.local/ns/team/sa/orders/",
+        "uri:spiffe://cluster.local/ns/team/sa/Orders",
+        "uri:orders.team.svc",
+        "cn:orders",
+        "cn:Orders ",
+        "cn:orders.team.svc",
+        "dns:pinned.example",
+    ] {
+        assert_eq!(ask(port, &callers, Some(&callers.issue(named(name))), host).await, None, "{name}");
+    }
+    assert_eq!(ask(port, &callers, None, host).await, None);
+}
+
 #[tokio::test]
 async fn a_configured_token_is_demanded_beside_the_certificate() {
     let world = World::new().await;
@@ -219,7 +284,7 @@ fn what_cannot_be_used_is_told() {
         assert!(error.contains(told), "{file}: {error}");
     }
     let nowhere = Path::new("/nowhere/to-be-found").to_owned();
-    let error = Mutual::open(nowhere.clone(), nowhere.clone(), nowhere).unwrap_err();
+    let error = Mutual::open(nowhere.clone(), nowhere.clone(), nowhere, None).unwrap_err();
     assert!(error.contains("cannot be read"), "{error}");
 }
 
@@ -254,6 +319,20 @@ fn an_address_that_others_reach_may_be_held_by_certificates() {
         let held = read(name, &table).unwrap();
         assert_eq!(held.shown()["callers"]["tls"]["client_authorities"], authorities.to_str().unwrap());
         assert!(!held.shown().to_string().contains("own.key"), "where the key is, nobody has to know");
+    }
+    let named = format!("{table}clients = [\"dns:Orders\", \"cn:x\"]");
+    assert_eq!(
+        read("BIND_ADDRESS", &named).unwrap().shown()["callers"]["tls"]["clients"],
+        serde_json::json!(["dns:orders", "cn:x"])
+    );
+    for (clients, told) in
+        [("[]", "names nobody"), ("[\"orders\"]", "names no caller"), ("[\"dns:*.a\"]", "names no caller")]
+    {
+        let Err(SettingsError::File { at, problem, .. }) = read("BIND_ADDRESS", &format!("{table}clients = {clients}"))
+        else {
+            panic!("{clients}")
+        };
+        assert!(at.start >= table.len() && problem.contains(told), "{problem}");
     }
     let told = read("BIND_ADDRESS", &table).unwrap().for_the_application();
     assert_eq!(told["NAIS_TOKEN_ENDPOINT"], "https://127.0.0.1:3000/api/v1/token");
