@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 
 /// How long an answer is believed that says nothing of its life, in seconds. It is not kept.
 const ASSUMED: i64 = 60;
+/// A life that is longer, in seconds, is an overflow of somebody's, and says nothing.
+const LONGEST: i64 = u32::MAX as i64;
 
 /// How an access token is shown to an API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,8 +70,14 @@ impl Token {
         if answer.access_token.expose().is_empty() {
             return Err(Error::Answer("the access token is empty"));
         }
-        let stated = answer.expires_in.map(|Seconds(seconds)| asked_at.plus(seconds));
-        let stated = stated.into_iter().chain(answer.expires_on.map(|Seconds(moment)| Timestamp(moment)));
+        // RFC 6750 section 2.1: one that no header carries is good for nothing, and must not get into one.
+        if !answer.access_token.expose().bytes().all(|octet| octet.is_ascii_graphic()) {
+            return Err(Error::Answer("the access token has characters that no header carries"));
+        }
+        let within = |Seconds(seconds): Seconds| Some(seconds).filter(|seconds| *seconds <= LONGEST);
+        let stated = answer.expires_in.and_then(within).map(|seconds| asked_at.plus(seconds));
+        let moment = answer.expires_on.map(|Seconds(moment)| Timestamp(moment));
+        let stated = stated.into_iter().chain(moment.filter(|moment| moment.since(asked_at) <= LONGEST));
         let ends = stated.chain(expiry(&answer.access_token)).min();
         Ok(Self {
             scopes: answer.scope.as_deref().and_then(Scopes::parse),
@@ -142,9 +150,11 @@ impl TryFrom<Value> for Seconds {
     type Error = &'static str;
 
     fn try_from(value: Value) -> Result<Self, Self::Error> {
-        let text = || value.as_str().and_then(|text| text.trim().parse().ok());
+        let text = || value.as_str().map(str::trim);
+        let fraction = || value.as_f64().or_else(|| text()?.parse().ok().filter(|seconds: &f64| seconds.is_finite()));
         #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and fractions are cut off")]
-        let fraction = || value.as_f64().map(|seconds| seconds as i64);
-        value.as_i64().or_else(text).or_else(fraction).map(Self).ok_or("not a number of seconds")
+        let cut = || fraction().map(|seconds| seconds as i64);
+        let whole = || text()?.parse().ok();
+        value.as_i64().or_else(whole).or_else(cut).map(Self).ok_or("not a number of seconds")
     }
 }

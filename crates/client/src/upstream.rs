@@ -16,6 +16,9 @@ const PAUSE: u64 = 50;
 /// What a log shows of an answer that is none.
 const SHOWN: usize = 256;
 
+/// Members of successes, which are secrets.
+const TOKENS: [&str; 3] = ["access_token", "refresh_token", "id_token"];
+
 /// How patiently an authority is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upstream {
@@ -152,7 +155,11 @@ pub(crate) fn read(
     }
     let (status, retry_after) = (head.status.as_u16(), retry_after(&head.headers, asked_at));
     match serde_json::from_slice::<ErrorBody>(&body) {
-        Ok(body) if !body.error.is_empty() => Err(Error::refused(status, retry_after, body)),
+        Ok(mut body) if !body.error.is_empty() => {
+            // A refusal that has tokens in it contradicts itself: it is passed on, and they are not.
+            body.more.retain(|name, _| !TOKENS.contains(&name.as_str()));
+            Err(Error::refused(status, retry_after, body))
+        }
         _ if head.status.is_success() => Err(Error::Answer("its status is not 200 (RFC 6749 section 5.1)")),
         _ => {
             debug!(upstream.status = status, upstream.body = %shown(&body), "an authority's error could not be read");

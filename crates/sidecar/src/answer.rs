@@ -66,6 +66,8 @@ pub(crate) fn passed_on(status: u16, body: &ErrorBody) -> Answer {
 pub(crate) fn empty(status: StatusCode) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = status;
+    // These statuses are kept by caches, too (RFC 9110 section 15.1).
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 

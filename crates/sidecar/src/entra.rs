@@ -21,6 +21,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use oauth::challenge::Challenge;
 use overrides::Overrides;
 use serde_json::{Map, Value, json};
 use serve::{Caller, Serve, caught};
@@ -216,7 +217,10 @@ pub(crate) fn unadmitted(refused: Refused) -> Problem {
         }
         other => other.text(),
     };
-    Problem::new(status, text)
+    let problem = Problem::new(status, text);
+    // RFC 9110 section 15.5.2.
+    let shown = Challenge::bearer().with("realm", "caller");
+    if refused == Refused::Credential { problem.challenges(&[shown]) } else { problem }
 }
 
 fn routed(path: &str) -> Option<(Method, Route<'_>)> {

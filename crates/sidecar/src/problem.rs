@@ -88,9 +88,15 @@ impl Problem {
 
     /// With another status: `401` for all refusals of an authority, as Microsoft's sidecar has it.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        // The title of a problem that has no type of its own is the status's (RFC 9457 section 4.2.1).
+        if self.body.get("type").is_none_or(|kind| kind == "about:blank") {
+            self.body.insert("title".to_owned(), status.canonical_reason().unwrap_or("Error").into());
+        }
         self.status = status;
         self.body.insert("status".to_owned(), status.as_u16().into());
-        self
+        // RFC 9110 section 15.5.2: a 401 says how.
+        let challenged = self.headers.iter().any(|(name, _)| *name == WWW_AUTHENTICATE);
+        if status == StatusCode::UNAUTHORIZED && !challenged { self.challenges(&[Challenge::bearer()]) } else { self }
     }
 
     pub(crate) fn body(&self) -> &Map<String, Value> {

@@ -193,7 +193,8 @@ async fn success_is_read_with_tolerance_and_nonsense_is_not_asked_for_again() {
         (json!({"token_type": "Bearer", "access_token": jwt("a", NOON + 500).expose()}), 500, true),
         (json!({"token_type": "Bearer", "access_token": "t"}), 60, false),
         (json!({"token_type": "Bearer", "access_token": "t", "expires_in": 0}), 0, false),
-        (json!({"token_type": "Bearer", "access_token": "t", "expires_in": i64::MAX}), i64::MAX - NOON, false),
+        // An overflow says nothing.
+        (json!({"token_type": "Bearer", "access_token": "t", "expires_in": i64::MAX}), 60, false),
     ] {
         let faulty = Faulty::start(vec![says(200, &body)]).await;
         let client = faulty.client();

@@ -1,5 +1,7 @@
 //! whatever clients do at once, nobody gets a token that was meant for another request.
 use crate::support::{Authority, Hands, NOON, build, jwt};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use client::{Client, CutOff, Endpoints, Error, GrantProfile, TokenCache};
 use decision::Clock;
 use oauth::{Scopes, Secret};
@@ -99,7 +101,10 @@ impl Ask {
         let ask = self.resource.map_or(ask, |resource| ask.resource(resource));
         let ask = self.details.map_or(ask, |details| ask.authorization_details(details));
         match client.ask(&ask.fresh(fresh)).await {
-            Ok(answered) => Ok(answered.token.access_token.expose().to_owned()),
+            Ok(answered) => {
+                let said = URL_SAFE_NO_PAD.decode(answered.token.access_token.expose()).unwrap();
+                Ok(String::from_utf8(said).unwrap())
+            }
             Err(Error::Consent { body, .. }) => Err(body.error_description.clone()),
             Err(other) => panic!("{other}"),
         }
@@ -157,7 +162,7 @@ fn x_14_no_interleaving_gives_anyone_anothers_answer() {
                     json!({"error": "invalid_grant", "suberror": "consent_required", "error_description": answer});
                 return (400, body);
             }
-            (200, json!({"token_type": "Bearer", "expires_in": LIFE, "access_token": answer}))
+            (200, json!({"token_type": "Bearer", "expires_in": LIFE, "access_token": URL_SAFE_NO_PAD.encode(answer)}))
         })
     };
     // Small enough that entries are pushed out all the time.

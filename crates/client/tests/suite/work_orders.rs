@@ -62,12 +62,12 @@ async fn every_redemption_is_asked_for_and_answered_for_its_own_handle() {
     let authority = Authority::new(|_, form| {
         assert_eq!(form.value("subject_token_type"), Some("urn:deputize:params:oauth:token-type:work-order"));
         assert_eq!(form.value("content_digest"), Some(EMPTY));
-        issued(&format!("for {}", form.value("subject_token").unwrap()), 3_600)
+        issued(&format!("for-{}", form.value("subject_token").unwrap()), 3_600)
     });
     let client = build(orders(), &authority, &Hands::at(NOON));
     for (times, handle) in ["ada", "bob", "ada"].into_iter().enumerate() {
         let token = client.redeem(&Secret::new(handle), None, Some(b"")).await.unwrap();
-        assert_eq!((token.access_token.expose(), authority.calls()), (format!("for {handle}").as_str(), times + 1));
+        assert_eq!((token.access_token.expose(), authority.calls()), (format!("for-{handle}").as_str(), times + 1));
     }
 }
 

@@ -28,6 +28,7 @@ async fn the_api_has_three_posts_and_nothing_else() {
         for method in [Method::GET, Method::PUT, Method::OPTIONS, Method::DELETE] {
             let answer = world.send(method.clone(), path, &[], "").await;
             assert_eq!((answer.status, answer.text.as_str()), (405, ""), "{method} {path}");
+            assert_eq!(answer.headers["cache-control"], "no-store", "caches keep a 405, too");
         }
     }
     for path in ["/", "/api/v1/token/", "/api/v1/introspect/", "/metrics", "/healthz", "/API/v1/token", "/ping"] {

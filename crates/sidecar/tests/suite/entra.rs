@@ -431,6 +431,21 @@ async fn an_authoritys_refusal_is_a_401_with_all_that_it_said_and_the_challenge_
 }
 
 #[tokio::test]
+async fn a_token_that_no_header_carries_is_the_providers_fault_and_goes_nowhere() {
+    let estate = Estate::new().await;
+    for token in ["a\r\nX-One: 1", "t\u{f8}ken", "a b", "\0"] {
+        for (method, route) in [("GET", "AuthorizationHeader"), ("POST", "DownstreamApi")] {
+            let given = json!({ "access_token": token, "token_type": "Bearer", "expires_in": 3600 });
+            estate.world.issuer("entra_id").next(Next::answer(200, given.to_string()));
+            let url = format!("{}/{route}/Billing", estate.entra);
+            let told = estate.send(method, &url, &estate.user(&json!({})), &[], "").await;
+            assert_eq!(told.problem().0, 502, "{token:?}: {told:?}");
+        }
+    }
+    assert!(estate.api.seen().is_empty());
+}
+
+#[tokio::test]
 async fn an_authority_that_cannot_be_reached_is_a_503_that_says_when_to_come_back() {
     for next in [Next::Close, Next::answer(503, r#"{"error":"temporarily_unavailable"}"#), Next::answer(502, "<html>")]
     {

@@ -316,6 +316,10 @@ impl Told {
         for name in ["type", "title"] {
             assert!(json[name].is_string(), "{name}: {json}");
         }
+        if json["type"] == "about:blank" {
+            assert_eq!(json["title"].as_str(), self.0.status.canonical_reason(), "{json}");
+        }
+        assert!(self.status() != 401 || !self.challenges().is_empty(), "a 401 says how: {self:?}");
         (self.status(), json["detail"].as_str().unwrap().to_owned())
     }
 

@@ -92,7 +92,7 @@ async fn where_the_host_has_none_it_says_so() {
 
 #[tokio::test]
 async fn the_host_may_prove_the_application_in_place_of_a_secret() {
-    let host = machine(&["the host's word", "the host's word"]).await;
+    let host = machine(&["the-hosts-word", "the-hosts-word"]).await;
     let clock = testkit::SetClock::at(crate::support::NOON);
     let issuer = testkit::Issuer::start(clock.clone(), jose::Algorithm::ES256).await.unwrap();
     for (client_id, expected) in [(Some("batch-1"), Some("client_id=batch-1")), (None, None)] {
@@ -120,7 +120,7 @@ async fn the_host_may_prove_the_application_in_place_of_a_secret() {
         let token = world.token("entra_id", "api://billing/.default", crate::support::Encoding::Json).await.token();
         assert_eq!(claims(&token)["sub"], "default");
         let asked = issuer.asked().pop().unwrap();
-        assert_eq!(asked.field("client_assertion"), Some("the host's word"));
+        assert_eq!(asked.field("client_assertion"), Some("the-hosts-word"));
         let target = host.seen()[seen].target.clone();
         assert!(target.contains("resource=api%3A%2F%2FAzureADTokenExchange"), "{target}");
         assert_eq!(target.split('&').find(|part| part.starts_with("client_id")), expected);

@@ -67,7 +67,7 @@ impl client::Transport for Upstream {
             let form = oauth::Form::decode(request.body()).unwrap();
             let user = support::claims(form.value("assertion").unwrap())["sub"].as_str().unwrap().to_owned();
             // As long as tokens are.
-            let token = format!("{user} at {} {}", form.value("scope").unwrap(), "x".repeat(700));
+            let token = format!("{user}|{}|{}", form.value("scope").unwrap(), "x".repeat(700));
             let body = json!({ "token_type": "Bearer", "expires_in": 3_600, "access_token": token });
             Ok(Response::new(body.to_string().into_bytes()))
         })
@@ -315,7 +315,7 @@ async fn r10_more_users_than_there_is_space_for_stay_within_the_budget_and_never
                     // Twice: as it is got, and as it is held.
                     for _ in 0..2 {
                         let (status, body) = world.exchange(&user).await;
-                        let whose = body["access_token"].as_str().unwrap_or_default().split(' ').next();
+                        let whose = body["access_token"].as_str().unwrap_or_default().split('|').next();
                         assert_eq!((status, whose), (200, Some(name.as_str())));
                     }
                 }

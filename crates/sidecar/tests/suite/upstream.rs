@@ -126,6 +126,24 @@ async fn a_success_without_lifetime_has_the_tokens_own_or_a_minute_and_is_then_n
     let answer = asked(&world, &[success(json!({ "expires_in": null }))]).await;
     assert_eq!((answer.status, &answer.json()["expires_in"]), (200, &json!(59)));
     assert_ne!(world.token("entra_id", "default", Encoding::Json).await.token(), "opaque");
+    // 2.10: an overflow is no lifetime.
+    for overflow in [json!(5_000_000_000_i64), json!(i64::MAX), json!("99999999999999999999"), json!(1e300)] {
+        let world = World::new().await;
+        let answer = asked(&world, &[success(json!({ "expires_in": overflow }))]).await;
+        assert_eq!((answer.status, &answer.json()["expires_in"]), (200, &json!(59)), "{overflow}");
+        assert_ne!(world.token("entra_id", "default", Encoding::Json).await.token(), "opaque", "{overflow}");
+    }
+}
+
+/// 2.5: never a refresh or ID token, nor any that a refusal contradicts itself with.
+#[tokio::test]
+async fn a_refusal_with_tokens_in_it_is_passed_on_without_them() {
+    let said = json!({
+        "error": "invalid_grant", "access_token": "canary", "refresh_token": "canary", "id_token": "canary", "other": 1,
+    });
+    let world = World::new().await;
+    let answer = asked(&world, &[Next::answer(400, said.to_string())]).await;
+    assert_eq!(answer.text, r#"{"error":"invalid_grant","error_description":"","other":1}"#);
 }
 
 #[tokio::test]
@@ -139,6 +157,11 @@ async fn a_success_that_is_none_fails_without_another_try() {
         r#"{"token_type":"Bearer"}"#,
         r#"{"access_token":"","token_type":"Bearer","expires_in":1}"#,
         r#"{"access_token":"a","token_type":"DPoP","expires_in":1}"#,
+        // No header carries these, and the first would make one of its own.
+        r#"{"access_token":"a\r\nX-One: 1","token_type":"Bearer","expires_in":1}"#,
+        r#"{"access_token":"a b","token_type":"Bearer","expires_in":1}"#,
+        r#"{"access_token":"a\u0000","token_type":"Bearer","expires_in":1}"#,
+        r#"{"access_token":"t\u00f8ken","token_type":"Bearer","expires_in":1}"#,
     ] {
         let world = World::new().await;
         let answer = asked(&world, &[Next::answer(200, body)]).await;
