@@ -289,9 +289,9 @@ async fn a_proxy_that_does_not_tell_everything_is_told_what_is_missing() {
     );
     world.reload(&forbidden).unwrap();
     assert_eq!(proxy.asks("/", &[]).await.status, 403);
-    assert_eq!(proxy.asks("/", &[("x-forwarded-for", "203.0.113.9, 198.51.100.1")]).await.status, 200);
+    assert_eq!(proxy.asks("/", &[("x-forwarded-for", "192.0.2.1, 203.0.113.9, 198.51.100.1")]).await.status, 200);
     world.reload(&format!("trusted_proxies = [\"198.51.100.1\"]\n{forbidden}")).unwrap();
-    assert_eq!(proxy.asks("/", &[("x-forwarded-for", "203.0.113.9, 198.51.100.1")]).await.status, 403);
+    assert_eq!(proxy.asks("/", &[("x-forwarded-for", "192.0.2.1, 203.0.113.9, 198.51.100.1")]).await.status, 403);
 }
 
 #[tokio::test]
