@@ -145,6 +145,14 @@ policies! {
     many: check_header, rate_limit_by_key, set_header;
 }
 
+impl Tables {
+    /// What an operation is described to require: any of these scopes, and all of those.
+    pub(crate) fn requiring(at: &Range<usize>, scopes: Vec<String>, scopes_all: Vec<String>) -> Self {
+        let table = require::Table::of_scopes(scopes, scopes_all);
+        Self { require: Some(Spanned::new(at.clone(), table)), ..Self::default() }
+    }
+}
+
 fn entry<'a, T: Table>(name: &'static str, table: &'a Spanned<T>) -> Entry<'a> {
     Entry { name, at: table.span(), table: table.get_ref() }
 }

@@ -1,6 +1,7 @@
 //! What a gateway is told: a file whose every mistake is named with its place.
 mod compile;
 mod file;
+mod openapi;
 pub(crate) mod schema;
 mod spanned;
 mod subscriptions;

@@ -28,6 +28,13 @@ pub(crate) struct Table {
     subject: Option<Subject>,
 }
 
+impl Table {
+    /// Any of these scopes, and all of those.
+    pub(super) fn of_scopes(scopes: Vec<String>, scopes_all: Vec<String>) -> Self {
+        Self { scopes, scopes_all, ..Self::default() }
+    }
+}
+
 impl super::Table for Table {
     fn part(&self, at: &Range<usize>, _: &mut World<'_>) -> Result<Part, SettingsError> {
         let route = Route {

@@ -1,5 +1,6 @@
 //! From the file to what answers requests: scopes put together, narrower ones after wider ones.
 use super::file::{ApiTable, OperationTable};
+use super::openapi::{self, Described};
 use super::subscriptions::subscriptions;
 use super::upstreams::{Upstreams, upstreams};
 use super::world::{Variables, World, twice, unknown};
@@ -241,9 +242,11 @@ struct Context<'a> {
 impl Context<'_> {
     fn operations(&self, world: &mut World<'_>) -> Result<Vec<Arc<Operation>>, SettingsError> {
         let name = self.table.name.get_ref();
-        if self.table.operation.is_empty() {
+        let described = self.table.openapi.as_ref().map(|file| openapi::read(file, world.beside())).transpose()?;
+        let described = described.unwrap_or_default();
+        if self.table.operation.is_empty() && described.is_empty() {
             let problem = format!("the API `{name}` has no operation, so nothing of it can be called");
-            let hint = "add `[[api.operation]]` with `name`, `method` and `path`; `*` and `/*` are everything";
+            let hint = "add `[[api.operation]]` with `name`, `method` and `path`, where `*` and `/*` are everything, or `openapi`";
             return Err(fault(&self.table.name.span(), problem, hint));
         }
         let own = Read::scope(format!("api {name}"), &self.table.policies, world)?;
@@ -252,40 +255,72 @@ impl Context<'_> {
             forwarded.push(field_name(text)?);
         }
         let mut operations: Vec<Arc<Operation>> = Vec::new();
-        for table in &self.table.operation {
-            let operation = self.operation(table, &own, &forwarded, world)?;
+        let written = |one: &Described| self.table.operation.iter().any(|t| *t.get_ref().name.get_ref() == one.name);
+        let alone = described.iter().filter(|one| !written(one)).map(|one| {
+            let at = self.table.openapi.as_ref().map_or(0..0, Spanned::span);
+            Spanned::new(at.clone(), OperationTable::named(Spanned::new(at, one.name.clone())))
+        });
+        let alone: Vec<Spanned<OperationTable>> = alone.collect();
+        for table in self.table.operation.iter().chain(&alone) {
             let OperationTable { name, path, .. } = table.get_ref();
+            let described = described.iter().find(|one| one.name == *name.get_ref());
+            let operation = self.operation(table, described, &own, &forwarded, world)?;
             if operations.iter().any(|other| other.name == operation.name) {
                 return Err(twice("an operation", name));
             }
-            if operations.iter().any(|other| other.pattern.is_same(&operation.pattern)) {
+            if let Some(other) = operations.iter().find(|other| other.pattern.is_same(&operation.pattern)) {
+                let problem = format!("another operation has this method and path: `{}`", other.name);
                 let hint = "change the method or the path of one of them";
-                return Err(fault(&path.span(), "another operation has this method and path", hint));
+                return Err(fault(&path.as_ref().map_or_else(|| name.span(), Spanned::span), problem, hint));
             }
             operations.push(Arc::new(operation));
         }
         Ok(operations)
     }
 
+    /// The pattern of an operation, which is written here or in a document.
+    fn pattern(table: &OperationTable, described: Option<&Described>) -> Result<Pattern, SettingsError> {
+        let hint =
+            "write the method in capitals or `*`, and `/exact`, `/with/{parameter}` or `/prefix/*` in its one spelling";
+        match (&table.method, &table.path, described) {
+            (Some(method), Some(path), None) => Pattern::read(method.get_ref(), path.get_ref())
+                .ok_or_else(|| fault(&path.span(), "the method and the path are no pattern", hint)),
+            (None, None, Some(Described { method, path, .. })) => Pattern::read(method, path).ok_or_else(|| {
+                let problem = format!("`{method} {path}` of the OpenAPI document is no pattern");
+                fault(
+                    &table.name.span(),
+                    problem,
+                    "describe it with whole segments as parameters, or write it out here",
+                )
+            }),
+            (_, _, Some(_)) => {
+                let hint = "leave out `method` and `path` here, or choose another name";
+                Err(fault(&table.name.span(), "the OpenAPI document says where this operation is", hint))
+            }
+            (_, _, None) => Err(fault(&table.name.span(), "the operation has no method or no path", hint)),
+        }
+    }
+
     fn operation(
         &self,
         table: &Spanned<OperationTable>,
+        described: Option<&Described>,
         api: &Read<'_>,
         forwarded: &[HeaderName],
         world: &mut World<'_>,
     ) -> Result<Operation, SettingsError> {
         let read = table.get_ref();
         let name: Arc<str> = format!("{}/{}", self.table.name.get_ref(), read.name.get_ref()).into();
-        let pattern = Pattern::read(read.method.get_ref(), read.path.get_ref()).ok_or_else(|| {
-            let hint = "write the method in capitals or `*`, and `/exact`, `/with/{parameter}` or `/prefix/*` in its one spelling";
-            fault(&read.path.span(), "the method and the path are no pattern", hint)
-        })?;
+        let pattern = Self::pattern(read, described)?;
+        let nothing = Tables::default();
+        let document = described.map_or(&nothing, |described| &described.demands);
+        let document = Read::scope(format!("document of {}", self.table.name.get_ref()), document, world)?;
         let own = Read::scope(format!("operation {name}"), &read.policies, world)?;
         let onward = read.onward.as_ref().or(self.table.onward.as_ref());
-        let mut usual = self.checked(applied(&[self.global, api, &own])?, onward, table)?;
+        let mut usual = self.checked(applied(&[self.global, api, &document, &own])?, onward, table)?;
         let mut by_product = HashMap::new();
         for (id, product, scope) in &self.products {
-            let mut of_product = applied(&[self.global, scope, api, &own])?;
+            let mut of_product = applied(&[self.global, scope, api, &document, &own])?;
             of_product.identifies &= !product.open || of_product.identifies_without_key;
             let of_product = self.checked(of_product, onward, table)?;
             usual.tokens.extend(of_product.tokens);

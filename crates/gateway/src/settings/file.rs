@@ -286,7 +286,9 @@ pub(crate) struct ApiTable {
     pub(crate) policies: policy::Tables,
     /// The credential that the service is sent; by default none.
     pub(crate) onward: Option<Spanned<onward::Table>>,
-    /// What can be called. Nothing else can.
+    /// An OpenAPI document (version 3, YAML or JSON) with operations and the scopes that they need.
+    pub(crate) openapi: Option<Spanned<PathBuf>>,
+    /// What can be called, beside what the document describes. Nothing else can.
     #[serde(default)]
     pub(crate) operation: Vec<Spanned<OperationTable>>,
 }
@@ -298,10 +300,10 @@ pub(crate) struct ApiTable {
 pub(crate) struct OperationTable {
     /// Its name in this API.
     pub(crate) name: Spanned<String>,
-    /// The method in capitals, or `*`.
-    pub(crate) method: Spanned<String>,
+    /// The method in capitals, or `*`. Left out with `path` where the API's OpenAPI document has an operation of this name.
+    pub(crate) method: Option<Spanned<String>>,
     /// `/exact`, `/with/{parameter}` or `/prefix/*`, below the API's path.
-    pub(crate) path: Spanned<String>,
+    pub(crate) path: Option<Spanned<String>>,
     /// What applies to it.
     #[serde(default)]
     pub(crate) policies: policy::Tables,
@@ -309,6 +311,13 @@ pub(crate) struct OperationTable {
     pub(crate) onward: Option<Spanned<onward::Table>>,
     /// Where its requests and answers are streams.
     pub(crate) stream: Option<Spanned<stream::Table>>,
+}
+
+impl OperationTable {
+    /// One that a document describes, and of which nothing more is written.
+    pub(crate) fn named(name: Spanned<String>) -> Self {
+        Self { name, method: None, path: None, policies: policy::Tables::default(), onward: None, stream: None }
+    }
 }
 
 /// APIs under one name.

@@ -98,6 +98,11 @@ impl<'a> World<'a> {
         &self.place
     }
 
+    /// Where relative paths begin.
+    pub(super) fn beside(&self) -> &'a Path {
+        self.beside
+    }
+
     /// What counts everything.
     pub(super) fn telemetry(&self) -> &Telemetry {
         &self.ports.telemetry

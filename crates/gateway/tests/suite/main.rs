@@ -12,6 +12,7 @@ mod http2;
 mod imports;
 mod limits;
 mod onward;
+mod openapi;
 mod paths;
 mod policies;
 mod reload;
