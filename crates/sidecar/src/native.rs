@@ -1,5 +1,6 @@
 //! Our own API: calls that go through as they come, the challenge for one's caller ready-made, and explanations.
 mod challenge;
+mod end;
 mod explain;
 
 use crate::access::Access;
@@ -65,17 +66,21 @@ impl Native {
         self.access.admit(caller, parts.uri.authority(), &parts.headers).map_err(unadmitted)?;
         match path {
             Path::Call => self.call(parts, body).await,
-            Path::Challenge | Path::Explain if parts.method != Method::POST => {
+            Path::Challenge | Path::Explain | Path::End if parts.method != Method::POST => {
                 let mut answer = empty(StatusCode::METHOD_NOT_ALLOWED);
                 answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
                 Ok(streamed(answer))
             }
-            Path::Challenge | Path::Explain => {
+            Path::Challenge | Path::Explain | Path::End => {
                 let body = buffered(body).await.map_err(|malformed| Problem::bad_request(malformed.0))?;
                 let asked: Value = serde_json::from_slice(&body)
                     .map_err(|error| Problem::bad_request(format!("the body is no JSON: {error}")))?;
                 let told = match path {
                     Path::Challenge => challenge::ready(&asked, self.inbound.guard())?,
+                    Path::End => {
+                        end::ended(&asked, &self.sidecar, &self.apis).await?;
+                        return Ok(streamed(empty(StatusCode::NO_CONTENT)));
+                    }
                     _ => explain::explained(&asked, &self.inbound, &self.contracts).await?,
                 };
                 Ok(streamed(json(StatusCode::OK, told.to_string())))
@@ -163,6 +168,7 @@ impl Serve for Native {
         let path = match request.uri().path() {
             "/challenge" => Path::Challenge,
             "/explain" => Path::Explain,
+            "/end" => Path::End,
             other if other.starts_with("/call/") => Path::Call,
             _ => Path::Other,
         };

@@ -24,6 +24,7 @@ pub(crate) enum Path {
     Call,
     Challenge,
     Explain,
+    End,
     /// The application's own tokens, as on Azure.
     ManagedIdentity,
     /// Everything else.
@@ -31,7 +32,7 @@ pub(crate) enum Path {
 }
 
 impl Path {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Token,
         Self::Exchange,
         Self::Introspect,
@@ -41,6 +42,7 @@ impl Path {
         Self::Call,
         Self::Challenge,
         Self::Explain,
+        Self::End,
         Self::ManagedIdentity,
         Self::Other,
     ];
@@ -56,6 +58,7 @@ impl Path {
             Self::Call => "/call",
             Self::Challenge => "/challenge",
             Self::Explain => "/explain",
+            Self::End => "/end",
             Self::ManagedIdentity => "/msi/token",
             Self::Other => "other",
         }
@@ -71,6 +74,7 @@ impl Path {
             Self::DownstreamApi | Self::Call => "call",
             Self::Challenge => "challenge",
             Self::Explain => "explanation",
+            Self::End => "end",
             Self::ManagedIdentity => "managed_identity",
             Self::Other => "other",
         }

@@ -3,6 +3,7 @@ use super::{Bind, Credential, EventStream, ProviderSettings, Settings};
 use ::telemetry::Collector;
 use serde_json::{Map, Value, json};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use url::Url;
 
 impl Settings {
     /// What was understood, as JSON. Of a key it has the name, of a secret that there is one.
@@ -105,14 +106,14 @@ impl ProviderSettings {
         json!({
             "issuer": self.issuer,
             "tenants": self.tenants,
-            "discovery": self.discovery,
-            "token_endpoint": self.token_endpoint,
-            "jwks_uri": self.jwks_uri,
+            "discovery": self.discovery.as_deref().map(address),
+            "token_endpoint": self.token_endpoint.as_deref().map(address),
+            "jwks_uri": self.jwks_uri.as_deref().map(address),
             "client_id": self.client_id,
             "audience": self.audience,
             "events": self.events.as_ref().map(|events| match events {
-                EventStream::Issuer => "at the issuer",
-                EventStream::Url(url) => url,
+                EventStream::Issuer => "at the issuer".to_owned(),
+                EventStream::Url(url) => address(url),
             }),
             "token": self.grants.token.map(|grant| format!("{grant:?}")),
             "exchange": self.grants.exchange.map(|grant| format!("{grant:?}")),
@@ -132,6 +133,17 @@ impl Credential {
             Self::Federated(path) => json!({ "federated_token_file": path }),
             Self::Identity(client_id) => json!({ "managed_identity": client_id.as_deref().unwrap_or("of the host") }),
         }
+    }
+}
+
+/// An address, without the secret that somebody put before its host. (It is of no use there: such addresses are not fetched.)
+fn address(text: &str) -> String {
+    match Url::parse(text) {
+        Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
+            let _ = (url.set_username("withheld"), url.set_password(None));
+            url.into()
+        }
+        _ => text.to_owned(),
     }
 }
 

@@ -159,11 +159,14 @@ async fn what_is_counted_is_read_on_a_listener_of_its_own_and_names_no_token() {
         r#"http_response_secs_count{status_code="200",path="/api/v1/token"} 2"#,
         r#"http_response_secs_count{status_code="400",path="/api/v1/token"} 1"#,
         r#"texas_identity_provider_latency_secs_count{identity_provider="entra_id"} 2"#,
-        r#"reason="unknown_kid",outcome="success"} 1"#,
         "deputize_token_cache_entries 2",
+        "deputize_token_cache_bytes ",
     ] {
         assert!(answer.text.contains(line), "{line} in\n{}", answer.text);
     }
+    let issuer = world.issuer("entra_id").url();
+    let fetched = format!(r#"texas_jwks_refreshes{{issuer="{issuer}",reason="unknown_kid",outcome="success"}} 1"#);
+    assert!(answer.text.contains(&fetched), "{fetched} in\n{}", answer.text);
     assert!(!answer.text.contains("eyJ"));
     assert_eq!(world.get(&format!("{}/", world.metrics)).await.status, 404);
 }

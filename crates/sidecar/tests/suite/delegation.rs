@@ -249,6 +249,54 @@ async fn sessions_keep_to_their_bytes_and_lie_sealed_where_the_file_says() {
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
+#[tokio::test]
+async fn whoever_has_the_key_ends_the_work_and_nobody_elses() {
+    let estate = Estate::with("", &OPEN).await;
+    let user = estate.user(&json!({}));
+    let (one, other) = (allocated(&estate, &user).await, allocated(&estate, &user).await);
+    let told = estate.for_user(&user, &format!("{KEY}=AllocateForMe&AgentIdentity=agent-1")).await;
+    let agents = told.json()["longRunningWebApiSessionKey"].as_str().unwrap().to_owned();
+    for query in [format!("{KEY}={one}"), format!("{KEY}={other}"), format!("{KEY}={agents}&AgentIdentity=agent-1")] {
+        header(&estate.for_nobody(&query).await);
+    }
+    let asked = estate.world.issuer("entra_id").asked().len();
+    let end =
+        async |body: Value| estate.send("POST", &format!("{}/end", estate.native), "", &[], &body.to_string()).await;
+    for (body, status) in [
+        (json!({ "api": "Billing", "session_key": "k".repeat(43) }), 204),
+        (json!({ "api": "Billing", "session_key": agents }), 204),
+        (json!({ "api": "Nobody", "session_key": one }), 404),
+        (json!({ "api": "Far", "session_key": one }), 400),
+        (json!({ "api": "Billing", "session_key": "short" }), 400),
+        (json!({ "api": "Billing", "session_key": one, "agent": "../x" }), 400),
+        (json!({ "api": "Billing" }), 400),
+        (json!({ "session_key": one }), 400),
+        (json!([]), 400),
+    ] {
+        let told = end(body.clone()).await;
+        assert_eq!(told.status(), status, "{body}: {told:?}");
+        assert!(!told.text().contains(&one), "{told:?}");
+    }
+    let foreign = [("origin", "https://evil.example")];
+    let body = json!({ "api": "Billing", "session_key": one }).to_string();
+    assert_eq!(estate.send("POST", &format!("{}/end", estate.native), "", &foreign, &body).await.problem().0, 403);
+    assert_eq!(estate.get(&format!("{}/end", estate.native), "").await.status(), 405);
+    // All of them go on.
+    for query in [format!("{KEY}={one}"), format!("{KEY}={agents}&AgentIdentity=agent-1")] {
+        header(&estate.for_nobody(&query).await);
+    }
+    let own = json!({ "api": "billing", "session_key": agents, "agent": "agent-1" });
+    for body in [json!({ "api": "Billing", "session_key": one }), own] {
+        assert_eq!(end(body).await.status(), 204);
+    }
+    for query in [format!("{KEY}={one}"), format!("{KEY}={agents}&AgentIdentity=agent-1")] {
+        assert_eq!(estate.for_nobody(&query).await.problem().0, 401, "what was held is gone too");
+    }
+    header(&estate.for_nobody(&format!("{KEY}={other}")).await);
+    // What was held under the agent's key was forgotten when somebody named the key without the agent; its work went on.
+    assert_eq!(estate.world.issuer("entra_id").asked().len(), asked + 1);
+}
+
 fn confirmation(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(text)
 }

@@ -132,6 +132,10 @@ fn what_is_shown_has_no_secret() {
     for text in [format!("{shown:#}"), format!("{settings:?}")] {
         assert!(!text.contains("canary") && !text.contains("870MB6gf"), "{text}");
     }
+    // Somebody puts one into an address all the same.
+    let within = file.replace("https://k.example", "https://k:canary@k.example/metadata");
+    let told = read_with(&[("K_SECRET", "x")], &within).unwrap().shown();
+    assert_eq!(told["providers"]["k"]["discovery"], "https://withheld@k.example/metadata");
     let providers = &shown["providers"];
     assert_eq!(providers["entra_id"]["credential"], json!({ "key": { "kid": "registered", "alg": "ES256" } }));
     assert_eq!(providers["k"]["credential"], json!({ "secret": "(set)" }));
