@@ -1,12 +1,10 @@
 """Orders as a Python program without any SDK, with a sidecar beside it: what Billing and the authority say travels through both,
 to a client that is unmodified msal."""
 
-import base64
 import difflib
 import json
 import os
 import pathlib
-import re
 import socket
 import subprocess
 import tempfile
@@ -26,18 +24,6 @@ DEVICE = Device()
 def _orders(method, path, token=None):
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return requests.request(method, ORDERS["url"] + path, headers=headers, timeout=30)
-
-
-def signed_in(app, pages, claims_challenge=None):
-    """As a user of msal signs in, with what a challenge asks for."""
-    flow = app.initiate_auth_code_flow([ORDERS_SCOPE], redirect_uri=_REDIRECT, claims_challenge=claims_challenge)
-    return succeeded(app.acquire_token_by_auth_code_flow(flow, pages.sign_in(flow["auth_uri"], _REDIRECT, ADA)))
-
-
-def challenged(refusal):
-    """The claims that a 401 asks for, as Microsoft's clients read them."""
-    claims = re.search(r'error="insufficient_claims", claims="([^"]+)"', refusal.headers["WWW-Authenticate"])[1]
-    return base64.b64decode(claims).decode()
 
 
 def exchanged(target, token, **more):

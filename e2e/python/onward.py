@@ -9,7 +9,7 @@ import subprocess
 
 import requests
 
-from beside import DEVICE, challenged, signed_in
+from beside import DEVICE
 from pages import Pages
 from runner import expect, test
 from world import *

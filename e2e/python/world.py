@@ -4,6 +4,7 @@ import base64
 import functools
 import json
 import os
+import re
 
 import msal
 from cryptography import x509
@@ -75,6 +76,19 @@ def sign_in(app, user, scopes, redirect_uri, redeem=None, **authorize):
     flow = app.initiate_auth_code_flow(scopes, redirect_uri=redirect_uri, **authorize)
     answer = Pages().sign_in(flow["auth_uri"], redirect_uri, user)
     return succeeded(app.acquire_token_by_auth_code_flow(flow, answer, scopes=redeem or scopes))
+
+
+def signed_in(app, pages, claims_challenge=None):
+    """As a user of msal signs in, with what a challenge asks for."""
+    back = WEB["redirect_uris"][0]
+    flow = app.initiate_auth_code_flow([ORDERS_SCOPE], redirect_uri=back, claims_challenge=claims_challenge)
+    return succeeded(app.acquire_token_by_auth_code_flow(flow, pages.sign_in(flow["auth_uri"], back, ADA)))
+
+
+def challenged(refusal):
+    """The claims that a 401 asks for, as Microsoft's clients read them."""
+    claims = re.search(r'error="insufficient_claims", claims="([^"]+)"', refusal.headers["WWW-Authenticate"])[1]
+    return base64.b64decode(claims).decode()
 
 
 @functools.cache

@@ -40,6 +40,12 @@ impl Demo {
         Self::spawn(name, demo, first)
     }
 
+    /// The same with a gateway before the APIs.
+    pub(crate) fn start_with_gateway(name: &str) -> Outcome<Self> {
+        let first = free_ports()?;
+        Self::spawn(name, command(binary(), &["demo", "--gateway", "--port", &first.to_string()]), first)
+    }
+
     /// The same for the benchmark: a program on the first core alone, with a plaintext loopback listener beside the others.
     pub(crate) fn start_for_load(name: &str, program: &Path) -> Outcome<Self> {
         let first = free_ports()?;

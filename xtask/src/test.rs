@@ -32,6 +32,11 @@ pub(crate) fn run(options: &[&str]) -> Outcome {
         suite.env("PYTHONDONTWRITEBYTECODE", "1").env("PATH", path()?);
         against(&Demo::start_with_sidecar("sidecar")?, suite, "REQUESTS_CA_BUNDLE")
     }));
+    steps.push(Step::new("e2e-gateway", || {
+        let mut suite = command(root().join(".venv/bin/python"), &["e2e/python/gateway.py"]);
+        suite.env("PYTHONDONTWRITEBYTECODE", "1");
+        against(&Demo::start_with_gateway("gateway")?, suite, "REQUESTS_CA_BUNDLE")
+    }));
     steps.push(Step::new("e2e-node", || {
         against(&Demo::start("node")?, command("node", &["e2e/node/suite.mjs"]), "NODE_EXTRA_CA_CERTS")
     }));

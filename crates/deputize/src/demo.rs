@@ -142,8 +142,12 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
             data::replace(&secrets.path("localhost.key"), leaf.key_pem.as_bytes())?;
         }
         let sidecar = processes.as_ref().map(python::Processes::variables);
-        let more =
-            environment::More { identity_port: options.identity_port, issuer: options.issuer.as_deref(), sidecar };
+        let more = environment::More {
+            identity_port: options.identity_port,
+            issuer: options.issuer.as_deref(),
+            sidecar,
+            gateway: edge.as_ref().map(gateway::Edge::known),
+        };
         data::replace(file, &environment::json(&world, &secrets, &more))?;
     }
     let told = tokio::select! {

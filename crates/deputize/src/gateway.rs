@@ -279,7 +279,8 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     if let Some(certificates) = certificates {
         tokio::spawn(watch(certificates));
     }
-    tracing::info!(listener.address = ?addresses.first(), operations = gateway.effective().len(), "{SERVES}");
+    let shown = addresses.first().map(ToString::to_string).unwrap_or_default();
+    tracing::info!(listener.address = shown, operations = gateway.effective().len(), "{SERVES}");
     loop {
         tokio::select! {
             () = ending.asked() => break,

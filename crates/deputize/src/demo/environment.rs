@@ -3,7 +3,9 @@ use super::world::{CALLBACK, Identity, Person, Registered, SPA, TRAVEL, World};
 use crate::data::Data;
 use crate::managed_identity::APP_SERVICE;
 use deputize_core::workload::TOKEN_EXCHANGE;
+use oauth::Secret;
 use serde_json::{Map, Value, json};
+use std::path::Path;
 
 /// What was asked for besides.
 #[derive(Default)]
@@ -12,6 +14,8 @@ pub(super) struct More<'a> {
     pub(super) issuer: Option<&'a str>,
     /// Where Orders finds its sidecar.
     pub(super) sidecar: Option<[(&'static str, String); 3]>,
+    /// The configuration of the gateway, and the key of a subscription there.
+    pub(super) gateway: Option<(&'a Path, &'a Secret)>,
 }
 
 pub(super) fn json(world: &World, secrets: &Data, more: &More<'_>) -> Vec<u8> {
@@ -82,6 +86,10 @@ pub(super) fn json(world: &World, secrets: &Data, more: &More<'_>) -> Vec<u8> {
         "sidecar": more.sidecar.as_ref().map(|variables| {
             variables.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into())).collect::<Map<_, _>>()
         }),
+        "gateway": more.gateway.map(|(configuration, key)| json!({
+            "url": world.gateway_url(), "app_id": world.gateway.app_id, "identifier_uri": "api://gateway",
+            "scopes": ["access_as_user"], "configuration": configuration, "subscription_key": key.expose(),
+        })),
         "bench": {
             "RS256-ES256": {
                 "middle": middle(&world.orders), "middle_scope": "api://orders/access_as_user",

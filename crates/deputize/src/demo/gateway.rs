@@ -21,7 +21,7 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
 use oauth::Secret;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -88,6 +88,11 @@ impl Edge {
         }
         tokio::spawn(async move { while let Ok(Some(_)) = said.next_line().await {} });
         Ok(Self { child, configuration, subscription: secret("subscription.secret")? })
+    }
+
+    /// Its configuration, and the key of a subscription.
+    pub(super) fn known(&self) -> (&Path, &Secret) {
+        (&self.configuration, &self.subscription)
     }
 
     /// Ends it.
