@@ -12,7 +12,8 @@ use crate::cut_offs::Marked;
 use crate::provider::Provider;
 use bytes::Bytes;
 use claims::{Claims, Expected};
-use decision::Timestamp;
+use client::Random;
+use decision::{Check, CheckId, Timestamp};
 use header::Header;
 use jose::{Algorithm, Refusal, Token, VerifyingKey};
 use seen::Seen;
@@ -77,6 +78,27 @@ impl Inactive {
             Self::CutOff => "RevokedToken",
             Self::Unheard => "CutOffsUnavailable",
         }
+    }
+}
+
+impl Inactive {
+    /// The check that failed, in the decision language.
+    pub(crate) const fn check(&self) -> Option<CheckId> {
+        Some(match self {
+            // Nothing was looked at.
+            Self::Disabled(_) => return None,
+            Self::Header(_) => CheckId::TokenForm,
+            Self::KeyMissing | Self::KeyUnknown => CheckId::TokenKey,
+            Self::Algorithm => CheckId::TokenAlgorithm,
+            Self::Signature => CheckId::TokenSignature,
+            Self::Claims | Self::Missing(_) => CheckId::TokenClaims,
+            Self::Expired => CheckId::TokenExpired,
+            Self::Immature => CheckId::TokenNotBefore,
+            Self::Issuer => CheckId::TokenIssuer,
+            Self::Audience => CheckId::TokenAudience,
+            Self::CutOff => CheckId::TokenRevoked,
+            Self::Unheard => CheckId::CutOffsCurrent,
+        })
     }
 }
 
@@ -216,13 +238,30 @@ impl Times {
     }
 }
 
-/// `{"active":false,"error":"…"}`.
-pub(crate) fn inactive(reason: &Inactive) -> Bytes {
+/// `{"active":false,"error":"…"}`, and beside it what an operator finds again in the log, where explanations are asked for.
+pub(crate) fn inactive(reason: &Inactive, random: Option<&dyn Random>) -> Bytes {
+    #[derive(serde::Serialize)]
+    struct Explained {
+        decision_id: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        check: Option<Check>,
+    }
     #[derive(serde::Serialize)]
     struct Body {
         active: bool,
         error: String,
+        #[serde(flatten)]
+        explained: Option<Explained>,
     }
-    let body = Body { active: false, error: reason.to_string() };
+    let explained = random.map(|random| {
+        let mut octets = [0; 16];
+        random.fill(&mut octets);
+        let decision_id = format!("{:032x}", u128::from_be_bytes(octets));
+        let check = reason.check().map(|id| Check::fail(id, id.entry().title, reason.to_string()));
+        let id = reason.check().map_or("none", |id| id.entry().id);
+        tracing::info!(decision.id = decision_id, check.id = id, check.found = %reason, "a token is not active");
+        Explained { decision_id, check }
+    });
+    let body = Body { active: false, error: reason.to_string(), explained };
     serde_json::to_vec(&body).unwrap_or_else(|_| br#"{"active":false}"#.to_vec()).into()
 }

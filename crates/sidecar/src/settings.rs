@@ -57,6 +57,9 @@ pub struct Settings {
     pub key_seconds: Option<i64>,
     /// Whether users' tokens are judged here before they are sent to a provider (`DEPUTIZE_CHECK_USER_TOKENS`).
     pub user_tokens_checked: bool,
+    /// Whether introspection tells, beside its texts, which check failed and under which id the log has it
+    /// (`DEPUTIZE_EXPLANATIONS`).
+    pub explanations: bool,
     /// How many bytes of tokens are kept.
     pub cache_bytes: u64,
     /// What holds while no word of cut-offs arrives, of providers that tell of them.

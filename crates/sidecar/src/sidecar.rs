@@ -43,6 +43,7 @@ pub struct Sidecar {
     host: client::managed_identity::ManagedIdentity,
     random: Arc<dyn Random>,
     user_tokens_checked: bool,
+    explanations: bool,
     clock: Arc<dyn Clock>,
     key_sets: Arc<KeySets>,
     streams: Fetch,
@@ -121,6 +122,7 @@ impl Sidecar {
             host,
             random: ports.random,
             user_tokens_checked: settings.user_tokens_checked,
+            explanations: settings.explanations,
             clock: ports.clock,
             key_sets,
             streams: ports.streams,
@@ -228,6 +230,11 @@ impl Sidecar {
     /// The host that this runs on, if it is asked for its identities.
     pub(crate) fn host(&self) -> &client::managed_identity::ManagedIdentity {
         &self.host
+    }
+
+    /// What ids of decisions are made of, where they are told.
+    pub(crate) fn explaining(&self) -> Option<&dyn Random> {
+        self.explanations.then_some(self.random.as_ref())
     }
 
     pub(crate) fn random(&self) -> &dyn Random {

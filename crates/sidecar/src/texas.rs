@@ -154,7 +154,7 @@ impl Texas {
             if matches!(reason, Inactive::Disabled(_)) {
                 tracing::warn!(reason = %reason, "the application introspects tokens of a provider that is not enabled");
             }
-            inactive(&reason)
+            inactive(&reason, self.sidecar.explaining())
         });
         answer::json(StatusCode::OK, body)
     }

@@ -115,6 +115,7 @@ pub(super) fn read(variable: Variables<'_>) -> Result<Settings, SettingsError> {
         upstream: upstream(variable)?,
         key_seconds: key_seconds(variable)?,
         user_tokens_checked: switch(variable, "DEPUTIZE_CHECK_USER_TOKENS")?,
+        explanations: switch(variable, "DEPUTIZE_EXPLANATIONS")?,
         cache_bytes: CACHE_BYTES,
         cut_offs: CutOffSettings::default(),
         sessions: SessionSettings::default(),

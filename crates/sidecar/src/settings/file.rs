@@ -31,6 +31,8 @@ pub struct File {
     key_set_seconds: Option<Spanned<i64>>,
     /// Whether users' tokens are judged here before they are sent to a provider; by default they are not.
     check_user_tokens: Option<bool>,
+    /// Whether introspection tells which check failed; by default it does not.
+    explanations: Option<bool>,
     /// How many bytes of tokens are kept; by default 16 MiB.
     cache_bytes: Option<u64>,
     /// Who may call.
@@ -234,6 +236,9 @@ impl File {
         }
         if let (Some(checked), None) = (self.check_user_tokens, variable("DEPUTIZE_CHECK_USER_TOKENS")) {
             settings.user_tokens_checked = checked;
+        }
+        if let (Some(told), None) = (self.explanations, variable("DEPUTIZE_EXPLANATIONS")) {
+            settings.explanations = told;
         }
         if let (Some(text), None) = (bind, variable("BIND_ADDRESS")) {
             settings.bind = Bind::parse(text.get_ref()).ok_or_else(|| {

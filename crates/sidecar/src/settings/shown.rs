@@ -44,6 +44,7 @@ impl Settings {
             "authorities": self.authorities,
             "key_set_seconds": self.key_seconds,
             "check_user_tokens": self.user_tokens_checked,
+            "explanations": self.explanations,
             "cache_bytes": self.cache_bytes,
             "cut_offs": { "fail_static": self.cut_offs.fail_static, "closed": self.cut_offs.closed },
             "long_running": {

@@ -215,6 +215,52 @@ async fn claims_named_like_the_answer_are_left_out_and_the_others_keep_their_ord
     }
 }
 
+/// 2.7 and 6.12: richer explanations are members beside `error`, where somebody asked for them.
+#[tokio::test]
+async fn which_check_failed_is_told_beside_the_text_where_that_is_set() {
+    for (variables, file, told) in [
+        (None, None, false),
+        (Some("true"), None, true),
+        (None, Some("explanations = true"), true),
+        (Some("false"), Some("explanations = true"), false),
+    ] {
+        let told_by = |issuers: &crate::support::Issuers| {
+            let mut all = crate::support::explicit(issuers);
+            all.extend(variables.map(|value: &str| ("DEPUTIZE_EXPLANATIONS".to_owned(), value.to_owned())));
+            all
+        };
+        let world = World::with(&["entra_id"], told_by, file).await;
+        let issuer = world.issuer("entra_id");
+        let now = world.now();
+        let mut ids = Vec::new();
+        for (token, text, check) in [
+            ("no token".to_owned(), "invalid token header: InvalidToken", Some("token.form")),
+            (issuer.token(&json!({ "aud": "other" })), "invalid token: InvalidAudience", Some("token.audience")),
+            (issuer.token(&json!({ "iss": "other" })), "invalid token: InvalidIssuer", Some("token.issuer")),
+            (issuer.token(&json!({ "exp": now - 120 })), "invalid token: ExpiredSignature", Some("token.not_expired")),
+            (issuer.token(&json!({ "nbf": now + 120 })), "invalid token: ImmatureSignature", Some("token.not_before")),
+            (issuer.token(&json!({ "iat": null })), "invalid token: Missing required claim: iat", Some("token.claims")),
+        ] {
+            let answer = world.introspect("entra_id", &token, Encoding::Json).await;
+            assert_eq!((&answer["active"], &answer["error"]), (&json!(false), &json!(text)));
+            assert_eq!(answer["check"]["id"].as_str(), check.filter(|_| told), "{answer}");
+            let names: Vec<&str> = answer.as_object().unwrap().keys().map(String::as_str).collect();
+            assert_eq!(names.len(), if told { 4 } else { 2 }, "{names:?}");
+            if told {
+                assert!(answer["check"]["fix"].is_string() && answer["check"]["fixer"].is_string(), "{answer}");
+                ids.push(answer["decision_id"].as_str().unwrap().to_owned());
+            }
+        }
+        ids.dedup();
+        assert_eq!(ids.len(), if told { 6 } else { 0 });
+        assert!(ids.iter().all(|id| id.len() == 32));
+        let disabled = world.introspect("tokenx", "x", Encoding::Json).await;
+        assert_eq!((disabled["check"].is_null(), disabled["decision_id"].is_string()), (true, told), "{disabled}");
+        let good = world.introspect("entra_id", &issuer.token(&json!({})), Encoding::Json).await;
+        assert_eq!((&good["active"], good["decision_id"].is_null()), (&json!(true), true));
+    }
+}
+
 #[tokio::test]
 async fn a_token_that_was_seen_before_ends_when_it_ends() {
     let world = World::new().await;
