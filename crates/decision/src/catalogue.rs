@@ -578,6 +578,27 @@ catalogue! {
     CallerAddressNotBlocked: "caller.address_not_blocked", None, "access_denied", None, 403, ApiOwner, Some("CallerIpBlocked"),
         "the address that the request comes from is not forbidden",
         "remove the address from `ip_filter`, if it is meant to call";
+    CertificatePresent: "certificate.present", None, "invalid_request", None, 401, Caller, Some("ClientCertificateNotFound"),
+        "the caller opened the connection with a certificate",
+        "open the connection with a client certificate";
+    CertificateNotBefore: "certificate.not_before", None, "access_denied", None, 401, Caller, Some("ClientCertificateNotYetValid"),
+        "the caller's certificate has begun",
+        "wait until the certificate begins, or check the clocks";
+    CertificateNotAfter: "certificate.not_after", None, "access_denied", None, 401, Caller, Some("ClientCertificateExpired"),
+        "the caller's certificate has not ended",
+        "renew the certificate";
+    CertificateTrusted: "certificate.trusted", None, "access_denied", None, 401, Caller, Some("ClientCertificateNotTrusted"),
+        "a certificate authority that the API trusts vouches for the caller's certificate as that of a client",
+        "open the connection with a client certificate of a trusted authority, and the certificates between the two";
+    CertificateNotRevoked: "certificate.not_revoked", None, "access_denied", None, 401, Caller, Some("ClientCertificateRevoked"),
+        "no certificate of the caller's chain is revoked",
+        "get another certificate";
+    CertificateRevocationKnown: "certificate.revocation_known", None, "temporarily_unavailable", None, 503, Operator, Some("ClientCertificateRevocationUnknown"),
+        "a current list of each authority of the caller's chain tells what it revoked",
+        "put current lists of these authorities into the files of `revocation_lists`";
+    CertificateIdentity: "certificate.identity", None, "access_denied", None, 401, ApiOwner, Some("ClientCertificateIdentityNotMatched"),
+        "the caller's certificate is one of those that the API names",
+        "open the connection with another certificate, or add this one to `identities`";
     HeaderPresent: "header.present", None, "invalid_request", None, 400, Caller, Some("HeaderNotFound"),
         "a field that the API demands is there",
         "send the field";

@@ -162,6 +162,10 @@ impl Read {
     }
 
     fn certificates(&self) -> Result<Option<Arc<Certificates>>, Failure> {
+        if self.file.client_certificates.is_some() && self.file.certificate.is_empty() {
+            let hint = "add `[[certificate]]` with `certificate` and `key`, or drop `client_certificates`";
+            return Err(Failure::new("callers show certificates over TLS only, and there is none", hint));
+        }
         let files: Vec<_> = self.file.certificate.iter().map(|table| table.get_ref().clone()).collect();
         Certificates::read(&files, self.beside()).map_err(Failure::told)
     }
@@ -258,7 +262,8 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
         return Err(misplaced("HTTP without TLS is served on loopback only", hint));
     }
     let bound = listen::bind(&addresses, "choose another with `listen`").await?;
-    let tls = certificates.as_ref().map(Certificates::config).transpose();
+    let callers = read.file.client_certificates;
+    let tls = certificates.as_ref().map(|certificates| certificates.config(callers)).transpose();
     let tls = tls.map_err(|error| Failure::plain(error.to_string()))?.map(Tls::Server);
     let front = Arc::new(Front::new(Arc::clone(&gateway), tls.is_some()));
     let mut listeners = Listeners::new();
@@ -276,6 +281,7 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     let writing = Arc::clone(&access_log);
     tokio::spawn(async move { writing.run(write).await });
     tokio::spawn(warm(Arc::clone(&gateway)));
+    tokio::spawn(look(Arc::clone(&gateway)));
     if let Some(certificates) = certificates {
         tokio::spawn(watch(certificates));
     }
@@ -313,6 +319,16 @@ async fn warm(gateway: Arc<Gateway>) {
     while !gateway.warm().await {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_mins(1));
+    }
+}
+
+/// Has the files of policies and credentials looked at, in a thread that may wait for the disk.
+async fn look(gateway: Arc<Gateway>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let gateway = Arc::clone(&gateway);
+        // A defect in one round ends that round.
+        let _ = tokio::task::spawn_blocking(move || gateway.look()).await;
     }
 }
 

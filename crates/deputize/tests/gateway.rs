@@ -75,6 +75,9 @@ fn check_says_what_is_wrong_with_file_and_line() {
     let sound = configuration("127.0.0.1:0", "http://127.0.0.1:9", 403);
     let file = folder.write("gateway.toml", &sound);
     assert_eq!(told(&["check", &file]), (0, format!("`{file}` is sound; operations: 1\n"), String::new()));
+    let unshown = folder.write("unshown.toml", &format!("client_certificates = \"required\"\n{sound}"));
+    let (code, _, error) = told(&["check", &unshown]);
+    assert!(code != 0 && error.contains("over TLS only, and there is none"), "{error}");
     for (text, line, expected) in [
         (
             sound.replace("public = true\n", ""),

@@ -2,7 +2,7 @@
 use crate::Canonical;
 use crate::address::Address;
 use crate::after::After;
-use crate::policy::Admission;
+use crate::policy::{Admission, Certificate};
 use crate::routes::Operation;
 use decision::Timestamp;
 use guard::{Guard, Principal};
@@ -16,6 +16,8 @@ pub(crate) struct Call {
     pub(crate) caller: Address,
     pub(crate) peer: IpAddr,
     pub(crate) now: Timestamp,
+    /// What the connection was opened with, where that was asked for.
+    pub(crate) certificate: Option<Arc<Certificate>>,
     /// Who calls, once a token has been verified, and by which guard.
     pub(crate) principal: Option<(Principal, Guard)>,
     /// In whose context the call is made.

@@ -1,11 +1,14 @@
 //! The listener's certificates, each for the names that stand in it, replaced together without a restart.
-use crate::settings::CertificateTable;
+use crate::settings::{CertificateTable, ClientCertificates};
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,16 +67,23 @@ impl Certificates {
         Ok(())
     }
 
-    /// The server's side of TLS with them: versions 1.2 and 1.3, HTTP/2 before HTTP/1.1, no early data.
+    /// The server's side of TLS with them: versions 1.2 and 1.3, HTTP/2 before HTTP/1.1, no early data. Callers are asked for
+    /// certificates as `callers` says.
     ///
     /// # Errors
     /// If TLS cannot be spoken.
-    pub fn config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    pub fn config(self: &Arc<Self>, callers: Option<ClientCertificates>) -> Result<Arc<ServerConfig>, rustls::Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+        let algorithms = provider.signature_verification_algorithms;
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let builder = match callers {
+            None => builder.with_no_client_auth(),
+            Some(callers) => {
+                let is_required = callers == ClientCertificates::Required;
+                builder.with_client_cert_verifier(Arc::new(Holders { is_required, algorithms }))
+            }
+        };
+        let mut config = builder.with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
@@ -94,6 +104,56 @@ impl Certificates {
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.find(hello.server_name())
+    }
+}
+
+/// Takes every certificate whose key the caller holds. Whose it is, policies find out for each request: a handshake, and a
+/// session that is resumed from it, outlives what it has seen.
+#[derive(Debug)]
+struct Holders {
+    is_required: bool,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ClientCertVerifier for Holders {
+    fn client_auth_mandatory(&self) -> bool {
+        self.is_required
+    }
+
+    /// Any: which authorities count is not the same for all APIs.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
     }
 }
 

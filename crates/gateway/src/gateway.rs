@@ -9,7 +9,7 @@ use crate::denial::Denial;
 use crate::ids::Ids;
 use crate::limits::Limits;
 use crate::onward::Credential;
-use crate::policy::{Admission, Decided, cors};
+use crate::policy::{Admission, Certificate, Decided, cors};
 use crate::record::Record;
 use crate::routes::{Asked, Operation, Told};
 use crate::settings::{Compiled, File, SettingsError, Upstreams, compile};
@@ -23,6 +23,7 @@ use fetch::KeySets;
 use guard::Guard;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use serve::Shown;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -153,6 +154,15 @@ impl Gateway {
         all.into_iter().collect()
     }
 
+    /// Looks whether the files that policies and credentials are made of have changed: what they hold is used from then on, and
+    /// where it is of no use, what they held before. It waits for the disk.
+    pub fn look(&self) {
+        let state = self.state.load_full();
+        for rotating in &state.rotating {
+            rotating.look();
+        }
+    }
+
     /// Where requests are told of.
     pub fn access_log(&self) -> &Arc<AccessLog> {
         &self.ports.access_log
@@ -221,7 +231,9 @@ impl Gateway {
     }
 
     /// What it would do with a request that somebody else forwards, who tells the caller.
-    pub(crate) async fn judge(&self, parts: http::request::Parts, peer: Peer) -> Judged {
+    pub(crate) async fn judge(&self, mut parts: http::request::Parts, peer: Peer) -> Judged {
+        // The connection is that somebody else's, and so is its certificate.
+        parts.extensions.clear();
         let state = self.state.load_full();
         let mut record = Record::new(&self.ports, peer, &parts.headers);
         let mut after = After::default();
@@ -260,12 +272,13 @@ impl Gateway {
     async fn permit(
         &self,
         state: &Arc<Compiled>,
-        parts: http::request::Parts,
+        mut parts: http::request::Parts,
         peer: Peer,
         record: &mut Record,
         after: &mut After,
     ) -> Result<(Permitted, Credential), Ended> {
         record.asked(&parts);
+        let certificate = parts.extensions.remove::<Arc<Shown>>().and_then(|shown| Certificate::of(&shown));
         let is_secret = |name: &str| state.secrets.iter().any(|secret| secret == name);
         let request = Canonical::of(parts, &is_secret).map_err(|refusal| Box::new(Denial::from(refusal)))?;
         record.read(&request);
@@ -292,6 +305,7 @@ impl Gateway {
             operation,
             peer: peer.address,
             now: self.ports.clock.now(),
+            certificate,
             principal: None,
             admission: Admission::default(),
             after: std::mem::take(after),

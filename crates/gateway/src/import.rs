@@ -2,6 +2,7 @@
 //! none is told, line by line. Nothing is guessed, and nothing becomes laxer than it was.
 mod backend;
 mod callers;
+mod certificates;
 mod cors;
 mod expressions;
 mod limits;
@@ -69,7 +70,8 @@ pub struct ImportError {
 /// # Errors
 /// If the text is no policy document.
 pub fn import_apim(xml: &str, scope: Scope, named: &BTreeMap<String, String>) -> Result<Imported, ImportError> {
-    let whole = expressions::escaped(xml).map_err(|unended| ImportError {
+    let xml = certificates::names_escaped(xml);
+    let whole = expressions::escaped(&xml).map_err(|unended| ImportError {
         line: u32::try_from(unended.line).unwrap_or(u32::MAX),
         problem: "the expression does not end; close its brackets and quotes".to_owned(),
     })?;
@@ -151,6 +153,7 @@ impl<'a> Reading<'a> {
                 "base" => {}
                 "cors" => self.cors(node),
                 "ip-filter" => self.ip_filter(node),
+                "validate-client-certificate" => self.validate_client_certificate(node),
                 "check-header" => self.check_header(node),
                 "validate-jwt" => self.validate_jwt(node),
                 "validate-azure-ad-token" => self.validate_azure_ad_token(node),

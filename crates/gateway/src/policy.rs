@@ -9,10 +9,12 @@ mod require;
 mod set_header;
 mod subscription_key;
 mod validate_azure_ad_token;
+mod validate_client_certificate;
 mod validate_jwt;
 
 pub(crate) use ip_filter::network;
 pub(crate) use subscription_key::{Admission, SubscriptionKey};
+pub(crate) use validate_client_certificate::Certificate;
 pub(crate) use validate_jwt::{Bearer, TokenCheck, any_valid_token};
 
 use crate::call::Call;
@@ -141,7 +143,7 @@ macro_rules! policies {
 }
 
 policies! {
-    once: cors, ip_filter, subscription_key, validate_azure_ad_token, validate_jwt, require, rate_limit, quota;
+    once: cors, ip_filter, subscription_key, validate_client_certificate, validate_azure_ad_token, validate_jwt, require, rate_limit, quota;
     many: check_header, rate_limit_by_key, set_header;
 }
 

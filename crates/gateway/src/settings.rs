@@ -9,7 +9,7 @@ mod upstreams;
 mod world;
 
 pub(crate) use compile::{Compiled, compile};
-pub use file::{CertificateTable, File, Source};
+pub use file::{CertificateTable, ClientCertificates, File, Source};
 pub use spanned::Spanned;
 pub(crate) use upstreams::Upstreams;
 pub(crate) use world::World;

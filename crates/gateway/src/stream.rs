@@ -168,8 +168,7 @@ impl Token {
         if now >= expires {
             return None;
         }
-        let presented = format!("Bearer {}", self.principal.token().expose());
-        match self.guard.try_check_for(Some(&presented), &any_valid_token())? {
+        match self.guard.try_check_again(&self.principal, &any_valid_token())? {
             // That keys are not at hand says nothing about the token.
             Err(refused) if refused.check() != CheckId::KeysAvailable => Some(Over::Revoked),
             _ => None,

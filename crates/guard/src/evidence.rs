@@ -65,9 +65,15 @@ pub(crate) struct NeedsKeys {
 impl NeedsKeys {
     /// What is established without them, where the claims alone refuse the token on every route: then nothing need be fetched,
     /// whoever made it up.
-    pub(crate) fn unless_hopeless(self, contract: &Contract, now: Timestamp) -> Result<Evidence, Self> {
+    pub(crate) fn unless_hopeless(
+        self,
+        contract: &Contract,
+        certificate: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Evidence, Self> {
         let Self { issuer, claims, typ } = self;
-        let token = Presented { typ: typ.as_deref(), issuer: contract.issuers.get(issuer), claims: &claims };
+        let entry = contract.issuers.get(issuer);
+        let token = Presented { typ: typ.as_deref(), issuer: entry, claims: &claims, certificate };
         match decide_claims(&token, contract, None, now, &mut Silent) {
             Err(check) if check != CheckId::RouteKnown => Ok(Evidence::Hopeless { claims, typ, issuer }),
             _ => Err(Self { issuer, claims, typ }),

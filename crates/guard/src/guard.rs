@@ -3,7 +3,7 @@ use crate::bearer;
 use crate::cache::VerifiedTokens;
 use crate::events::{Events, EventsStatus, Subscription};
 use crate::evidence::{Evidence, Fault, NeedsKeys, Proven, examine};
-use crate::judge::judge;
+use crate::judge::{Asked, judge};
 use crate::{GuardLayer, Principal, Refused};
 use decision::contract::{Contract, ContractError, Profile, Route, TENANT_TEMPLATE, TrustedIssuer, issuer_matches};
 use decision::{CheckId, Clock, Collect, Silent, Timestamp, Verdict};
@@ -183,37 +183,61 @@ impl Guard {
         method: &str,
         path: &str,
     ) -> Result<Principal, Refused> {
-        self.settle(presented, self.0.contract.route(method, path)).await
+        self.settle(presented, self.asked(method, path)).await
     }
 
     /// Decides as [`check`](Self::check) does, by a route that the caller has found: for who routes requests itself, as a gateway
-    /// does. All other demands are those of the contract.
+    /// does. All other demands are those of the contract. `certificate` is the SHA-256 thumbprint, in base64url, of the
+    /// certificate that the connection was opened with: tokens that are bound to it are good for this request (RFC 8705).
     ///
     /// # Errors
     /// If the request is refused.
-    pub async fn check_for(&self, authorization: Option<&str>, route: &Route) -> Result<Principal, Refused> {
-        self.settle(Ok(authorization), Some(route)).await
+    pub async fn check_for(
+        &self,
+        authorization: Option<&str>,
+        route: &Route,
+        certificate: Option<&str>,
+    ) -> Result<Principal, Refused> {
+        self.settle(Ok(authorization), Asked { route: Some(route), certificate }).await
     }
 
     /// The same without waiting; `None` if keys have to be fetched first, as [`check_for`](Self::check_for) does.
-    pub fn try_check_for(&self, authorization: Option<&str>, route: &Route) -> Option<Result<Principal, Refused>> {
-        self.attempt(Ok(authorization), Some(route), self.0.clock.now(), false).ok()
+    pub fn try_check_for(
+        &self,
+        authorization: Option<&str>,
+        route: &Route,
+        certificate: Option<&str>,
+    ) -> Option<Result<Principal, Refused>> {
+        let asked = Asked { route: Some(route), certificate };
+        self.attempt(Ok(authorization), asked, self.0.clock.now(), false).ok()
+    }
+
+    /// Whether who was let in would be let in now, by this route; `None` if keys have to be fetched first. For what lasts longer
+    /// than the check at its beginning: streams.
+    pub fn try_check_again(&self, principal: &Principal, route: &Route) -> Option<Result<Principal, Refused>> {
+        let presented = format!("Bearer {}", principal.token().expose());
+        self.try_check_for(Some(&presented), route, principal.certificate())
+    }
+
+    /// What the contract has for a request, over a connection that nothing is known of.
+    fn asked(&self, method: &str, path: &str) -> Asked<'_> {
+        Asked { route: self.0.contract.route(method, path), certificate: None }
     }
 
     async fn settle(
         &self,
         presented: Result<Option<&str>, &'static str>,
-        route: Option<&Route>,
+        asked: Asked<'_>,
     ) -> Result<Principal, Refused> {
         let now = self.0.clock.now();
-        match self.attempt(presented, route, now, false) {
+        match self.attempt(presented, asked, now, false) {
             Ok(decided) => decided,
             Err(NeedsKeys { issuer: at, .. }) => {
                 if let Some(keys) = self.0.issuers.get(at) {
                     keys.refresh(now).await;
                 }
-                let settled = self.attempt(presented, route, now, true);
-                settled.unwrap_or_else(|_| Err(self.refuse(&unavailable(), route, now, CheckId::KeysAvailable)))
+                let settled = self.attempt(presented, asked, now, true);
+                settled.unwrap_or_else(|_| Err(self.refuse(&unavailable(), asked, now, CheckId::KeysAvailable)))
             }
         }
     }
@@ -234,7 +258,7 @@ impl Guard {
         method: &str,
         path: &str,
     ) -> Option<Result<Principal, Refused>> {
-        self.attempt(presented, self.0.contract.route(method, path), self.0.clock.now(), false).ok()
+        self.attempt(presented, self.asked(method, path), self.0.clock.now(), false).ok()
     }
 
     /// Every check that would be made of this token on this route, passed and failed. The same function as
@@ -251,12 +275,12 @@ impl Guard {
                 examine(token, &inner.contract, &inner.issuers, now, true).unwrap_or_else(|_| unavailable())
             }
         };
-        self.observe(&evidence, inner.contract.route(method, path), now)
+        self.observe(&evidence, self.asked(method, path), now)
     }
 
     /// Every check that [`check_for`](Self::check_for) makes of what is presented, passed and failed, with the keys that are at
     /// hand.
-    pub fn explain_for(&self, authorization: Option<&str>, route: &Route) -> Verdict {
+    pub fn explain_for(&self, authorization: Option<&str>, route: &Route, certificate: Option<&str>) -> Verdict {
         let now = self.0.clock.now();
         let evidence = match bearer::token(authorization) {
             Ok(token) => {
@@ -265,7 +289,7 @@ impl Guard {
             }
             Err(found) => Evidence::Unreadable(Fault::new(CheckId::TokenPresent, found)),
         };
-        self.observe(&evidence, Some(route), now)
+        self.observe(&evidence, Asked { route: Some(route), certificate }, now)
     }
 
     /// The answer of a route whose exchange downstream was refused with a claims challenge, with this API's sign-in
@@ -287,7 +311,7 @@ impl Guard {
     fn attempt(
         &self,
         presented: Result<Option<&str>, &'static str>,
-        route: Option<&Route>,
+        asked: Asked<'_>,
         now: Timestamp,
         settled: bool,
     ) -> Result<Result<Principal, Refused>, NeedsKeys> {
@@ -296,7 +320,7 @@ impl Guard {
             Ok(token) => token,
             Err(found) => {
                 let absent = Evidence::Unreadable(Fault::new(CheckId::TokenPresent, found));
-                return Ok(Err(self.refuse(&absent, route, now, CheckId::TokenPresent)));
+                return Ok(Err(self.refuse(&absent, asked, now, CheckId::TokenPresent)));
             }
         };
         let digest = VerifiedTokens::digest(token);
@@ -308,41 +332,41 @@ impl Guard {
         let evidence = match known {
             Some(proven) => Evidence::Proven(proven),
             None => examine(token, &inner.contract, &inner.issuers, now, settled)
-                .or_else(|needs| needs.unless_hopeless(&inner.contract, now))?,
+                .or_else(|needs| needs.unless_hopeless(&inner.contract, asked.certificate, now))?,
         };
-        match (judge(&evidence, &inner.contract, route, now, &inner.streams, &mut Silent), evidence) {
+        match (judge(&evidence, &inner.contract, asked, now, &inner.streams, &mut Silent), evidence) {
             (Ok(()), Evidence::Proven(proven)) => {
                 if !seen {
                     inner.verified.keep(digest, proven.clone());
                 }
-                Ok(Ok(Principal::new(proven)))
+                Ok(Ok(Principal::new(proven, asked.certificate)))
             }
             (decided, evidence) => {
                 let check = decided.err().unwrap_or(CheckId::TokenSignature);
                 if seen && matches!(check, CheckId::TokenExpired) {
                     inner.verified.forget(&digest);
                 }
-                Ok(Err(self.refuse(&evidence, route, now, check)))
+                Ok(Err(self.refuse(&evidence, asked, now, check)))
             }
         }
     }
 
-    fn observe(&self, evidence: &Evidence, route: Option<&Route>, now: Timestamp) -> Verdict {
+    fn observe(&self, evidence: &Evidence, asked: Asked<'_>, now: Timestamp) -> Verdict {
         let mut all = Collect::default();
-        let _ = judge(evidence, &self.0.contract, route, now, &self.0.streams, &mut all);
+        let _ = judge(evidence, &self.0.contract, asked, now, &self.0.streams, &mut all);
         all.0
     }
 
-    fn refuse(&self, evidence: &Evidence, route: Option<&Route>, now: Timestamp, check: CheckId) -> Refused {
+    fn refuse(&self, evidence: &Evidence, asked: Asked<'_>, now: Timestamp, check: CheckId) -> Refused {
         let id = (self.0.decision_ids)();
-        let verdict = self.observe(evidence, route, now);
+        let verdict = self.observe(evidence, asked, now);
         let found = verdict.failed().map_or("", |c| c.actual.as_str());
         if check == CheckId::KeysAvailable {
             warn!(decision.id = %id, check.id = %check, check.found = ?found, "refused, as keys are not available");
         } else {
             info!(decision.id = %id, check.id = %check, check.found = ?found, "refused");
         }
-        let refused = Refused::new(check, verdict, &self.0.contract, route, id, self.authorization_uri());
+        let refused = Refused::new(check, verdict, &self.0.contract, asked.route, id, self.authorization_uri());
         match evidence {
             Evidence::Proven(proven) => self.cut_off(refused, proven),
             _ => refused,

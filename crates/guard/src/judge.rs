@@ -19,15 +19,25 @@ const ESTABLISHED: [CheckId; 8] = [
     CheckId::TokenSignature,
 ];
 
+/// What is asked, and how, beside the token.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Asked<'a> {
+    /// The route, if there is one.
+    pub(crate) route: Option<&'a Route>,
+    /// The thumbprint of the certificate that the connection was opened with.
+    pub(crate) certificate: Option<&'a str>,
+}
+
 /// Judges one request. The first failed check, if one failed.
 pub(crate) fn judge<O: Observe>(
     evidence: &Evidence,
     contract: &Contract,
-    route: Option<&Route>,
+    request: Asked<'_>,
     now: Timestamp,
     streams: &[Arc<Subscription>],
     observer: &mut O,
 ) -> Result<(), CheckId> {
+    let Asked { route, certificate } = request;
     match evidence {
         Evidence::Proven(proven) => {
             established(None, &|id| confirmed(id, proven.token.expose()), observer)?;
@@ -35,6 +45,7 @@ pub(crate) fn judge<O: Observe>(
                 typ: proven.typ.as_deref(),
                 issuer: contract.issuers.get(proven.issuer),
                 claims: &proven.claims,
+                certificate,
             };
             let decided = decide_claims(&token, contract, route, now, observer);
             if !O::EXHAUSTIVE {
@@ -53,7 +64,7 @@ pub(crate) fn judge<O: Observe>(
                     _ => steps.skip(id, "no keys were fetched: it is refused whoever signed it"),
                 }
             }
-            let token = Presented { typ: typ.as_deref(), issuer: contract.issuers.get(*issuer), claims };
+            let token = Presented { typ: typ.as_deref(), issuer: contract.issuers.get(*issuer), claims, certificate };
             // It would not be hopeless if this let it by: and a defect denies.
             decide_claims(&token, contract, route, now, observer).and(Err(CheckId::TokenSignature))
         }
@@ -63,7 +74,7 @@ pub(crate) fn judge<O: Observe>(
             // has been told of, there are no rules to judge it by.
             let issuer = issuer.and_then(|at| contract.issuers.get(at));
             if issuer.is_some() && fault.check != CheckId::TokenClaims {
-                let token = Presented { typ: typ.as_deref(), issuer, claims };
+                let token = Presented { typ: typ.as_deref(), issuer, claims, certificate };
                 let _ = decide_claims(&token, contract, route, now, observer);
             }
             Err(fault.check)

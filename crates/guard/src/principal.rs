@@ -16,11 +16,17 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Principal {
     proven: Arc<Proven>,
+    certificate: Option<Arc<str>>,
 }
 
 impl Principal {
-    pub(crate) fn new(proven: Arc<Proven>) -> Self {
-        Self { proven }
+    pub(crate) fn new(proven: Arc<Proven>, certificate: Option<&str>) -> Self {
+        Self { proven, certificate: certificate.map(Arc::from) }
+    }
+
+    /// The SHA-256 thumbprint, in base64url, of the certificate that the connection was opened with, where the guard was told.
+    pub fn certificate(&self) -> Option<&str> {
+        self.certificate.as_deref()
     }
 
     /// The claims that were decided on.

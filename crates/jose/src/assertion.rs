@@ -19,7 +19,6 @@
 mod certificate;
 mod chain;
 mod federated;
-mod name;
 mod refusal;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Listeners, from their sockets to their end.
 use crate::in_order::InOrder;
 use crate::silence::{Asked, PATIENCE, Sent, Watched};
-use crate::{Socket, Tls};
+use crate::{Shown, Socket, Tls};
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
@@ -165,9 +165,10 @@ impl<S: Serve> Door<S> {
         caller: Caller,
         permit: OwnedSemaphorePermit,
     ) {
-        let connection = Connection {
+        let mut connection = Connection {
             service: Arc::clone(&self.service),
             caller,
+            shown: None,
             watcher: self.graceful.watcher(),
             ended: self.ended.clone(),
         };
@@ -178,6 +179,7 @@ impl<S: Serve> Door<S> {
             let Some(tls) = tls else { return connection.speak(stream, http).await };
             // Who does not finish a handshake is nobody we know: not worth a line in the log.
             let Ok(Ok(stream)) = timeout(PATIENCE, tls.accept(stream)).await else { return };
+            connection.shown = stream.get_ref().1.peer_certificates().map(Shown::of);
             let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             connection.speak(stream, if two { http.http2_only() } else { http.http1_only() }).await;
         });
@@ -193,6 +195,7 @@ enum Accepted {
 struct Connection<S> {
     service: Arc<S>,
     caller: Caller,
+    shown: Option<Arc<Shown>>,
     watcher: Watcher,
     ended: watch::Receiver<bool>,
 }
@@ -203,7 +206,7 @@ impl<S: Serve> Connection<S> {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         mut http: Builder<TokioExecutor>,
     ) {
-        let Self { service, caller, watcher, ended } = self;
+        let Self { service, caller, shown, watcher, ended } = self;
         // Its own time for a head would run while a connection is kept, too.
         http.http1().header_read_timeout(None).max_buf_size(64 << 10);
         http.http2()
@@ -214,7 +217,10 @@ impl<S: Serve> Connection<S> {
             .max_header_list_size(64 << 10);
         let asked = Arc::new(Asked::new(ended.clone()));
         let stream = InOrder::new(Watched::new(stream, Arc::clone(&asked)), ended);
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(shown) = &shown {
+                request.extensions_mut().insert(Arc::clone(shown));
+            }
             let (service, over) = (Arc::clone(&service), asked.begin(request.version()));
             async move {
                 Ok::<_, Infallible>(

@@ -70,7 +70,7 @@ pub struct Claims {
     pub(super) act: Claim<Actors>,
     rh: Claim<Box<str>>,
     xms_cc: Claim<Vec<Box<str>>>,
-    pub(super) cnf: Mark,
+    pub(super) cnf: Confirmation,
     pub(super) nonce: Mark,
     pub(super) events: Mark,
     pub(super) token_introspection: Mark,
@@ -217,9 +217,10 @@ impl Claims {
             &self.name,
             &self.preferred_username,
         ];
+        let bound = if let Confirmation::Certificate(thumbprint) = &self.cnf { thumbprint.len() + 16 } else { 0 };
         let lists = self.audiences().chain(self.scopes()).chain(self.roles()).chain(self.acrs()).chain(self.actors());
         let listed: usize = lists.map(|s| s.len() + size_of::<Box<str>>() + 16).sum();
-        size_of::<Self>() + listed + texts.iter().filter_map(|c| c.value()).map(|s| s.len() + 16).sum::<usize>()
+        size_of::<Self>() + bound + listed + texts.iter().filter_map(|c| c.value()).map(|s| s.len() + 16).sum::<usize>()
     }
 }
 
@@ -246,6 +247,81 @@ pub(super) struct Mark(pub(super) bool);
 impl<'de> Deserialize<'de> for Mark {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         IgnoredAny::deserialize(from).map(|_| Self(true))
+    }
+}
+
+/// `cnf`: what the token is bound to (RFC 7800).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Confirmation {
+    /// Nothing: whoever has the token may use it.
+    #[default]
+    Nothing,
+    /// The certificate with this SHA-256 thumbprint, in base64url, and nothing besides (RFC 8705 section 3.1).
+    Certificate(Box<str>),
+    /// Something that is not known here, `null` included: nobody can prove to have it.
+    Unknown,
+}
+
+impl<'de> Deserialize<'de> for Confirmation {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Confirming)
+    }
+}
+
+struct Confirming;
+
+impl<'de> Visitor<'de> for Confirming {
+    type Value = Confirmation;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a confirmation")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Confirmation, A::Error> {
+        let mut found = Confirmation::Nothing;
+        while let Some(name) = members.next_key::<std::borrow::Cow<'de, str>>()? {
+            let value = if name == "x5t#S256" {
+                members.next_value::<Claim<Box<str>>>()?
+            } else {
+                members.next_value::<IgnoredAny>()?;
+                Claim::Malformed
+            };
+            // Of two, both would have to be proved.
+            found = match (found, value) {
+                (Confirmation::Nothing, Claim::Is(thumbprint)) => Confirmation::Certificate(thumbprint),
+                _ => Confirmation::Unknown,
+            };
+        }
+        Ok(if found == Confirmation::Nothing { Confirmation::Unknown } else { found })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Confirmation, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Confirmation::Unknown)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Confirmation, E> {
+        Ok(Confirmation::Unknown)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Confirmation, E> {
+        Ok(Confirmation::Unknown)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Confirmation, E> {
+        Ok(Confirmation::Unknown)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Confirmation, E> {
+        Ok(Confirmation::Unknown)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Confirmation, E> {
+        Ok(Confirmation::Unknown)
+    }
+
+    fn visit_unit<E>(self) -> Result<Confirmation, E> {
+        Ok(Confirmation::Unknown)
     }
 }
 

@@ -1,5 +1,5 @@
 //! The one decision over a token's claims and a route.
-use super::claims::State;
+use super::claims::{Confirmation, State};
 use super::{Claims, Contract, Profile, Route, Subject, SubjectKind, TrustedIssuer};
 use crate::{Check, CheckId, Observe, Timestamp};
 use std::borrow::Cow;
@@ -17,6 +17,9 @@ pub struct Presented<'a> {
     pub issuer: Option<&'a TrustedIssuer>,
     /// The claims.
     pub claims: &'a Claims,
+    /// The SHA-256 thumbprint, in base64url, of the certificate with which its bearer opened the connection, if it is known that
+    /// it did.
+    pub certificate: Option<&'a str>,
 }
 
 /// Makes checks one after the other: an observer that is not exhaustive ends the decision at the first failure.
@@ -100,13 +103,7 @@ pub fn decide_claims<O: Observe>(
     identity(&mut steps, token, contract, issuer)?;
     times(&mut steps, token.claims, contract, issuer.profile, now)?;
     audience(&mut steps, token.claims, contract)?;
-    steps.check(CheckId::TokenBinding, !token.claims.cnf.0, || {
-        (
-            "no `cnf`".into(),
-            present(token.claims.cnf.0),
-            Some("ask for a bearer token: this API verifies no proof of possession".into()),
-        )
-    })?;
+    binding(&mut steps, token, route)?;
     let allowed = |client: &str| contract.clients.as_ref().is_none_or(|known| known.iter().any(|c| c == client));
     steps.check(CheckId::TokenClient, token.claims.client().is_some_and(allowed), || {
         let expected = contract.clients.as_ref().map_or("any application".into(), |known| one_of(known));
@@ -289,6 +286,40 @@ fn times<O: Observe>(
     })
 }
 
+/// A token that is bound to a certificate comes over a connection that was opened with it (RFC 8705 section 3); one that is bound
+/// to something else comes over none.
+fn binding<O: Observe>(steps: &mut Steps<'_, O>, token: &Presented<'_>, route: Option<&Route>) -> Result<(), CheckId> {
+    let demanded = route.is_some_and(|route| route.certificate_bound);
+    let holds = match &token.claims.cnf {
+        Confirmation::Nothing => !demanded,
+        Confirmation::Certificate(bound) => token.certificate == Some(bound.as_ref()),
+        Confirmation::Unknown => false,
+    };
+    steps.check(CheckId::TokenBinding, holds, || {
+        let (found, fix) = match (&token.claims.cnf, token.certificate) {
+            (Confirmation::Nothing, _) => {
+                ("absent".to_owned(), "ask for a token that is bound to the certificate of the connection")
+            }
+            (Confirmation::Certificate(bound), None) => {
+                (format!("`x5t#S256` {}, and no certificate", shown(bound)), "open the connection with the certificate")
+            }
+            (Confirmation::Certificate(bound), Some(other)) => (
+                format!("`x5t#S256` {}, and the certificate {other}", shown(bound)),
+                "open the connection with the certificate that the token is bound to",
+            ),
+            (Confirmation::Unknown, _) => {
+                ("present".to_owned(), "ask for a bearer token: this API verifies no such proof of possession")
+            }
+        };
+        let expected = match (demanded, token.certificate) {
+            (true, _) => "`cnf` with the connection's certificate",
+            (false, Some(_)) => "no `cnf`, or one with the connection's certificate",
+            (false, None) => "no `cnf`",
+        };
+        (expected.into(), found, Some(fix.into()))
+    })
+}
+
 fn audience<O: Observe>(steps: &mut Steps<'_, O>, claims: &Claims, contract: &Contract) -> Result<(), CheckId> {
     let ours = claims.audiences().any(|aud| contract.audiences.iter().any(|known| known == aud));
     steps.check(CheckId::TokenAudience, ours, || {
@@ -377,10 +408,6 @@ fn permissions<O: Observe>(
         let fix = format!("sign in again with the authentication context `{}` of the challenge", route.acrs.join(" "));
         (demand(&[], &route.acrs), list(claims.acrs()), Some(fix))
     })
-}
-
-fn present(mark: bool) -> String {
-    if mark { "present" } else { "absent" }.into()
 }
 
 fn or_nothing(text: Option<&str>) -> String {

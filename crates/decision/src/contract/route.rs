@@ -32,6 +32,9 @@ pub struct Route {
     /// accepted until it ends.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub live_cut_offs: bool,
+    /// Says that the token is bound to the certificate that the connection was opened with (RFC 8705).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub certificate_bound: bool,
     /// Says that any valid token for this API will do.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub authenticated_suffices: bool,

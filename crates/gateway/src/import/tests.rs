@@ -226,3 +226,62 @@ fn what_is_no_policy_document_is_told_by_its_line() {
     }
     assert_eq!(left(&inbound("<choose><when condition=\"@(1 < 2)\"><x /></when></choose>")), [(4, "choose")]);
 }
+
+#[test]
+fn certificates_of_callers_keep_their_rules_and_their_files_are_asked_for() {
+    let imported = imported(
+        r#"<policies><inbound><base />
+          <validate-client-certificate validate-revocation="true" validate-trust="true" validate-not-before="true"
+              validate-not-after="false" ignore-error="false">
+            <identities>
+              <identity subject="C=US, ST=Illinois, L=Chicago, O="Contoso, Inc.", CN=*.contoso.com"
+                  issuer-subject="C=BE, O=FabrikamSign nv-sa, OU=Root CA, CN=FabrikamSign Root CA" />
+              <identity thumbprint="ABCD" issuer-certificate-id="fabrikam-root" />
+            </identities>
+          </validate-client-certificate></inbound></policies>"#,
+        Scope::Api,
+    );
+    let whole: toml::Table =
+        toml::from_str(&imported.toml).unwrap_or_else(|error| panic!("{error}\n{}", imported.toml));
+    assert_eq!(whole["client_certificates"].as_str(), Some("optional"));
+    let policy = whole["api"][0]["policies"]["validate_client_certificate"].as_table().unwrap();
+    assert_eq!(policy["authorities"][0].as_str(), Some("client-authorities.pem"));
+    assert_eq!(policy["revocation_lists"][0].as_str(), Some("client-revocations.pem"));
+    assert_eq!(policy["validate_not_after"].as_bool(), Some(false));
+    assert!(["validate_trust", "validate_not_before", "ignore_error"].iter().all(|name| !policy.contains_key(*name)));
+    let identities = policy["identities"].as_array().unwrap();
+    let subject = "C=US, ST=Illinois, L=Chicago, O=\"Contoso, Inc.\", CN=*.contoso.com";
+    assert_eq!(identities[0]["subject"].as_str(), Some(subject));
+    assert_eq!(identities[1]["issuer_certificate_id"].as_str(), Some("fabrikam-root.pem"));
+    let told: Vec<&str> = imported.left.iter().map(|left| left.why.as_str()).collect();
+    for file in ["client-authorities.pem", "client-revocations.pem", "fabrikam-root.pem"] {
+        assert!(told.iter().any(|why| why.contains(file)), "{told:?}");
+    }
+}
+
+#[test]
+fn a_check_of_certificates_that_anybody_could_pass_is_left_out_whole() {
+    let check = |attributes: &str, inside: &str| {
+        inbound(&format!("<validate-client-certificate {attributes}>{inside}</validate-client-certificate>"))
+    };
+    let pinned = check(r#"validate-trust="false""#, r#"<identities><identity thumbprint="AB" /></identities>"#);
+    let policy = policies(&pinned)["validate_client_certificate"].clone();
+    assert_eq!(
+        (policy["validate_trust"].as_bool(), policy["validate_revocation"].as_bool()),
+        (Some(false), Some(false))
+    );
+    assert!(pinned.toml.contains("# client_certificates = \"optional\""), "{}", pinned.toml);
+    for (attributes, inside) in [
+        (r#"validate-trust="false""#, ""),
+        (r#"validate-trust="false""#, r#"<identities><identity subject="CN=a" /></identities>"#),
+        (r#"validate-trust="false""#, r#"<identities><identity thumbprint="AB" issuer-subject="CN=a" /></identities>"#),
+        (r#"validate-trust="maybe""#, ""),
+        (r#"ignore-error="@(true)""#, ""),
+        ("", r#"<identities><identity common-name="{{unknown}}" /></identities>"#),
+        ("", r#"<identities><identity issuer-certificate-id="../a" /></identities>"#),
+    ] {
+        let imported = check(attributes, inside);
+        assert!(policies(&imported).is_empty(), "{attributes} {inside}: {}", imported.toml);
+        assert!(!imported.left.is_empty(), "{attributes} {inside}");
+    }
+}

@@ -56,6 +56,8 @@ pub(super) struct Parts {
     pub(super) many: Vec<(&'static str, Table)>,
     /// The onward credential.
     pub(super) onward: Option<String>,
+    /// Whether callers are to be asked for certificates.
+    pub(super) client_certificates: bool,
     /// Whether a check says who calls.
     pub(super) identifies: bool,
 }
@@ -69,6 +71,10 @@ impl Parts {
                 let _ = writeln!(made, "# - line {line}, <{element}>: {why}");
             }
             made.push('\n');
+        }
+        if self.client_certificates {
+            let mark = if scope == Scope::Api { "" } else { "# at the beginning of the file:\n# " };
+            let _ = writeln!(made, "{mark}client_certificates = \"optional\"\n");
         }
         for issuer in &self.issuers {
             issuer.toml("[[issuer]]", &mut made);

@@ -23,6 +23,9 @@ pub(crate) struct Table {
     app_roles: Vec<String>,
     /// Authentication contexts that the user must have satisfied, all of them.
     acrs: Vec<String>,
+    /// Whether the token is bound to the certificate that the connection was opened with (RFC 8705). One that is bound is always
+    /// good with its certificate alone.
+    certificate_bound: bool,
     /// Who may call; by default users where there are scopes or roles, applications where there are app roles.
     #[schemars(with = "Option<crate::settings::schema::Subject>")]
     subject: Option<Subject>,
@@ -36,7 +39,10 @@ impl Table {
 }
 
 impl super::Table for Table {
-    fn part(&self, at: &Range<usize>, _: &mut World<'_>) -> Result<Part, SettingsError> {
+    fn part(&self, at: &Range<usize>, world: &mut World<'_>) -> Result<Part, SettingsError> {
+        if self.certificate_bound {
+            world.asks_for_certificates(at)?;
+        }
         let route = Route {
             scopes: self.scopes.clone(),
             scopes_all: self.scopes_all.clone(),
@@ -44,7 +50,8 @@ impl super::Table for Table {
             app_roles: self.app_roles.clone(),
             acrs: self.acrs.clone(),
             subject: self.subject,
-            ..Route { authenticated_suffices: false, ..super::validate_jwt::any_valid_token() }
+            certificate_bound: self.certificate_bound,
+            ..Route { authenticated_suffices: self.is_of_binding_alone(), ..super::validate_jwt::any_valid_token() }
         };
         // Read back, since reading validates.
         let read: Result<Route, _> = serde_json::to_value(&route).and_then(serde_json::from_value);
@@ -72,6 +79,15 @@ impl super::Table for Table {
         ];
         let told =
             lists.iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| format!("{what} {}", list.join(" ")));
-        told.collect::<Vec<_>>().join(", ")
+        let bound = self.certificate_bound.then(|| "bound to the caller's certificate".to_owned());
+        told.chain(bound).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Table {
+    /// Whether any token will do that is bound.
+    fn is_of_binding_alone(&self) -> bool {
+        let lists = [&self.scopes, &self.scopes_all, &self.roles, &self.app_roles, &self.acrs];
+        self.certificate_bound && lists.iter().all(|list| list.is_empty())
     }
 }

@@ -289,6 +289,8 @@ impl Policy for Bearer {
     fn decide(&self, call: &mut Call) -> Decided {
         let check = &*self.check;
         let mut accepted = None;
+        let certificate = call.certificate.clone();
+        let certificate = certificate.as_ref().and_then(|certificate| certificate.x5t_s256());
         {
             let presented = match check.place.presented(&call.request) {
                 Presented::Nothing => None,
@@ -296,7 +298,7 @@ impl Policy for Bearer {
                 Presented::Several => return Decided::Deny(Box::new(self.several())),
             };
             for demand in &self.demands {
-                match check.guard.try_check_for(presented.as_deref(), demand) {
+                match check.guard.try_check_for(presented.as_deref(), demand, certificate) {
                     None => return Decided::Wait,
                     Some(Ok(principal)) => accepted = Some(principal),
                     Some(Err(refused)) => return Decided::Deny(Box::new(check.as_configured(Denial::from(refused)))),
@@ -316,9 +318,10 @@ impl Policy for Bearer {
             Presented::Value(text) => Some(text),
             Presented::Nothing | Presented::Several => None,
         };
+        let certificate = call.certificate.as_ref().and_then(|certificate| certificate.x5t_s256());
         let mut all = Vec::new();
         for demand in &self.demands {
-            let found = self.check.guard.explain_for(presented.as_deref(), demand).checks;
+            let found = self.check.guard.explain_for(presented.as_deref(), demand, certificate).checks;
             all.extend(found.into_iter().filter(|check| !all.contains(check)).collect::<Vec<_>>());
         }
         all
@@ -332,8 +335,10 @@ impl Policy for Bearer {
                 Presented::Several => return Err(Box::new(self.several())),
             };
             let mut decided = None;
+            let certificate = call.certificate.clone();
+            let certificate = certificate.as_ref().and_then(|certificate| certificate.x5t_s256());
             for demand in &self.demands {
-                let principal = self.check.guard.check_for(presented.as_deref(), demand).await;
+                let principal = self.check.guard.check_for(presented.as_deref(), demand, certificate).await;
                 decided = Some(principal.map_err(|refused| self.check.as_configured(Denial::from(refused)))?);
             }
             let principal = decided.ok_or_else(|| Box::new(Denial::of(CheckId::TokenPresent)))?;

@@ -10,6 +10,7 @@ use crate::limits::Limits;
 use crate::onward::{self, Onward};
 use crate::policy::cors::Cors;
 use crate::policy::{self, Bearer, Part, Phase, SubscriptionKey, TokenCheck};
+use crate::rotating::Rotates;
 use crate::routes::{Asked, Operation, Pattern, Routes, Rules, Told, is_canonical};
 use crate::subscriptions::{ApiId, Product, ProductId, Subscriptions};
 use crate::upstream::Upstream;
@@ -35,6 +36,8 @@ pub(crate) struct Compiled {
     pub(crate) secrets: Vec<String>,
     pub(crate) guards: Vec<Guard>,
     pub(crate) upstreams: Upstreams,
+    /// What files hold that may change.
+    pub(crate) rotating: Vec<Arc<dyn Rotates>>,
 }
 
 /// The policies of one scope, each read once.
@@ -123,6 +126,7 @@ pub(crate) fn compile(
         guards: world.guards(),
         upstreams,
         injected: world.injected,
+        rotating: world.rotating,
         secrets: world.secrets,
     })
 }

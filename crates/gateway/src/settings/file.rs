@@ -16,6 +16,9 @@ pub struct File {
     /// listened to.
     #[serde(default)]
     pub certificate: Vec<Spanned<CertificateTable>>,
+    /// Whether callers are asked for certificates in the handshake, for `validate_client_certificate` and tokens that are bound to
+    /// them; by default they are not.
+    pub client_certificates: Option<ClientCertificates>,
     /// What is logged; by default `info`.
     pub log: Option<String>,
     /// Whether each request is logged, on standard output; by default it is.
@@ -53,6 +56,17 @@ pub struct File {
     /// Subscriptions, and their keys.
     #[serde(default)]
     pub(crate) subscription: Vec<Spanned<SubscriptionTable>>,
+}
+
+/// Whether callers show certificates. Which ones may call, policies say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum ClientCertificates {
+    /// Who shows none is served where no policy demands one.
+    Optional,
+    /// Who shows none does not get as far as a request.
+    Required,
 }
 
 /// A chain and its key.

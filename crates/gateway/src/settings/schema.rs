@@ -306,6 +306,8 @@ mod tests {
             ("match = \"any\"", "match = \"some\""),
             ("subject = \"user\"", "subject = \"users\""),
             ("exists_action = \"skip\"", "exists_action = \"keep\""),
+            ("client_certificates = \"optional\"", "client_certificates = \"maybe\""),
+            ("dns_name = \"a.example\"", "dns_names = \"a.example\""),
             ("onward = \"passthrough\"", "onward = \"pass\""),
             ("profile = \"native\"", "profile = \"jwt\""),
             ("tenants = \"any\"", "tenants = \"all\""),

@@ -3,6 +3,7 @@ use super::file::{AuthorityTable, Exchange, IssuerTable, Source};
 use super::{File, SettingsError, Spanned, fault};
 use crate::gateway::Ports;
 use crate::limits::Limits;
+use crate::rotating::Rotates;
 use crate::telemetry::Telemetry;
 use client::{Client, Endpoints, GrantProfile};
 use decision::contract::{Contract, TrustedIssuer};
@@ -12,7 +13,7 @@ use jose::{Algorithm, KeySet};
 use oauth::Secret;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// How many bytes of verified tokens each guard keeps.
@@ -34,6 +35,9 @@ pub(crate) struct World<'a> {
     guards: HashMap<String, Guard>,
     pub(super) injected: Vec<HeaderName>,
     pub(super) secrets: Vec<String>,
+    pub(super) rotating: Vec<Arc<dyn Rotates>>,
+    /// Whether the listener asks callers for certificates.
+    certificates: bool,
 }
 
 impl<'a> World<'a> {
@@ -55,6 +59,8 @@ impl<'a> World<'a> {
             guards: HashMap::new(),
             injected: Vec::new(),
             secrets: Vec::new(),
+            rotating: Vec::new(),
+            certificates: file.client_certificates.is_some(),
         };
         for table in &file.issuer {
             let issuer = world.read_issuer(table)?;
@@ -157,6 +163,25 @@ impl<'a> World<'a> {
         if !self.secrets.iter().any(|known| known == name) {
             self.secrets.push(name.to_owned());
         }
+    }
+
+    /// What files hold that may change while the gateway runs.
+    pub(crate) fn keep_up_to_date(&mut self, rotating: Arc<dyn Rotates>) {
+        self.rotating.push(rotating);
+    }
+
+    /// For what looks at callers' certificates.
+    pub(crate) fn asks_for_certificates(&self, at: &Range<usize>) -> Result<(), SettingsError> {
+        if self.certificates {
+            return Ok(());
+        }
+        let hint = "write `client_certificates = \"optional\"` at the beginning of the file, or `\"required\"`";
+        Err(fault(at, "callers are not asked for certificates", hint))
+    }
+
+    /// Where a file is that the configuration names.
+    pub(crate) fn path(&self, file: &Path) -> PathBuf {
+        self.beside.join(file)
     }
 
     /// The secret that stands there.

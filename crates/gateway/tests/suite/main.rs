@@ -11,6 +11,7 @@ mod framing;
 mod http2;
 mod imports;
 mod limits;
+mod mutual;
 mod onward;
 mod openapi;
 mod paths;

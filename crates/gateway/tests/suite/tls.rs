@@ -65,7 +65,7 @@ async fn t_07_each_name_is_shown_its_certificate_and_a_new_one_once_it_is_there(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut listeners = Listeners::new();
-    let tls = Tls::Server(certificates.config().unwrap());
+    let tls = Tls::Server(certificates.config(None).unwrap());
     listeners.add(Socket::Tcp(listener), Some(tls), Arc::new(Front::new(gateway, true)));
 
     let (agreed, text) = asked(address, "a.example", &a_der, &[]).await.unwrap();

@@ -1,7 +1,8 @@
 //! Subject name and issuer: a certificate that nobody registered, of a subject that somebody did, vouched for by a
 //! certificate authority that was registered with the subject. Renewing such a certificate changes no registration.
-use super::{AssertionRefusal, Certificate, name};
-use crate::{KeyError, base64url};
+use super::{AssertionRefusal, Certificate};
+use crate::peer::may_certify;
+use crate::{KeyError, base64url, name};
 use decision::{CheckId, Timestamp};
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use serde::Deserialize;
@@ -208,11 +209,6 @@ impl Presented {
         }
         Ok(())
     }
-}
-
-fn may_certify(der: &[u8]) -> bool {
-    let Ok((_, parsed)) = X509Certificate::from_der(der) else { return false };
-    parsed.key_usage().is_ok_and(|usage| usage.is_none_or(|it| it.value.key_cert_sign()))
 }
 
 /// Certificates of servers sign assertions too: what they are for is said by whoever registered the subject.

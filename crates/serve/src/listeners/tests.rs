@@ -76,6 +76,7 @@ fn connected(service: impl Serve, version: Version) -> Connected {
     let serving = tokio::spawn(async move {
         let graceful = GracefulShutdown::new();
         let connection = Connection {
+            shown: None,
             service: Arc::new(service),
             caller: Caller::default(),
             watcher: graceful.watcher(),

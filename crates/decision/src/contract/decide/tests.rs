@@ -52,7 +52,7 @@ fn decide(profile: &str, path: &str, changes: &Value) -> (Result<(), CheckId>, V
     }
     let claims: Claims = serde_json::from_value(claims).unwrap();
     let typ = Some(if profile == "entra" { "JWT" } else { "at+jwt" });
-    let token = Presented { typ, issuer: contract.issuer_of(&claims), claims: &claims };
+    let token = Presented { typ, issuer: contract.issuer_of(&claims), claims: &claims, certificate: None };
     let (route, now, mut all) = (contract.route("GET", path), Timestamp(NOW), Collect::default());
     let decided = decide_claims(&token, &contract, route, now, &mut all);
     assert_eq!(decide_claims(&token, &contract, route, now, &mut Silent), decided);
@@ -176,6 +176,44 @@ fn what_is_wrong_is_told_in_words() {
     assert_eq!(told("/any", json!({}), CheckId::RoleSufficient).0, "none");
 }
 
+#[test]
+fn t_03_a_bound_token_comes_with_the_certificate_that_it_is_bound_to() {
+    let contract = contract("entra");
+    let bound = json!({"x5t#S256": "AAA"});
+    let both = json!({"x5t#S256": "AAA", "jkt": "AAA"});
+    for (cnf, certificate, anywhere, where_demanded) in [
+        (None, None, true, false),
+        (None, Some("AAA"), true, false),
+        (Some(bound.clone()), Some("AAA"), true, true),
+        (Some(bound.clone()), Some("BBB"), false, false),
+        (Some(bound), None, false, false),
+        (Some(both), Some("AAA"), false, false),
+        (Some(json!({"x5t#S256": ["AAA"]})), Some("AAA"), false, false),
+        (Some(json!({"x5t#S256": ""})), Some(""), false, false),
+        (Some(json!({"jkt": "AAA"})), Some("AAA"), false, false),
+        (Some(json!({})), Some("AAA"), false, false),
+        (Some(json!(null)), Some("AAA"), false, false),
+        (Some(json!("AAA")), Some("AAA"), false, false),
+        (Some(json!(["AAA"])), Some("AAA"), false, false),
+        (Some(json!(1.5)), Some("AAA"), false, false),
+    ] {
+        let mut all = entra();
+        if let Some(cnf) = &cnf {
+            all["cnf"] = cnf.clone();
+        }
+        let claims: Claims = serde_json::from_value(all).unwrap();
+        let token = Presented { typ: Some("JWT"), issuer: contract.issuer_of(&claims), claims: &claims, certificate };
+        for (demanded, passes) in [(false, anywhere), (true, where_demanded)] {
+            let route = super::Route { certificate_bound: demanded, ..contract.route("GET", "/any").unwrap().clone() };
+            let decided = decide_claims(&token, &contract, Some(&route), Timestamp(NOW), &mut Silent);
+            let expected = if passes { Ok(()) } else { Err(CheckId::TokenBinding) };
+            assert_eq!(decided, expected, "{cnf:?} {certificate:?} {demanded}");
+            let watched = decide_claims(&token, &contract, Some(&route), Timestamp(NOW), &mut Collect::default());
+            assert_eq!(watched, decided, "{cnf:?} {certificate:?} {demanded}");
+        }
+    }
+}
+
 /// J-19: also a caller who pairs a token with the wrong entry of the contract gets nothing by it.
 #[test]
 fn j_19_a_token_is_judged_by_its_own_issuers_entry() {
@@ -183,7 +221,7 @@ fn j_19_a_token_is_judged_by_its_own_issuers_entry() {
     let mut claims = entra();
     claims["iss"] = json!("https://evil.example/t/v2.0");
     let claims: Claims = serde_json::from_value(claims).unwrap();
-    let token = Presented { typ: Some("JWT"), issuer: contract.issuers.first(), claims: &claims };
+    let token = Presented { typ: Some("JWT"), issuer: contract.issuers.first(), claims: &claims, certificate: None };
     let decided = decide_claims(&token, &contract, contract.route("GET", "/any"), Timestamp(NOW), &mut Silent);
     assert_eq!(decided, Err(CheckId::TokenTenant));
 }
@@ -201,7 +239,8 @@ fn a_token_without_scopes_and_roles_passes_only_where_the_api_has_a_list_and_the
         for by_list in [false, true] {
             let contract = Contract { authorized_by_list: by_list, ..contract("entra") };
             let claims = bare(idtyp.clone());
-            let token = Presented { typ: Some("JWT"), issuer: contract.issuer_of(&claims), claims: &claims };
+            let token =
+                Presented { typ: Some("JWT"), issuer: contract.issuer_of(&claims), claims: &claims, certificate: None };
             for path in ["/any", "/all", "/either"] {
                 let route = contract.route("GET", path);
                 let decided = decide_claims(&token, &contract, route, Timestamp(NOW), &mut Silent);
