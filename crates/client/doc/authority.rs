@@ -7,7 +7,7 @@ pub struct Authority;
 
 impl Transport for Authority {
     fn send(&self, _: http::Request<client::Body>) -> Sending<'_> {
-        let body = br#"{"token_type":"Bearer","expires_in":3600,"access_token":"for-billing","refresh_token":"next"}"#;
+        let body = br#"{"active":false,"token_type":"Bearer","expires_in":3600,"access_token":"for-billing","refresh_token":"next"}"#;
         Box::pin(async { http::Response::builder().body(body.to_vec()).map_err(|_| Cause::Broken.into()) })
     }
 }
@@ -20,8 +20,12 @@ impl decision::Clock for Noon {
     }
 }
 
+pub fn endpoints() -> Endpoints {
+    Endpoints::entra("https://login.example/contoso")
+}
+
 pub fn builder() -> ClientBuilder {
-    Client::builder(Endpoints::entra("https://login.example/contoso"), "orders")
+    Client::builder(endpoints(), "orders")
 }
 
 pub fn network() -> Arc<dyn Transport> {

@@ -136,6 +136,15 @@ impl Client {
 }
 
 impl Inner {
+    /// The same with the introspection endpoint.
+    pub(crate) async fn endpoints_with_introspection(&self, deadline: Instant) -> Result<Endpoints, Error> {
+        let known = self.endpoints(deadline).await?;
+        match (&known.introspection, &self.discovery) {
+            (None, Some(discovery)) => Ok(known.or(discovery.learn(self, deadline).await?.clone())),
+            _ => Ok(known),
+        }
+    }
+
     /// The endpoints: those that were given, completed with those that are learnt.
     pub(crate) async fn endpoints(&self, deadline: Instant) -> Result<Endpoints, Error> {
         let given = &self.endpoints;

@@ -9,6 +9,8 @@ pub struct Endpoints {
     pub token: String,
     /// The authorization endpoint, for [`crate::Client::authorization_code_url`].
     pub authorization: Option<String>,
+    /// The introspection endpoint, for [`crate::Client::introspect`].
+    pub introspection: Option<String>,
     /// The issuer: what `iss` must be in ID tokens and authorization responses, and `aud` in client assertions.
     pub issuer: Option<String>,
     /// Whether the authority promises `iss` in authorization responses (RFC 9207): then an answer without it is refused.
@@ -22,6 +24,7 @@ impl Endpoints {
         Self {
             token: format!("{authority}/oauth2/v2.0/token"),
             authorization: Some(format!("{authority}/oauth2/v2.0/authorize")),
+            introspection: None,
             issuer: Some(format!("{authority}/v2.0")),
             promises_iss: false,
         }
@@ -38,6 +41,7 @@ impl Endpoints {
         Some(Self {
             token: metadata.token_endpoint.clone()?,
             authorization: metadata.authorization_endpoint.clone(),
+            introspection: metadata.introspection_endpoint.clone(),
             issuer: Some(metadata.issuer.clone()),
             promises_iss: metadata.authorization_response_iss_parameter_supported == Some(true),
         })
@@ -48,6 +52,7 @@ impl Endpoints {
         Self {
             token: if self.token.is_empty() { learnt.token } else { self.token },
             authorization: self.authorization.or(learnt.authorization),
+            introspection: self.introspection.or(learnt.introspection),
             issuer: self.issuer.or(learnt.issuer),
             promises_iss: self.promises_iss || learnt.promises_iss,
         }

@@ -71,21 +71,44 @@ pub(crate) enum Repeat {
 pub(crate) type FormMaker<'a> =
     dyn Fn(&'a Inner, &'a Endpoints, Timestamp) -> Pending<'a, Result<Form, Error>> + Send + Sync + 'a;
 
+/// A form on its way.
+#[derive(Clone, Copy)]
+pub(crate) struct Posting<'a> {
+    /// Where it goes.
+    pub(crate) url: &'a str,
+    pub(crate) endpoints: &'a Endpoints,
+    pub(crate) form: &'a FormMaker<'a>,
+    pub(crate) trace: &'a HeaderMap,
+    pub(crate) repeat: Repeat,
+    pub(crate) deadline: Instant,
+}
+
 impl Inner {
     /// Posts a form to the token endpoint, in this trace, and reads the answer. The form is made anew for each try.
     pub(crate) async fn request_token<'a>(
         &'a self,
         form: &'a FormMaker<'a>,
-        trace: &HeaderMap,
+        trace: &'a HeaderMap,
         repeat: Repeat,
         endpoints: &'a Endpoints,
         deadline: Instant,
     ) -> Result<Token, Error> {
+        let posting = Posting { url: &endpoints.token, endpoints, form, trace, repeat, deadline };
+        self.post(posting, &|reply, now, scheme| read(reply, now, self.upstream.max_bytes, scheme)).await
+    }
+
+    /// Posts a form, again where that may help.
+    pub(crate) async fn post<'a, T>(
+        &'a self,
+        posting: Posting<'a>,
+        read: &(dyn Fn(Response<Vec<u8>>, Timestamp, Scheme) -> Result<T, Error> + Send + Sync + 'a),
+    ) -> Result<T, Error> {
+        let Posting { repeat, deadline, .. } = posting;
         let mut tries = 0;
         loop {
             self.breaker.admit(self.clock.now())?;
             let end = deadline.min(Instant::now() + self.upstream.read);
-            let answer = match timeout_at(end, self.ask_once(form, trace, endpoints)).await {
+            let answer = match timeout_at(end, self.ask_once(posting, read)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(TransportError::from(Cause::Timeout).into()),
             };
@@ -115,23 +138,23 @@ impl Inner {
         }
     }
 
-    async fn ask_once<'a>(
+    async fn ask_once<'a, T>(
         &'a self,
-        form: &'a FormMaker<'a>,
-        trace: &HeaderMap,
-        endpoints: &'a Endpoints,
-    ) -> Result<Token, Error> {
+        posting: Posting<'a>,
+        read: &(dyn Fn(Response<Vec<u8>>, Timestamp, Scheme) -> Result<T, Error> + Send + Sync + 'a),
+    ) -> Result<T, Error> {
+        let Posting { url, endpoints, form, trace, .. } = posting;
         let now = self.clock.now();
         let form = form(self, endpoints, now).await?;
         let scheme = if form.mentions("req_cnf") { Scheme::Pop } else { Scheme::Bearer };
-        let mut request = http::Request::post(&endpoints.token)
+        let mut request = http::Request::post(url)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
             .body(form.into_body())
-            .map_err(|_| Error::Request("the token endpoint is not a URL; correct the client's endpoints"))?;
+            .map_err(|_| Error::Request("the endpoint is not a URL; correct the client's endpoints"))?;
         request.headers_mut().extend(trace.clone());
         let reply = self.transport.send(request).await?;
-        read(reply, now, self.upstream.max_bytes, scheme)
+        read(reply, now, scheme)
     }
 }
 
@@ -142,6 +165,15 @@ pub(crate) fn read(
     max_bytes: usize,
     scheme: Scheme,
 ) -> Result<Token, Error> {
+    Token::read(&success(reply, asked_at, max_bytes)?, asked_at, scheme)
+}
+
+/// The body of an answer that is none of refusal.
+pub(crate) fn success(
+    reply: Response<Vec<u8>>,
+    asked_at: Timestamp,
+    max_bytes: usize,
+) -> Result<Zeroizing<Vec<u8>>, Error> {
     let (head, body) = reply.into_parts();
     let body = Zeroizing::new(body);
     if head.status.is_redirection() {
@@ -151,7 +183,7 @@ pub(crate) fn read(
         return Err(TransportError::from(Cause::TooLarge).into());
     }
     if head.status == StatusCode::OK {
-        return Token::read(&body, asked_at, scheme);
+        return Ok(body);
     }
     let (status, retry_after) = (head.status.as_u16(), retry_after(&head.headers, asked_at));
     match serde_json::from_slice::<ErrorBody>(&body) {

@@ -470,6 +470,9 @@ catalogue! {
     TokenAudience: "token.audience", None, "invalid_token", None, 401, Caller, Some("TokenAudienceNotAllowed"),
         "the token was issued for this API",
         "ask for a token for this API; from another API, exchange the token on behalf of the user";
+    TokenActive: "token.active", None, "invalid_token", None, 401, Caller, Some("JwtInvalid"),
+        "the issuer says that the token is active",
+        "get a new token";
     TokenTenant: "token.tenant", None, "invalid_token", None, 401, ApiOwner, Some("TokenClaimValueNotAllowed"),
         "the tenant is one that the API accepts",
         "add the tenant to the contract, or sign in to an accepted one";
@@ -617,6 +620,9 @@ catalogue! {
     LimitQuota: "limit.quota", None, "access_denied", None, 403, ApiOwner, Some("QuotaExceeded"),
         "some of the subscription's quota is left",
         "wait for the next window, or subscribe to a product with a larger quota";
+    IntrospectionAvailable: "introspection.available", None, "temporarily_unavailable", None, 503, Operator, Some("IntrospectionUnavailable"),
+        "the issuer says what the token is worth when it is asked",
+        "try again later; check that the gateway can reach the introspection endpoint, and its credential there";
     OnwardAvailable: "onward.available", None, "temporarily_unavailable", None, 503, Operator, Some("OnwardCredentialUnavailable"),
         "the authority that issues the onward credential answers",
         "try again later; check that the gateway can reach the authority";

@@ -1,6 +1,7 @@
 //! Policies: each is one file with its configuration, its rule and its tests, and one line in the table here.
 mod check_header;
 pub(crate) mod cors;
+mod introspect;
 mod ip_filter;
 mod quota;
 mod rate_limit;
@@ -143,7 +144,7 @@ macro_rules! policies {
 }
 
 policies! {
-    once: cors, ip_filter, subscription_key, validate_client_certificate, validate_azure_ad_token, validate_jwt, require, rate_limit, quota;
+    once: cors, ip_filter, subscription_key, validate_client_certificate, validate_azure_ad_token, validate_jwt, introspect, require, rate_limit, quota;
     many: check_header, rate_limit_by_key, set_header;
 }
 

@@ -7,6 +7,7 @@ use decision::{CheckId, Silent, Timestamp};
 use fetch::{IssuerKeys, Lookup};
 use jose::Token;
 use oauth::Secret;
+use serde_json::{Map, Value};
 use std::sync::{Arc, OnceLock};
 
 /// A token whose signature an issuer's key confirms, and its claims.
@@ -19,6 +20,8 @@ pub(crate) struct Proven {
     pub(crate) generation: u64,
     pub(crate) kid: Option<Box<str>>,
     pub(crate) token: Secret,
+    /// All that the issuer said of it, where it was asked.
+    pub(crate) told: Option<Map<String, Value>>,
     /// What cut-offs find it by.
     pub(crate) facets: OnceLock<Facets>,
 }
@@ -27,7 +30,9 @@ impl Proven {
     pub(crate) fn weight(&self) -> u64 {
         // The digest, the counters and the table's slots stand beside the texts.
         let facets = self.facets.get().map_or(size_of::<Facets>() + 96, Facets::weight);
-        (self.claims.weight() + facets + self.token.expose().len() + size_of::<Self>() + 160) as u64
+        // The texts again, and the table's own.
+        let told = self.told.as_ref().map_or(0, |told| 3 * serde_json::to_string(told).map_or(0, |text| text.len()));
+        (self.claims.weight() + told + facets + self.token.expose().len() + size_of::<Self>() + 160) as u64
     }
 }
 
@@ -119,6 +124,7 @@ pub(crate) fn examine(
                     kid,
                     token,
                     facets,
+                    told: None,
                 })));
             }
             Err(None) => return Err(NeedsKeys { issuer: at, claims: Box::new(claims), typ }),

@@ -215,6 +215,10 @@ impl Guard {
     /// Whether who was let in would be let in now, by this route; `None` if keys have to be fetched first. For what lasts longer
     /// than the check at its beginning: streams.
     pub fn try_check_again(&self, principal: &Principal, route: &Route) -> Option<Result<Principal, Refused>> {
+        if let Some(proven) = principal.told() {
+            let asked = Asked { route: Some(route), certificate: principal.certificate() };
+            return Some(self.decide(&Evidence::Proven(proven), asked));
+        }
         let presented = format!("Bearer {}", principal.token().expose());
         self.try_check_for(Some(&presented), route, principal.certificate())
     }
@@ -349,6 +353,19 @@ impl Guard {
                 Ok(Err(self.refuse(&evidence, asked, now, check)))
             }
         }
+    }
+
+    /// Decides on what is established.
+    pub(crate) fn decide(&self, evidence: &Evidence, asked: Asked<'_>) -> Result<Principal, Refused> {
+        let (inner, now) = (&*self.0, self.0.clock.now());
+        match (judge(evidence, &inner.contract, asked, now, &inner.streams, &mut Silent), evidence) {
+            (Ok(()), Evidence::Proven(proven)) => Ok(Principal::new(Arc::clone(proven), asked.certificate)),
+            (decided, _) => Err(self.refuse(evidence, asked, now, decided.err().unwrap_or(CheckId::TokenSignature))),
+        }
+    }
+
+    pub(crate) fn refuse_now(&self, evidence: &Evidence, asked: Asked<'_>, check: CheckId) -> Refused {
+        self.refuse(evidence, asked, self.0.clock.now(), check)
     }
 
     fn observe(&self, evidence: &Evidence, asked: Asked<'_>, now: Timestamp) -> Verdict {

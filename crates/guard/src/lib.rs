@@ -42,6 +42,7 @@ mod layer;
 mod principal;
 mod refused;
 mod server_sent;
+mod told;
 
 pub use cut_offs::Facets;
 pub use decision::contract::{Contract, Route, TrustedIssuer};
@@ -52,3 +53,4 @@ pub use guard::{Guard, GuardBuilder, SetupError};
 pub use layer::{GuardLayer, Guarded};
 pub use principal::Principal;
 pub use refused::Refused;
+pub use told::Told;

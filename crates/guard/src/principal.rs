@@ -24,6 +24,11 @@ impl Principal {
         Self { proven, certificate: certificate.map(Arc::from) }
     }
 
+    /// What was proven, where the issuer was asked.
+    pub(crate) fn told(&self) -> Option<Arc<Proven>> {
+        self.proven.told.is_some().then(|| Arc::clone(&self.proven))
+    }
+
     /// The SHA-256 thumbprint, in base64url, of the certificate that the connection was opened with, where the guard was told.
     pub fn certificate(&self) -> Option<&str> {
         self.certificate.as_deref()
@@ -36,6 +41,9 @@ impl Principal {
 
     /// All claims of the token.
     pub fn all_claims(&self) -> Map<String, Value> {
+        if let Some(told) = &self.proven.told {
+            return told.clone();
+        }
         jose::Token::parse(self.proven.token.expose()).and_then(|token| token.peek()).unwrap_or_default()
     }
 

@@ -10,6 +10,8 @@ mod files;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod introspection;
+#[cfg(test)]
 mod isolation;
 #[cfg(test)]
 mod long_running;

@@ -5,11 +5,13 @@ use crate::call::Call;
 use crate::canonical::query;
 use crate::denial::Denial;
 use crate::settings::{SettingsError, Spanned, World, fault, field_name, refusal_status};
+use client::{Introspected, Introspections};
 use decision::CheckId;
 use decision::contract::{Contract, Disclosure, Route, TrustedIssuer};
-use guard::{Guard, Principal};
+use guard::{Guard, Principal, Told};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, StatusCode};
+use oauth::Secret;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -136,22 +138,10 @@ impl Common<'_> {
             authorization_uri: None,
         };
         let claims = self.claims.iter().map(ClaimRule::read).collect::<Result<_, _>>()?;
-        let place = match (self.header_name, self.query_parameter_name) {
-            (Some(_), Some(name)) => {
-                return Err(fault(&name.span(), "the token is looked for in two places", "keep one of them"));
-            }
-            (None, Some(name)) => Place::Parameter(name.get_ref().clone()),
-            (Some(name), None) => match field_name(name)? {
-                AUTHORIZATION => Place::Authorization,
-                name => {
-                    world.secret(name.as_str());
-                    Place::Field(name)
-                }
-            },
-            (None, None) => Place::Authorization,
-        };
+        let place = Place::read(self.header_name, self.query_parameter_name, world)?;
         Ok(Part::Token(Arc::new(TokenCheck {
             guard: world.guard(contract, at)?,
+            asks: None,
             place,
             claims,
             status: self.failed_validation_httpcode.map(refusal_status).transpose()?,
@@ -162,13 +152,34 @@ impl Common<'_> {
 
 /// Where a token is.
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     Authorization,
     Field(HeaderName),
     Parameter(String),
 }
 
 impl Place {
+    pub(super) fn read(
+        field: Option<&Spanned<String>>,
+        parameter: Option<&Spanned<String>>,
+        world: &mut World<'_>,
+    ) -> Result<Self, SettingsError> {
+        Ok(match (field, parameter) {
+            (Some(_), Some(name)) => {
+                return Err(fault(&name.span(), "the token is looked for in two places", "keep one of them"));
+            }
+            (None, Some(name)) => Self::Parameter(name.get_ref().clone()),
+            (Some(name), None) => match field_name(name)? {
+                AUTHORIZATION => Self::Authorization,
+                name => {
+                    world.secret(name.as_str());
+                    Self::Field(name)
+                }
+            },
+            (None, None) => Self::Authorization,
+        })
+    }
+
     /// As a guard reads it: an `Authorization` value.
     fn presented<'a>(&self, request: &'a Canonical) -> Presented<'a> {
         let bearer = |token: &str| Presented::Value(Cow::Owned(format!("Bearer {token}")));
@@ -204,11 +215,13 @@ enum Presented<'a> {
 
 /// A guard, and where its tokens are.
 pub(crate) struct TokenCheck {
-    guard: Guard,
-    place: Place,
-    claims: Vec<ClaimRule>,
-    status: Option<StatusCode>,
-    message: Option<String>,
+    pub(super) guard: Guard,
+    /// Who says what tokens are worth, where they cannot be read.
+    pub(super) asks: Option<Arc<Introspections<Told>>>,
+    pub(super) place: Place,
+    pub(super) claims: Vec<ClaimRule>,
+    pub(super) status: Option<StatusCode>,
+    pub(super) message: Option<String>,
 }
 
 impl TokenCheck {
@@ -275,10 +288,42 @@ impl Bearer {
         Self { check, demands }
     }
 
+    /// The token whose issuer has to be asked, and who asks.
+    fn token_to_ask_about<'a>(&'a self, presented: Option<&'a str>) -> Option<ToAsk<'a>> {
+        let asks = self.check.asks.as_ref()?;
+        let demand = self.demands.first()?;
+        let token = self.check.guard.token_of(presented, demand);
+        Some(
+            token
+                .map(|token| (asks, token))
+                .map_err(|refused| Box::new(self.check.as_configured(Denial::from(refused)))),
+        )
+    }
+
     fn several(&self) -> Denial {
         let challenge = oauth::challenge::Challenge::bearer().with("error", "invalid_request");
         self.check.as_configured(Denial::of(CheckId::GatewayCredentialSingle).challenge(&challenge))
     }
+}
+
+type ToAsk<'a> = Result<(&'a Arc<Introspections<Told>>, &'a str), Box<Denial>>;
+
+fn told(said: &Introspected<Told>) -> Option<&Told> {
+    match said {
+        Introspected::Active(told) => Some(told),
+        Introspected::Inactive => None,
+    }
+}
+
+/// Without an answer nobody is let in.
+fn unsaid(error: &client::Error) -> Denial {
+    tracing::warn!(
+        error.status = error.status(),
+        error.code = error.body().map(|body| body.error.as_str()),
+        reason = %error,
+        "an issuer does not say what a token is worth"
+    );
+    Denial::of(CheckId::IntrospectionAvailable).retry_after(error.retry_after().unwrap_or(5))
 }
 
 impl Policy for Bearer {
@@ -297,8 +342,20 @@ impl Policy for Bearer {
                 Presented::Value(text) => Some(text),
                 Presented::Several => return Decided::Deny(Box::new(self.several())),
             };
+            let said = match self.token_to_ask_about(presented.as_deref()) {
+                None => None,
+                Some(Err(denial)) => return Decided::Deny(denial),
+                Some(Ok((asks, token))) => match asks.known(token) {
+                    None => return Decided::Wait,
+                    said => said,
+                },
+            };
             for demand in &self.demands {
-                match check.guard.try_check_for(presented.as_deref(), demand, certificate) {
+                let decided = match &said {
+                    None => check.guard.try_check_for(presented.as_deref(), demand, certificate),
+                    Some(said) => Some(check.guard.check_told(told(said), demand, certificate)),
+                };
+                match decided {
                     None => return Decided::Wait,
                     Some(Ok(principal)) => accepted = Some(principal),
                     Some(Err(refused)) => return Decided::Deny(Box::new(check.as_configured(Denial::from(refused)))),
@@ -320,7 +377,8 @@ impl Policy for Bearer {
         };
         let certificate = call.certificate.as_ref().and_then(|certificate| certificate.x5t_s256());
         let mut all = Vec::new();
-        for demand in &self.demands {
+        // What an issuer said is not made of checks.
+        for demand in self.demands.iter().filter(|_| self.check.asks.is_none()) {
             let found = self.check.guard.explain_for(presented.as_deref(), demand, certificate).checks;
             all.extend(found.into_iter().filter(|check| !all.contains(check)).collect::<Vec<_>>());
         }
@@ -337,8 +395,18 @@ impl Policy for Bearer {
             let mut decided = None;
             let certificate = call.certificate.clone();
             let certificate = certificate.as_ref().and_then(|certificate| certificate.x5t_s256());
+            let said = match self.token_to_ask_about(presented.as_deref()) {
+                None => None,
+                Some(token) => {
+                    let (asks, token) = token?;
+                    Some(asks.ask(&Secret::new(token)).await.map_err(|error| Box::new(unsaid(&error)))?)
+                }
+            };
             for demand in &self.demands {
-                let principal = self.check.guard.check_for(presented.as_deref(), demand, certificate).await;
+                let principal = match &said {
+                    None => self.check.guard.check_for(presented.as_deref(), demand, certificate).await,
+                    Some(said) => self.check.guard.check_told(told(said), demand, certificate),
+                };
                 decided = Some(principal.map_err(|refused| self.check.as_configured(Denial::from(refused)))?);
             }
             let principal = decided.ok_or_else(|| Box::new(Denial::of(CheckId::TokenPresent)))?;

@@ -137,6 +137,8 @@ pub(crate) struct AuthorityTable {
     pub(crate) metadata: Option<String>,
     /// Its token endpoint; what the metadata says if it is not stated.
     pub(crate) token_endpoint: Option<String>,
+    /// Its introspection endpoint, for `introspect`; what the metadata says if it is not stated.
+    pub(crate) introspection_endpoint: Option<String>,
     /// Its issuer, which assertions of the gateway are for; what the metadata says if it is not stated.
     pub(crate) issuer: Option<String>,
     /// The gateway there.

@@ -146,6 +146,26 @@ impl<'a> World<'a> {
         Ok(guard)
     }
 
+    /// A guard over what issuers say when they are asked: it knows no keys.
+    pub(crate) fn guard_of_told(&self, contract: Contract, at: &Range<usize>) -> Result<Guard, SettingsError> {
+        let issuers: Vec<String> = contract.issuers.iter().map(|entry| entry.issuer.clone()).collect();
+        let ids = Arc::clone(&self.ports.ids);
+        let builder =
+            Guard::builder(contract, Arc::clone(&self.ports.clock)).cache_bytes(0).decision_ids(move || ids.next());
+        let builder =
+            issuers.into_iter().fold(builder, |builder, issuer| builder.keys(issuer, KeySet::from_keys(Vec::new())));
+        builder.build().map_err(|error| {
+            let text = error.to_string();
+            let (problem, hint) = text.split_once(": ").unwrap_or((&text, "see the guide of the gateway"));
+            fault(at, problem, hint)
+        })
+    }
+
+    /// The clock.
+    pub(crate) fn clock(&self) -> Arc<dyn decision::Clock> {
+        Arc::clone(&self.ports.clock)
+    }
+
     /// Every guard there is.
     pub(super) fn guards(&self) -> Vec<Guard> {
         self.guards.values().cloned().collect()
@@ -257,6 +277,7 @@ impl<'a> World<'a> {
         let endpoints = Endpoints {
             token: read.token_endpoint.clone().unwrap_or_default(),
             issuer: read.issuer.clone(),
+            introspection: read.introspection_endpoint.clone(),
             ..Endpoints::default()
         };
         let profile = match read.exchange {

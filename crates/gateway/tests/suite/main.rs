@@ -10,6 +10,7 @@ mod fields;
 mod framing;
 mod http2;
 mod imports;
+mod introspect;
 mod limits;
 mod mutual;
 mod onward;

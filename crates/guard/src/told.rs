@@ -1,0 +1,86 @@
+//! Tokens that nobody here can read: what their issuer says of them when it is asked (RFC 7662) stands in a signature's place.
+use crate::evidence::{Evidence, Fault, Proven};
+use crate::judge::Asked;
+use crate::{Guard, Principal, Refused, bearer};
+use decision::CheckId;
+use decision::contract::Route;
+use oauth::Secret;
+use serde_json::{Map, Value};
+use std::sync::{Arc, OnceLock};
+
+/// What an issuer said of a token. It is a claim of whoever made it that the issuer of the contract did.
+#[derive(Clone)]
+pub struct Told(Arc<Proven>);
+
+impl Told {
+    /// From the claims of an introspection response. `None` where they are no claims.
+    pub fn read(token: &Secret, claims: Map<String, Value>, guard: &Guard) -> Option<Self> {
+        let read: decision::contract::Claims = serde_json::from_value(Value::Object(claims.clone())).ok()?;
+        let issuer = guard.contract().issuer_index(&read)?;
+        Some(Self(Arc::new(Proven {
+            claims: read,
+            typ: Some("at+jwt".into()),
+            issuer,
+            generation: 0,
+            kid: None,
+            token: token.clone(),
+            facets: OnceLock::new(),
+            told: Some(claims),
+        })))
+    }
+
+    /// When the token ends.
+    pub fn expires(&self) -> Option<decision::Timestamp> {
+        self.0.claims.expires()
+    }
+
+    /// About how many bytes it takes.
+    pub fn weight(&self) -> u64 {
+        self.0.weight()
+    }
+}
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Told").field("token_id", &self.0.claims.token_id()).finish_non_exhaustive()
+    }
+}
+
+impl Guard {
+    /// The token of an `Authorization` value, to ask its issuer about.
+    ///
+    /// # Errors
+    /// If there is none, or one that is larger than the contract has it.
+    pub fn token_of<'a>(&self, authorization: Option<&'a str>, route: &Route) -> Result<&'a str, Refused> {
+        let token = bearer::token(authorization).map_err(|found| Fault::new(CheckId::TokenPresent, found));
+        token
+            .and_then(|token| {
+                let most = self.contract().max_token_bytes;
+                let found = || format!("{} bytes; at most {most} are read", token.len());
+                if token.len() > most { Err(Fault::new(CheckId::TokenSize, found())) } else { Ok(token) }
+            })
+            .map_err(|fault| {
+                let check = fault.check;
+                self.refuse_now(&Evidence::Unreadable(fault), Asked { route: Some(route), certificate: None }, check)
+            })
+    }
+
+    /// Decides as [`check_for`](Self::check_for) does on what the issuer said of a token; `None` where it said that it is worth
+    /// nothing.
+    ///
+    /// # Errors
+    /// If the request is refused.
+    pub fn check_told(
+        &self,
+        told: Option<&Told>,
+        route: &Route,
+        certificate: Option<&str>,
+    ) -> Result<Principal, Refused> {
+        let asked = Asked { route: Some(route), certificate };
+        if let Some(Told(proven)) = told {
+            return self.decide(&Evidence::Proven(Arc::clone(proven)), asked);
+        }
+        let fault = Fault::new(CheckId::TokenActive, "the issuer says that the token is not active");
+        Err(self.refuse_now(&Evidence::Unreadable(fault), asked, CheckId::TokenActive))
+    }
+}
