@@ -563,6 +563,12 @@ catalogue! {
     GatewayOperation: "gateway.operation", None, "invalid_request", None, 404, Caller, Some("OperationNotFound"),
         "the request is for an operation of an API",
         "check the host, the path and the method, or add the operation to the gateway's configuration";
+    GatewayWebSocket: "gateway.websocket", None, "invalid_request", None, 400, Caller, None,
+        "the request that opens a WebSocket is as RFC 6455 has it",
+        "send a `GET` over HTTP/1.1 without a body, with `Connection: Upgrade`, `Sec-WebSocket-Version: 13` and one key";
+    GatewayOrigin: "gateway.origin", None, "access_denied", None, 403, ApiOwner, None,
+        "the page that opens a WebSocket is one that may",
+        "list the page's origin in `allowed_origins` of `cors`";
     GatewayBodyTimely: "gateway.body_timely", None, "invalid_request", None, 408, Caller, Some("ClientConnectionFailure"),
         "the body of the request comes whole and in time",
         "send the body faster, and whole";

@@ -132,13 +132,13 @@ impl Default for State {
 
 impl Progress {
     /// Something of a stream went by.
-    fn stir(&self) {
+    pub(crate) fn stir(&self) {
         let since = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.0.stirred.store(since, Ordering::Relaxed);
     }
 
     /// Until when both sides of a stream may be silent.
-    fn patience(&self, idle: Duration) -> Instant {
+    pub(crate) fn patience(&self, idle: Duration) -> Instant {
         self.0.began + Duration::from_millis(self.0.stirred.load(Ordering::Relaxed)) + idle
     }
 

@@ -3,7 +3,7 @@ use crate::Refusal;
 use crate::body::Body;
 use decision::CheckId;
 use guard::Refused;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use std::borrow::Cow;
 
@@ -15,6 +15,8 @@ pub(crate) struct Denial {
     message: Cow<'static, str>,
     challenges: Vec<HeaderValue>,
     retry_after: Option<u64>,
+    /// A field that belongs to the status.
+    field: Option<(HeaderName, HeaderValue)>,
     /// Where a guard has given one, and logged it.
     pub(crate) decision_id: Option<String>,
     /// Whether the connection cannot be trusted to be in step any more.
@@ -48,6 +50,7 @@ impl Denial {
             )),
             challenges: Vec::new(),
             retry_after: None,
+            field: None,
             decision_id: None,
             closes: false,
         }
@@ -73,6 +76,11 @@ impl Denial {
         self
     }
 
+    pub(crate) fn field(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.field = Some((name, value));
+        self
+    }
+
     /// The answer.
     pub(crate) fn response(self, decision_id: &str) -> Response<Body> {
         let told = Told {
@@ -90,6 +98,7 @@ impl Denial {
         for challenge in self.challenges {
             headers.append(header::WWW_AUTHENTICATE, challenge);
         }
+        headers.extend(self.field);
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -28,6 +28,9 @@ impl Serve for Front {
     /// Half an answer of a service is none.
     const WAITING_ANSWERS_END: bool = false;
 
+    /// WebSockets, where an operation allows them.
+    const UPGRADES: bool = true;
+
     /// A defect fails its request and no other, and denies.
     async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Response<Body> {
         // Who comes over a Unix socket is a program of this machine.

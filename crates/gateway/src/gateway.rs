@@ -16,12 +16,14 @@ use crate::settings::{Compiled, File, SettingsError, Upstreams, compile};
 use crate::stream::{Trailers, Watch};
 use crate::telemetry::Telemetry;
 use crate::upstream::{self, Failure};
+use crate::websocket::{self, Opening, Tunnel};
 use arc_swap::ArcSwap;
 use client::{Random, TokenCache};
 use decision::{CheckId, Clock};
 use fetch::KeySets;
 use guard::Guard;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serve::Shown;
 use std::net::IpAddr;
@@ -188,9 +190,25 @@ impl Gateway {
         let (parts, body) = request.into_parts();
         let mut after = After::default();
         let mut response = match self.reply(&state, parts, body, peer, &mut record, &mut after).await {
-            Ok(Reply::Forwarded(Answered { mut response, lease, slot, silence, uploaded, stream })) => {
+            Ok(Reply::Opened(mut response, tunnel)) => {
                 take_hop_by_hop_of_answer(response.headers_mut());
                 after.head(response.status(), response.headers_mut(), &self.limits);
+                Opening::ask(response.headers_mut());
+                record.status = response.status();
+                let limits = Arc::clone(&self.limits);
+                tokio::spawn(async move {
+                    let (bytes, whole) = tunnel.run().await;
+                    after.end(bytes, &limits);
+                    record.end(bytes, whole);
+                });
+                return response.map(|_| Body::text(""));
+            }
+            Ok(Reply::Forwarded(Answered { mut response, lease, slot, silence, uploaded, stream, closes })) => {
+                take_hop_by_hop_of_answer(response.headers_mut());
+                after.head(response.status(), response.headers_mut(), &self.limits);
+                if closes {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 record.status = response.status();
                 let (parts, body) = response.into_parts();
                 let limits = Arc::clone(&self.limits);
@@ -214,16 +232,17 @@ impl Gateway {
     async fn reply(
         &self,
         state: &Arc<Compiled>,
-        parts: http::request::Parts,
+        mut parts: http::request::Parts,
         body: Incoming,
         peer: Peer,
         record: &mut Record,
         after: &mut After,
     ) -> Result<Reply, Box<Denial>> {
-        match self.permit(state, parts, peer, record, after).await {
-            Ok((permitted, credential)) => {
-                let clock = &self.ports.clock;
-                forward(permitted, credential, state, clock, peer, body, record).await.map(Reply::Forwarded)
+        let upgrade = websocket::Asked::of(&mut parts, &body);
+        match self.permit(state, parts, peer, upgrade, record, after).await {
+            Ok((permitted, credential, opening)) => {
+                let arrived = Arrived { peer, body, opening };
+                forward(permitted, credential, state, &self.ports.clock, arrived, record).await
             }
             Err(Ended::Own(headers)) => Ok(Reply::Own(headers)),
             Err(Ended::Denied(denial)) => Err(denial),
@@ -237,8 +256,8 @@ impl Gateway {
         let state = self.state.load_full();
         let mut record = Record::new(&self.ports, peer, &parts.headers);
         let mut after = After::default();
-        let allowed = match self.permit(&state, parts, peer, &mut record, &mut after).await {
-            Ok((permitted, credential)) => {
+        let allowed = match self.permit(&state, parts, peer, None, &mut record, &mut after).await {
+            Ok((permitted, credential, _)) => {
                 let to = Arc::clone(&permitted.call().operation.upstream);
                 let told = upstream::Told { proxies: &state.proxies, is_tls: peer.is_tls, injected: &state.injected };
                 let request = to.request(permitted, credential, &told, ());
@@ -274,9 +293,10 @@ impl Gateway {
         state: &Arc<Compiled>,
         mut parts: http::request::Parts,
         peer: Peer,
+        upgrade: Option<Box<websocket::Asked>>,
         record: &mut Record,
         after: &mut After,
-    ) -> Result<(Permitted, Credential), Ended> {
+    ) -> Result<(Permitted, Credential, Option<Box<Opening>>), Ended> {
         record.asked(&parts);
         let certificate = parts.extensions.remove::<Arc<Shown>>().and_then(|shown| Certificate::of(&shown));
         let is_secret = |name: &str| state.secrets.iter().any(|secret| secret == name);
@@ -299,6 +319,13 @@ impl Gateway {
                 return Err(Ended::Own(HeaderMap::new()));
             }
         }
+        let opening = match (upgrade, &operation.stream) {
+            (Some(asked), Some(stream)) if stream.websocket && asked.is_for_websocket() => {
+                Some(asked.opening(&request, peer.is_tls, operation.cors.as_deref())?)
+            }
+            // What asks for another protocol where there is none is a request like any other.
+            _ => None,
+        };
         let call = Call {
             caller: address::caller(peer.address, request.headers(), &state.proxies),
             request,
@@ -315,7 +342,7 @@ impl Gateway {
         let began = record.is_watched().then(Began::now);
         let acquired = operation.onward.acquire(&permitted).await;
         record.step("onward", began, acquired.as_ref().err().map(|denial| &**denial));
-        Ok((permitted, acquired?))
+        Ok((permitted, acquired?, opening))
     }
 }
 
@@ -350,8 +377,18 @@ fn own(headers: HeaderMap) -> Response<Body> {
 /// What a request comes to that is not refused.
 enum Reply {
     Forwarded(Answered),
+    /// An open WebSocket, and the answer that says so.
+    Opened(Response<Incoming>, Box<Tunnel>),
     /// An empty answer of the gateway's own: the fields of a preflight's.
     Own(HeaderMap),
+}
+
+/// What came, beside the head of a request.
+struct Arrived {
+    peer: Peer,
+    body: Incoming,
+    /// Where it is to become a WebSocket.
+    opening: Option<Box<Opening>>,
 }
 
 /// A service's answer, as far as it is there.
@@ -367,6 +404,8 @@ struct Answered {
     uploaded: Progress,
     /// Where it is a stream: what watches over it, and its trailers.
     stream: Option<Box<(Watch, Option<Trailers>)>>,
+    /// Whether the caller may have sent what is no request after this one: a WebSocket was to begin there, and did not.
+    closes: bool,
 }
 
 /// Asks every policy, in the order of the phases. The only way to a [`Permitted`].
@@ -415,10 +454,9 @@ async fn forward(
     credential: Credential,
     state: &Arc<Compiled>,
     clock: &Arc<dyn Clock>,
-    peer: Peer,
-    body: Incoming,
+    Arrived { peer, body, opening }: Arrived,
     record: &mut Record,
-) -> Result<Answered, Box<Denial>> {
+) -> Result<Reply, Box<Denial>> {
     let to = Arc::clone(&permitted.call().operation.upstream);
     let slot = Arc::clone(&to.slots)
         .try_acquire_owned()
@@ -436,17 +474,38 @@ async fn forward(
     let request = to.request(permitted, credential, &told, body);
     let mut request = request.ok_or_else(|| Box::new(Denial::of(CheckId::GatewayRequest)))?;
     record.forwards(request.headers_mut());
-    let failure = match to.send(request, &progress).await {
-        // Nothing here asked for another protocol.
-        Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            record.answered();
+    if opening.is_some() {
+        Opening::ask(request.headers_mut());
+    }
+    let sent = to.send(request, &progress, opening.is_some()).await;
+    if sent.is_ok() {
+        record.answered();
+    }
+    let failure = match (sent, opening, stream) {
+        (Ok((mut response, lease)), Some(opening), Some(stream)) if is_switching(&response) => {
+            if opening.is_agreed(response.headers()) {
+                let service = hyper::upgrade::on(&mut response);
+                let (watch, idle) = (stream.0, silence);
+                let tunnel = Tunnel { opening, service, watch, idle, progress, _slot: slot, _lease: lease };
+                return Ok(Reply::Opened(response, Box::new(tunnel)));
+            }
             Failure::Broken
         }
-        Ok((response, lease)) => {
-            record.answered();
-            return Ok(Answered { response, lease, slot, silence, uploaded: progress, stream });
+        // Nobody asked for another protocol.
+        (Ok((response, _)), ..) if is_switching(&response) => Failure::Broken,
+        (Ok((response, lease)), opening, stream) => {
+            let closes = opening.is_some();
+            return Ok(Reply::Forwarded(Answered {
+                response,
+                lease,
+                slot,
+                silence,
+                uploaded: progress,
+                stream,
+                closes,
+            }));
         }
-        Err(failure) => failure,
+        (Err(failure), ..) => failure,
     };
     if let Some(broken) = progress.broken() {
         let status = if broken == Broken::SlowCaller { StatusCode::REQUEST_TIMEOUT } else { StatusCode::BAD_REQUEST };
@@ -457,6 +516,10 @@ async fn forward(
         Failure::Unreachable | Failure::Broken => Denial::of(CheckId::UpstreamReachable),
         Failure::Slow => Denial::of(CheckId::UpstreamTimely),
     }))
+}
+
+fn is_switching(response: &Response<Incoming>) -> bool {
+    response.status() == StatusCode::SWITCHING_PROTOCOLS
 }
 
 fn effective(operation: &Operation, state: &Compiled) -> Effective {

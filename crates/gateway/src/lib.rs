@@ -30,6 +30,7 @@ mod stream;
 mod subscriptions;
 mod telemetry;
 mod upstream;
+mod websocket;
 
 pub use crate::telemetry::Telemetry;
 pub use access_log::AccessLog;

@@ -20,7 +20,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// How often it is asked whether a token is good yet.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// An operation whose requests and answers are streams, which take as long as they take: gRPC, Server-Sent Events.
+/// An operation whose requests and answers are streams, which take as long as they take: gRPC, Server-Sent Events,
+/// WebSockets.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "stream")]
@@ -28,6 +29,9 @@ pub(crate) struct Table {
     /// Whether trailers are forwarded both ways, as gRPC needs it; none of those that say who somebody is are.
     #[serde(default)]
     trailers: bool,
+    /// Whether it may become a WebSocket: for pages of the host that is asked, those that `cors` lists, and callers that are no pages.
+    #[serde(default)]
+    websocket: bool,
     /// Seconds that both sides together may be silent.
     #[serde(default = "five_minutes")]
     idle_seconds: u64,
@@ -58,6 +62,7 @@ const fn yes() -> bool {
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) trailers: bool,
+    pub(crate) websocket: bool,
     pub(crate) idle: Duration,
     longest: Duration,
     /// How long it outlives its token; for ever if nothing is said.
@@ -78,6 +83,7 @@ impl Table {
         let grace = grace.ok_or_else(|| wrong("grace_seconds", 3_600))?;
         Ok(Arc::new(Stream {
             trailers: read.trailers,
+            websocket: read.websocket,
             idle: seconds("idle_seconds", read.idle_seconds)?,
             longest: seconds("longest_seconds", read.longest_seconds)?,
             grace: read.ends_with_token.then_some(grace),

@@ -46,7 +46,7 @@ mod silence;
 mod socket;
 mod tls;
 
-pub use listeners::{Caller, DRAIN, Listeners, Serve, caught};
+pub use listeners::{Caller, DRAIN, Kept, Listeners, Serve, caught};
 pub use mutual::Mutual;
 pub use peer::Peer;
 pub use shown::Shown;

@@ -1,14 +1,14 @@
 //! Listeners, from their sockets to their end.
 use crate::in_order::InOrder;
-use crate::silence::{Asked, PATIENCE, Sent, Watched};
+use crate::silence::{Asked, Over, PATIENCE, Sent, Watched};
 use crate::{Shown, Socket, Tls};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
@@ -36,6 +36,9 @@ pub trait Serve: Send + Sync + 'static {
     /// whose readers come back elsewhere. Otherwise it has the time that all requests have.
     const WAITING_ANSWERS_END: bool = true;
 
+    /// Whether a request may have its connection become another protocol's: it then carries what is [`Kept`] of it.
+    const UPGRADES: bool = false;
+
     /// Answers one request.
     fn answer(&self, request: Request<Incoming>, caller: Caller) -> impl Future<Output = Response<Self::Body>> + Send;
 }
@@ -58,11 +61,26 @@ impl Caller {
     }
 }
 
+/// What is kept of a connection that becomes another protocol's: it counts as long as this is there.
+#[derive(Clone)]
+pub struct Kept {
+    ended: watch::Receiver<bool>,
+    _over: Arc<Over>,
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl Kept {
+    /// Waits until the process ends.
+    pub async fn ending(&mut self) {
+        let _ = self.ended.wait_for(|ended| *ended).await;
+    }
+}
+
 /// The listeners of a process, until they are told to end.
 pub struct Listeners {
+    leaving: watch::Sender<bool>,
     ended: watch::Sender<bool>,
     doors: JoinSet<()>,
-    graceful: Arc<GracefulShutdown>,
     permits: Arc<Semaphore>,
 }
 
@@ -76,9 +94,9 @@ impl Listeners {
     /// None yet.
     pub fn new() -> Self {
         Self {
+            leaving: watch::Sender::new(false),
             ended: watch::Sender::new(false),
             doors: JoinSet::new(),
-            graceful: Arc::new(GracefulShutdown::new()),
             permits: Arc::new(Semaphore::new(CONNECTIONS)),
         }
     }
@@ -88,24 +106,34 @@ impl Listeners {
         let door = Door {
             tls,
             service,
-            graceful: Arc::clone(&self.graceful),
             permits: Arc::clone(&self.permits),
+            leaving: self.leaving.subscribe(),
             ended: self.ended.subscribe(),
         };
         self.doors.spawn(door.keep(socket.into()));
     }
 
+    /// Leaves what is to come to another process that has the same sockets: no new connections here, and who has one is told with
+    /// their next answer to open another. Nobody is cut off; this ends when all have gone, or after `linger`.
+    pub async fn leave(&mut self, linger: Duration) {
+        self.leaving.send_replace(true);
+        while self.doors.join_next().await.is_some() {}
+        let _ = timeout(linger, self.all_gone()).await;
+    }
+
     /// Ends: no new connections, and time for the requests that are under way.
-    pub async fn end(self, drain: Duration) {
-        let Self { ended, doors, graceful, permits } = self;
-        ended.send_replace(true);
-        doors.join_all().await;
-        // The doors held the others.
-        let Some(graceful) = Arc::into_inner(graceful) else { return };
-        if timeout(drain, graceful.shutdown()).await.is_err() {
-            let open = CONNECTIONS.saturating_sub(permits.available_permits());
+    pub async fn end(mut self, drain: Duration) {
+        self.leaving.send_replace(true);
+        self.ended.send_replace(true);
+        while self.doors.join_next().await.is_some() {}
+        if timeout(drain, self.all_gone()).await.is_err() {
+            let open = CONNECTIONS.saturating_sub(self.permits.available_permits());
             tracing::warn!(connections.open = open, "ended with connections still open");
         }
+    }
+
+    async fn all_gone(&self) {
+        let _ = self.permits.acquire_many(u32::try_from(CONNECTIONS).unwrap_or(u32::MAX)).await;
     }
 }
 
@@ -113,14 +141,14 @@ impl Listeners {
 struct Door<S> {
     tls: Option<Tls>,
     service: Arc<S>,
-    graceful: Arc<GracefulShutdown>,
     permits: Arc<Semaphore>,
+    leaving: watch::Receiver<bool>,
     ended: watch::Receiver<bool>,
 }
 
 impl<S: Serve> Door<S> {
     async fn keep(self, socket: Socket) {
-        let mut ended = self.ended.clone();
+        let mut leaving = self.leaving.clone();
         loop {
             let next = async {
                 // The permit comes before the connection: who is over the cap waits in the system's queue.
@@ -140,7 +168,7 @@ impl<S: Serve> Door<S> {
             };
             let (accepted, permit) = tokio::select! {
                 biased;
-                _ = ended.wait_for(|ended| *ended) => break,
+                _ = leaving.wait_for(|leaving| *leaving) => break,
                 next = next => next,
             };
             let Ok(permit) = permit else { break };
@@ -169,12 +197,12 @@ impl<S: Serve> Door<S> {
             service: Arc::clone(&self.service),
             caller,
             shown: None,
-            watcher: self.graceful.watcher(),
+            permit: Arc::new(permit),
+            leaving: self.leaving.clone(),
             ended: self.ended.clone(),
         };
         let tls = self.tls.clone();
         tokio::spawn(async move {
-            let _permit = permit;
             let http = Builder::new(TokioExecutor::new());
             let Some(tls) = tls else { return connection.speak(stream, http).await };
             // Who does not finish a handshake is nobody we know: not worth a line in the log.
@@ -196,7 +224,8 @@ struct Connection<S> {
     service: Arc<S>,
     caller: Caller,
     shown: Option<Arc<Shown>>,
-    watcher: Watcher,
+    permit: Arc<OwnedSemaphorePermit>,
+    leaving: watch::Receiver<bool>,
     ended: watch::Receiver<bool>,
 }
 
@@ -206,7 +235,7 @@ impl<S: Serve> Connection<S> {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         mut http: Builder<TokioExecutor>,
     ) {
-        let Self { service, caller, shown, watcher, ended } = self;
+        let Self { service, caller, shown, permit, mut leaving, mut ended } = self;
         // Its own time for a head would run while a connection is kept, too.
         http.http1().header_read_timeout(None).max_buf_size(64 << 10);
         http.http2()
@@ -216,20 +245,46 @@ impl<S: Serve> Connection<S> {
             .max_concurrent_streams(128)
             .max_header_list_size(64 << 10);
         let asked = Arc::new(Asked::new(ended.clone()));
-        let stream = InOrder::new(Watched::new(stream, Arc::clone(&asked)), ended);
+        let stream = InOrder::new(Watched::new(stream, Arc::clone(&asked)), ended.clone());
+        let (watched, begun) = (ended.clone(), Arc::clone(&asked));
+        // The connection counts until it is over, and one that becomes another protocol's beyond that.
+        let _counts = Arc::clone(&permit);
         let service = service_fn(move |mut request: Request<Incoming>| {
             if let Some(shown) = &shown {
                 request.extensions_mut().insert(Arc::clone(shown));
             }
-            let (service, over) = (Arc::clone(&service), asked.begin(request.version()));
+            let (service, over) = (Arc::clone(&service), begun.begin(request.version()));
+            if S::UPGRADES && request.headers().contains_key(UPGRADE) {
+                let also = Arc::new(begun.begin(request.version()));
+                let kept = Kept { ended: watched.clone(), _over: also, _permit: Arc::clone(&permit) };
+                request.extensions_mut().insert(kept);
+            }
             async move {
-                Ok::<_, Infallible>(
-                    service.answer(request, caller).await.map(|body| Sent::new(body, over, S::WAITING_ANSWERS_END)),
-                )
+                let one = request.version() < Version::HTTP_2;
+                let mut response = service.answer(request, caller).await;
+                // Who has the connection hears of it in time, and is not cut off in the middle of the next request.
+                if one && over.is_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response.map(|body| Sent::new(body, over, S::WAITING_ANSWERS_END)))
             }
         });
+        let mut connection = std::pin::pin!(http.serve_connection_with_upgrades(TokioIo::new(stream), service));
         // However a connection ends, there is nobody left to tell.
-        let _ = watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await;
+        tokio::select! {
+            biased;
+            _ = connection.as_mut() => return,
+            _ = leaving.wait_for(|leaving| *leaving) => asked.leave(),
+        }
+        if asked.is_framed() {
+            connection.as_mut().graceful_shutdown();
+        }
+        tokio::select! {
+            biased;
+            _ = connection.as_mut() => return,
+            _ = ended.wait_for(|ended| *ended) => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
     }
 }
 

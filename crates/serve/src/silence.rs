@@ -26,13 +26,31 @@ pub(crate) struct Asked {
     over: AtomicUsize,
     /// Whether its frames say nothing of heads (HTTP/2).
     framed: AtomicBool,
+    /// Whether the next answer is the last one on it.
+    leaving: AtomicBool,
     /// Whether the process ends.
     ended: watch::Receiver<bool>,
 }
 
 impl Asked {
     pub(crate) fn new(ended: watch::Receiver<bool>) -> Self {
-        Self { begun: AtomicUsize::new(0), over: AtomicUsize::new(0), framed: AtomicBool::new(false), ended }
+        Self {
+            begun: AtomicUsize::new(0),
+            over: AtomicUsize::new(0),
+            framed: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
+            ended,
+        }
+    }
+
+    /// From now on each answer is the last one.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether HTTP/2 is spoken, as far as a request has shown it.
+    pub(crate) fn is_framed(&self) -> bool {
+        self.framed.load(Ordering::Relaxed)
     }
 
     /// A request has begun; it is over when what this returns is dropped.
@@ -45,6 +63,13 @@ impl Asked {
 
 /// A request that is under way.
 pub(crate) struct Over(Arc<Asked>);
+
+impl Over {
+    /// Whether its answer is the last one on its connection.
+    pub(crate) fn is_last(&self) -> bool {
+        self.0.leaving.load(Ordering::Relaxed)
+    }
+}
 
 impl Drop for Over {
     fn drop(&mut self) {

@@ -181,6 +181,15 @@ impl Cors {
         }
     }
 
+    /// Whether pages of this origin may open WebSockets. Browsers send cookies with those whatever is said here, and `*` is no word
+    /// for that.
+    pub(crate) fn opens(&self, origin: &HeaderValue, has_cookies: bool) -> bool {
+        match &self.origins {
+            None => !has_cookies,
+            Some(_) => self.allowed(origin).is_some(),
+        }
+    }
+
     /// Whether a request of this origin ends here.
     pub(crate) fn ends(&self, method: &Method, headers: &HeaderMap) -> bool {
         let is_simple = matches!(*method, Method::GET | Method::HEAD);

@@ -75,7 +75,9 @@ pub(crate) struct Connector {
 }
 
 struct Tls {
-    connector: TlsConnector,
+    usual: TlsConnector,
+    /// For what only HTTP/1.1 can do here.
+    one: TlsConnector,
     name: ServerName<'static>,
 }
 
@@ -97,13 +99,17 @@ pub(super) struct Shared {
 impl Connector {
     pub(crate) fn new(tls: Option<(&ClientConfig, ServerName<'static>)>, http: Http, patience: Duration) -> Self {
         let tls = tls.map(|(config, name)| {
-            let mut config = config.clone();
-            config.alpn_protocols = match http {
-                Http::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-                Http::One => vec![b"http/1.1".to_vec()],
-                Http::Two => vec![b"h2".to_vec()],
+            let offers = |protocols: &[&[u8]]| {
+                let mut config = config.clone();
+                config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+                TlsConnector::from(Arc::new(config))
             };
-            Tls { connector: TlsConnector::from(Arc::new(config)), name }
+            let usual = match http {
+                Http::Auto => offers(&[b"h2", b"http/1.1"]),
+                Http::One => offers(&[b"http/1.1"]),
+                Http::Two => offers(&[b"h2"]),
+            };
+            Tls { usual, one: offers(&[b"http/1.1"]), name }
         });
         Self { tls, http, patience }
     }
@@ -127,10 +133,20 @@ impl Connector {
         let stream = self.tcp(target).await?;
         let shaken = async {
             let Some(tls) = &self.tls else { return shake(stream, self.http == Http::Two).await };
-            let stream = tls.connector.connect(tls.name.clone(), stream).await?;
+            let stream = tls.usual.connect(tls.name.clone(), stream).await?;
             let agreed = stream.get_ref().1.alpn_protocol();
             let two = agreed == Some(b"h2") || (agreed.is_none() && self.http == Http::Two);
             shake(stream, two).await
+        };
+        timeout(self.patience, shaken).await.map_err(|_| Unconnected::Slow)?
+    }
+
+    /// A connection that may become another protocol's.
+    pub(super) async fn open_to_upgrade(&self, target: &Target) -> Result<http1::SendRequest<Uploading>, Unconnected> {
+        let stream = self.tcp(target).await?;
+        let shaken = async {
+            let Some(tls) = &self.tls else { return shake_to_upgrade(stream).await };
+            shake_to_upgrade(tls.one.connect(tls.name.clone(), stream).await?).await
         };
         timeout(self.patience, shaken).await.map_err(|_| Unconnected::Slow)?
     }
@@ -188,6 +204,15 @@ where
         held.as_ref().map_or(0, http2::Connection::current_max_send_streams)
     });
     Ok(Opened::Two(Shared { sender, room, streams: AtomicUsize::new(0) }))
+}
+
+async fn shake_to_upgrade<S>(stream: S) -> Result<http1::SendRequest<Uploading>, Unconnected>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = one().handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(async move { drop(connection.with_upgrades().await) });
+    Ok(sender)
 }
 
 fn one() -> http1::Builder {

@@ -49,6 +49,8 @@ pub(crate) struct Lease {
     replica: Arc<Replica>,
     /// Whether earlier requests went over it: then the service may be about to close it.
     pub(super) reused: bool,
+    /// Whether other requests may go over it later.
+    returns: bool,
 }
 
 enum Sender {
@@ -102,7 +104,17 @@ impl Replica {
         };
         // From here on the lease counts it.
         counted.0 = None;
-        Ok(Lease { sender: Some(sender), replica: Arc::clone(self), reused })
+        Ok(Lease { sender: Some(sender), replica: Arc::clone(self), reused, returns: true })
+    }
+
+    /// A connection that may become another protocol's, and never serves another request.
+    pub(super) async fn lease_to_upgrade(self: &Arc<Self>, connector: &Connector) -> Result<Lease, Unconnected> {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        let mut counted = UnderWay(Some(self));
+        let sender = Box::pin(connector.open_to_upgrade(&self.target)).await?;
+        counted.0 = None;
+        let sender = Some(Sender::One(sender));
+        Ok(Lease { sender, replica: Arc::clone(self), reused: false, returns: false })
     }
 
     async fn open(self: &Arc<Self>, connector: &Connector, fresh: bool) -> Result<(Sender, bool), Unconnected> {
@@ -239,7 +251,7 @@ impl Drop for Lease {
         self.replica.under_way.fetch_sub(1, Ordering::Relaxed);
         match self.sender.take() {
             // One whose answer was not read to its end closes itself.
-            Some(Sender::One(sender)) if !sender.is_closed() => self.replica.keep(sender),
+            Some(Sender::One(sender)) if self.returns && !sender.is_closed() => self.replica.keep(sender),
             Some(Sender::Two(shared)) => drop(shared.streams.fetch_sub(1, Ordering::Relaxed)),
             _ => {}
         }

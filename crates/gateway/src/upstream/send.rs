@@ -47,17 +47,23 @@ impl Tried {
 impl Upstream {
     /// Sends a request to one of the addresses, and waits for the head of the answer. It is sent to another only while nothing of
     /// it was sent; or once more, if it has no body, may be repeated (RFC 9110 section 9.2.2), and went over a connection that the
-    /// service closed instead of answering.
+    /// service closed instead of answering. What opens a WebSocket has a connection of its own.
     pub(crate) async fn send(
         &self,
         mut request: Request<Uploading>,
         progress: &Progress,
+        opens: bool,
     ) -> Result<(Response<Incoming>, Lease), Failure> {
         let mut tried = Tried::default();
         let (mut stale, mut repeated) = (0, false);
         loop {
             let (at, replica) = self.choose(tried)?;
-            let mut lease = match replica.lease(&self.connector, stale >= STALE).await {
+            let leased = if opens {
+                Box::pin(replica.lease_to_upgrade(&self.connector)).await
+            } else {
+                replica.lease(&self.connector, stale >= STALE).await
+            };
+            let mut lease = match leased {
                 Ok(lease) => lease,
                 Err(error) => {
                     self.failed(replica, Failed::Address, &innermost(&error));

@@ -26,3 +26,4 @@ mod telling;
 mod tenants;
 mod times;
 mod tls;
+mod websockets;

@@ -173,7 +173,7 @@ pub(crate) struct World {
     pub(crate) address: std::net::SocketAddr,
     pub(crate) log: Arc<AccessLog>,
     folder: PathBuf,
-    _listeners: Listeners,
+    listeners: Option<Listeners>,
 }
 
 /// Variables that configurations of tests name.
@@ -211,7 +211,14 @@ impl World {
         let gateway = Arc::new(gateway);
         let mut listeners = Listeners::new();
         listeners.add(Socket::Tcp(listener), None, Arc::new(Front::new(Arc::clone(&gateway), false)));
-        Self { clock, issuer, service, gateway, address, log, folder, _listeners: listeners }
+        Self { clock, issuer, service, gateway, address, log, folder, listeners: Some(listeners) }
+    }
+
+    /// Ends the gateway, as the process does.
+    pub(crate) async fn end(mut self) {
+        if let Some(listeners) = self.listeners.take() {
+            listeners.end(LONGEST).await;
+        }
     }
 
     /// From now on this configuration.

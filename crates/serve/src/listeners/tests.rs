@@ -65,21 +65,23 @@ enum Version {
 /// A connection, what tells it that the process ends, and what becomes of it.
 struct Connected {
     stream: DuplexStream,
+    leaving: watch::Sender<bool>,
     ended: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<()>,
 }
 
 fn connected(service: impl Serve, version: Version) -> Connected {
     let (stream, theirs) = duplex(4 << 10);
-    let ended = watch::Sender::new(false);
-    let told = ended.subscribe();
+    let (leaving, ended) = (watch::Sender::new(false), watch::Sender::new(false));
+    let (left, told) = (leaving.subscribe(), ended.subscribe());
     let serving = tokio::spawn(async move {
-        let graceful = GracefulShutdown::new();
+        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let connection = Connection {
             shown: None,
             service: Arc::new(service),
             caller: Caller::default(),
-            watcher: graceful.watcher(),
+            permit: Arc::new(permit),
+            leaving: left,
             ended: told,
         };
         let http = Builder::new(TokioExecutor::new());
@@ -90,7 +92,7 @@ fn connected(service: impl Serve, version: Version) -> Connected {
         };
         connection.speak(theirs, http).await;
     });
-    Connected { stream, ended, serving }
+    Connected { stream, leaving, ended, serving }
 }
 
 /// Seconds until the connection is closed from the other side.
@@ -178,8 +180,9 @@ async fn a_body_that_is_refused_unread_does_not_cost_the_client_its_answer() {
     assert!(answered.starts_with("HTTP/1.1 200"), "{answered}");
     // Whoever goes on, or says nothing, is not waited for long; and not at all once the process ends.
     for (end, longest) in [(false, in_order::PATIENCE), (true, Duration::ZERO)] {
-        let Connected { mut stream, ended, serving } = connected(NOW, Version::One);
+        let Connected { mut stream, leaving, ended, serving } = connected(NOW, Version::One);
         stream.write_all(head.as_bytes()).await.unwrap();
+        leaving.send_replace(end);
         ended.send_replace(end);
         let from = Instant::now();
         serving.await.unwrap();
@@ -195,6 +198,7 @@ async fn an_answer_stays_open_while_it_goes_on_and_ends_in_order_with_the_proces
     while from.elapsed() < Duration::from_mins(30) {
         assert_ne!(streaming.stream.read(&mut some).await.unwrap(), 0, "cut after {:?}", from.elapsed());
     }
+    streaming.leaving.send_replace(true);
     streaming.ended.send_replace(true);
     let (until, mut rest) = (Instant::now(), Vec::new());
     while !rest.ends_with(b"0\r\n\r\n") {
@@ -207,11 +211,32 @@ async fn an_answer_stays_open_while_it_goes_on_and_ends_in_order_with_the_proces
 }
 
 #[tokio::test(start_paused = true)]
+async fn r_19_who_is_left_to_another_process_is_told_with_the_next_answer_and_not_cut_off() {
+    let mut kept = connected(NOW, Version::One);
+    asks(&mut kept).await;
+    kept.leaving.send_replace(true);
+    sleep(Duration::from_mins(1)).await;
+    kept.stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    kept.stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+    // One that asks nothing is closed when the process ends.
+    let mut idle = connected(NOW, Version::One);
+    asks(&mut idle).await;
+    idle.leaving.send_replace(true);
+    sleep(Duration::from_secs(30)).await;
+    assert!(!idle.serving.is_finished());
+    idle.ended.send_replace(true);
+    assert_eq!(closed(idle).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_is_of_use_only_whole_has_its_time_when_the_process_ends() {
     let mut whole = connected(Whole(Slow(Duration::ZERO, 20)), Version::One);
     whole.stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut some = [0; 1_024];
     assert_ne!(whole.stream.read(&mut some).await.unwrap(), 0);
+    whole.leaving.send_replace(true);
     whole.ended.send_replace(true);
     let mut rest = String::new();
     whole.stream.read_to_string(&mut rest).await.unwrap();

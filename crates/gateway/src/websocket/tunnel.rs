@@ -1,0 +1,148 @@
+//! An open WebSocket: both directions, until one side closes, or it is over.
+use super::Opening;
+use super::frames::{Frames, close};
+use crate::body::Progress;
+use crate::stream::{Over, Watch};
+use crate::upstream::Lease;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use std::future::poll_fn;
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// How much is held of each direction.
+const HELD: usize = 16 << 10;
+/// How long the other side has to end once one has, and to take a Close.
+const PARTING: Duration = Duration::from_secs(5);
+/// The token is good no more (an application's code, by the status that it would be).
+const UNAUTHORIZED: u16 = 4401;
+/// RFC 6455 section 7.4.1.
+const GOING_AWAY: u16 = 1001;
+
+/// What an open WebSocket is made of.
+pub(crate) struct Tunnel {
+    pub(crate) opening: Box<Opening>,
+    pub(crate) service: OnUpgrade,
+    pub(crate) watch: Watch,
+    pub(crate) idle: Duration,
+    pub(crate) progress: Progress,
+    pub(crate) _slot: OwnedSemaphorePermit,
+    pub(crate) _lease: Lease,
+}
+
+/// One direction.
+#[derive(Default)]
+struct Direction {
+    frames: Frames,
+    bytes: u64,
+    /// Whether a write is under way: then nobody knows where the frames are.
+    writing: bool,
+}
+
+impl Direction {
+    /// Carries bytes until one side ends.
+    async fn carry(
+        &mut self,
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+        progress: &Progress,
+    ) -> io::Result<()> {
+        let mut held = vec![0; HELD];
+        loop {
+            let length = from.read(&mut held).await?;
+            let Some(some) = held.get(..length).filter(|some| !some.is_empty()) else { return Ok(()) };
+            progress.stir();
+            self.writing = true;
+            to.write_all(some).await?;
+            to.flush().await?;
+            self.writing = false;
+            self.frames.pass(some);
+            self.bytes += length as u64;
+        }
+    }
+
+    fn may_close(&self) -> bool {
+        !self.writing && self.frames.may_close()
+    }
+}
+
+/// How it ended.
+enum Ended {
+    /// The service's side, or the caller's.
+    Service,
+    Caller,
+    With(u16, String),
+}
+
+impl Tunnel {
+    /// Carries until it is over; how many bytes went by, and whether a side ended it.
+    pub(crate) async fn run(self) -> (u64, bool) {
+        let Self { opening, service, mut watch, idle, progress, _slot, _lease } = self;
+        let Opening { on_upgrade, mut kept, .. } = *opening;
+        let Ok(Ok((caller, service))) =
+            timeout(PARTING, async { Ok::<_, hyper::Error>((on_upgrade.await?, service.await?)) }).await
+        else {
+            return (0, false);
+        };
+        let (mut from_caller, mut to_caller) = tokio::io::split(TokioIo::new(caller));
+        let (mut from_service, mut to_service) = tokio::io::split(TokioIo::new(service));
+        let (mut up, mut down) = (Direction::default(), Direction::default());
+        progress.stir();
+        let ended = tokio::select! {
+            biased;
+            over = poll_fn(|context| watch.poll_over(context)) => {
+                Ended::With(if over == Over::Lasted { GOING_AWAY } else { UNAUTHORIZED }, over.to_string())
+            }
+            () = silence(&progress, idle) => Ended::With(GOING_AWAY, "both sides were silent for too long".to_owned()),
+            () = ending(kept.as_mut()) => Ended::With(GOING_AWAY, "the gateway ends".to_owned()),
+            _ = down.carry(&mut from_service, &mut to_caller, &progress) => Ended::Service,
+            _ = up.carry(&mut from_caller, &mut to_service, &progress) => Ended::Caller,
+        };
+        let parting = async {
+            match &ended {
+                // The other side may have a last word, such as its own Close.
+                Ended::Service => {
+                    let _ = to_caller.shutdown().await;
+                    let _ = up.carry(&mut from_caller, &mut to_service, &progress).await;
+                }
+                Ended::Caller => {
+                    let _ = to_service.shutdown().await;
+                    let _ = down.carry(&mut from_service, &mut to_caller, &progress).await;
+                }
+                Ended::With(code, reason) => {
+                    if down.may_close() {
+                        let _ = to_caller.write_all(&close(*code, reason, false)).await;
+                    }
+                    if up.may_close() {
+                        let _ = to_service.write_all(&close(GOING_AWAY, "", true)).await;
+                    }
+                    let _ = tokio::join!(to_caller.shutdown(), to_service.shutdown());
+                }
+            }
+        };
+        let _ = timeout(PARTING, parting).await;
+        (up.bytes.saturating_add(down.bytes), !matches!(ended, Ended::With(..)))
+    }
+}
+
+/// Ends once both sides have been silent for so long.
+async fn silence(progress: &Progress, idle: Duration) {
+    loop {
+        let until = progress.patience(idle);
+        if until <= Instant::now() {
+            return;
+        }
+        sleep_until(until).await;
+    }
+}
+
+/// Ends when the process does.
+async fn ending(kept: Option<&mut serve::Kept>) {
+    match kept {
+        Some(kept) => kept.ending().await,
+        None => std::future::pending().await,
+    }
+}
