@@ -163,3 +163,23 @@ async fn large_heads_are_refused() {
     // Tokens with many groups are large.
     assert_eq!(world.get("/", &[("x", &"x".repeat(20_000))]).await.status, 200);
 }
+
+#[tokio::test]
+async fn g_16_what_is_compressed_stays_so_on_both_ways() {
+    let world = World::start(PUBLIC).await;
+    // What would be a gigabyte, as far as anybody here looks.
+    let bomb = "\u{1f}bomb".repeat(20_000);
+    for coding in ["gzip", "br", "zstd", "gzip, gzip", "deflate"] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-encoding: {coding}\r\naccept-encoding: {coding}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{bomb}",
+            bomb.len()
+        );
+        world.service.answers("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\n\u{1f}zz");
+        let answer = world.raw(request).await;
+        assert_eq!((answer.status, answer.field("content-encoding"), &*answer.body), (200, vec!["gzip"], "\u{1f}zz"));
+        let seen = world.service.only();
+        assert_eq!((seen.field("content-encoding"), seen.field("accept-encoding")), (vec![coding], vec![coding]));
+        assert!(seen.0.ends_with(&bomb), "as it came");
+        world.service.forget();
+    }
+}

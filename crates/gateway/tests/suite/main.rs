@@ -4,6 +4,7 @@
 mod answers;
 mod authorizer;
 mod callers;
+mod canaries;
 mod cors;
 mod credentials;
 mod fields;

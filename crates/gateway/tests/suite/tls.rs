@@ -84,3 +84,50 @@ async fn t_07_each_name_is_shown_its_certificate_and_a_new_one_once_it_is_there(
     assert!(asked(address, "a.example", &a_der, &[]).await.is_none());
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+/// A greeting of an older version, byte by byte: this machine's libraries speak none.
+fn greeting(version: u8) -> Vec<u8> {
+    let mut hello = vec![3, version];
+    hello.extend([7; 32]);
+    // No session, two suites of that age, one method of compression: deflate, and none.
+    hello.extend([0, 0, 4, 0x00, 0x2f, 0xc0, 0x13, 2, 1, 0]);
+    let length = u8::try_from(hello.len()).unwrap();
+    let mut record = vec![22, 3, 1, 0, length + 4, 1, 0, 0, length];
+    record.extend(hello);
+    record
+}
+
+#[tokio::test]
+async fn t_05_older_versions_are_refused_and_nothing_is_taken_before_the_handshake() {
+    let folder = std::env::temp_dir().join(format!("deputize-gateway-old-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (a, _) = certificate(&folder, "a.example");
+    let certificates = Certificates::read(&[a], &folder).unwrap().unwrap();
+    let config = certificates.config(None).unwrap();
+    assert_eq!(config.max_early_data_size, 0, "data before the handshake could be replayed");
+    let service = Service::start().await;
+    let (clock, log) = (SetClock::at(NOON), Arc::new(AccessLog::kept()));
+    let file = read(&PUBLIC.replace("{service}", &service.url));
+    let gateway = Arc::new(Gateway::new(&file, &variable, &folder, ports(&clock, &log)).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut listeners = Listeners::new();
+    listeners.add(Socket::Tcp(listener), Some(Tls::Server(config)), Arc::new(Front::new(gateway, true)));
+    // SSL 3.0, TLS 1.0 and 1.1, and plain HTTP.
+    for version in [0, 1, 2] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&greeting(version)).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        // A fatal alert: protocol_version, or that what was offered is of no use.
+        assert_eq!((answer.first(), answer.get(5)), (Some(&21), Some(&2)), "3.{version}: {answer:?}");
+        assert!(matches!(answer.get(6), Some(70 | 40 | 47)), "3.{version}: {answer:?}");
+    }
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    assert!(service.seen().is_empty());
+    std::fs::remove_dir_all(&folder).unwrap();
+}
