@@ -1,22 +1,23 @@
 //! `deputize sidecar`: tokens for the application beside it, from what the platform put into the environment.
+mod apis;
+
 use crate::authority::runtime;
-use crate::beside::{IDENTITY_BIND, NATIVE_BIND, SERVES, SERVES_TOO};
-use crate::failure::{Failure, why};
+use crate::beside::SERVES;
+use crate::failure::Failure;
 use crate::file::Text;
 use crate::log;
 use crate::output::say;
 use crate::serve::Ending;
 use crate::system::{self, SystemClock};
+use apis::{Apis, Sockets};
 use fetch::{Allow, Fetch, FetchBuilder};
-use sidecar::{
-    Admin, Bind, Bound, DRAIN, Entra, File, Listeners, ManagedIdentity, Metrics, Native, Ports, Probe, Settings,
-    SettingsError, SetupError, Sidecar, Texas,
-};
+use sidecar::{DRAIN, File, Listeners, Ports, Settings, SettingsError, Sidecar};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use telemetry::Push;
+use telemetry::{Push, Pushing};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The largest answer of a provider that is read, in bytes.
 const LONGEST_ANSWER: usize = 1 << 20;
@@ -24,7 +25,8 @@ const LONGEST_ANSWER: usize = 1 << 20;
 /// Options of `deputize sidecar`. Without any, the environment that NAIS or Azure give a workload is enough.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// A file for what the environment has no word for: further providers, who may call, which targets
+    /// A file for what the environment has no word for: further providers, who may call, which targets. It is read again on
+    /// SIGHUP; a broken one changes nothing
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Prints what was understood, without secrets, and ends
@@ -34,18 +36,24 @@ pub(crate) struct Options {
 
 /// `deputize sidecar`.
 pub(crate) fn run(Options { config, print_config }: Options) -> Result<ExitCode, Failure> {
-    let text = config.as_deref().map(Text::read).transpose()?;
-    let mut file: File = text.as_ref().map(Text::parse).transpose()?.unwrap_or_default();
-    config.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).clone_into(&mut file.beside);
-    file.variables = system::sectioned();
-    let filter = file.log.take();
-    let settings = Settings::read(&system::variable, Some(file)).map_err(|error| told(error, text.as_ref()))?;
+    let (settings, filter) = read(config.as_deref())?;
     if print_config {
         say(format_args!("{:#}", settings.shown()));
         return Ok(ExitCode::SUCCESS);
     }
     log::start_flat(filter.as_deref().unwrap_or("info"))?;
-    runtime()?.block_on(serve(settings))
+    runtime()?.block_on(serve(settings, config.as_deref()))
+}
+
+/// What the environment and the file say, and what is logged.
+fn read(config: Option<&Path>) -> Result<(Settings, Option<String>), Failure> {
+    let text = config.map(Text::read).transpose()?;
+    let mut file: File = text.as_ref().map(Text::parse).transpose()?.unwrap_or_default();
+    config.and_then(Path::parent).unwrap_or(Path::new("")).clone_into(&mut file.beside);
+    file.variables = system::sectioned();
+    let filter = file.log.take();
+    let settings = Settings::read(&system::variable, Some(file)).map_err(|error| told(error, text.as_ref()))?;
+    Ok((settings, filter))
 }
 
 /// The texts are those that platforms' documentation quotes, so nothing is taken out of them.
@@ -56,55 +64,41 @@ fn told(error: SettingsError, text: Option<&Text>) -> Failure {
     }
 }
 
-async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
+async fn serve(settings: Settings, config: Option<&Path>) -> Result<ExitCode, Failure> {
     let mut ending = Ending::heard()?;
-    let bound = listening(&settings.bind, "BIND_ADDRESS").await?;
-    let place = bound.address().unwrap_or_else(|| settings.bind.clone());
-    let probe = optional(settings.probe, "PROBE_BIND_ADDRESS").await?;
-    let metrics = optional(settings.metrics, "METRICS_BIND_ADDRESS").await?;
-
-    let admin = match &settings.admin {
-        Some(bind) => Some((listening(bind, "ADMIN_BIND_ADDRESS").await?, bind)),
-        None => None,
-    };
-
+    let mut asked_to_read = signal(SignalKind::hangup())
+        .map_err(|error| Failure::plain(format!("signals cannot be heard: {}", error.kind())))?;
+    let bound = Sockets::bind(&settings).await?;
     let random: Arc<dyn client::Random> = Arc::new(system::random);
-    let tokens = Allow { plain_loopback: true, ..Allow::INSIDE };
-    let network = outbound(&settings, tokens)?.build().map_err(Failure::told)?;
-    let fetch = Arc::new(network.clone());
-    let ports = Ports {
-        metadata: fetch.clone(),
-        tokens: fetch,
-        host: Arc::new(host()?),
-        streams: network.clone(),
-        clock: Arc::new(SystemClock),
-        random: Arc::clone(&random),
-    };
+    let (ports, network) = ports(&settings, &random)?;
     let sidecar = Sidecar::new(&settings, ports).map_err(|fault| Failure::plain(fault.to_string()))?;
+    let place = bound.places.api.clone();
     let mut listeners = Listeners::new();
-    let texas = Texas::new(Arc::clone(&sidecar), &settings.callers, &place);
-    listeners.add(bound, settings.callers.mutual(&place), Arc::new(texas));
-    if let Some(bound) = probe {
-        listeners.add(bound, None, Arc::new(Probe::new(Arc::clone(&sidecar))));
-    }
-    if let Some(bound) = metrics {
-        listeners.add(bound, None, Arc::new(Metrics::new(Arc::clone(&sidecar))));
-    }
-    if let Some((bound, bind)) = admin {
-        listeners.add(bound, None, Arc::new(Admin::new(Arc::clone(&sidecar), &settings.callers, bind)));
-    }
-    others(&mut listeners, &settings, &sidecar, &network).await?;
-    sidecar.warm(&random);
-    sidecar.listen();
-    let pushing = match settings.push.clone() {
-        Some(push) => {
-            let network = collector(&settings, &push)?;
-            Some(push.begin(Arc::clone(&sidecar), network))
-        }
-        None => None,
-    };
+    let mut running = Running { apis: bound.serve(&mut listeners, &settings, &sidecar, &network)?, settings, sidecar };
+    running.sidecar.warm(&random);
+    running.sidecar.listen();
+    let mut pushing = running.push()?;
     tracing::info!(listener.address = %place, "{SERVES}");
-    ending.asked().await;
+    loop {
+        tokio::select! {
+            () = ending.asked() => break,
+            _ = asked_to_read.recv() => match running.read_again(config, &random) {
+                Ok(()) => {
+                    if let Some(before) = pushing.take() {
+                        before.end().await;
+                    }
+                    pushing = running.push().unwrap_or_else(|failure| {
+                        tracing::error!(reason = %failure, "nothing is pushed any more");
+                        None
+                    });
+                    tracing::info!("the configuration was read again");
+                }
+                Err(failure) => {
+                    tracing::error!(reason = %failure, "the configuration is of no use; the one before goes on");
+                }
+            },
+        }
+    }
     tracing::info!("the sidecar ends");
     listeners.end(DRAIN).await;
     if let Some(pushing) = pushing {
@@ -113,54 +107,65 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The APIs that have an address only where somebody gave them one.
-async fn others(
-    listeners: &mut Listeners,
-    settings: &Settings,
-    sidecar: &Arc<Sidecar>,
-    network: &Fetch,
-) -> Result<(), Failure> {
-    let unusable = |error: SetupError| Failure::plain(error.to_string());
-    if let Some(entra) = &settings.entra {
-        let (bound, place) = placed(&entra.bind, "ENTRA_BIND_ADDRESS").await?;
-        let api = Entra::new(sidecar, settings, entra, &place, network.clone()).map_err(unusable)?;
-        // Without TLS everywhere: whoever is not on this machine gets nothing but its health.
-        listeners.add(bound, None, Arc::new(api));
-    }
-    if let Some(native) = &settings.native {
-        let (bound, place) = placed(&native.bind, NATIVE_BIND).await?;
-        let api = Native::new(sidecar, settings, &place, network.clone()).map_err(unusable)?;
-        listeners.add(bound, settings.callers.mutual(&place), Arc::new(api));
-    }
-    if let Some(identity) = &settings.identity {
-        let (bound, place) = placed(&identity.bind, IDENTITY_BIND).await?;
-        if let Some(api) = ManagedIdentity::new(sidecar, identity, &place) {
-            listeners.add(bound, None, Arc::new(api));
+/// What serves now.
+struct Running {
+    settings: Settings,
+    sidecar: Arc<Sidecar>,
+    apis: Apis,
+}
+
+impl Running {
+    /// Reads the configuration again. Requests that are under way end with what they began with.
+    fn read_again(&mut self, config: Option<&Path>, random: &Arc<dyn client::Random>) -> Result<(), Failure> {
+        let (settings, _) = read(config)?;
+        if let Some(name) = fixed(&self.settings, &settings) {
+            let error = format!("`{name}` is another, and listeners are where and what they were at the start");
+            return Err(Failure::new(error, "restart the sidecar, or take that change back"));
         }
+        let (ports, network) = ports(&settings, random)?;
+        let renewed = self.sidecar.renewed(&settings, ports);
+        let sidecar = renewed.map_err(|fault| Failure::plain(fault.to_string()))?;
+        if let Some(push) = &settings.push {
+            collector(&settings, push)?;
+        }
+        self.apis.replace(&settings, &sidecar, &network)?;
+        sidecar.warm(random);
+        sidecar.listen();
+        (self.settings, self.sidecar) = (settings, sidecar);
+        Ok(())
     }
-    Ok(())
-}
 
-/// A listener, and where it is.
-async fn placed(bind: &Bind, name: &str) -> Result<(Bound, Bind), Failure> {
-    let bound = listening(bind, name).await?;
-    let place = bound.address().unwrap_or_else(|| bind.clone());
-    tracing::info!(listener.address = %place, listener.setting = name, "{SERVES_TOO}");
-    Ok((bound, place))
-}
-
-async fn optional(address: Option<std::net::SocketAddr>, name: &str) -> Result<Option<Bound>, Failure> {
-    match address {
-        Some(address) => listening(&Bind::Tcp(address), name).await.map(Some),
-        None => Ok(None),
+    /// Begins to push, if somebody is to be told.
+    fn push(&self) -> Result<Option<Pushing>, Failure> {
+        let Some(push) = self.settings.push.clone() else { return Ok(None) };
+        let network = collector(&self.settings, &push)?;
+        Ok(Some(push.begin(Arc::clone(&self.sidecar), network)))
     }
 }
 
-async fn listening(bind: &Bind, name: &str) -> Result<Bound, Failure> {
-    Bound::bind(bind).await.map_err(|error| {
-        let error = format!("cannot listen on {bind}: {}", why(&error));
-        Failure::new(error, format!("choose another address in {name}"))
-    })
+/// What takes a restart, where it differs: listeners, and how they are spoken to.
+fn fixed(before: &Settings, after: &Settings) -> Option<&'static str> {
+    let (before, after) = (before.shown(), after.shown());
+    let places =
+        ["/bind", "/probe", "/metrics", "/admin", "/callers/tls", "/entra/bind", "/native/bind", "/identity/bind"];
+    let other = places.into_iter().find(|place| before.pointer(place) != after.pointer(place));
+    other.map(|place| place.trim_start_matches('/'))
+}
+
+/// What a sidecar needs from outside, and the way to the APIs that are called.
+fn ports(settings: &Settings, random: &Arc<dyn client::Random>) -> Result<(Ports, Fetch), Failure> {
+    let tokens = Allow { plain_loopback: true, ..Allow::INSIDE };
+    let network = outbound(settings, tokens)?.build().map_err(Failure::told)?;
+    let fetch = Arc::new(network.clone());
+    let ports = Ports {
+        metadata: fetch.clone(),
+        tokens: fetch,
+        host: Arc::new(host()?),
+        streams: network.clone(),
+        clock: Arc::new(SystemClock),
+        random: Arc::clone(random),
+    };
+    Ok((ports, network))
 }
 
 /// The way to the host's managed identities: never through a proxy, and nowhere else.

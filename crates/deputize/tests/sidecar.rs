@@ -194,3 +194,73 @@ fn what_it_understood_is_shown_without_secrets() {
     assert!(code == Some(1) && said.contains("line 1: it is no address"), "{said}");
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+/// On SIGHUP the file is read again: rules bind from the next request on, what is held stays, and what is wrong changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn its_configuration_is_read_again_while_it_serves() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let clock = SetClock::at(Timestamp(i64::try_from(now).unwrap()));
+    let issuer = Issuer::start(clock, Algorithm::ES256).await.unwrap();
+    let (api, metrics) = (free_address(), free_address());
+    let file = std::env::temp_dir().join(format!("deputize-sidecar-again-{}.toml", std::process::id()));
+    let provider = format!(
+        "[[provider]]\nname = \"own\"\nissuer = \"{}\"\ntoken_endpoint = \"{}\"\njwks_uri = \"{}\"\nclient_id = \"me\"\n\
+         secret = {{ env = \"SECRET\" }}\ntoken = \"client-credentials\"\n",
+        issuer.url(),
+        issuer.token_url(),
+        issuer.jwks_url()
+    );
+    let write = |outbound: &str, more: &str| {
+        std::fs::write(&file, format!("outbound = [{outbound}]\nbind = \"{api}\"\n{more}\n{provider}")).unwrap();
+    };
+    write(r#"{ target = "kept" }, { target = "before" }"#, "");
+    let variables = [("SECRET", "s3cret"), ("METRICS_BIND_ADDRESS", metrics.as_str())];
+    let mut child = sidecar(&["--config", file.to_str().unwrap()], &variables).spawn().unwrap();
+    let said = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let running = Running(Some(child));
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || said.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    let mut hears = async |text: &str| loop {
+        let line = tokio::time::timeout(Duration::from_secs(30), told.recv()).await.unwrap().unwrap();
+        if line.contains(text) {
+            return line;
+        }
+    };
+    hears("the sidecar serves").await;
+    let status = async |target: &str| {
+        let body = json!({ "identity_provider": "own", "target": target }).to_string();
+        let answer = ask(&api, "POST /api/v1/token", &body).await.unwrap();
+        answer.get(9..12).unwrap().to_owned()
+    };
+    assert_eq!([status("kept").await, status("before").await, status("after").await], ["200", "200", "403"]);
+    let pid = running.0.as_ref().unwrap().id().to_string();
+    let hang_up = || assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+
+    write(r#"{ target = "kept" }, { target = "after" }"#, "[callers]\ntoken = { env = \"SECRET\" }");
+    hang_up();
+    hears("the configuration was read again").await;
+    assert_eq!(status("kept").await, "401", "callers show a credential now");
+    write(r#"{ target = "kept" }, { target = "after" }"#, "");
+    hang_up();
+    hears("the configuration was read again").await;
+    assert_eq!([status("kept").await, status("before").await, status("after").await], ["200", "403", "200"]);
+    assert_eq!(issuer.asked().len(), 3, "what is held stays");
+
+    for (outbound, more, reason) in [
+        ("{ target = ", "", "toml"),
+        (r#"{ target = "before" }"#, "probe = \"nowhere\"", "no address"),
+        (r#"{ target = "before" }"#, "[native]\nbind = \"127.0.0.1:0\"", "native/bind"),
+    ] {
+        write(outbound, more);
+        hang_up();
+        let line = hears("the one before goes on").await;
+        assert!(line.contains(reason) || reason == "toml", "{line}");
+        assert_eq!([status("before").await, status("after").await], ["403", "200"], "{reason}");
+    }
+    let counted = ask(&metrics, "GET /metrics", "").await.unwrap();
+    let tokens = r#"texas_handler_requests{path="/api/v1/token",identity_provider="own",request_type="token"} "#;
+    let count = counted.lines().find_map(|line| line.strip_prefix(tokens)).unwrap();
+    assert_eq!(count, "12", "it goes on counting");
+    assert_eq!(running.end().0, Some(0));
+    std::fs::remove_file(&file).unwrap();
+}

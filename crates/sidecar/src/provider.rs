@@ -178,6 +178,20 @@ impl Providers {
         Self { all: all.collect(), names }
     }
 
+    /// With the keys that others know already, of providers that are in the same place.
+    pub(crate) fn with_keys_of(mut self, before: &Self) -> Self {
+        let place = |provider: &Provider| {
+            let told = &provider.settings;
+            (told.enabled, told.issuer.clone(), told.discovery.clone(), told.jwks_uri.clone())
+        };
+        for provider in &mut self.all {
+            if let Some(known) = before.named(provider.name()).filter(|known| place(known) == place(provider)) {
+                provider.keys = Arc::clone(&known.keys);
+            }
+        }
+        self
+    }
+
     /// Every provider, those that are not enabled too.
     pub fn iter(&self) -> impl Iterator<Item = &Provider> {
         self.all.iter()

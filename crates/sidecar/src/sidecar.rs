@@ -6,11 +6,11 @@ use crate::introspect::SeenTokens;
 use crate::onward::Demands;
 use crate::outbound::Outbound;
 use crate::provider::Providers;
-use crate::settings::Settings;
+use crate::settings::{ProviderSettings, Settings};
 use crate::telemetry::Telemetry;
 use crate::telemetry::family;
 use crate::telemetry::trace::Tracer;
-use client::{Random, TokenCache};
+use client::{Random, Sessions, TokenCache};
 use decision::Clock;
 use fetch::{Fetch, KeySets, Transport};
 use std::future::Future;
@@ -40,6 +40,9 @@ pub struct Sidecar {
     seen: SeenTokens,
     demands: Demands,
     agents: Agents,
+    sessions: Sessions,
+    /// What it was told, for the one that comes after it.
+    settings: Settings,
     host: client::managed_identity::ManagedIdentity,
     random: Arc<dyn Random>,
     user_tokens_checked: bool,
@@ -73,15 +76,38 @@ impl Sidecar {
     /// # Errors
     /// If a credential cannot be used, in words that say which.
     pub fn new(settings: &Settings, ports: Ports) -> Result<Arc<Self>, acquire::CredentialFault> {
-        let telemetry = Arc::new(Telemetry::new(settings.providers.iter().map(|provider| provider.name.clone())));
-        let tokens = TokenCache::new(settings.cache_bytes);
+        Self::made(settings, ports, None)
+    }
+
+    /// The one that comes after this, when the configuration was read again: what is held, counted and known stays, as far as
+    /// it means the same there. Tokens do not stay where a provider tells of cut-offs: what it tells meanwhile, nobody hears.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn renewed(&self, settings: &Settings, ports: Ports) -> Result<Arc<Self>, acquire::CredentialFault> {
+        Self::made(settings, ports, Some(self))
+    }
+
+    fn made(settings: &Settings, ports: Ports, before: Option<&Self>) -> Result<Arc<Self>, acquire::CredentialFault> {
+        let names = || settings.providers.iter().map(|provider| provider.name.clone());
+        let counts = before.filter(|before| before.providers.iter().map(|known| known.name().to_owned()).eq(names()));
+        let telemetry =
+            counts.map_or_else(|| Arc::new(Telemetry::new(names())), |before| Arc::clone(&before.telemetry));
+        let tells = |providers: &[ProviderSettings]| providers.iter().any(|one| one.enabled && one.events.is_some());
+        let holds = before.filter(|before| {
+            let told = &before.settings;
+            told.cache_bytes == settings.cache_bytes && !tells(&told.providers) && !tells(&settings.providers)
+        });
+        let tokens = holds.map_or_else(|| TokenCache::new(settings.cache_bytes), |before| Arc::clone(&before.tokens));
         let cut_offs = settings.providers.iter().map(|provider| {
             let at = provider.events.clone().filter(|_| provider.enabled)?;
             Some(CutOffs::new(at, settings.cut_offs))
         });
         let cut_offs: Vec<_> = cut_offs.collect();
         let host = settings.host.identity(&ports);
-        let sessions = settings.sessions.opened(ports.random.as_ref());
+        let keeps = before.filter(|before| before.settings.sessions == settings.sessions);
+        let open = || settings.sessions.opened(ports.random.as_ref());
+        let sessions = keeps.map_or_else(open, |before| before.sessions.clone());
         let clients = acquire::clients(
             settings,
             &ports,
@@ -95,6 +121,12 @@ impl Sidecar {
         )?;
         let providers =
             Providers::new(settings.providers.clone(), clients, cut_offs, &ports.metadata, settings.key_seconds);
+        // Keys are fetched over another network where that was changed.
+        let way = |told: &Settings| (told.upstream, told.key_seconds, told.proxy.is_some(), told.authorities.clone());
+        let providers = match before.filter(|before| way(&before.settings) == way(settings)) {
+            Some(before) => providers.with_keys_of(&before.providers),
+            None => providers,
+        };
         let mut seed = [0; 8];
         ports.random.fill(&mut seed);
         let agents = Agents::new(
@@ -105,7 +137,7 @@ impl Sidecar {
                 cache: Arc::clone(&tokens),
                 clock: Arc::clone(&ports.clock),
                 random: Arc::clone(&ports.random),
-                sessions,
+                sessions: sessions.clone(),
             },
         );
         let key_sets = Arc::new(KeySets::new(ports.metadata));
@@ -119,6 +151,8 @@ impl Sidecar {
             seen: SeenTokens::new(SEEN_BYTES),
             demands: Demands::new(DEMAND_BYTES),
             agents,
+            sessions,
+            settings: settings.clone(),
             host,
             random: ports.random,
             user_tokens_checked: settings.user_tokens_checked,

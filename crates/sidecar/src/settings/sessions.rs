@@ -16,7 +16,7 @@ const LIFE: std::ops::RangeInclusive<i64> = 60..=90 * 86_400;
 const KEY: usize = 32;
 
 /// What is kept of users' delegations (`LongRunningWebApiSessionKey`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionSettings {
     /// For how many seconds from its beginning work goes on at most.
     pub life: i64,

@@ -20,6 +20,7 @@ mod native;
 mod providers;
 mod push;
 mod reliability;
+mod renewed;
 mod settings;
 mod streams;
 mod support;

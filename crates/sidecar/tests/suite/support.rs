@@ -110,6 +110,24 @@ pub(crate) fn fetch() -> Fetch {
     Fetch::builder().allow(allow).timeouts(patience, patience).build().unwrap()
 }
 
+fn ports(clock: &SetClock) -> Ports {
+    let fetch = fetch();
+    let numbers = Mutex::new(testkit::Random::seeded(7));
+    let random = move |bytes: &mut [u8]| {
+        let mut numbers = numbers.lock().unwrap();
+        bytes.fill_with(|| u8::try_from(numbers.below(256)).unwrap());
+    };
+    let network = Arc::new(fetch.clone());
+    Ports {
+        metadata: network.clone(),
+        tokens: network.clone(),
+        host: network,
+        streams: fetch,
+        clock: Arc::new(clock.clone()),
+        random: Arc::new(random),
+    }
+}
+
 impl World {
     /// Every provider, with every address stated.
     pub(crate) async fn new() -> Self {
@@ -140,21 +158,23 @@ impl World {
 
     pub(crate) async fn of(settings: Settings, clock: SetClock, issuers: Issuers) -> Self {
         let fetch = fetch();
-        let numbers = Mutex::new(testkit::Random::seeded(7));
-        let random = move |bytes: &mut [u8]| {
-            let mut numbers = numbers.lock().unwrap();
-            bytes.fill_with(|| u8::try_from(numbers.below(256)).unwrap());
-        };
-        let network = Arc::new(fetch.clone());
-        let ports = Ports {
-            metadata: network.clone(),
-            tokens: network.clone(),
-            host: network,
-            streams: fetch.clone(),
-            clock: Arc::new(clock.clone()),
-            random: Arc::new(random),
-        };
-        let sidecar = Sidecar::new(&settings, ports).unwrap();
+        let sidecar = Sidecar::new(&settings, ports(&clock)).unwrap();
+        Self::serving(settings, clock, issuers, sidecar, fetch).await
+    }
+
+    /// The same world, after the configuration was read again: with another sidecar, at other addresses.
+    pub(crate) async fn renewed(self, settings: Settings) -> Self {
+        let sidecar = self.sidecar.renewed(&settings, ports(&self.clock)).unwrap();
+        Self::serving(settings, self.clock, self.issuers, sidecar, self.fetch).await
+    }
+
+    async fn serving(
+        settings: Settings,
+        clock: SetClock,
+        issuers: Issuers,
+        sidecar: Arc<Sidecar>,
+        fetch: Fetch,
+    ) -> Self {
         let mut listeners = Listeners::new();
         let bind = async || Bound::bind(&Bind::parse("127.0.0.1:0").unwrap()).await.unwrap();
         let (api, probe, metrics) = (bind().await, bind().await, bind().await);
