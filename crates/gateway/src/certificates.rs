@@ -171,9 +171,7 @@ fn load(files: &[CertificateTable]) -> Result<Vec<Named>, CertificatesError> {
         let text = |file: &Path| {
             std::fs::read(file).map_err(|error| wrong(file, &format!("cannot be read ({})", error.kind())))
         };
-        let chain = CertificateDer::pem_slice_iter(&text(certificate)?).collect::<Result<Vec<_>, _>>();
-        let chain = chain.ok().filter(|chain| !chain.is_empty());
-        let chain = chain.ok_or_else(|| wrong(certificate, "holds no certificate"))?;
+        let chain = chain_of(&text(certificate)?).ok_or_else(|| wrong(certificate, "holds no certificate"))?;
         let names = chain.first().map(|leaf| names(leaf)).unwrap_or_default();
         let private = PrivateKeyDer::from_pem_slice(&text(key)?).map_err(|_| wrong(key, "holds no private key"))?;
         let certified = CertifiedKey::from_der(chain, private, &provider)
@@ -181,6 +179,21 @@ fn load(files: &[CertificateTable]) -> Result<Vec<Named>, CertificatesError> {
         all.push(Named { names, key: Arc::new(certified) });
     }
     Ok(all)
+}
+
+/// All certificates of a PEM text, if there are any.
+fn chain_of(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    chain.ok().filter(|chain| !chain.is_empty())
+}
+
+/// A chain and its private key, both in PEM.
+pub(crate) fn certified(certificate: &[u8], key: &[u8]) -> Result<CertifiedKey, String> {
+    let chain = chain_of(certificate).ok_or("the certificate's file holds no certificate in PEM")?;
+    let private = PrivateKeyDer::from_pem_slice(key).map_err(|_| "the key's file holds no private key in PEM")?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    CertifiedKey::from_der(chain, private, &provider)
+        .map_err(|_| "the certificate does not belong to the key".to_owned())
 }
 
 fn names(leaf: &CertificateDer<'_>) -> Vec<String> {

@@ -8,7 +8,7 @@ use crate::canonical::{Canonical, take_hop_by_hop_of_answer};
 use crate::denial::Denial;
 use crate::ids::Ids;
 use crate::limits::Limits;
-use crate::onward::Credential;
+use crate::onward::{Credential, Onward};
 use crate::policy::{Admission, Certificate, Decided, cors};
 use crate::record::Record;
 use crate::routes::{Asked, Operation, Told};
@@ -257,6 +257,10 @@ impl Gateway {
         let mut record = Record::new(&self.ports, peer, &parts.headers);
         let mut after = After::default();
         let allowed = match self.permit(&state, parts, peer, None, &mut record, &mut after).await {
+            // Who forwards it has connections of its own.
+            Ok((permitted, ..)) if matches!(permitted.call().operation.onward, Onward::Certificate) => {
+                Err(Box::new(Denial::of(CheckId::OnwardAccepted)))
+            }
             Ok((permitted, credential, _)) => {
                 let to = Arc::clone(&permitted.call().operation.upstream);
                 let told = upstream::Told { proxies: &state.proxies, is_tls: peer.is_tls, injected: &state.injected };

@@ -162,6 +162,7 @@ impl<'a> Reading<'a> {
                 "quota" => self.quota(node),
                 "set-header" => self.set_header(node),
                 "set-backend-service" => self.set_backend_service(node),
+                "authentication-certificate" => self.authentication_certificate(node),
                 "authentication-basic" => self.authentication_basic(node),
                 "authentication-managed-identity" => self.authentication_managed_identity(node),
                 _ => self.no_counterpart(node),
@@ -188,7 +189,6 @@ impl<'a> Reading<'a> {
                 "quotas are counted for subscriptions; write `quota`, or `rate_limit_by_key` for a short while"
             }
             "return-response" | "mock-response" => "the gateway gives no answers of its own but refusals",
-            "authentication-certificate" => "a certificate towards the service is no onward credential yet",
             _ => "there is no counterpart",
         };
         self.leave(node, why);

@@ -12,6 +12,7 @@ use client::Client;
 use http::HeaderValue;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::path::PathBuf;
 
 /// The credential of a forwarded request.
 pub(crate) enum Credential {
@@ -29,6 +30,8 @@ pub(crate) enum Onward {
     None,
     Passthrough,
     Basic(HeaderValue),
+    /// The connection is opened with a certificate, and no `Authorization` is sent.
+    Certificate,
     /// A token for the gateway itself.
     ClientCredentials {
         client: Client,
@@ -57,6 +60,14 @@ pub(crate) enum Table {
         /// Where the password is.
         password: Spanned<Source>,
     },
+    /// A certificate in the handshake (mTLS), and no `Authorization`. Its files are looked at every second: connections are opened
+    /// with what they hold, and those of before get no further requests.
+    ClientCertificate {
+        /// The chain in PEM, the gateway's own certificate first.
+        certificate: Spanned<PathBuf>,
+        /// Its private key in PEM.
+        key: PathBuf,
+    },
     /// A token for the gateway itself (RFC 6749 section 4.4).
     ClientCredentials {
         /// Who issues it, by the name that the file gives it.
@@ -83,6 +94,7 @@ impl Table {
             Self::None => Onward::None,
             Self::Passthrough => Onward::Passthrough,
             Self::Basic { username, password } => Onward::Basic(basic::value(username, &world.read_secret(password)?)?),
+            Self::ClientCertificate { .. } => Onward::Certificate,
             Self::ClientCredentials { authority, target: text } => {
                 Onward::ClientCredentials { client: world.authority(authority)?, target: target(text)? }
             }
@@ -96,6 +108,7 @@ impl Table {
         match self {
             Self::None | Self::Passthrough => 0..0,
             Self::Basic { username, .. } => username.span(),
+            Self::ClientCertificate { certificate, .. } => certificate.span(),
             Self::ClientCredentials { target, .. } | Self::OnBehalfOf { target, .. } => target.span(),
         }
     }
@@ -111,6 +124,9 @@ impl Table {
             Self::None => "none".into(),
             Self::Passthrough => "the caller's, unchanged".into(),
             Self::Basic { username, .. } => format!("the password of `{}`", username.get_ref()),
+            Self::ClientCertificate { certificate, .. } => {
+                format!("the certificate of `{}`, in the handshake", certificate.get_ref().display())
+            }
             Self::ClientCredentials { authority, target } => {
                 format!("a token of `{}` for `{}`, as the gateway", authority.get_ref(), target.get_ref())
             }
@@ -125,7 +141,8 @@ impl Onward {
     /// Gets it. Without it nothing is forwarded.
     pub(crate) async fn acquire(&self, permitted: &Permitted) -> Result<Credential, Box<Denial>> {
         match self {
-            Self::None => Ok(Credential::None),
+            // What says who sends it is the connection.
+            Self::None | Self::Certificate => Ok(Credential::None),
             Self::Passthrough => Ok(Credential::Callers),
             Self::Basic(value) => Ok(Credential::Value(value.clone())),
             Self::ClientCredentials { client, target } => application::acquire(client, target, permitted).await,

@@ -1,12 +1,14 @@
 //! A service that requests are forwarded to: its addresses, what it is sent, and how many requests it is trusted with at once.
 mod connect;
 mod health;
+mod presented;
 mod probe;
 mod replica;
 mod send;
 
 pub(crate) use connect::{Connector, Http, Target};
 pub(crate) use health::Circuit;
+pub(crate) use presented::Presented;
 pub(crate) use probe::Probe;
 pub(crate) use replica::Lease;
 pub(crate) use send::{Failure, MOST_ADDRESSES};
@@ -20,6 +22,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Request, Uri};
 use ipnet::IpNet;
 use replica::Replica;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -47,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) probe: Option<Probe>,
     /// The certificate authorities that it is trusted by, beside those of the system.
     pub(crate) roots: Arc<str>,
+    /// The files of the certificate that it is shown, and of its key.
+    pub(crate) certificate: Option<[PathBuf; 2]>,
 }
 
 /// One service.
@@ -55,6 +60,8 @@ pub(crate) struct Upstream {
     /// What it is called by, where it is not asked by the name that the caller used.
     host: HeaderValue,
     connector: Connector,
+    /// The certificate that it is shown.
+    presented: Option<Arc<Presented>>,
     replicas: Vec<Arc<Replica>>,
     /// Whose turn it is.
     turn: AtomicUsize,
@@ -78,14 +85,20 @@ pub(crate) struct Told<'a> {
 }
 
 impl Upstream {
-    /// A service by this plan. It is probed from now on, where the plan says so and a runtime is there.
-    pub(crate) fn new(plan: Plan, connector: Connector) -> Option<Arc<Self>> {
+    /// A service by this plan; with others that are the same service it shares how many requests that is trusted with. It is probed from now on, where the plan says so and a runtime is there.
+    pub(crate) fn new(
+        plan: Plan,
+        connector: Connector,
+        presented: Option<Arc<Presented>>,
+        slots: Option<Arc<Semaphore>>,
+    ) -> Option<Arc<Self>> {
         let upstream = Arc::new(Self {
             host: HeaderValue::from_str(plan.authority.as_str()).ok()?,
             connector,
             replicas: plan.targets.iter().cloned().map(Replica::new).collect(),
             turn: AtomicUsize::new(0),
-            slots: Arc::new(Semaphore::new(plan.max_requests)),
+            slots: slots.unwrap_or_else(|| Arc::new(Semaphore::new(plan.max_requests))),
+            presented,
             plan,
         });
         if let (Some(probe), Ok(runtime)) = (&upstream.probe, tokio::runtime::Handle::try_current()) {

@@ -39,6 +39,25 @@ impl<'a> Reading<'a> {
         self.onward(node, onward.inline());
     }
 
+    pub(super) fn authentication_certificate(&mut self, node: Element<'a>) {
+        let id = match ["certificate-id", "thumbprint"].iter().find(|name| node.has_attribute(**name)) {
+            None => Some("service-certificate".to_owned()),
+            Some(name) => self.attribute(node, name),
+        };
+        let Some(id) = id else { return };
+        if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
+            return self.leave(node, "its name is that of no file");
+        }
+        let mut files = Table::default();
+        files.set("certificate", format!("{id}.pem"));
+        files.set("key", format!("{id}.key"));
+        let mut onward = Table::default();
+        onward.set_written("client_certificate", files.inline());
+        let why = "the certificate and its key are not written into the file: put them, in PEM, into";
+        self.leave(node, format!("{why} `{id}.pem` and `{id}.key`"));
+        self.onward(node, onward.inline());
+    }
+
     pub(super) fn authentication_managed_identity(&mut self, node: Element<'a>) {
         let Some(resource) = self.attribute(node, "resource") else { return };
         let client = node.attribute("client-id").unwrap_or("CLIENT-ID-OF-THE-GATEWAY").to_owned();

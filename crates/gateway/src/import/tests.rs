@@ -285,3 +285,29 @@ fn a_check_of_certificates_that_anybody_could_pass_is_left_out_whole() {
         assert!(!imported.left.is_empty(), "{attributes} {inside}");
     }
 }
+
+#[test]
+fn a_certificate_for_the_service_becomes_two_files() {
+    let imported = |attributes: &str| {
+        let xml =
+            format!("<policies><inbound><base /><authentication-certificate {attributes} /></inbound></policies>");
+        imported(&xml, Scope::Api)
+    };
+    for (attributes, file) in [
+        (r#"certificate-id="orders-client""#, "orders-client"),
+        (r#"thumbprint="CA06F56B258B7A0D4F2B05470939478651151984""#, "CA06F56B258B7A0D4F2B05470939478651151984"),
+        (r#"body="@(context.Variables.GetValueOrDefault<byte[]>("c"))" password="open sesame""#, "service-certificate"),
+    ] {
+        let imported = imported(attributes);
+        let whole: toml::Table = toml::from_str(&imported.toml).unwrap_or_else(|error| panic!("{error}"));
+        let onward = &whole["api"][0]["onward"]["client_certificate"];
+        assert_eq!(onward["certificate"].as_str(), Some(format!("{file}.pem").as_str()), "{attributes}");
+        assert_eq!(onward["key"].as_str(), Some(format!("{file}.key").as_str()), "{attributes}");
+        assert!(imported.left.iter().any(|left| left.why.contains(&format!("{file}.key"))), "{:?}", imported.left);
+        assert!(!imported.toml.contains("open sesame"));
+    }
+    for attributes in [r#"certificate-id="../a""#, r#"certificate-id="{{unknown}}""#] {
+        let imported = imported(attributes);
+        assert!(!imported.toml.contains("client_certificate") && !imported.left.is_empty(), "{}", imported.toml);
+    }
+}

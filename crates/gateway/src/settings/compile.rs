@@ -2,7 +2,7 @@
 use super::file::{ApiTable, OperationTable};
 use super::openapi::{self, Described};
 use super::subscriptions::subscriptions;
-use super::upstreams::{Upstreams, upstreams};
+use super::upstreams::{Upstreams, showing, upstreams};
 use super::world::{Variables, World, twice, unknown};
 use super::{File, SettingsError, Spanned, fault, field_name};
 use crate::gateway::Ports;
@@ -84,7 +84,7 @@ pub(crate) fn compile(
                 fault(&text.span(), "this is neither an address nor a network", "write `10.0.0.0/8`")
             })?);
     }
-    let upstreams = upstreams(file, &world, before)?;
+    let upstreams = upstreams(file, &mut world, before)?;
     let global = Read::scope("global".to_owned(), &file.policies, &mut world)?;
     let products = products(file, &mut world)?;
     let mut routes = Routes::default();
@@ -108,6 +108,7 @@ pub(crate) fn compile(
                 .get(table.upstream.get_ref())
                 .cloned()
                 .ok_or_else(|| unknown("upstream", &table.upstream, upstreams.keys()))?,
+            upstreams: &upstreams,
             global: &global,
             products: of_api.map(|(product, scope)| (product_id(&products, product), product, scope)).collect(),
         };
@@ -239,6 +240,7 @@ struct Context<'a> {
     table: &'a ApiTable,
     prefix: &'a Arc<str>,
     upstream: Arc<Upstream>,
+    upstreams: &'a Upstreams,
     global: &'a Read<'a>,
     products: Vec<(ProductId, &'a Product, &'a Read<'a>)>,
 }
@@ -345,12 +347,18 @@ impl Context<'_> {
             tokens: usual.tokens,
             onward: onward.map_or(Ok(Onward::None), |table| table.get_ref().read(world))?,
             onward_told: onward.map_or_else(|| onward::Table::None.told(), |table| table.get_ref().told()),
-            upstream: Arc::clone(&self.upstream),
+            upstream: onward.and_then(|onward| self.showing(onward.get_ref())).unwrap_or(&self.upstream).clone(),
             counted,
             prefix: Arc::clone(self.prefix),
             forwarded,
             stream: read.stream.as_ref().map(stream::Table::read).transpose()?,
         })
+    }
+
+    /// The service, over connections that are opened with the certificate of this credential.
+    fn showing(&self, onward: &onward::Table) -> Option<&Arc<Upstream>> {
+        let onward::Table::ClientCertificate { certificate, key } = onward else { return None };
+        self.upstreams.get(&showing(self.table.upstream.get_ref(), certificate.get_ref(), key))
     }
 
     /// An operation that anybody may call says so, and a user's token is exchanged only once it is verified.

@@ -1,25 +1,29 @@
 //! Services of the file: where they are, and how long they are waited for.
 use super::compile::is_segment;
 use super::file::{CircuitTable, ProbeTable, UpstreamTable};
-use super::world::{World, twice};
+use super::world::{World, twice, unknown};
 use super::{File, SettingsError, Spanned, fault};
-use crate::upstream::{Circuit, Connector, MOST_ADDRESSES, Plan, Probe, Target, Upstream};
+use crate::onward;
+use crate::upstream::{Circuit, Connector, MOST_ADDRESSES, Plan, Presented, Probe, Target, Upstream};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{StatusCode, Uri};
 use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// The services of a configuration, by their names.
 pub(crate) type Upstreams = HashMap<String, Arc<Upstream>>;
 
 /// Those of the file. Of the ones that were there before, those that nothing changed about stay as they are, with their connections
 /// and what is known of their health.
-pub(super) fn upstreams(file: &File, world: &World<'_>, before: &Upstreams) -> Result<Upstreams, SettingsError> {
+pub(super) fn upstreams(file: &File, world: &mut World<'_>, before: &Upstreams) -> Result<Upstreams, SettingsError> {
     let text = match &file.trusted_certificates {
         None => String::new(),
         Some(path) => world.text(path.get_ref(), &path.span())?,
@@ -33,13 +37,65 @@ pub(super) fn upstreams(file: &File, world: &World<'_>, before: &Upstreams) -> R
         let plan = plan(table.get_ref(), &roots)?;
         let upstream = match before.get(name.get_ref()).filter(|known| known.is_by(&plan)) {
             Some(known) => Arc::clone(known),
-            None => made(plan, table.get_ref(), &tls)?,
+            None => made(plan, table.get_ref(), &tls, None, None)?,
         };
         if upstreams.insert(name.get_ref().clone(), upstream).is_some() {
             return Err(twice("an upstream", name));
         }
     }
+    for api in &file.api {
+        let api = api.get_ref();
+        let own = api.operation.iter().filter_map(|operation| operation.get_ref().onward.as_ref());
+        for onward in api.onward.iter().chain(own) {
+            shown(onward, &api.upstream, file, world, &tls, before, &mut upstreams)?;
+        }
+    }
     Ok(upstreams)
+}
+
+/// What a service that is shown a certificate is known by, beside the one that is shown none.
+pub(super) fn showing(upstream: &str, certificate: &Path, key: &Path) -> String {
+    // No name in a file has a line's end and is one of these too.
+    format!("{upstream}\n{}\n{}", certificate.display(), key.display())
+}
+
+/// A service once more, for requests over connections that are opened with a certificate.
+fn shown(
+    onward: &Spanned<onward::Table>,
+    upstream: &Spanned<String>,
+    file: &File,
+    world: &mut World<'_>,
+    tls: &ClientConfig,
+    before: &Upstreams,
+    upstreams: &mut Upstreams,
+) -> Result<(), SettingsError> {
+    let onward::Table::ClientCertificate { certificate, key } = onward.get_ref() else { return Ok(()) };
+    let table = file.upstream.iter().find(|table| table.get_ref().name.get_ref() == upstream.get_ref());
+    let (Some(table), Some(base)) = (table, upstreams.get(upstream.get_ref())) else {
+        return Err(unknown("upstream", upstream, upstreams.keys()));
+    };
+    let name = showing(upstream.get_ref(), certificate.get_ref(), key);
+    if upstreams.contains_key(&name) {
+        return Ok(());
+    }
+    if base.scheme != Scheme::HTTPS {
+        let hint = "write `https://` in the `url` of the upstream";
+        return Err(fault(&certificate.span(), "a certificate is shown over TLS only", hint));
+    }
+    let files = [world.path(certificate.get_ref()), world.path(key)];
+    let plan = Plan { certificate: Some(files.clone()), ..Plan::clone(base) };
+    let known = before.get(&name).filter(|known| known.is_by(&plan) && Arc::ptr_eq(&known.slots, &base.slots));
+    let made = if let Some(known) = known {
+        Arc::clone(known)
+    } else {
+        let [chain, private] = files;
+        let hint = "give a chain in PEM that begins with the gateway's certificate, and its key";
+        let presented = Presented::read(chain, private).map_err(|reason| fault(&certificate.span(), reason, hint))?;
+        made(plan, table.get_ref(), tls, Some(presented), Some(Arc::clone(&base.slots)))?
+    };
+    world.keep_up_to_date(Arc::clone(&made) as _);
+    upstreams.insert(name, made);
+    Ok(())
 }
 
 fn tls(roots: &str, at: &Range<usize>) -> Result<ClientConfig, SettingsError> {
@@ -57,12 +113,24 @@ fn tls(roots: &str, at: &Range<usize>) -> Result<ClientConfig, SettingsError> {
         .with_no_client_auth())
 }
 
-fn made(plan: Plan, table: &UpstreamTable, tls: &ClientConfig) -> Result<Arc<Upstream>, SettingsError> {
+fn made(
+    plan: Plan,
+    table: &UpstreamTable,
+    tls: &ClientConfig,
+    presented: Option<Arc<Presented>>,
+    slots: Option<Arc<Semaphore>>,
+) -> Result<Arc<Upstream>, SettingsError> {
     let unusable = || fault(&table.url.span(), "its host is no name that certificates have", "write another host");
     let name = (plan.scheme == Scheme::HTTPS).then(|| ServerName::try_from(host(&plan.authority).to_owned()));
     let name = name.transpose().map_err(|_| unusable())?;
-    let connector = Connector::new(name.map(|name| (tls, name)), plan.http, plan.connect);
-    Upstream::new(plan, connector).ok_or_else(unusable)
+    let mut tls = tls.clone();
+    if let Some(presented) = &presented {
+        tls.client_auth_cert_resolver = Arc::clone(presented) as _;
+        // A session that is resumed is one of the certificate that it was begun with.
+        tls.resumption = Resumption::disabled();
+    }
+    let connector = Connector::new(name.map(|name| (&tls, name)), plan.http, plan.connect);
+    Upstream::new(plan, connector, presented, slots).ok_or_else(unusable)
 }
 
 fn plan(table: &UpstreamTable, roots: &Arc<str>) -> Result<Plan, SettingsError> {
@@ -111,6 +179,7 @@ fn plan(table: &UpstreamTable, roots: &Arc<str>) -> Result<Plan, SettingsError> 
             }
         },
         roots: Arc::clone(roots),
+        certificate: None,
     })
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Replica {
     kept: Mutex<Kept>,
     /// Who opens a connection that others will use too.
     opening: Semaphore,
+    /// How often connections were given up all together.
+    epoch: AtomicUsize,
     /// Whether the last connection had room for one request only.
     alone: AtomicBool,
 }
@@ -47,6 +49,8 @@ pub(crate) struct Lease {
     /// There until it is dropped.
     sender: Option<Sender>,
     replica: Arc<Replica>,
+    /// Of which epoch it is at most.
+    epoch: usize,
     /// Whether earlier requests went over it: then the service may be about to close it.
     pub(super) reused: bool,
     /// Whether other requests may go over it later.
@@ -84,6 +88,7 @@ impl Replica {
             under_way: AtomicUsize::new(0),
             kept: Mutex::default(),
             opening: Semaphore::new(1),
+            epoch: AtomicUsize::new(0),
             alone: AtomicBool::new(false),
         })
     }
@@ -96,6 +101,7 @@ impl Replica {
     pub(super) async fn lease(self: &Arc<Self>, connector: &Connector, fresh: bool) -> Result<Lease, Unconnected> {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         let mut counted = UnderWay(Some(self));
+        let epoch = self.epoch.load(Ordering::Acquire);
         let kept = if fresh { None } else { self.idle() };
         let (sender, reused) = match kept {
             Some(sender) => (sender, true),
@@ -104,7 +110,7 @@ impl Replica {
         };
         // From here on the lease counts it.
         counted.0 = None;
-        Ok(Lease { sender: Some(sender), replica: Arc::clone(self), reused, returns: true })
+        Ok(Lease { sender: Some(sender), replica: Arc::clone(self), epoch, reused, returns: true })
     }
 
     /// A connection that may become another protocol's, and never serves another request.
@@ -114,7 +120,15 @@ impl Replica {
         let sender = Box::pin(connector.open_to_upgrade(&self.target)).await?;
         counted.0 = None;
         let sender = Some(Sender::One(sender));
-        Ok(Lease { sender, replica: Arc::clone(self), reused: false, returns: false })
+        Ok(Lease { sender, replica: Arc::clone(self), epoch: 0, reused: false, returns: false })
+    }
+
+    /// Gives up every connection: what is under way on one ends on it, and nothing else is sent there.
+    pub(super) fn retire(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        let mut kept = self.kept();
+        kept.one.clear();
+        kept.two.clear();
     }
 
     async fn open(self: &Arc<Self>, connector: &Connector, fresh: bool) -> Result<(Sender, bool), Unconnected> {
@@ -129,6 +143,7 @@ impl Replica {
         } else {
             None
         };
+        let epoch = self.epoch.load(Ordering::Acquire);
         match connector.open(&self.target).await? {
             Opened::One(sender) => {
                 self.alone.store(true, Ordering::Relaxed);
@@ -139,8 +154,12 @@ impl Replica {
                 let shared = Arc::new(shared);
                 shared.streams.fetch_add(1, Ordering::Relaxed);
                 let mut kept = self.kept();
-                kept.two.push((Arc::clone(&shared), Instant::now()));
-                self.watch(&mut kept);
+                // One that was opened with what has been given up meanwhile serves this request and no other.
+                if epoch == self.epoch.load(Ordering::Acquire) {
+                    kept.two.push((Arc::clone(&shared), Instant::now()));
+                    self.watch(&mut kept);
+                }
+                drop(kept);
                 Ok((Sender::Two(shared), false))
             }
         }
@@ -177,8 +196,11 @@ impl Replica {
         None
     }
 
-    fn keep(self: &Arc<Self>, sender: http1::SendRequest<Uploading>) {
+    fn keep(self: &Arc<Self>, sender: http1::SendRequest<Uploading>, epoch: usize) {
         let mut kept = self.kept();
+        if epoch != self.epoch.load(Ordering::Acquire) {
+            return;
+        }
         if kept.one.len() >= MOST_KEPT {
             kept.one.remove(0);
         }
@@ -251,7 +273,7 @@ impl Drop for Lease {
         self.replica.under_way.fetch_sub(1, Ordering::Relaxed);
         match self.sender.take() {
             // One whose answer was not read to its end closes itself.
-            Some(Sender::One(sender)) if self.returns && !sender.is_closed() => self.replica.keep(sender),
+            Some(Sender::One(sender)) if self.returns && !sender.is_closed() => self.replica.keep(sender, self.epoch),
             Some(Sender::Two(shared)) => drop(shared.streams.fetch_sub(1, Ordering::Relaxed)),
             _ => {}
         }

@@ -18,6 +18,7 @@ mod onward;
 mod openapi;
 mod paths;
 mod policies;
+mod presented;
 mod reload;
 mod services;
 mod streams;
