@@ -1,11 +1,13 @@
 //! Refusals as answers, in the shape that API Management gives them.
 use crate::Refusal;
 use crate::body::Body;
+use crate::protected_resource::challenged;
 use decision::CheckId;
 use guard::Refused;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Why a request is not forwarded, and what its caller is told.
 #[derive(Debug)]
@@ -68,6 +70,14 @@ impl Denial {
 
     pub(crate) fn challenge(mut self, challenge: &impl ToString) -> Self {
         self.challenges.extend(HeaderValue::try_from(challenge.to_string()));
+        self
+    }
+
+    /// Its challenges say where the metadata of what was called is.
+    pub(crate) fn with_metadata(mut self, address: &Arc<str>) -> Self {
+        for challenge in &mut self.challenges {
+            *challenge = challenged(challenge, address);
+        }
         self
     }
 

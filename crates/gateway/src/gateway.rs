@@ -18,6 +18,7 @@ use crate::telemetry::Telemetry;
 use crate::upstream::{self, Failure};
 use crate::websocket::{self, Opening, Tunnel};
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use client::{Random, TokenCache};
 use decision::{CheckId, Clock};
 use fetch::KeySets;
@@ -220,7 +221,7 @@ impl Gateway {
                 }));
                 return Response::from_parts(parts, Body::stream(body));
             }
-            Ok(Reply::Own(headers)) => own(headers),
+            Ok(Reply::Own(headers, body)) => own(headers, body),
             Err(denial) => record.refused(*denial),
         };
         after.head(response.status(), response.headers_mut(), &self.limits);
@@ -244,7 +245,7 @@ impl Gateway {
                 let arrived = Arrived { peer, body, opening };
                 forward(permitted, credential, state, &self.ports.clock, arrived, record).await
             }
-            Err(Ended::Own(headers)) => Ok(Reply::Own(headers)),
+            Err(Ended::Own(headers, body)) => Ok(Reply::Own(headers, body)),
             Err(Ended::Denied(denial)) => Err(denial),
         }
     }
@@ -267,10 +268,10 @@ impl Gateway {
                 let request = to.request(permitted, credential, &told, ());
                 request.ok_or_else(|| Box::new(Denial::of(CheckId::GatewayRequest)))
             }
-            Err(Ended::Own(headers)) => {
+            Err(Ended::Own(headers, body)) => {
                 record.status = StatusCode::OK;
                 record.end(0, true);
-                return Judged::Answered(own(headers));
+                return Judged::Answered(own(headers, body));
             }
             Err(Ended::Denied(denial)) => Err(denial),
         };
@@ -311,8 +312,11 @@ impl Gateway {
             let asked = state.routes.find(request.host(), &method, request.path());
             if let Some((asked, cors)) = asked.and_then(|asked| Some((asked, asked.cors.as_ref()?))) {
                 record.operation = Some(Arc::clone(asked));
-                return Err(Ended::Own(cors.answer_preflight(&method, headers)));
+                return Err(Ended::Own(cors.answer_preflight(&method, headers), Bytes::new()));
             }
+        }
+        if let Some((headers, body)) = state.documents.find(request.method(), request.host(), request.path()) {
+            return Err(Ended::Own(headers, body));
         }
         let found = state.routes.find(request.host(), request.method(), request.path());
         let operation = found.cloned().ok_or_else(|| Box::new(Denial::of(CheckId::GatewayOperation)))?;
@@ -320,7 +324,7 @@ impl Gateway {
         if let Some(cors) = &operation.cors {
             after.cors = Some((Arc::clone(cors), cors::only(headers, &http::header::ORIGIN).cloned()));
             if cors.ends(request.method(), headers) {
-                return Err(Ended::Own(HeaderMap::new()));
+                return Err(Ended::Own(HeaderMap::new(), Bytes::new()));
             }
         }
         let opening = match (upgrade, &operation.stream) {
@@ -341,20 +345,25 @@ impl Gateway {
             admission: Admission::default(),
             after: std::mem::take(after),
         };
-        let permitted = authorise(call, state, record, after).await?;
+        let document = call.operation.document.clone();
+        let described = |denial: Box<Denial>| match &document {
+            Some(address) => Box::new(denial.with_metadata(address)),
+            None => denial,
+        };
+        let permitted = authorise(call, state, record, after).await.map_err(described)?;
         let operation = Arc::clone(&permitted.call().operation);
         let began = record.is_watched().then(Began::now);
         let acquired = operation.onward.acquire(&permitted).await;
         record.step("onward", began, acquired.as_ref().err().map(|denial| &**denial));
-        Ok((permitted, acquired?, opening))
+        Ok((permitted, acquired.map_err(described)?, opening))
     }
 }
 
 /// Why a request goes no further.
 enum Ended {
     Denied(Box<Denial>),
-    /// It has an empty answer of the gateway's own: the fields of a preflight's.
-    Own(HeaderMap),
+    /// It has an answer of the gateway's own: a preflight's fields, or a document.
+    Own(HeaderMap, Bytes),
 }
 
 impl From<Box<Denial>> for Ended {
@@ -372,8 +381,8 @@ pub(crate) enum Judged {
 }
 
 /// An empty answer of the gateway's own.
-fn own(headers: HeaderMap) -> Response<Body> {
-    let mut response = Response::new(Body::text(""));
+fn own(headers: HeaderMap, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::text(body));
     *response.headers_mut() = headers;
     response
 }
@@ -384,7 +393,7 @@ enum Reply {
     /// An open WebSocket, and the answer that says so.
     Opened(Response<Incoming>, Box<Tunnel>),
     /// An empty answer of the gateway's own: the fields of a preflight's.
-    Own(HeaderMap),
+    Own(HeaderMap, Bytes),
 }
 
 /// What came, beside the head of a request.

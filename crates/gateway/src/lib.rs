@@ -21,6 +21,7 @@ mod import;
 mod limits;
 mod onward;
 mod policy;
+mod protected_resource;
 mod record;
 mod rotating;
 mod routes;

@@ -36,6 +36,8 @@ pub(crate) struct Operation {
     pub(crate) prefix: Arc<str>,
     /// Fields that look like an identity, and are forwarded all the same.
     pub(crate) forwarded: Vec<HeaderName>,
+    /// Where the metadata of its API is.
+    pub(crate) document: Option<Arc<str>>,
     /// Where its requests and answers are streams.
     pub(crate) stream: Option<Arc<Stream>>,
 }

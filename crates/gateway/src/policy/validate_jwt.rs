@@ -225,6 +225,11 @@ pub(crate) struct TokenCheck {
 }
 
 impl TokenCheck {
+    /// Whose tokens it takes.
+    pub(crate) fn issuers(&self) -> impl Iterator<Item = &str> {
+        self.guard.contract().issuers.iter().map(|entry| entry.issuer.as_str())
+    }
+
     /// Takes the token out of what the service is sent, where it is not in `Authorization`: that is the onward credential's.
     pub(crate) fn take_out(&self, request: &mut Canonical) {
         match &self.place {

@@ -1,5 +1,5 @@
 //! From the file to what answers requests: scopes put together, narrower ones after wider ones.
-use super::file::{ApiTable, OperationTable};
+use super::file::{ApiTable, OperationTable, ProtectedResourceTable};
 use super::openapi::{self, Described};
 use super::subscriptions::subscriptions;
 use super::upstreams::{Upstreams, showing, upstreams};
@@ -10,6 +10,7 @@ use crate::limits::Limits;
 use crate::onward::{self, Onward};
 use crate::policy::cors::Cors;
 use crate::policy::{self, Bearer, Part, Phase, SubscriptionKey, TokenCheck};
+use crate::protected_resource::{Document, Documents, Metadata, WELL_KNOWN};
 use crate::rotating::Rotates;
 use crate::routes::{Asked, Operation, Pattern, Routes, Rules, Told, is_canonical};
 use crate::subscriptions::{ApiId, Product, ProductId, Subscriptions};
@@ -27,6 +28,7 @@ use std::sync::Arc;
 /// What answers requests. Nothing in it changes; a new configuration is another one.
 pub(crate) struct Compiled {
     pub(crate) routes: Routes,
+    pub(crate) documents: Documents,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) products: Vec<Arc<str>>,
     pub(crate) proxies: Vec<IpNet>,
@@ -88,6 +90,7 @@ pub(crate) fn compile(
     let global = Read::scope("global".to_owned(), &file.policies, &mut world)?;
     let products = products(file, &mut world)?;
     let mut routes = Routes::default();
+    let mut documents = Documents::default();
     let mut places: Vec<(Option<String>, Arc<str>)> = Vec::new();
     for (at, api) in file.api.iter().enumerate() {
         let table = api.get_ref();
@@ -100,7 +103,9 @@ pub(crate) fn compile(
             return Err(fault(&table.path.span(), "another API has this host and path", hint));
         }
         let of_api = products.iter().filter(|(product, _)| product.apis.contains(&ApiId(at)));
+        let described = table.protected_resource.as_ref().map(resource).transpose()?;
         let context = Context {
+            document: described.as_ref().map(|(_, path, origin)| format!("{origin}{path}").into()),
             api: ApiId(at),
             table,
             prefix: &prefix,
@@ -113,6 +118,9 @@ pub(crate) fn compile(
             products: of_api.map(|(product, scope)| (product_id(&products, product), product, scope)).collect(),
         };
         let operations = context.operations(&mut world)?;
+        if let (Some((host, path, _)), Some(described)) = (described, &table.protected_resource) {
+            documents.0.push(document(host, path, described, &operations)?);
+        }
         places.push((host.clone(), Arc::clone(&prefix)));
         routes.add(host, &prefix, operations);
     }
@@ -121,6 +129,7 @@ pub(crate) fn compile(
     let subscriptions = subscriptions(file, products, &world, ports)?;
     Ok(Compiled {
         routes,
+        documents,
         subscriptions,
         products: names,
         proxies,
@@ -241,6 +250,8 @@ struct Context<'a> {
     prefix: &'a Arc<str>,
     upstream: Arc<Upstream>,
     upstreams: &'a Upstreams,
+    /// Where its metadata is.
+    document: Option<Arc<str>>,
     global: &'a Read<'a>,
     products: Vec<(ProductId, &'a Product, &'a Read<'a>)>,
 }
@@ -351,6 +362,7 @@ impl Context<'_> {
             counted,
             prefix: Arc::clone(self.prefix),
             forwarded,
+            document: self.document.clone(),
             stream: read.stream.as_ref().map(stream::Table::read).transpose()?,
         })
     }
@@ -384,6 +396,58 @@ impl Context<'_> {
         }
         Ok(applied)
     }
+}
+
+/// The host of an API's address, the path of its metadata, and the address up to that path (RFC 9728 section 3.1).
+fn resource(table: &Spanned<ProtectedResourceTable>) -> Result<(String, String, String), SettingsError> {
+    let text = &table.get_ref().resource;
+    let wrong =
+        |problem: &str| fault(&text.span(), problem, "write `https://api.example/orders`, as callers know the API");
+    let uri: http::Uri = text.get_ref().parse().map_err(|_| wrong("this is no address"))?;
+    let (scheme, authority) = (uri.scheme_str().unwrap_or_default(), uri.authority());
+    let authority = authority.filter(|authority| !authority.as_str().contains('@'));
+    let authority = authority.ok_or_else(|| wrong("the address names no host, or a user"))?;
+    if !matches!(scheme, "https" | "http") || uri.query().is_some() || text.get_ref().contains(['#', '"', '\\']) {
+        return Err(wrong("the address has another scheme than `https`, or a query, or a fragment"));
+    }
+    let path = uri.path().strip_suffix('/').unwrap_or(uri.path());
+    if !(path.is_empty() || path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_segment))) {
+        return Err(wrong("the path of the address is not in its one spelling"));
+    }
+    let host = authority.host().to_ascii_lowercase();
+    Ok((host, format!("{WELL_KNOWN}{path}"), format!("{scheme}://{authority}")))
+}
+
+/// An API's metadata: issuers that are not stated are those of its token checks.
+fn document(
+    host: String,
+    path: String,
+    table: &Spanned<ProtectedResourceTable>,
+    operations: &[Arc<Operation>],
+) -> Result<Document, SettingsError> {
+    let read = table.get_ref();
+    let mut servers = read.authorization_servers.clone();
+    if servers.is_empty() {
+        let checks = operations.iter().flat_map(|operation| &operation.tokens);
+        for issuer in checks.flat_map(|check| check.issuers()).filter(|issuer| !issuer.contains('{')) {
+            if !servers.iter().any(|known| known == issuer) {
+                servers.push(issuer.to_owned());
+            }
+        }
+    }
+    if servers.is_empty() {
+        let hint = "add `authorization_servers`, or `validate_jwt` with an issuer of one tenant";
+        return Err(fault(&table.span(), "nothing says where callers get tokens", hint));
+    }
+    let metadata = Metadata {
+        resource: read.resource.get_ref().clone(),
+        authorization_servers: servers,
+        scopes_supported: read.scopes_supported.clone(),
+        bearer_methods_supported: ["header"],
+        resource_name: read.resource_name.clone(),
+        resource_documentation: read.resource_documentation.clone(),
+    };
+    Ok(Document::new(host, path, &metadata))
 }
 
 /// Where an API is: its host, and its path without a slash at the end.

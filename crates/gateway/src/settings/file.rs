@@ -297,6 +297,8 @@ pub(crate) struct ApiTable {
     /// Fields such as `X-User` that callers may send, though they look like an identity.
     #[serde(default)]
     pub(crate) forward_identity_headers: Vec<Spanned<String>>,
+    /// What callers can find out about it (RFC 9728); by default nothing.
+    pub(crate) protected_resource: Option<Spanned<ProtectedResourceTable>>,
     /// What applies to it.
     #[serde(default)]
     pub(crate) policies: policy::Tables,
@@ -307,6 +309,26 @@ pub(crate) struct ApiTable {
     /// What can be called, beside what the document describes. Nothing else can.
     #[serde(default)]
     pub(crate) operation: Vec<Spanned<OperationTable>>,
+}
+
+/// Where callers of an API get their tokens, and what for (RFC 9728).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "protected_resource")]
+pub(crate) struct ProtectedResourceTable {
+    /// The API's address, as its callers know it: `https://api.example/orders`. The document stands at
+    /// `https://api.example/.well-known/oauth-protected-resource/orders`, and refusals name it.
+    pub(crate) resource: Spanned<String>,
+    /// The issuers of its tokens; by default those of its token checks.
+    #[serde(default)]
+    pub(crate) authorization_servers: Vec<String>,
+    /// Scopes that callers ask for.
+    #[serde(default)]
+    pub(crate) scopes_supported: Vec<String>,
+    /// Its name, for people.
+    pub(crate) resource_name: Option<String>,
+    /// The address of its documentation.
+    pub(crate) resource_documentation: Option<String>,
 }
 
 /// What can be called.

@@ -306,6 +306,7 @@ mod tests {
             ("match = \"any\"", "match = \"some\""),
             ("subject = \"user\"", "subject = \"users\""),
             ("exists_action = \"skip\"", "exists_action = \"keep\""),
+            ("resource = \"https://api.example/orders\"", ""),
             ("client_certificates = \"optional\"", "client_certificates = \"maybe\""),
             ("dns_name = \"a.example\"", "dns_names = \"a.example\""),
             ("onward = \"passthrough\"", "onward = \"pass\""),

@@ -19,6 +19,7 @@ mod openapi;
 mod paths;
 mod policies;
 mod presented;
+mod protected_resource;
 mod reload;
 mod services;
 mod streams;
