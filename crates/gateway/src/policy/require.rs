@@ -21,7 +21,8 @@ pub(crate) struct Table {
     roles: Vec<String>,
     /// App roles of an application that calls as itself, of which any one suffices.
     app_roles: Vec<String>,
-    /// Authentication contexts that the user must have satisfied, all of them.
+    /// Authentication contexts that the user must have satisfied, all of them; who has not is challenged to (RFC 9470, and Entra's
+    /// claims challenge). They can stand alone, where a wider scope says what else the token has to allow.
     acrs: Vec<String>,
     /// Whether the token is bound to the certificate that the connection was opened with (RFC 8705). One that is bound is always
     /// good with its certificate alone.
@@ -49,9 +50,10 @@ impl super::Table for Table {
             roles: self.roles.clone(),
             app_roles: self.app_roles.clone(),
             acrs: self.acrs.clone(),
-            subject: self.subject,
+            // Applications have no contexts: where nothing else is said, that is a demand on users.
+            subject: self.subject.or((self.is_of_no_rights() && !self.acrs.is_empty()).then_some(Subject::User)),
             certificate_bound: self.certificate_bound,
-            ..Route { authenticated_suffices: self.is_of_binding_alone(), ..super::validate_jwt::any_valid_token() }
+            ..Route { authenticated_suffices: self.is_of_no_rights(), ..super::validate_jwt::any_valid_token() }
         };
         // Read back, since reading validates.
         let read: Result<Route, _> = serde_json::to_value(&route).and_then(serde_json::from_value);
@@ -85,9 +87,10 @@ impl super::Table for Table {
 }
 
 impl Table {
-    /// Whether any token will do that is bound.
-    fn is_of_binding_alone(&self) -> bool {
-        let lists = [&self.scopes, &self.scopes_all, &self.roles, &self.app_roles, &self.acrs];
-        self.certificate_bound && lists.iter().all(|list| list.is_empty())
+    /// Whether it is about how the caller signed in, or how it shows the token, and about nothing that the token allows: what it
+    /// has to allow, a wider scope may say.
+    fn is_of_no_rights(&self) -> bool {
+        let rights = [&self.scopes, &self.scopes_all, &self.roles, &self.app_roles];
+        (self.certificate_bound || !self.acrs.is_empty()) && rights.iter().all(|list| list.is_empty())
     }
 }

@@ -22,6 +22,7 @@ mod presented;
 mod protected_resource;
 mod reload;
 mod services;
+mod step_up;
 mod streams;
 mod subscriptions;
 mod support;
