@@ -68,6 +68,12 @@ const PROOFS: &[Proof] = &[
         variable: ("DEPUTIZE_PATHS", "1000000"),
     },
     Proof {
+        name: "gateway-restarts",
+        package: "deputize",
+        tests: "r19_reloads_and_restarts",
+        variable: ("DEPUTIZE_RESTARTS", "50"),
+    },
+    Proof {
         name: "single-use-process",
         package: "deputize",
         tests: "one_success_per",

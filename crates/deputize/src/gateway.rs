@@ -3,19 +3,20 @@ mod beside;
 mod trace;
 
 use crate::authority::runtime;
-use crate::failure::Failure;
+use crate::failure::{Failure, why};
 use crate::file::Text;
+use crate::listen::{self, Sockets};
+use crate::log;
 use crate::output::{printable, say};
 use crate::serve::Ending;
 use crate::system::{self, SystemClock};
-use crate::{listen, log};
 use client::TokenCache;
 use fetch::{Allow, Fetch, KeySets, Lifetimes};
 use gateway::{
     AccessLog, Certificates, Effective, File, Front, Gateway, Ids, Ports, Scope, SettingsError, Telemetry, Told,
     import_apim,
 };
-use serve::{DRAIN, Listeners, Socket, Tls};
+use serve::{DRAIN, Listeners, Tls};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,6 +31,10 @@ pub(crate) const SERVES: &str = "the gateway serves";
 const TOKEN_BYTES: u64 = 8 << 20;
 /// The largest answer of an issuer or an authority that is read, in bytes.
 const LONGEST_ANSWER: usize = 1 << 20;
+/// For issuers' keys, before a gateway is replaced.
+const READY: Duration = Duration::from_secs(5);
+/// How long connections that are open go on at a gateway that was replaced. None is kept for longer without a request.
+const LINGER: Duration = Duration::from_mins(2);
 /// How often the certificates' files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -261,16 +266,26 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
         let hint = "add `[[certificate]]` with `certificate` and `key`, or listen on `localhost`";
         return Err(misplaced("HTTP without TLS is served on loopback only", hint));
     }
-    let bound = listen::bind(&addresses, "choose another with `listen`").await?;
+    let handover = read.file.handover.as_ref().map(|path| read.beside().join(path.get_ref()));
+    let unable = |path: &Path, error: &std::io::Error| {
+        let problem = format!("sockets cannot be handed over at `{}`: {}", path.display(), why(error));
+        let at = read.file.handover.as_ref().map(gateway::Spanned::span).unwrap_or_default();
+        read.text.fault(&at, &problem, "name a path in a folder that only the gateway's user may write to")
+    };
+    let mut sockets = match &handover {
+        Some(path) => Sockets::after(path).await.map_err(|error| unable(path, &error))?,
+        None => Sockets::default(),
+    };
+    let bound = sockets.tcp(&addresses, "choose another with `listen`").await?;
     let callers = read.file.client_certificates;
     let tls = certificates.as_ref().map(|certificates| certificates.config(callers)).transpose();
     let tls = tls.map_err(|error| Failure::plain(error.to_string()))?.map(Tls::Server);
     let front = Arc::new(Front::new(Arc::clone(&gateway), tls.is_some()));
     let mut listeners = Listeners::new();
-    for listener in bound.0 {
-        listeners.add(Socket::Tcp(listener), tls.clone(), Arc::clone(&front));
+    for socket in bound {
+        listeners.add(socket, tls.clone(), Arc::clone(&front));
     }
-    beside::listen(&read, &gateway, &mut listeners).await?;
+    beside::listen(&read, &gateway, &mut sockets, &mut listeners).await?;
     let pushing = push.map(|push| beside::push(push, &gateway)).transpose()?;
     let access_log = Arc::clone(gateway.access_log());
     let write = |lines: &[u8]| {
@@ -287,9 +302,36 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     }
     let shown = addresses.first().map(ToString::to_string).unwrap_or_default();
     tracing::info!(listener.address = shown, operations = gateway.effective().len(), "{SERVES}");
+    let offer = match &handover {
+        Some(path) => {
+            // Requests that come here first need not wait for keys, if these can be had.
+            let _ = tokio::time::timeout(READY, gateway.warm()).await;
+            let (offer, replaced) = sockets.served(path).await.map_err(|error| unable(path, &error))?;
+            if replaced {
+                tracing::info!("the gateway before has been replaced");
+            }
+            Some(offer)
+        }
+        None => None,
+    };
+    let taken = async {
+        match offer {
+            Some(offer) => offer.taken().await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut taken = std::pin::pin!(taken);
     loop {
         tokio::select! {
             () = ending.asked() => break,
+            () = taken.as_mut() => {
+                tracing::info!("another process serves; connections that are open have time to go there");
+                tokio::select! {
+                    () = listeners.leave(LINGER) => {}
+                    () = ending.asked() => {}
+                }
+                break;
+            }
             _ = asked_to_read.recv() => read_again(&gateway, &read.path),
         }
     }

@@ -37,6 +37,7 @@
 //! ```
 #![warn(missing_docs)]
 
+mod handover;
 mod in_order;
 mod listeners;
 mod mutual;
@@ -46,6 +47,7 @@ mod silence;
 mod socket;
 mod tls;
 
+pub use handover::{Offer, Predecessor};
 pub use listeners::{Caller, DRAIN, Kept, Listeners, Serve, caught};
 pub use mutual::Mutual;
 pub use peer::Peer;

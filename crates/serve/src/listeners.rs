@@ -123,8 +123,8 @@ impl Listeners {
 
     /// Ends: no new connections, and time for the requests that are under way.
     pub async fn end(mut self, drain: Duration) {
-        self.leaving.send_replace(true);
         self.ended.send_replace(true);
+        self.leaving.send_replace(true);
         while self.doors.join_next().await.is_some() {}
         if timeout(drain, self.all_gone()).await.is_err() {
             let open = CONNECTIONS.saturating_sub(self.permits.available_permits());
@@ -182,7 +182,10 @@ impl<S: Serve> Door<S> {
                 }
             }
         }
-        if let Socket::Unix(_, path) = socket {
+        // Who leaves it to another process leaves the path, too.
+        if let Socket::Unix(_, path) = socket
+            && *self.ended.borrow()
+        {
             let _ = tokio::fs::remove_file(path).await;
         }
     }

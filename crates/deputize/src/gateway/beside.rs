@@ -1,7 +1,7 @@
 //! What stands beside a gateway: a listener for platforms, a socket for its operator, and the way to a collector.
 use super::Read;
 use crate::failure::{Failure, why};
-use crate::listen;
+use crate::listen::{self, Sockets};
 use crate::system;
 use fetch::{Allow, Fetch};
 use gateway::{Authorizer, Control, Gateway, Status};
@@ -12,14 +12,19 @@ use std::sync::Arc;
 use telemetry::{Push, Pushing};
 
 /// What is listened to beside the APIs.
-pub(super) async fn listen(read: &Read, gateway: &Arc<Gateway>, listeners: &mut Listeners) -> Result<(), Failure> {
+pub(super) async fn listen(
+    read: &Read,
+    gateway: &Arc<Gateway>,
+    sockets: &mut Sockets,
+    listeners: &mut Listeners,
+) -> Result<(), Failure> {
     if let Some(status) = &read.file.status {
         let addresses = listen::parse(status.get_ref()).ok_or_else(|| {
             let hint = "write `localhost:9464` or `0.0.0.0:9464`";
             read.text.fault(&status.span(), "`status` is no address", hint)
         })?;
-        for listener in listen::bind(&addresses, "choose another with `status`").await?.0 {
-            listeners.add(Socket::Tcp(listener), None, Arc::new(Status::new(Arc::clone(gateway))));
+        for socket in sockets.tcp(&addresses, "choose another with `status`").await? {
+            listeners.add(socket, None, Arc::new(Status::new(Arc::clone(gateway))));
         }
     }
     if let Some(authorizer) = &read.file.authorizer {
@@ -30,13 +35,13 @@ pub(super) async fn listen(read: &Read, gateway: &Arc<Gateway>, listeners: &mut 
             let hint = "run it beside the proxy, and write `localhost:9191`";
             return Err(fault("whoever asks here is given tokens, so it is served on loopback only", hint));
         }
-        for listener in listen::bind(&addresses, "choose another with `authorizer`").await?.0 {
-            listeners.add(Socket::Tcp(listener), None, Arc::new(Authorizer::new(Arc::clone(gateway))));
+        for socket in sockets.tcp(&addresses, "choose another with `authorizer`").await? {
+            listeners.add(socket, None, Arc::new(Authorizer::new(Arc::clone(gateway))));
         }
     }
     if let Some(control) = &read.file.control {
         let path = read.beside().join(control.get_ref());
-        let (socket, uid) = private(&path).await.map_err(|error| {
+        let (socket, uid) = private(&path, sockets).await.map_err(|error| {
             let problem = format!("cannot listen at `{}`: {}", path.display(), why(&error));
             read.text.fault(&control.span(), &problem, "name a path in a folder that the gateway may write to")
         })?;
@@ -46,8 +51,8 @@ pub(super) async fn listen(read: &Read, gateway: &Arc<Gateway>, listeners: &mut 
 }
 
 /// A socket that only this user can open, and who that is.
-async fn private(path: &Path) -> std::io::Result<(Socket, u32)> {
-    let socket = Socket::unix(path).await?;
+async fn private(path: &Path, sockets: &mut Sockets) -> std::io::Result<(Socket, u32)> {
+    let socket = sockets.unix(path).await?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok((socket, std::fs::metadata(path)?.uid()))
 }

@@ -25,6 +25,9 @@ pub struct File {
     pub access_log: Option<bool>,
     /// Where `/metrics`, `/healthz` and `/readyz` are answered, over plain HTTP, such as `localhost:9464`; by default nowhere.
     pub status: Option<Spanned<String>>,
+    /// The path of a Unix socket over which a gateway that starts takes the sockets of the one that runs, which then leaves: a restart
+    /// that no caller notices. By default none.
+    pub handover: Option<Spanned<PathBuf>>,
     /// The path of a Unix socket for `deputize gateway trace`, which only the user who runs the gateway can use; by default none.
     pub control: Option<Spanned<PathBuf>>,
     /// Where proxies that forward by themselves ask for decisions, over plain HTTP on loopback, such as `localhost:9191`: Envoy by
