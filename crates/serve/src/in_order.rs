@@ -3,7 +3,7 @@
 //! a while.
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
@@ -13,21 +13,32 @@ use tokio::time::{Sleep, sleep};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A stream that ends in order.
-pub(crate) struct InOrder<S> {
+pub(crate) struct InOrder<S: AsyncWrite + Unpin> {
     stream: S,
     /// Set once the server ends: nobody is waited for then.
     ended: watch::Receiver<bool>,
     /// Set once all is written.
     until: Option<Pin<Box<Sleep>>>,
+    /// Whether it says so where it ends out of order: over HTTP/2 that takes nothing for whole that is not, and over HTTP/1.0 it would.
+    tells: bool,
 }
 
-impl<S> InOrder<S> {
-    pub(crate) fn new(stream: S, ended: watch::Receiver<bool>) -> Self {
-        Self { stream, ended, until: None }
+impl<S: AsyncWrite + Unpin> InOrder<S> {
+    pub(crate) fn new(stream: S, ended: watch::Receiver<bool>, tells: bool) -> Self {
+        Self { stream, ended, until: None, tells }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for InOrder<S> {
+/// TLS has a last word (`close_notify`, RFC 8446 section 6.1), without which what came before may have been cut off by anybody.
+impl<S: AsyncWrite + Unpin> Drop for InOrder<S> {
+    fn drop(&mut self) {
+        if self.tells && self.until.is_none() {
+            let _ = Pin::new(&mut self.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for InOrder<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, to)
     }
@@ -55,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for InOrder<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, ended, until } = &mut *self;
+        let Self { stream, ended, until, .. } = &mut *self;
         if until.is_none() {
             ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -24,6 +25,8 @@ use tokio::time::{sleep, timeout};
 
 /// For requests that are under way when the end comes.
 pub const DRAIN: Duration = Duration::from_secs(30);
+/// The largest head of a request, in bytes.
+const LONGEST_HEAD: usize = 64 << 10;
 /// Connections at once, over all listeners.
 const CONNECTIONS: usize = 4_096;
 
@@ -206,13 +209,12 @@ impl<S: Serve> Door<S> {
         };
         let tls = self.tls.clone();
         tokio::spawn(async move {
-            let http = Builder::new(TokioExecutor::new());
-            let Some(tls) = tls else { return connection.speak(stream, http).await };
+            let Some(tls) = tls else { return connection.speak(stream, Spoken::Either).await };
             // Who does not finish a handshake is nobody we know: not worth a line in the log.
             let Ok(Ok(stream)) = timeout(PATIENCE, tls.accept(stream)).await else { return };
             connection.shown = stream.get_ref().1.peer_certificates().map(Shown::of);
             let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            connection.speak(stream, if two { http.http2_only() } else { http.http1_only() }).await;
+            connection.speak(stream, if two { Spoken::Two } else { Spoken::One }).await;
         });
     }
 }
@@ -220,6 +222,14 @@ impl<S: Serve> Door<S> {
 enum Accepted {
     Tcp(tokio::net::TcpStream, Caller),
     Unix(tokio::net::UnixStream, Caller),
+}
+
+/// The version of HTTP that both sides have agreed on; without TLS, the first bytes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoken {
+    Either,
+    One,
+    Two,
 }
 
 /// One connection.
@@ -233,14 +243,12 @@ struct Connection<S> {
 }
 
 impl<S: Serve> Connection<S> {
-    async fn speak(
-        self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        mut http: Builder<TokioExecutor>,
-    ) {
+    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, spoken: Spoken) {
         let Self { service, caller, shown, permit, mut leaving, mut ended } = self;
+        let two = spoken == Spoken::Two;
+        let mut http = Builder::new(TokioExecutor::new());
         // Its own time for a head would run while a connection is kept, too.
-        http.http1().header_read_timeout(None).max_buf_size(64 << 10);
+        http.http1().header_read_timeout(None).max_buf_size(LONGEST_HEAD);
         http.http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(Duration::from_secs(20))
@@ -248,7 +256,7 @@ impl<S: Serve> Connection<S> {
             .max_concurrent_streams(128)
             .max_header_list_size(64 << 10);
         let asked = Arc::new(Asked::new(ended.clone()));
-        let stream = InOrder::new(Watched::new(stream, Arc::clone(&asked)), ended.clone());
+        let stream = InOrder::new(Watched::new(stream, Arc::clone(&asked)), ended.clone(), two);
         let (watched, begun) = (ended.clone(), Arc::clone(&asked));
         // The connection counts until it is over, and one that becomes another protocol's beyond that.
         let _counts = Arc::clone(&permit);
@@ -272,22 +280,40 @@ impl<S: Serve> Connection<S> {
                 Ok::<_, Infallible>(response.map(|body| Sent::new(body, over, S::WAITING_ANSWERS_END)))
             }
         });
-        let mut connection = std::pin::pin!(http.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let stream = TokioIo::new(stream);
         // However a connection ends, there is nobody left to tell.
-        tokio::select! {
-            biased;
-            _ = connection.as_mut() => return,
-            _ = leaving.wait_for(|leaving| *leaving) => asked.leave(),
+        macro_rules! until_over {
+            ($connection:expr) => {{
+                let mut connection = std::pin::pin!($connection);
+                tokio::select! {
+                    biased;
+                    _ = connection.as_mut() => return,
+                    _ = leaving.wait_for(|leaving| *leaving) => asked.leave(),
+                }
+                if two || asked.is_framed() {
+                    connection.as_mut().graceful_shutdown();
+                }
+                tokio::select! {
+                    biased;
+                    _ = connection.as_mut() => return,
+                    _ = ended.wait_for(|ended| *ended) => connection.as_mut().graceful_shutdown(),
+                }
+                let _ = connection.await;
+            }};
         }
-        if asked.is_framed() {
-            connection.as_mut().graceful_shutdown();
+        match spoken {
+            // With upgrades, the library would listen for either version whatever was agreed on.
+            Spoken::Either => until_over!(http.serve_connection_with_upgrades(stream, service)),
+            Spoken::One => {
+                let mut http = http1::Builder::new();
+                http.header_read_timeout(None).max_buf_size(LONGEST_HEAD);
+                until_over!(http.serve_connection(stream, service).with_upgrades());
+            }
+            Spoken::Two => {
+                let http = http.http2_only();
+                until_over!(http.serve_connection(stream, service));
+            }
         }
-        tokio::select! {
-            biased;
-            _ = connection.as_mut() => return,
-            _ = ended.wait_for(|ended| *ended) => connection.as_mut().graceful_shutdown(),
-        }
-        let _ = connection.await;
     }
 }
 

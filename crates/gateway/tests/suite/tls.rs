@@ -43,6 +43,14 @@ async fn asked(
     let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
     let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
     if agreed.as_deref() == Some(b"h2") {
+        // RFC 9113 section 3.4: what is no preface ends the connection; and that is said, so that it cannot be anybody's doing.
+        stream.write_all(b"INVALID CONNECTION PREFACE\r\n\r\n").await.unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+        assert!(
+            !String::from_utf8_lossy(&rest).contains("HTTP/1.1"),
+            "nor is another version spoken than was agreed on"
+        );
         return Some((agreed, String::new()));
     }
     stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();

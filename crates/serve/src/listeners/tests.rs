@@ -55,13 +55,6 @@ impl Serve for Whole {
 
 const NOW: Slow = Slow(Duration::ZERO, 0);
 
-#[derive(Clone, Copy, Debug)]
-enum Version {
-    Either,
-    One,
-    Two,
-}
-
 /// A connection, what tells it that the process ends, and what becomes of it.
 struct Connected {
     stream: DuplexStream,
@@ -70,7 +63,7 @@ struct Connected {
     serving: tokio::task::JoinHandle<()>,
 }
 
-fn connected(service: impl Serve, version: Version) -> Connected {
+fn connected(service: impl Serve, version: Spoken) -> Connected {
     let (stream, theirs) = duplex(4 << 10);
     let (leaving, ended) = (watch::Sender::new(false), watch::Sender::new(false));
     let (left, told) = (leaving.subscribe(), ended.subscribe());
@@ -84,13 +77,7 @@ fn connected(service: impl Serve, version: Version) -> Connected {
             leaving: left,
             ended: told,
         };
-        let http = Builder::new(TokioExecutor::new());
-        let http = match version {
-            Version::Either => http,
-            Version::One => http.http1_only(),
-            Version::Two => http.http2_only(),
-        };
-        connection.speak(theirs, http).await;
+        connection.speak(theirs, version).await;
     });
     Connected { stream, leaving, ended, serving }
 }
@@ -124,7 +111,7 @@ fn who_calls_from_this_machine_is_told_by_the_address() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_kept_serves_the_next_request_a_minute_later() {
-    let mut kept = connected(NOW, Version::Either);
+    let mut kept = connected(NOW, Spoken::Either);
     for pause in [0, 11, 60, 119] {
         sleep(Duration::from_secs(pause)).await;
         asks(&mut kept).await;
@@ -136,7 +123,7 @@ async fn a_connection_that_is_kept_serves_the_next_request_a_minute_later() {
 async fn a_head_comes_within_ten_seconds() {
     // The last is a whole beginning of HTTP/2, with no request after it.
     let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    for version in [Version::Either, Version::One, Version::Two] {
+    for version in [Spoken::Either, Spoken::One, Spoken::Two] {
         assert_eq!(closed(connected(NOW, version)).await, 10, "nothing at all, {version:?}");
         for half in ["G", "PRI * HTTP", "GET / HTTP/1.1\r\nhost: x\r\n", preface] {
             let mut first = connected(NOW, version);
@@ -147,13 +134,13 @@ async fn a_head_comes_within_ten_seconds() {
         }
     }
     for half in ["G", "PRI * HTTP", "GET / HTTP/1.1\r\nhost: x\r\n"] {
-        let mut later = connected(NOW, Version::Either);
+        let mut later = connected(NOW, Spoken::Either);
         asks(&mut later).await;
         sleep(Duration::from_mins(1)).await;
         later.stream.write_all(half.as_bytes()).await.unwrap();
         assert_eq!(closed(later).await, 10, "{half}, on one that was kept");
     }
-    let (mut dripping, began) = (connected(NOW, Version::Either), Instant::now());
+    let (mut dripping, began) = (connected(NOW, Spoken::Either), Instant::now());
     asks(&mut dripping).await;
     while dripping.stream.write_all(b"G").await.is_ok() {
         sleep(Duration::from_secs(1)).await;
@@ -163,7 +150,7 @@ async fn a_head_comes_within_ten_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_takes_long_is_not_silence() {
-    let mut slow = connected(Slow(Duration::from_mins(10), 0), Version::Either);
+    let mut slow = connected(Slow(Duration::from_mins(10), 0), Spoken::Either);
     asks(&mut slow).await;
     asks(&mut slow).await;
 }
@@ -172,7 +159,7 @@ async fn a_request_that_takes_long_is_not_silence() {
 async fn a_body_that_is_refused_unread_does_not_cost_the_client_its_answer() {
     let head = format!("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: {}\r\n\r\n", 1 << 20);
     // All of it is sent before anything is read, as many clients do.
-    let mut all = connected(NOW, Version::One);
+    let mut all = connected(NOW, Spoken::One);
     all.stream.write_all(head.as_bytes()).await.unwrap();
     all.stream.write_all(&vec![b'x'; 1 << 20]).await.unwrap();
     let mut answered = String::new();
@@ -180,7 +167,7 @@ async fn a_body_that_is_refused_unread_does_not_cost_the_client_its_answer() {
     assert!(answered.starts_with("HTTP/1.1 200"), "{answered}");
     // Whoever goes on, or says nothing, is not waited for long; and not at all once the process ends.
     for (end, longest) in [(false, in_order::PATIENCE), (true, Duration::ZERO)] {
-        let Connected { mut stream, leaving, ended, serving } = connected(NOW, Version::One);
+        let Connected { mut stream, leaving, ended, serving } = connected(NOW, Spoken::One);
         stream.write_all(head.as_bytes()).await.unwrap();
         leaving.send_replace(end);
         ended.send_replace(end);
@@ -192,7 +179,7 @@ async fn a_body_that_is_refused_unread_does_not_cost_the_client_its_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_stays_open_while_it_goes_on_and_ends_in_order_with_the_process() {
-    let mut streaming = connected(Slow(Duration::ZERO, usize::MAX), Version::One);
+    let mut streaming = connected(Slow(Duration::ZERO, usize::MAX), Spoken::One);
     streaming.stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let (from, mut some) = (Instant::now(), [0; 1_024]);
     while from.elapsed() < Duration::from_mins(30) {
@@ -212,7 +199,7 @@ async fn an_answer_stays_open_while_it_goes_on_and_ends_in_order_with_the_proces
 
 #[tokio::test(start_paused = true)]
 async fn r_19_who_is_left_to_another_process_is_told_with_the_next_answer_and_not_cut_off() {
-    let mut kept = connected(NOW, Version::One);
+    let mut kept = connected(NOW, Spoken::One);
     asks(&mut kept).await;
     kept.leaving.send_replace(true);
     sleep(Duration::from_mins(1)).await;
@@ -221,7 +208,7 @@ async fn r_19_who_is_left_to_another_process_is_told_with_the_next_answer_and_no
     kept.stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
     // One that asks nothing is closed when the process ends.
-    let mut idle = connected(NOW, Version::One);
+    let mut idle = connected(NOW, Spoken::One);
     asks(&mut idle).await;
     idle.leaving.send_replace(true);
     sleep(Duration::from_secs(30)).await;
@@ -231,8 +218,34 @@ async fn r_19_who_is_left_to_another_process_is_told_with_the_next_answer_and_no
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_agreed_on_is_spoken_and_nothing_else() {
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let request = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    for (spoken, sent, answered) in [
+        (Spoken::Either, request, "HTTP/1.1 200"),
+        (Spoken::Either, preface, "\0"),
+        (Spoken::One, request, "HTTP/1.1 200"),
+        (Spoken::One, preface, ""),
+        (Spoken::Two, preface, "\0"),
+    ] {
+        let mut connected = connected(NOW, spoken);
+        connected.stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut some = [0; 1_024];
+        let length = connected.stream.read(&mut some).await.unwrap();
+        let text = String::from_utf8_lossy(some.get(..length).unwrap()).into_owned();
+        let is = if answered.is_empty() { text.is_empty() } else { text.starts_with(answered) };
+        assert!(is, "{spoken:?} {sent:?}: {text:?}");
+    }
+    let mut two = connected(NOW, Spoken::Two);
+    two.stream.write_all(request.as_bytes()).await.unwrap();
+    let mut rest = Vec::new();
+    two.stream.read_to_end(&mut rest).await.unwrap();
+    assert!(!String::from_utf8_lossy(&rest).contains("HTTP/1.1"), "{rest:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_is_of_use_only_whole_has_its_time_when_the_process_ends() {
-    let mut whole = connected(Whole(Slow(Duration::ZERO, 20)), Version::One);
+    let mut whole = connected(Whole(Slow(Duration::ZERO, 20)), Spoken::One);
     whole.stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut some = [0; 1_024];
     assert_ne!(whole.stream.read(&mut some).await.unwrap(), 0);
@@ -245,7 +258,7 @@ async fn an_answer_that_is_of_use_only_whole_has_its_time_when_the_process_ends(
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_reads_nothing_of_its_answer_is_not_written_to_for_ever() {
-    let mut unread = connected(Slow(Duration::ZERO, usize::MAX), Version::One);
+    let mut unread = connected(Slow(Duration::ZERO, usize::MAX), Spoken::One);
     unread.stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     assert!(timeout(Duration::from_hours(2), unread.serving).await.is_ok());
 }
