@@ -38,7 +38,7 @@ pub(crate) struct Table {
     /// Seconds that a stream may last.
     #[serde(default = "a_day")]
     longest_seconds: u64,
-    /// Whether it ends when the caller's token is good no more: expired, or revoked.
+    /// Whether it ends when the caller's token has expired, or its issuer takes back the key that signed it.
     #[serde(default = "yes")]
     ends_with_token: bool,
     /// Seconds that it may go on after the token has expired.
@@ -109,8 +109,8 @@ pub(crate) enum Over {
     Lasted,
     /// Its token has expired.
     Expired,
-    /// Its token was revoked, or its issuer has taken back the key.
-    Revoked,
+    /// Its guard takes the token no more: its issuer has taken back the key, say.
+    Refused,
 }
 
 impl fmt::Display for Over {
@@ -118,7 +118,7 @@ impl fmt::Display for Over {
         f.write_str(match self {
             Self::Lasted => "the stream has lasted as long as it may",
             Self::Expired => "the token has expired",
-            Self::Revoked => "the token is good no more",
+            Self::Refused => "the token is good no more",
         })
     }
 }
@@ -176,7 +176,7 @@ impl Token {
         }
         match self.guard.try_check_again(&self.principal, &any_valid_token())? {
             // That keys are not at hand says nothing about the token.
-            Err(refused) if refused.check() != CheckId::KeysAvailable => Some(Over::Revoked),
+            Err(refused) if refused.check() != CheckId::KeysAvailable => Some(Over::Refused),
             _ => None,
         }
     }
