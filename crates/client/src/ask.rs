@@ -129,6 +129,18 @@ impl<'a> Ask<'a> {
 
     /// A token of the user that this application, an agent, is (Entra's `user_fic` grant). `credential` is the agent's own token
     /// for `api://AzureADTokenExchange/.default`. The `Entra` profile sends it.
+    ///
+    /// ```
+    /// # mod authority { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/authority.rs")); }
+    /// # use authority::*;
+    /// # run(async {
+    /// use client::{AgentUser, Ask};
+    /// let agent = builder().secret(Secret::new("…")).build(network(), clock(), random());
+    /// let own = agent.client_credentials("api://AzureADTokenExchange/.default").await?;
+    /// let user = AgentUser::Name("helper@contoso.example");
+    /// agent.ask(&Ask::agent_user(user, &own.access_token, "https://graph.microsoft.com/.default")).await?;
+    /// # Ok(()) });
+    /// ```
     pub const fn agent_user(user: AgentUser<'a>, credential: &'a Secret, target: &'a str) -> Self {
         Self::new(Whose::AgentUser(user, credential), target)
     }
@@ -143,6 +155,18 @@ impl<'a> Ask<'a> {
 
     /// Binds the token to a key that its holder has: `req_cnf`, base64url of `{"kid": …}` or of `{"jwk": …}`, as the authority
     /// reads it. The answer is a token whose [`crate::Scheme`] is `Pop`, or none. The `Entra` profile sends it.
+    ///
+    /// ```
+    /// # mod authority { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/authority.rs")); }
+    /// # use authority::*;
+    /// # run(async {
+    /// use client::{Ask, Error};
+    /// let orders = builder().secret(Secret::new("…")).build(network(), clock(), random());
+    /// let ask = Ask::application("api://billing/.default").bound_to("eyJraWQiOiJ0aHVtYnByaW50In0");
+    /// // This authority knows of no bound tokens, and a bearer token is not taken for one.
+    /// assert!(matches!(orders.ask(&ask).await, Err(Error::Answer(_))));
+    /// # Ok(()) });
+    /// ```
     #[must_use]
     pub const fn bound_to(mut self, confirmation: &'a str) -> Self {
         self.confirmation = Some(confirmation);

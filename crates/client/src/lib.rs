@@ -25,6 +25,7 @@
 //! | managed identity | [`managed_identity::ManagedIdentity`] |
 //! | token exchange (RFC 8693) | [`GrantProfile::TokenExchange`] |
 //! | work that outlives the request | [`Client::begin_long_running`] |
+//! | tokens bound to a key, users that agents are | [`Ask::bound_to`], [`Ask::agent_user`] |
 //! | sign-in in a browser | [`Client::authorization_code_url`] |
 //!
 //! It runs in a Tokio runtime with its clock enabled.

@@ -268,6 +268,7 @@ async fn whoever_has_the_key_ends_the_work_and_nobody_elses() {
         (json!({ "api": "Nobody", "session_key": one }), 404),
         (json!({ "api": "Far", "session_key": one }), 400),
         (json!({ "api": "Billing", "session_key": "short" }), 400),
+        (json!({ "api": "Billing", "session_key": "AllocateForMe" }), 400),
         (json!({ "api": "Billing", "session_key": one, "agent": "../x" }), 400),
         (json!({ "api": "Billing" }), 400),
         (json!({ "session_key": one }), 400),
