@@ -55,19 +55,7 @@ impl Client {
         .key_after(&inner.asker);
         let sought = inner.sought(key, ask.whose.subject(), ask.fresh);
         let acquire = || {
-            let question = Question {
-                kind,
-                subject: ask.whose.subject().cloned().filter(|_| session.is_none()),
-                target: ask.target.to_owned(),
-                claims: ask.claims.map(str::to_owned),
-                resource: ask.resource.map(str::to_owned),
-                authorization_details: ask.authorization_details.map(str::to_owned),
-                fmi_path: ask.fmi_path.map(str::to_owned),
-                confirmation: ask.confirmation.map(str::to_owned),
-                agent_user: ask.whose.agent_user().map(|(name, user)| (name, user.to_owned())),
-                trace: ask.trace.map_or_else(|| self.trace.clone(), trace_context),
-            };
-            let client = Arc::clone(inner);
+            let (client, question) = (Arc::clone(inner), self.question(ask));
             async move {
                 match session {
                     Some(id) => client.continued(&id, question).await,
@@ -76,6 +64,24 @@ impl Client {
             }
         };
         inner.cache.get_or_acquire(sought, acquire).await
+    }
+
+    /// What is asked, to leave its caller with.
+    pub(crate) fn question(&self, ask: &Ask<'_>) -> Question {
+        let is_session = matches!(ask.whose, Whose::Session(_));
+        Question {
+            kind: ask.whose.kind(),
+            // What a session's key stands for is known where it is kept.
+            subject: ask.whose.subject().filter(|_| !is_session).cloned(),
+            target: ask.target.to_owned(),
+            claims: ask.claims.map(str::to_owned),
+            resource: ask.resource.map(str::to_owned),
+            authorization_details: ask.authorization_details.map(str::to_owned),
+            fmi_path: ask.fmi_path.map(str::to_owned),
+            confirmation: ask.confirmation.map(str::to_owned),
+            agent_user: ask.whose.agent_user().map(|(name, user)| (name, user.to_owned())),
+            trace: ask.trace.map_or_else(|| self.trace.clone(), trace_context),
+        }
     }
 
     /// A token for the application itself (RFC 6749 section 4.4). Entra wants `{resource}/.default`.

@@ -144,13 +144,13 @@ impl Client {
             return Err(SessionError::OfAnotherUser.into());
         }
         let lasting = format!("{} offline_access", ask.target);
-        // Anew: the refresh token of another session must not be shared.
-        let answered = self.answered(&Ask { target: &lasting, fresh: true, ..*ask }).await?;
-        let refresh_token = answered.token.refresh_token.clone().ok_or(SessionError::NotLasting)?;
+        // Past the cache: the refresh token is this session's alone, and lies nowhere but sealed.
+        let mut token = inner.answer(self.question(&Ask { target: &lasting, ..*ask })).await?;
+        let refresh_token = token.refresh_token.take().ok_or(SessionError::NotLasting)?;
         let session = Session { refresh_token, user, ends: now.plus(sessions.life) };
         sessions.save(&id, &session, inner, now).await?;
         inner.cache.forget_subject(session_key);
-        Ok(answered)
+        Ok(Answered { token: Arc::new(token), cached: false })
     }
 
     /// A token for work that was begun, without the user: held, or asked for. (MSAL: `AcquireTokenInLongRunningProcess`.)

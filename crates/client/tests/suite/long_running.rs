@@ -61,7 +61,9 @@ async fn work_goes_on_without_the_user_across_restarts_and_ends() {
     let clock = Hands::at(NOON);
     let (key, user) = (Secret::new("canary-session-key"), jwt("ada", NOON + 900));
     let client = keeping(&store, &authority, &clock);
-    client.begin_long_running(&key, &user, TARGET).await.unwrap();
+    let begun = client.begin_long_running(&key, &user, TARGET).await.unwrap();
+    assert_eq!((&begun.token.refresh_token, begun.cached), (&None, false), "what is lasting is not given out");
+    assert_eq!(client.cache().bytes(), 0, "nor held: it lies sealed, and nowhere else");
     assert_eq!(seen.lock().unwrap()[0], format!("{TARGET} offline_access"));
     for n in 2..5 {
         // The user's token has ended, and this is another process each time.
