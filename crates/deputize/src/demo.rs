@@ -5,6 +5,7 @@ mod credentials;
 mod environment;
 mod gateway;
 mod identities;
+mod legacy;
 mod python;
 mod step_up;
 mod story;
@@ -128,7 +129,7 @@ async fn demo(options: Options) -> Result<ExitCode, Failure> {
     };
     server.add(ports.billing, Some(&tls), &billing(&world, clock)?)?;
     let edge = if options.gateway {
-        Some(gateway::Edge::start(&world, &secrets, &leaf, &mut server, options.port + 3).await?)
+        Some(gateway::Edge::start(&world, &secrets, (&ca, &leaf), &mut server, options.port + 3).await?)
     } else {
         None
     };

@@ -81,13 +81,22 @@ impl DevCa {
 
     /// A new certificate for this machine's own names.
     pub(crate) fn leaf(&self) -> Result<Leaf, Failure> {
+        self.signed(NAMES.map(str::to_owned).into(), "localhost", ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A new certificate for a client of this name.
+    pub(crate) fn client(&self, name: &str) -> Result<Leaf, Failure> {
+        self.signed(Vec::new(), name, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn signed(&self, names: Vec<String>, subject: &str, usage: ExtendedKeyUsagePurpose) -> Result<Leaf, Failure> {
         let now = SystemClock.now();
         let key = KeyPair::generate().map_err(failed)?;
-        let mut leaf = CertificateParams::new(NAMES.map(str::to_owned)).map_err(failed)?;
+        let mut leaf = CertificateParams::new(names).map_err(failed)?;
         leaf.distinguished_name = DistinguishedName::new();
-        leaf.distinguished_name.push(DnType::CommonName, "localhost");
+        leaf.distinguished_name.push(DnType::CommonName, subject);
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        leaf.extended_key_usages = vec![usage];
         leaf.use_authority_key_identifier_extension = true;
         let moment = |at: Timestamp| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(at.0.unsigned_abs());
         (leaf.not_before, leaf.not_after) = (moment(now.plus(-DAY)), moment(now.plus(LEAF_DAYS * DAY)));

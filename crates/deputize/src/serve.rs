@@ -8,7 +8,7 @@ use axum::response::Response;
 use http::StatusCode;
 use hyper::body::Incoming;
 use rustls::ServerConfig;
-use serve::{Caller, DRAIN, Listeners, Serve, Socket, Tls, caught};
+use serve::{Caller, DRAIN, Listeners, Mutual, Serve, Socket, Tls, caught};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +47,13 @@ impl Server {
             self.0.add(Socket::Tcp(listener), tls, Arc::new(Site(router.clone())));
         }
         Ok(())
+    }
+
+    /// Begins to serve those who show a certificate.
+    pub(crate) fn add_mutual<S: Serve>(&mut self, bound: Bound, tls: &Arc<Mutual>, service: &Arc<S>) {
+        for listener in bound.0 {
+            self.0.add(Socket::Tcp(listener), Some(Tls::Mutual(Arc::clone(tls))), Arc::clone(service));
+        }
     }
 
     /// Ends: no new connections, and time for the requests that are under way.

@@ -400,6 +400,8 @@ fn the_demo_puts_a_gateway_before_its_apis_and_again_in_a_kept_folder() {
             "transparent",
             "(Gateway)",
             "terminating",
+            "Archive sees",
+            "(mTLS)",
             "Ledger sees",
             "token.present",
             "token.audience",
@@ -415,7 +417,7 @@ fn the_demo_puts_a_gateway_before_its_apis_and_again_in_a_kept_folder() {
     // The configuration that it wrote is one like any other.
     let file = data.join("demo/gateway.toml");
     let (code, said, errors) = run(&["gateway", "check", text(&file)]);
-    assert_eq!((code, said.ends_with("is sound; operations: 3\n")), (0, true), "{said}{errors}");
+    assert_eq!((code, said.ends_with("is sound; operations: 4\n")), (0, true), "{said}{errors}");
     let key = fs::read_to_string(data.join("demo/subscription.secret")).unwrap();
     for kept in ["gateway.toml", "gateway.log"] {
         assert!(!fs::read_to_string(data.join("demo").join(kept)).unwrap().contains(&key), "{kept}");

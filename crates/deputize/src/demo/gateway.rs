@@ -1,26 +1,24 @@
 //! `deputize demo --gateway`: APIs behind one door. `deputize gateway` is a process of its own, by a file that anybody can read;
 //! what it sends onward is shown by the services behind it. From real answers only, as in [`super::story`].
 use super::browser::{Answer, Browser};
+use super::legacy::{Archive, ledger, thumbprint};
 use super::story::{Refusal, Teller, Told, expect, of_guard};
 use super::world::World;
 use crate::beside;
 use crate::data::{self, Data};
-use crate::dev_ca::Leaf;
+use crate::dev_ca::{DevCa, Leaf};
 use crate::failure::{Failure, why};
 use crate::listen;
 use crate::output::{printable, say};
 use crate::serve::Server;
-use axum::Router;
-use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use decision::{CheckId, Clock};
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use oauth::Secret;
-use serde_json::{Value, json};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -38,23 +36,39 @@ pub(super) struct Edge {
     child: Child,
     configuration: PathBuf,
     subscription: Secret,
+    /// The thumbprint of what it shows services.
+    certificate: String,
 }
 
 impl Edge {
-    /// Starts a service from before tokens, and the gateway before it and the demo's APIs.
+    /// Starts two services from before tokens, and the gateway before them and the demo's APIs.
     pub(super) async fn start(
         world: &World,
         secrets: &Data,
-        leaf: &Leaf,
+        (ca, leaf): (&DevCa, &Leaf),
         server: &mut Server,
         port: u16,
     ) -> Result<Self, Failure> {
         let secret = |name: &str| Ok::<_, Failure>(Secret::new(secrets.read(name)?.unwrap_or_default()));
+        let port_of = |bound: &listen::Bound| {
+            bound.0.first().and_then(|socket| socket.local_addr().ok()).map_or(0, |at| at.port())
+        };
+        let client = ca.client("gateway")?;
+        for (name, text) in [
+            ("localhost.pem", &leaf.chain_pem),
+            ("localhost.key", &leaf.key_pem),
+            ("client.pem", &client.chain_pem),
+            ("client.key", &client.key_pem),
+        ] {
+            data::replace(&secrets.path(name), text.as_bytes())?;
+        }
         let bound = listen::plain(0).await?;
-        let ledger_port = bound.0.first().and_then(|listener| listener.local_addr().ok()).map_or(0, |at| at.port());
+        let ledger_port = port_of(&bound);
         server.add(bound, None, &ledger(&secret("ledger.secret")?))?;
-        data::replace(&secrets.path("localhost.pem"), leaf.chain_pem.as_bytes())?;
-        data::replace(&secrets.path("localhost.key"), leaf.key_pem.as_bytes())?;
+        let bound = listen::plain(0).await?;
+        let archive_port = port_of(&bound);
+        let tls = Archive::tls(&secrets.path("localhost.pem"), &secrets.path("localhost.key"), &world.ca_file)?;
+        server.add_mutual(bound, &tls, &Arc::new(Archive));
         let text = [
             ("$port", port.to_string()),
             ("$ca_file", world.ca_file.display().to_string()),
@@ -65,6 +79,7 @@ impl Edge {
             ("$orders_url", world.orders_url()),
             ("$billing_url", world.billing_url()),
             ("$ledger_url", format!("http://127.0.0.1:{ledger_port}")),
+            ("$archive_url", format!("https://127.0.0.1:{archive_port}")),
         ]
         .into_iter()
         .fold(CONFIGURATION.to_owned(), |text, (name, value)| text.replace(name, &value));
@@ -87,7 +102,9 @@ impl Edge {
             eprintln!("{line}");
         }
         tokio::spawn(async move { while let Ok(Some(_)) = said.next_line().await {} });
-        Ok(Self { child, configuration, subscription: secret("subscription.secret")? })
+        let shown = CertificateDer::from_pem_slice(client.chain_pem.as_bytes());
+        let certificate = thumbprint(&shown.map_err(|_| Failure::plain("no certificate could be made"))?);
+        Ok(Self { child, configuration, subscription: secret("subscription.secret")?, certificate })
     }
 
     /// Its configuration, and the key of a subscription.
@@ -106,34 +123,16 @@ fn ended() -> Failure {
     Failure::new("the gateway ended before it served", "mend what it says above")
 }
 
-/// A service that knows one name and one password, and shows what it is sent.
-fn ledger(password: &Secret) -> Router {
-    let wanted = format!("Basic {}", STANDARD.encode(format!("gateway:{}", password.expose())));
-    Router::new().fallback(move |headers: HeaderMap| {
-        let wanted = wanted.clone();
-        async move { entries(&headers, &wanted) }
-    })
-}
-
-fn entries(headers: &HeaderMap, wanted: &str) -> Response {
-    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if shown != Some(wanted) {
-        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic realm=\"ledger\"")]).into_response();
-    }
-    let names: Vec<&str> = headers.keys().map(header::HeaderName::as_str).collect();
-    let body = json!({ "user": "gateway", "fields": names, "entries": ["E-1", "E-2"] });
-    ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
-}
-
 /// Plays callers, and tells of it.
 pub(super) async fn tell(world: &World, clock: &Arc<dyn Clock>, edge: &Edge) -> Result<Told, Failure> {
     let teller = Teller::new(world, clock)?;
     let (paint, url) = (&teller.paint, world.gateway_url());
     say(paint.bold("deputize demo --gateway: one door before APIs old and new"));
     say("");
-    say("  Ada ──▶ Web ──▶ Gateway ── her own token ────────────────▶ Orders   (checks it again)");
-    say("                     ├────── a token for Billing, still hers ─▶ Billing  (On-Behalf-Of)");
-    say("  Accounting ──▶ key ┴────── a password ──────────────────▶ Ledger   (knows no tokens)");
+    say("  Ada ──▶ Web ──▶ Gateway ── her own token ─────────────────────▶ Orders   (checks it again)");
+    say("                     ├────── a token for Billing, still hers ───▶ Billing  (checks it: On-Behalf-Of)");
+    say("                     ├────── a certificate ─────────────────────▶ Archive  (knows no tokens: mTLS)");
+    say("  Accounting ──▶ key ┴────── a password ────────────────────────▶ Ledger   (knows no tokens: Basic)");
     say("");
     say(format_args!("  gateway        {url}   client id {}", world.gateway.app_id));
     say(format_args!("  configuration  {}", edge.configuration.display()));
@@ -174,19 +173,42 @@ async fn ways(teller: &Teller<'_>, browser: &Browser, edge: &Edge) -> Result<(Se
         "terminating: the gateway keeps her token, and exchanges it for one that Billing can check (On-Behalf-Of)",
     );
 
+    let bearer = format!("Bearer {}", for_gateway.expose());
+    let fields = [("Authorization", bearer.as_str()), ("X-User", "grace"), FORGED];
+    let answer = browser.send(request(&format!("{url}/archive/records"), &fields)?).await?;
+    let body = expect(&answer, StatusCode::OK, "Archive, through the gateway,")?;
+    let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+    let names = fields_of(&body);
+    let leaked = ["authorization", FORGED.0].iter().any(|secret| names.iter().any(|n| n.eq_ignore_ascii_case(secret)));
+    if leaked || text("certificate") != edge.certificate || text("user") != world.ada.oid {
+        return Err(Failure::plain(format!("Archive saw what it should not: {}", printable(&body.to_string()))));
+    }
+    teller.step(3, format_args!("With the same token it calls GET {url}/archive/records; Archive sees"));
+    say(format_args!(
+        "        certificate  {}  {}",
+        paint.bold(text("certificate")),
+        paint.dim("(Gateway's, in the handshake)")
+    ));
+    say(format_args!("        x-user       {}  {}", paint.bold(text("user")), paint.dim("(Ada)")));
+    teller.note("terminating, to a service that knows certificates only (mTLS): no token, and not the `X-User: grace` that was sent");
+
     let fields = [(KEY, edge.subscription.expose()), FORGED];
     let answer = browser.send(request(&format!("{url}/ledger/entries"), &fields)?).await?;
     let body = expect(&answer, StatusCode::OK, "Ledger, through the gateway,")?;
-    let names: Vec<&str> =
-        body.get("fields").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let names = fields_of(&body);
     let leaked = [KEY, FORGED.0].iter().any(|secret| names.iter().any(|name| name.eq_ignore_ascii_case(secret)));
     if leaked || body.get("user").and_then(Value::as_str) != Some("gateway") {
         return Err(Failure::plain(format!("Ledger saw what it should not: {}", printable(&names.join(", ")))));
     }
-    teller.step(3, format_args!("Accounting calls GET {url}/ledger/entries with its subscription's key; Ledger sees"));
+    teller.step(4, format_args!("Accounting calls GET {url}/ledger/entries with its subscription's key; Ledger sees"));
     say(format_args!("        {}", paint.bold(names.join(", "))));
     teller.note("a name and a password in `authorization`: no key, and nothing of the `X-MS-CLIENT-PRINCIPAL-NAME` that was sent too");
     Ok((for_orders, for_gateway))
+}
+
+/// The names of the fields that a service was sent.
+fn fields_of(body: &Value) -> Vec<&str> {
+    body.get("fields").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// What must not get through.
