@@ -206,3 +206,26 @@ fn r19_it_reads_its_file_again_and_ends_in_order() {
     assert!(rest.iter().any(|line| line.contains("\"status\":418") && line.contains("header.present")), "{rest:?}");
     assert!(rest.iter().all(|line| !line.contains("secret")), "queries are not logged");
 }
+
+#[test]
+fn r7_the_files_of_credentials_are_looked_at_while_it_runs() {
+    let folder = Folder::new("files");
+    let put = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
+        folder.write("own.key", &key.serialize_pem());
+        folder.write("own.pem", &certificate.pem());
+    };
+    put("first");
+    let onward = "public = true\n[api.onward.client_certificate]\ncertificate = \"own.pem\"\nkey = \"own.key\"\n";
+    let text = configuration("127.0.0.1:0", "https://127.0.0.1:9", 403).replace("public = true\n", onward);
+    let file = folder.write("gateway.toml", &text);
+    let mut running = Running(deputize(&[&file]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(running.0.stderr.take().unwrap()).lines();
+    let mut logged = |what: &str| assert!(lines.any(|line| line.unwrap().contains(what)), "`{what}` is not logged");
+    logged("the gateway serves");
+    folder.write("own.key", "broken");
+    logged("what was read before stays");
+    put("second");
+    logged("was replaced");
+}
