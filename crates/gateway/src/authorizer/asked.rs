@@ -62,6 +62,11 @@ impl Asked {
         if canonical_path(path).map_err(|ambiguity| Unreadable(ambiguity.to_string()))? != path {
             return Err(Unreadable("the path is not in its one spelling, and a proxy would forward it so".to_owned()));
         }
+        // Which pages may open a WebSocket, and whether an operation is one, is judged where it is opened.
+        if self.headers.contains_key(header::UPGRADE) {
+            let told = "send no `Upgrade`: whether a connection may become another protocol's is not said to proxies";
+            return Err(Unreadable(told.to_owned()));
+        }
         let request = Request::builder().method(self.method.clone()).uri(&*self.target).body(());
         let request = request.map_err(|_| Unreadable("the path and the query are no target".to_owned()))?;
         let (mut parts, ()) = request.into_parts();

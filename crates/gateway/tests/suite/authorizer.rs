@@ -295,6 +295,17 @@ async fn a_proxy_that_does_not_tell_everything_is_told_what_is_missing() {
 }
 
 #[tokio::test]
+async fn g_12_a_proxy_is_given_no_permission_to_open_a_websocket() {
+    let world = World::start(&terminating()).await;
+    let proxy = Proxy::before(&world).await;
+    let bearer = world.bearer(&json!({}));
+    let fields = [("authorization", bearer.as_str()), ("connection", "upgrade"), ("upgrade", "websocket")];
+    let (_, message) = proxy.calls(&check("GET", "/", &fields)).await;
+    assert!(message.windows(5).any(|part| part == [0x0a, 0x03, 0x08, 0x90, 0x03]), "{message:?}");
+    assert_eq!(proxy.asks("/", &[fields[0], fields[2]]).await.status, 400);
+}
+
+#[tokio::test]
 async fn nginx_is_given_the_answers_that_it_knows() {
     let world = World::start(&terminating()).await;
     let proxy = Proxy::before(&world).await;

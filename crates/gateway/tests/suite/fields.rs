@@ -148,3 +148,19 @@ async fn identity_fields_are_forwarded_where_a_route_says_so_and_never_the_reser
     assert_eq!(seen.field("x-user"), ["ada"]);
     assert!(!seen.0.contains("mallory"), "{seen:?}");
 }
+
+#[tokio::test]
+async fn t_04_a_certificate_in_a_field_reaches_no_service_whoever_sends_it() {
+    let world = World::start(PUBLIC).await;
+    let names =
+        ["x-forwarded-client-cert", "X_Forwarded_Client_Cert", "x-client-cert", "Client-Cert", "client-cert-chain"];
+    for (at, trusted) in ["", "trusted_proxies = [\"127.0.0.1\"]\n"].iter().enumerate() {
+        world.reload(&format!("{trusted}{PUBLIC}")).unwrap();
+        for name in names {
+            assert_eq!(world.get("/", &[(name, "Subject=\"CN=grace\""), (name, "again")]).await.status, 200);
+            let seen = world.service.only();
+            assert!(!seen.0.contains("grace") && !seen.0.contains("again"), "{at} {name}: {seen:?}");
+            world.service.forget();
+        }
+    }
+}
