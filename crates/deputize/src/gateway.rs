@@ -192,6 +192,7 @@ impl Read {
         let lifetimes = Lifetimes { after_change: 5, ..Lifetimes::default() };
         Ok(Ports {
             key_sets: Arc::new(KeySets::with_lifetimes(Arc::clone(&fetch) as Arc<dyn fetch::Transport>, lifetimes)),
+            streams: Fetch::clone(&fetch),
             tokens: fetch,
             token_cache: TokenCache::new(TOKEN_BYTES),
             clock: Arc::new(SystemClock),

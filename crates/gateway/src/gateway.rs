@@ -12,7 +12,7 @@ use crate::onward::{Credential, Onward};
 use crate::policy::{Admission, Certificate, Decided, cors};
 use crate::record::Record;
 use crate::routes::{Asked, Operation, Told};
-use crate::settings::{Compiled, File, SettingsError, Upstreams, compile};
+use crate::settings::{Compiled, File, Lasting, SettingsError, compile};
 use crate::stream::{Trailers, Watch};
 use crate::telemetry::Telemetry;
 use crate::upstream::{self, Failure};
@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use client::{Random, TokenCache};
 use decision::{CheckId, Clock};
-use fetch::KeySets;
+use fetch::{Fetch, KeySets};
 use guard::Guard;
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -40,6 +40,8 @@ pub struct Ports {
     pub key_sets: Arc<KeySets>,
     /// How authorities are asked for tokens.
     pub tokens: Arc<dyn client::Transport>,
+    /// How streams of cut-offs are opened.
+    pub streams: Fetch,
     /// The tokens that were got from them.
     pub token_cache: Arc<TokenCache>,
     /// The clock.
@@ -97,7 +99,7 @@ impl Gateway {
         ports: Ports,
     ) -> Result<Self, SettingsError> {
         let limits = Arc::default();
-        let state = compile(file, variable, beside, &ports, &limits, &Upstreams::new())?;
+        let state = compile(file, variable, beside, &ports, &limits, &Lasting::default())?;
         Ok(Self { state: ArcSwap::from_pointee(state), ports, limits })
     }
 
@@ -113,7 +115,7 @@ impl Gateway {
         beside: &Path,
     ) -> Result<(), SettingsError> {
         let before = self.state.load_full();
-        let after = compile(file, variable, beside, &self.ports, &self.limits, &before.upstreams)?;
+        let after = compile(file, variable, beside, &self.ports, &self.limits, &before.lasting)?;
         self.state.store(Arc::new(after));
         Ok(())
     }
@@ -155,6 +157,11 @@ impl Gateway {
             }
         }
         all.into_iter().collect()
+    }
+
+    /// How what is told of cut-offs fares.
+    pub(crate) fn cut_offs(&self) -> Vec<guard::EventsStatus> {
+        self.state.load().lasting.heard.values().map(|heard| heard.status()).collect()
     }
 
     /// Looks whether the files that policies and credentials are made of have changed: what they hold is used from then on, and
@@ -482,7 +489,7 @@ async fn forward(
         let trailers = of.trailers.then(|| Trailers::new(state, &permitted.call().operation));
         body = body.streamed(of.idle, trailers.clone());
         silence = of.idle;
-        stream = Some(Box::new((of.watch(permitted.call().principal.clone(), clock), trailers)));
+        stream = Some(Box::new((of.watch(permitted.call(), clock), trailers)));
     }
     let request = to.request(permitted, credential, &told, body);
     let mut request = request.ok_or_else(|| Box::new(Denial::of(CheckId::GatewayRequest)))?;

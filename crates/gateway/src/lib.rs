@@ -13,6 +13,7 @@ mod body;
 mod call;
 mod canonical;
 mod certificates;
+mod cut_offs;
 mod denial;
 mod front;
 mod gateway;

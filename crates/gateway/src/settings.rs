@@ -8,10 +8,9 @@ mod subscriptions;
 mod upstreams;
 mod world;
 
-pub(crate) use compile::{Compiled, compile};
+pub(crate) use compile::{Compiled, Lasting, compile};
 pub use file::{CertificateTable, ClientCertificates, File, Source};
 pub use spanned::Spanned;
-pub(crate) use upstreams::Upstreams;
 pub(crate) use world::World;
 
 use http::{HeaderName, StatusCode};

@@ -1,11 +1,13 @@
 //! Operations whose requests and answers are streams: gRPC, Server-Sent Events, WebSockets. They may take long, but not for ever, and
 //! end when the token does that they were opened with.
+use crate::call::Call;
 use crate::canonical::{identity, is_about_the_message};
 use crate::policy::any_valid_token;
 use crate::routes::Operation;
 use crate::settings::{Compiled, SettingsError, Spanned, fault};
-use decision::{CheckId, Clock};
-use guard::{Guard, Principal};
+use client::{Introspected, Introspections};
+use decision::{CheckId, Clock, Timestamp};
+use guard::{Guard, Principal, Told};
 use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -19,6 +21,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How often it is asked whether a token is good yet.
 const LOOK: Duration = Duration::from_secs(2);
+/// How many seconds a stream goes on while its issuer does not answer.
+const UNANSWERED: i64 = 60;
 
 /// An operation whose requests and answers are streams, which take as long as they take: gRPC, Server-Sent Events,
 /// WebSockets.
@@ -38,7 +42,8 @@ pub(crate) struct Table {
     /// Seconds that a stream may last.
     #[serde(default = "a_day")]
     longest_seconds: u64,
-    /// Whether it ends when the caller's token has expired, or its issuer takes back the key that signed it.
+    /// Whether it ends when the caller's token has expired, was cut off (`cut_offs`), is no longer active (`introspect`), or its
+    /// issuer takes back the key that signed it.
     #[serde(default = "yes")]
     ends_with_token: bool,
     /// Seconds that it may go on after the token has expired.
@@ -93,9 +98,18 @@ impl Table {
 
 impl Stream {
     /// What watches over a stream that begins now.
-    pub(crate) fn watch(&self, token: Option<(Principal, Guard)>, clock: &Arc<dyn Clock>) -> Watch {
+    pub(crate) fn watch(&self, call: &Call, clock: &Arc<dyn Clock>) -> Watch {
         let until = Instant::now() + self.longest;
-        let token = self.grace.and_then(|grace| token.map(|(principal, guard)| Token { principal, guard, grace }));
+        let token = self.grace.zip(call.principal.clone()).map(|(grace, (principal, guard))| {
+            // Who is known by what an issuer said is asked about again.
+            let asks = call.operation.tokens.iter().rev().find_map(|check| check.asks());
+            let asks = asks.filter(|_| principal.is_told()).map(|asks| Asks {
+                asks: Arc::clone(asks),
+                asking: None,
+                unanswered: None,
+            });
+            Token { principal, guard, grace, asks }
+        });
         let mut watch = Watch { token, clock: Arc::clone(clock), until, wait: Box::pin(sleep_until(until)) };
         watch.set();
         watch
@@ -109,7 +123,7 @@ pub(crate) enum Over {
     Lasted,
     /// Its token has expired.
     Expired,
-    /// Its guard takes the token no more: its issuer has taken back the key, say.
+    /// The token is taken no more: it was cut off, or its issuer has taken back the key, say.
     Refused,
 }
 
@@ -135,12 +149,28 @@ struct Token {
     principal: Principal,
     guard: Guard,
     grace: i64,
+    asks: Option<Asks>,
 }
+
+/// Who is asked whether a token is active yet.
+struct Asks {
+    asks: Arc<Introspections<Told>>,
+    asking: Option<Asking>,
+    /// Since when there is no answer.
+    unanswered: Option<Timestamp>,
+}
+
+type Asking = Pin<Box<dyn Future<Output = Result<Introspected<Told>, client::Error>> + Send>>;
 
 impl Watch {
     /// Whether it is over.
     pub(crate) fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<Over> {
         loop {
+            let now = self.clock.now();
+            if let Some(Poll::Ready(Some(over))) = self.token.as_mut().map(|token| token.poll_asked(now, context)) {
+                tracing::info!(reason = %over, "a stream ends");
+                return Poll::Ready(over);
+            }
             ready!(self.wait.as_mut().poll(context));
             if let Some(over) = self.token.as_ref().and_then(|token| token.over(&*self.clock)) {
                 tracing::info!(reason = %over, "a stream ends");
@@ -148,6 +178,9 @@ impl Watch {
             }
             if Instant::now() >= self.until {
                 return Poll::Ready(Over::Lasted);
+            }
+            if let Some(token) = &mut self.token {
+                token.ask();
             }
             self.set();
         }
@@ -179,6 +212,33 @@ impl Token {
             Err(refused) if refused.check() != CheckId::KeysAvailable => Some(Over::Refused),
             _ => None,
         }
+    }
+}
+
+impl Token {
+    /// Asks whether it is active, where somebody says that.
+    fn ask(&mut self) {
+        let Some(asks) = self.asks.as_mut().filter(|asks| asks.asking.is_none()) else { return };
+        let (who, token) = (Arc::clone(&asks.asks), self.principal.token().clone());
+        asks.asking = Some(Box::pin(async move { who.ask(&token).await }));
+    }
+
+    /// Why it is over, once that was answered.
+    fn poll_asked(&mut self, now: Timestamp, context: &mut Context<'_>) -> Poll<Option<Over>> {
+        let Some(asks) = &mut self.asks else { return Poll::Pending };
+        let Some(asking) = &mut asks.asking else { return Poll::Pending };
+        let said = ready!(asking.as_mut().poll(context));
+        asks.asking = None;
+        let good = match said {
+            Ok(Introspected::Active(told)) => {
+                asks.unanswered = None;
+                self.guard.check_told(Some(&told), &any_valid_token(), self.principal.certificate()).is_ok()
+            }
+            Ok(Introspected::Inactive) => false,
+            // No answer says nothing about the token, for a while.
+            Err(_) => now.since(*asks.unanswered.get_or_insert(now)) < UNANSWERED,
+        };
+        Poll::Ready((!good).then_some(Over::Refused))
     }
 }
 

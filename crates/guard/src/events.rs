@@ -3,7 +3,7 @@ use crate::cut_offs::{CutOffs, Facets, Void};
 use crate::event_token::{Verdict, read};
 use crate::evidence::Proven;
 use crate::server_sent::Lines;
-use decision::contract::Claims;
+use decision::contract::{Claims, TrustedIssuer, issuer_matches};
 use decision::{Clock, CutOff, Timestamp};
 use fetch::{Fetch, IssuerKeys};
 use http::{HeaderMap, HeaderValue, header};
@@ -70,6 +70,11 @@ impl Events {
 
     pub(crate) fn authority(&self) -> &str {
         &self.authority
+    }
+
+    /// Whether they are about tokens of this issuer.
+    pub(crate) fn are_about(&self, entry: &TrustedIssuer) -> bool {
+        self.issuers().iter().any(|iss| issuer_matches(&entry.issuer, iss, Some(self.tenant())))
     }
 
     pub(crate) fn tenant(&self) -> &str {
@@ -213,6 +218,15 @@ impl Subscription {
     /// Whether it is about tokens of this issuer.
     pub(crate) fn is_about(&self, issuer: &str) -> bool {
         self.issuers.iter().any(|known| known == issuer)
+    }
+
+    pub(crate) fn is_about_tokens_of(&self, entry: &TrustedIssuer) -> bool {
+        self.events.are_about(entry)
+    }
+
+    /// Whose cut-offs.
+    pub(crate) fn authority(&self) -> &str {
+        self.events.authority()
     }
 
     /// Whether everything up to some seconds ago is known here.

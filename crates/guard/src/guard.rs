@@ -5,7 +5,7 @@ use crate::events::{Events, EventsStatus, Subscription};
 use crate::evidence::{Evidence, Fault, NeedsKeys, Proven, examine};
 use crate::judge::{Asked, judge};
 use crate::{GuardLayer, Principal, Refused};
-use decision::contract::{Contract, ContractError, Profile, Route, TENANT_TEMPLATE, TrustedIssuer, issuer_matches};
+use decision::contract::{Contract, ContractError, Profile, Route, TENANT_TEMPLATE, TrustedIssuer};
 use decision::{CheckId, Clock, Collect, Silent, Timestamp, Verdict};
 use fetch::{IssuerKeys, KeySets, KeySource, Location};
 use http::HeaderMap;
@@ -27,7 +27,9 @@ struct Inner {
     issuers: Vec<Arc<IssuerKeys>>,
     clock: Arc<dyn Clock>,
     verified: VerifiedTokens,
+    /// Its own ones first.
     streams: Vec<Arc<Subscription>>,
+    own_streams: usize,
     decision_ids: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -39,6 +41,7 @@ pub struct GuardBuilder {
     fixed: HashMap<String, Arc<IssuerKeys>>,
     cache_bytes: u64,
     events: Vec<Events>,
+    subscriptions: Vec<Arc<Subscription>>,
     decision_ids: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -88,6 +91,7 @@ impl Guard {
             fixed: HashMap::new(),
             cache_bytes: 16 << 20,
             events: Vec::new(),
+            subscriptions: Vec::new(),
             decision_ids: Arc::new(unique),
         }
     }
@@ -124,7 +128,7 @@ impl Guard {
     /// streams count as lost.
     pub fn listen(&self) -> impl Future<Output = ()> + Send + 'static {
         let guard = Arc::downgrade(&self.0);
-        let streams = self.0.streams.len();
+        let streams = self.0.own_streams;
         async move {
             let mut receiving = tokio::task::JoinSet::new();
             for at in 0..streams {
@@ -458,6 +462,12 @@ impl GuardBuilder {
         self
     }
 
+    /// Is told of cut-offs by a subscription that somebody else keeps, and listens to.
+    pub fn subscription(mut self, subscription: Arc<Subscription>) -> Self {
+        self.subscriptions.push(subscription);
+        self
+    }
+
     /// How many bytes of verified tokens are kept.
     pub fn cache_bytes(mut self, bytes: u64) -> Self {
         self.cache_bytes = bytes;
@@ -483,44 +493,39 @@ impl GuardBuilder {
                 continue;
             }
             let key_sets = self.key_sets.as_ref().ok_or_else(|| SetupError::NoKeys(entry.issuer.clone()))?;
-            let named = entry.algorithm.as_deref().or((entry.profile == Profile::Entra).then_some("RS256"));
-            let algorithm = |name: &str| name.parse::<Algorithm>().map_err(|_| SetupError::Algorithm(name.into()));
-            issuers.push(key_sets.issuer(KeySource {
-                issuer: entry.issuer.clone(),
-                location: match (&entry.jwks_uri, &entry.metadata) {
-                    (Some(keys), _) => Location::Jwks(keys.clone()),
-                    (None, Some(metadata)) => Location::Metadata(metadata.clone()),
-                    (None, None) => Location::Metadata(format!(
-                        "{}/.well-known/openid-configuration",
-                        entry.issuer.trim_end_matches('/')
-                    )),
-                },
-                default_algorithm: named.map(algorithm).transpose()?,
-                foreign_keys_host: entry.foreign_keys_host,
-            }));
+            issuers.push(key_sets.issuer(key_source(entry)?));
         }
         if let Some(unknown) = self.fixed.into_keys().next() {
             return Err(SetupError::UnknownIssuer(unknown));
         }
-        if let Some(route) =
-            self.contract.routes.iter().find(|route| route.live_cut_offs).filter(|_| self.events.is_empty())
+        if let Some(route) = self
+            .contract
+            .routes
+            .iter()
+            .find(|route| route.live_cut_offs)
+            .filter(|_| self.events.is_empty() && self.subscriptions.is_empty())
         {
             return Err(SetupError::NoEvents(format!("{} {}", route.method, route.path)));
         }
         let mut streams = Vec::with_capacity(self.events.len());
         for events in self.events {
-            let names = events.issuers();
-            let of = |entry: &TrustedIssuer| {
-                names.iter().any(|iss| issuer_matches(&entry.issuer, iss, Some(events.tenant())))
-            };
-            let found = self.contract.issuers.iter().zip(&issuers).find(|(entry, _)| of(entry));
+            let found = self.contract.issuers.iter().zip(&issuers).find(|(entry, _)| events.are_about(entry));
             let (entry, keys) = found.ok_or_else(|| SetupError::EventsIssuer(events.authority().to_owned()))?;
             let longest = self.contract.max_lifetime.unwrap_or(entry.profile.max_lifetime()) + self.contract.skew;
             let audiences = self.contract.audiences.clone();
             streams.push(Arc::new(Subscription::new(events, keys.clone(), audiences, longest)));
         }
+        let own_streams = streams.len();
+        for subscription in self.subscriptions {
+            let about = |entry: &TrustedIssuer| subscription.is_about_tokens_of(entry);
+            if !self.contract.issuers.iter().any(about) {
+                return Err(SetupError::EventsIssuer(subscription.authority().to_owned()));
+            }
+            streams.push(subscription);
+        }
         Ok(Guard(Arc::new(Inner {
             streams,
+            own_streams,
             contract: self.contract,
             issuers,
             clock: self.clock,
@@ -528,6 +533,27 @@ impl GuardBuilder {
             decision_ids: self.decision_ids,
         })))
     }
+}
+
+/// Where the keys of a trusted issuer are.
+///
+/// # Errors
+/// If the algorithm of keys that state none is none that is known here.
+pub fn key_source(entry: &TrustedIssuer) -> Result<KeySource, SetupError> {
+    let named = entry.algorithm.as_deref().or((entry.profile == Profile::Entra).then_some("RS256"));
+    let algorithm = |name: &str| name.parse::<Algorithm>().map_err(|_| SetupError::Algorithm(name.into()));
+    Ok(KeySource {
+        issuer: entry.issuer.clone(),
+        location: match (&entry.jwks_uri, &entry.metadata) {
+            (Some(keys), _) => Location::Jwks(keys.clone()),
+            (None, Some(metadata)) => Location::Metadata(metadata.clone()),
+            (None, None) => {
+                Location::Metadata(format!("{}/.well-known/openid-configuration", entry.issuer.trim_end_matches('/')))
+            }
+        },
+        default_algorithm: named.map(algorithm).transpose()?,
+        foreign_keys_host: entry.foreign_keys_host,
+    })
 }
 
 impl fmt::Debug for Guard {

@@ -49,7 +49,7 @@ pub use decision::contract::{Contract, Route, TrustedIssuer};
 pub use decision::{Check, CheckId, CutOff, Verdict};
 pub use events::{Events, EventsStatus, Subscription, TokenSource};
 pub use fetch::{Allow, Fetch, FetchError};
-pub use guard::{Guard, GuardBuilder, SetupError};
+pub use guard::{Guard, GuardBuilder, SetupError, key_source};
 pub use layer::{GuardLayer, Guarded};
 pub use principal::Principal;
 pub use refused::Refused;

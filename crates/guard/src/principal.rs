@@ -26,7 +26,13 @@ impl Principal {
 
     /// What was proven, where the issuer was asked.
     pub(crate) fn told(&self) -> Option<Arc<Proven>> {
-        self.proven.told.is_some().then(|| Arc::clone(&self.proven))
+        self.is_told().then(|| Arc::clone(&self.proven))
+    }
+
+    /// Whether its claims are what its issuer said when it was asked ([`Guard::check_told`](crate::Guard::check_told)), and not a
+    /// token's own.
+    pub fn is_told(&self) -> bool {
+        self.proven.told.is_some()
     }
 
     /// The SHA-256 thumbprint, in base64url, of the certificate that the connection was opened with, where the guard was told.

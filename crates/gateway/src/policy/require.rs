@@ -27,6 +27,8 @@ pub(crate) struct Table {
     /// Whether the token is bound to the certificate that the connection was opened with (RFC 8705). One that is bound is always
     /// good with its certificate alone.
     certificate_bound: bool,
+    /// Whether nobody is let in while it is not known what was cut off in the last minute, by the `cut_offs` of the token's check.
+    live_cut_offs: bool,
     /// Who may call; by default users where there are scopes or roles, applications where there are app roles.
     #[schemars(with = "Option<crate::settings::schema::Subject>")]
     subject: Option<Subject>,
@@ -53,6 +55,7 @@ impl super::Table for Table {
             // Applications have no contexts: where nothing else is said, that is a demand on users.
             subject: self.subject.or((self.is_of_no_rights() && !self.acrs.is_empty()).then_some(Subject::User)),
             certificate_bound: self.certificate_bound,
+            live_cut_offs: self.live_cut_offs,
             ..Route { authenticated_suffices: self.is_of_no_rights(), ..super::validate_jwt::any_valid_token() }
         };
         // Read back, since reading validates.
@@ -82,7 +85,8 @@ impl super::Table for Table {
         let told =
             lists.iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| format!("{what} {}", list.join(" ")));
         let bound = self.certificate_bound.then(|| "bound to the caller's certificate".to_owned());
-        told.chain(bound).collect::<Vec<_>>().join(", ")
+        let live = self.live_cut_offs.then(|| "while cut-offs are told".to_owned());
+        told.chain(bound).chain(live).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -91,6 +95,7 @@ impl Table {
     /// has to allow, a wider scope may say.
     fn is_of_no_rights(&self) -> bool {
         let rights = [&self.scopes, &self.scopes_all, &self.roles, &self.app_roles];
-        (self.certificate_bound || !self.acrs.is_empty()) && rights.iter().all(|list| list.is_empty())
+        (self.certificate_bound || self.live_cut_offs || !self.acrs.is_empty())
+            && rights.iter().all(|list| list.is_empty())
     }
 }

@@ -34,6 +34,10 @@ pub(crate) struct Table {
     /// How far clocks may differ, in seconds.
     #[serde(default = "sixty")]
     clock_skew: i64,
+    /// Who tells which tokens were cut off before their end (sessions that were ended, users who were disabled, consents that were
+    /// withdrawn), by the name that the file gives it: the authority, with the client id of the application that these tokens are
+    /// for, which has the app role `Events.Read` there. By default nobody, and a token is good until its end.
+    cut_offs: Option<Spanned<String>>,
     /// The field that carries the token; by default `Authorization`, with `Bearer` before it.
     header_name: Option<Spanned<String>>,
     /// The parameter that carries it, in its place.
@@ -81,6 +85,7 @@ impl super::Table for Table {
             claims: &self.required_claims,
             skew: self.clock_skew,
             max_lifetime: None,
+            cut_offs: self.cut_offs.as_ref(),
             header_name: self.header_name.as_ref(),
             query_parameter_name: self.query_parameter_name.as_ref(),
             failed_validation_httpcode: self.failed_validation_httpcode.as_ref(),

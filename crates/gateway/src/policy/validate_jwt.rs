@@ -38,6 +38,10 @@ pub(crate) struct Table {
     clock_skew: i64,
     /// The longest life of a token, in seconds; by default what is sane for its issuer.
     max_lifetime: Option<i64>,
+    /// Who tells which tokens were cut off before their end (sessions that were ended, users who were disabled, consents that were
+    /// withdrawn), by the name that the file gives it: the authority, with the client id of the application that these tokens are
+    /// for, which has the app role `Events.Read` there. By default nobody, and a token is good until its end.
+    cut_offs: Option<Spanned<String>>,
     /// The field that carries the token; by default `Authorization`, with `Bearer` before it.
     header_name: Option<Spanned<String>>,
     /// The parameter that carries it, in its place.
@@ -56,6 +60,7 @@ pub(super) struct Common<'a> {
     pub(super) claims: &'a [Spanned<ClaimTable>],
     pub(super) skew: i64,
     pub(super) max_lifetime: Option<i64>,
+    pub(super) cut_offs: Option<&'a Spanned<String>>,
     pub(super) header_name: Option<&'a Spanned<String>>,
     pub(super) query_parameter_name: Option<&'a Spanned<String>>,
     pub(super) failed_validation_httpcode: Option<&'a Spanned<u16>>,
@@ -101,6 +106,7 @@ impl super::Table for Table {
             claims: &self.required_claims,
             skew: self.clock_skew,
             max_lifetime: self.max_lifetime,
+            cut_offs: self.cut_offs.as_ref(),
             header_name: self.header_name.as_ref(),
             query_parameter_name: self.query_parameter_name.as_ref(),
             failed_validation_httpcode: self.failed_validation_httpcode.as_ref(),
@@ -140,7 +146,7 @@ impl Common<'_> {
         let claims = self.claims.iter().map(ClaimRule::read).collect::<Result<_, _>>()?;
         let place = Place::read(self.header_name, self.query_parameter_name, world)?;
         Ok(Part::Token(Arc::new(TokenCheck {
-            guard: world.guard(contract, at)?,
+            guard: world.guard(contract, self.cut_offs, at)?,
             asks: None,
             place,
             claims,
@@ -225,6 +231,16 @@ pub(crate) struct TokenCheck {
 }
 
 impl TokenCheck {
+    /// Whether it is told which tokens were cut off.
+    pub(crate) fn hears_of_cut_offs(&self) -> bool {
+        !self.guard.events().is_empty()
+    }
+
+    /// Who says what tokens are worth, where they cannot be read.
+    pub(crate) fn asks(&self) -> Option<&Arc<Introspections<Told>>> {
+        self.asks.as_ref()
+    }
+
     /// Whose tokens it takes.
     pub(crate) fn issuers(&self) -> impl Iterator<Item = &str> {
         self.guard.contract().issuers.iter().map(|entry| entry.issuer.as_str())

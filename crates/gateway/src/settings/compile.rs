@@ -5,6 +5,7 @@ use super::subscriptions::subscriptions;
 use super::upstreams::{Upstreams, showing, upstreams};
 use super::world::{Variables, World, twice, unknown};
 use super::{File, SettingsError, Spanned, fault, field_name};
+use crate::cut_offs::AllHeard;
 use crate::gateway::Ports;
 use crate::limits::Limits;
 use crate::onward::{self, Onward};
@@ -37,9 +38,16 @@ pub(crate) struct Compiled {
     /// Fields, in lower case, that carry credentials here.
     pub(crate) secrets: Vec<String>,
     pub(crate) guards: Vec<Guard>,
-    pub(crate) upstreams: Upstreams,
+    pub(crate) lasting: Lasting,
     /// What files hold that may change.
     pub(crate) rotating: Vec<Arc<dyn Rotates>>,
+}
+
+/// What a configuration that follows goes on with.
+#[derive(Default)]
+pub(crate) struct Lasting {
+    pub(crate) upstreams: Upstreams,
+    pub(crate) heard: AllHeard,
 }
 
 /// The policies of one scope, each read once.
@@ -75,9 +83,9 @@ pub(crate) fn compile(
     beside: &Path,
     ports: &Ports,
     limits: &Arc<Limits>,
-    before: &Upstreams,
+    before: &Lasting,
 ) -> Result<Compiled, SettingsError> {
-    let mut world = World::read(file, variable, beside, ports, limits)?;
+    let mut world = World::read(file, variable, beside, ports, limits, &before.heard)?;
     let mut proxies = Vec::new();
     for text in &file.trusted_proxies {
         let network = policy::network(text.get_ref());
@@ -86,7 +94,7 @@ pub(crate) fn compile(
                 fault(&text.span(), "this is neither an address nor a network", "write `10.0.0.0/8`")
             })?);
     }
-    let upstreams = upstreams(file, &mut world, before)?;
+    let upstreams = upstreams(file, &mut world, &before.upstreams)?;
     let global = Read::scope("global".to_owned(), &file.policies, &mut world)?;
     let products = products(file, &mut world)?;
     let mut routes = Routes::default();
@@ -134,7 +142,7 @@ pub(crate) fn compile(
         products: names,
         proxies,
         guards: world.guards(),
-        upstreams,
+        lasting: Lasting { upstreams, heard: world.heard },
         injected: world.injected,
         rotating: world.rotating,
         secrets: world.secrets,
@@ -215,6 +223,11 @@ fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
     }
     if let Some((_, at)) = demands.first().filter(|_| tokens.is_empty()) {
         return Err(fault(at, "`require` has no token to look at", "add `validate_jwt` or `validate_azure_ad_token`"));
+    }
+    let deaf = tokens.last().is_some_and(|(_, check)| !check.hears_of_cut_offs());
+    if let Some((_, at)) = demands.iter().find(|(route, _)| deaf && route.live_cut_offs) {
+        let hint = "add `cut_offs` to the check of the token, or drop `live_cut_offs`";
+        return Err(fault(at, "nobody tells what was cut off, so nobody would be let in", hint));
     }
     // The narrowest check is the one that the operation's own demands are about.
     let mut demanded: Vec<Arc<Route>> = demands.into_iter().map(|(route, _)| route).collect();

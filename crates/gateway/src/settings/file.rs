@@ -142,6 +142,8 @@ pub(crate) struct AuthorityTable {
     pub(crate) token_endpoint: Option<String>,
     /// Its introspection endpoint, for `introspect`; what the metadata says if it is not stated.
     pub(crate) introspection_endpoint: Option<String>,
+    /// Where it tells of cut-offs, for `cut_offs`; by default `/events` below the tenant's address.
+    pub(crate) events_endpoint: Option<String>,
     /// Its issuer, which assertions of the gateway are for; what the metadata says if it is not stated.
     pub(crate) issuer: Option<String>,
     /// The gateway there.

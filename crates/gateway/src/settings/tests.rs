@@ -47,6 +47,7 @@ fn read_in(text: &str, beside: &Path) -> Result<Gateway, SettingsError> {
     let random: Arc<dyn client::Random> = Arc::new(|bytes: &mut [u8]| bytes.fill(7));
     let ports = Ports {
         key_sets: Arc::new(KeySets::new(Arc::clone(&fetch) as Arc<dyn fetch::Transport>)),
+        streams: Fetch::clone(&fetch),
         tokens: fetch,
         token_cache: TokenCache::new(1 << 20),
         clock: Arc::new(testkit::SetClock::default()),

@@ -1,12 +1,14 @@
 //! What the parts of a file refer to by name, and what they leave for all of it to know.
 use super::file::{AuthorityTable, Exchange, IssuerTable, Source};
 use super::{File, SettingsError, Spanned, fault};
+use crate::cut_offs::{AllHeard, Heard, Source as Told};
 use crate::gateway::Ports;
 use crate::limits::Limits;
 use crate::rotating::Rotates;
 use crate::telemetry::Telemetry;
 use client::{Client, Endpoints, GrantProfile};
-use decision::contract::{Contract, TrustedIssuer};
+use decision::contract::{Contract, TENANT_TEMPLATE, Tenants, TrustedIssuer};
+use fetch::IssuerKeys;
 use guard::Guard;
 use http::HeaderName;
 use jose::{Algorithm, KeySet};
@@ -33,6 +35,10 @@ pub(crate) struct World<'a> {
     issuers: HashMap<String, (TrustedIssuer, Option<KeySet>)>,
     authorities: HashMap<String, Client>,
     guards: HashMap<String, Guard>,
+    /// What authorities tell of cut-offs, as the file says it: where, and all that is said of the authority.
+    tellers: HashMap<String, (Option<String>, String)>,
+    heard_before: &'a AllHeard,
+    pub(super) heard: AllHeard,
     pub(super) injected: Vec<HeaderName>,
     pub(super) secrets: Vec<String>,
     pub(super) rotating: Vec<Arc<dyn Rotates>>,
@@ -47,6 +53,7 @@ impl<'a> World<'a> {
         beside: &'a Path,
         ports: &'a Ports,
         limits: &'a Arc<Limits>,
+        heard_before: &'a AllHeard,
     ) -> Result<Self, SettingsError> {
         let mut world = Self {
             variable,
@@ -57,6 +64,9 @@ impl<'a> World<'a> {
             issuers: HashMap::new(),
             authorities: HashMap::new(),
             guards: HashMap::new(),
+            tellers: HashMap::new(),
+            heard_before,
+            heard: AllHeard::new(),
             injected: Vec::new(),
             secrets: Vec::new(),
             rotating: Vec::new(),
@@ -75,6 +85,8 @@ impl<'a> World<'a> {
         for table in &file.authority {
             let client = world.read_authority(table)?;
             let name = &table.get_ref().name;
+            let said = (table.get_ref().events_endpoint.clone(), format!("{:?}", table.get_ref()));
+            world.tellers.insert(name.get_ref().clone(), said);
             if world.authorities.insert(name.get_ref().clone(), client).is_some() {
                 return Err(twice("an authority", name));
             }
@@ -119,22 +131,62 @@ impl<'a> World<'a> {
         Arc::clone(self.limits)
     }
 
-    /// A guard by this contract, one for all who have the same.
-    pub(crate) fn guard(&mut self, contract: Contract, at: &Range<usize>) -> Result<Guard, SettingsError> {
+    /// What this authority tells of cut-offs of tokens of these issuers: the same as before, where it is the same authority.
+    fn heard(&mut self, name: &Spanned<String>, issuers: &[TrustedIssuer]) -> Result<Arc<Heard>, SettingsError> {
+        let client = self.authority(name)?;
+        let tenant = issuers.iter().find_map(tenant_of);
+        let (issuer, tenant) = tenant.ok_or_else(|| {
+            let hint = "name issuers of one tenant, `https://id.example/{tenant id}/v2.0`, or drop `cut_offs`";
+            fault(&name.span(), "no issuer of this check tells of cut-offs of one tenant", hint)
+        })?;
+        let (url, said) = self.tellers.get(name.get_ref()).cloned().unwrap_or_default();
+        let key = format!("{tenant} {said}");
+        if let Some(heard) = self.heard.get(&key).or(self.heard_before.get(&key)) {
+            let heard = Arc::clone(heard);
+            self.heard.insert(key, Arc::clone(&heard));
+            return Ok(heard);
+        }
+        let given = self.issuers.values().find(|(known, _)| known.issuer == issuer.issuer);
+        let keys = match given.and_then(|(_, keys)| keys.clone()) {
+            Some(keys) => IssuerKeys::fixed(keys),
+            None => {
+                let source = guard::key_source(issuer);
+                let wrong = |error: guard::SetupError| fault(&name.span(), error.to_string(), "correct the issuer");
+                self.ports.key_sets.issuer(source.map_err(wrong)?)
+            }
+        };
+        let (fetch, clock) = (self.ports.streams.clone(), Arc::clone(&self.ports.clock));
+        let heard = Heard::begin(Told { tenant, url, client, keys, fetch, clock });
+        self.heard.insert(key, Arc::clone(&heard));
+        Ok(heard)
+    }
+
+    /// A guard by this contract, one for all who have the same, that hears of cut-offs from this authority.
+    pub(crate) fn guard(
+        &mut self,
+        contract: Contract,
+        cut_offs: Option<&Spanned<String>>,
+        at: &Range<usize>,
+    ) -> Result<Guard, SettingsError> {
         let told = |text: String| match text.split_once(": ") {
             Some((problem, hint)) => fault(at, problem, hint),
             None => fault(at, text, "see the guide of the gateway"),
         };
         contract.validate().map_err(|error| told(error.to_string()))?;
-        let key = serde_json::to_string(&contract).map_err(|error| told(error.to_string()))?;
+        let mut key = serde_json::to_string(&contract).map_err(|error| told(error.to_string()))?;
+        key.extend(cut_offs.map(|name| name.get_ref().as_str()));
         if let Some(guard) = self.guards.get(&key) {
             return Ok(guard.clone());
         }
+        let heard = cut_offs.map(|name| self.heard(name, &contract.issuers)).transpose()?;
         let ids = Arc::clone(&self.ports.ids);
         let mut builder = Guard::builder(contract.clone(), Arc::clone(&self.ports.clock))
             .key_sets(Arc::clone(&self.ports.key_sets))
             .cache_bytes(VERIFIED_BYTES)
             .decision_ids(move || ids.next());
+        if let Some(heard) = heard {
+            builder = builder.subscription(Arc::clone(&heard.subscription));
+        }
         for (issuer, keys) in self.issuers.values() {
             let named = contract.issuers.iter().any(|entry| entry.issuer == issuer.issuer);
             if let Some(keys) = keys.as_ref().filter(|_| named) {
@@ -312,6 +364,20 @@ impl<'a> World<'a> {
         let ports = self.ports;
         Ok(builder.build(Arc::clone(&ports.tokens), Arc::clone(&ports.clock), Arc::clone(&ports.random)))
     }
+}
+
+/// The tenant of an issuer that tells of cut-offs, if it is one tenant's: `https://HOST/{tenant id}`.
+fn tenant_of(issuer: &TrustedIssuer) -> Option<(&TrustedIssuer, String)> {
+    let written = match &issuer.tenants {
+        Some(Tenants::Listed(tenants)) => match tenants.as_slice() {
+            [tenant] => issuer.issuer.replace(TENANT_TEMPLATE, tenant),
+            _ => issuer.issuer.clone(),
+        },
+        _ => issuer.issuer.clone(),
+    };
+    let tenant = written.trim_end_matches('/').trim_end_matches("/v2.0");
+    let (_, after) = tenant.split_once("://")?;
+    (after.split('/').count() == 2 && !tenant.contains('{')).then(|| (issuer, tenant.to_owned()))
 }
 
 /// One name, two things.

@@ -14,6 +14,7 @@ pub(super) fn all(gateway: &Gateway) -> Vec<Family> {
     let telemetry = gateway.telemetry();
     let mut families = telemetry.requests();
     families.extend(keys(gateway));
+    families.extend(cut_offs(gateway));
     families.extend(tokens(gateway));
     let plain = Family::plain;
     families.extend([
@@ -115,6 +116,39 @@ fn keys(gateway: &Gateway) -> Vec<Family> {
             fetched,
         ),
         family("deputize_gateway_keys_refreshes_total", "Fetches of key sets", Kind::Counter, refreshes),
+    ]
+}
+
+/// What is told of cut-offs, by whom.
+fn cut_offs(gateway: &Gateway) -> Vec<Family> {
+    let all = gateway.cut_offs();
+    let family = |name, help, kind, count: fn(&guard::EventsStatus) -> Option<u64>| {
+        let labels = |status: &guard::EventsStatus| -> Labels { vec![("issuer", status.authority.clone().into())] };
+        let samples = all.iter().filter_map(|status| Some((labels(status), Value::Number(count(status)?))));
+        Family { name, help, kind, samples: samples.collect() }
+    };
+    vec![
+        family(
+            "deputize_gateway_cut_offs_current_timestamp_seconds",
+            "When an issuer's stream last said that every cut-off had been told",
+            Kind::Gauge,
+            |status| status.current_at.and_then(|at| u64::try_from(at.0).ok()),
+        ),
+        family("deputize_gateway_cut_offs_received_total", "Cut-offs that were told", Kind::Counter, |status| {
+            Some(status.received)
+        }),
+        family(
+            "deputize_gateway_cut_offs_failures_total",
+            "Connections to streams of cut-offs that failed or were lost",
+            Kind::Counter,
+            |status| Some(status.failures),
+        ),
+        family(
+            "deputize_gateway_cut_offs_unavailable_total",
+            "Requests that were refused while it was not known what was cut off",
+            Kind::Counter,
+            |status| Some(status.unavailable),
+        ),
     ]
 }
 

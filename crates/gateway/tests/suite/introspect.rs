@@ -1,10 +1,16 @@
 //! Tokens that only their issuer can read: what it says decides, for as long as it may.
+use crate::cut_offs::{endless, opened};
+use crate::streams::later;
 use crate::support::{ISS, NOON, ORDERS, World, whole};
 use oauth::Form;
 use serde_json::{Value, json};
+use std::sync::atomic::AtomicU16;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 type Rule = dyn Fn(&str) -> (u16, Value) + Send + Sync;
 
@@ -226,6 +232,59 @@ async fn claims_that_the_issuer_tells_can_be_required_and_sent_on() {
     assert_eq!(asked(&world, "sales").await, is(200, ""));
     assert_eq!(world.service.only().field("x-department"), ["sales"]);
     assert_eq!(asked(&world, "legal").await, is(403, "TokenClaimValueNotAllowed"));
+}
+
+/// A stream under a token that is asked about, and what its issuer says from now on: 200 that it is active, 204 that it is not, and
+/// anything else nothing.
+async fn stream_asked_about() -> (World, TcpStream, Arc<AtomicU16>) {
+    let says = Arc::new(AtomicU16::new(200));
+    let said = Arc::clone(&says);
+    let sayer = Sayer::start(move |_| match said.load(Relaxed) {
+        200 => (200, ada(3_600)),
+        204 => (200, json!({"active": false})),
+        status => (status, json!({"error": "server_error"})),
+    })
+    .await;
+    let policy = "audiences = [\"api://orders\"]\ncache_seconds = 5";
+    let file = file(&sayer, policy, "") + "[api.operation.stream]\nidle_seconds = 7200\n";
+    let world = World::start(&file.replacen("url = \"{service}\"", &endless().await, 1)).await;
+    let caller = opened(&world, "Bearer a").await;
+    (world, caller, says)
+}
+
+/// Lets time pass until the stream ends; after how many seconds it does.
+async fn ends_after(world: &World, caller: &mut TcpStream, step: u64) -> u64 {
+    let mut passed = 0;
+    while passed < 600 {
+        let mut rest = [0; 64];
+        if let Ok(length) = timeout(Duration::from_millis(200), caller.read(&mut rest)).await {
+            assert_eq!(&rest[..length.unwrap()], b"0\r\n\r\n");
+            return passed;
+        }
+        later(world, step).await;
+        passed += step;
+    }
+    panic!("it goes on");
+}
+
+#[tokio::test]
+async fn g_12_a_stream_ends_when_its_issuer_says_that_the_token_is_active_no_more() {
+    let (world, mut caller, says) = stream_asked_about().await;
+    for _ in 0..5 {
+        later(&world, 4).await;
+        let mut rest = [0; 64];
+        assert!(timeout(Duration::from_millis(100), caller.read(&mut rest)).await.is_err(), "it is active");
+    }
+    says.store(204, Relaxed);
+    assert!(ends_after(&world, &mut caller, 2).await <= 20);
+}
+
+#[tokio::test]
+async fn g_12_a_stream_outlives_its_issuers_silence_for_a_minute() {
+    let (world, mut caller, says) = stream_asked_about().await;
+    says.store(500, Relaxed);
+    let ended = ends_after(&world, &mut caller, 10).await;
+    assert!((60..600).contains(&ended), "{ended}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod callers;
 mod canaries;
 mod cors;
 mod credentials;
+mod cut_offs;
 mod fields;
 mod framing;
 mod http2;

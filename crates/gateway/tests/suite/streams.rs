@@ -334,7 +334,7 @@ fn world_seconds(seconds: i64) -> i64 {
 }
 
 /// Lets as much time pass for the gateway's clock as for its timers.
-async fn later(world: &World, seconds: u64) {
+pub(crate) async fn later(world: &World, seconds: u64) {
     world.clock.advance(i64::try_from(seconds).unwrap());
     pause();
     advance(Duration::from_secs(seconds)).await;

@@ -291,6 +291,7 @@ pub(crate) fn ports(clock: &SetClock, log: &Arc<AccessLog>) -> Ports {
     let random: Arc<dyn client::Random> = Arc::new(|bytes: &mut [u8]| bytes.fill(7));
     Ports {
         key_sets: Arc::new(KeySets::new(Arc::clone(&fetch) as Arc<dyn fetch::Transport>)),
+        streams: Fetch::clone(&fetch),
         tokens: fetch,
         token_cache: TokenCache::new(1 << 20),
         clock: Arc::new(clock.clone()),
