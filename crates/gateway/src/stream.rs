@@ -104,7 +104,7 @@ impl Stream {
             // Who is known by what an issuer said is asked about again.
             let asks = call.operation.tokens.iter().rev().find_map(|check| check.asks());
             let asks = asks.filter(|_| principal.is_told()).map(|asks| Asks {
-                asks: Arc::clone(asks),
+                who: Arc::clone(asks),
                 asking: None,
                 unanswered: None,
             });
@@ -154,7 +154,7 @@ struct Token {
 
 /// Who is asked whether a token is active yet.
 struct Asks {
-    asks: Arc<Introspections<Told>>,
+    who: Arc<Introspections<Told>>,
     asking: Option<Asking>,
     /// Since when there is no answer.
     unanswered: Option<Timestamp>,
@@ -219,7 +219,7 @@ impl Token {
     /// Asks whether it is active, where somebody says that.
     fn ask(&mut self) {
         let Some(asks) = self.asks.as_mut().filter(|asks| asks.asking.is_none()) else { return };
-        let (who, token) = (Arc::clone(&asks.asks), self.principal.token().clone());
+        let (who, token) = (Arc::clone(&asks.who), self.principal.token().clone());
         asks.asking = Some(Box::pin(async move { who.ask(&token).await }));
     }
 

@@ -147,13 +147,11 @@ impl<'a> World<'a> {
             return Ok(heard);
         }
         let given = self.issuers.values().find(|(known, _)| known.issuer == issuer.issuer);
-        let keys = match given.and_then(|(_, keys)| keys.clone()) {
-            Some(keys) => IssuerKeys::fixed(keys),
-            None => {
-                let source = guard::key_source(issuer);
-                let wrong = |error: guard::SetupError| fault(&name.span(), error.to_string(), "correct the issuer");
-                self.ports.key_sets.issuer(source.map_err(wrong)?)
-            }
+        let keys = if let Some(keys) = given.and_then(|(_, keys)| keys.clone()) {
+            IssuerKeys::fixed(keys)
+        } else {
+            let wrong = |error: guard::SetupError| fault(&name.span(), error.to_string(), "correct the issuer");
+            self.ports.key_sets.issuer(guard::key_source(issuer).map_err(wrong)?)
         };
         let (fetch, clock) = (self.ports.streams.clone(), Arc::clone(&self.ports.clock));
         let heard = Heard::begin(Told { tenant, url, client, keys, fetch, clock });

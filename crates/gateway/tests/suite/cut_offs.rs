@@ -77,7 +77,7 @@ fn listening(teller: &Teller, require: &str) -> String {
         teller.url
     );
     let api = ORDERS.replacen("audiences = [", "cut_offs = \"contoso\"\naudiences = [", 1);
-    format!("{authority}{}\n{require}", api)
+    format!("{authority}{api}\n{require}")
 }
 
 /// Waits until this holds, which it does soon.
