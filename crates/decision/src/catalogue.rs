@@ -479,6 +479,18 @@ catalogue! {
     TokenBinding: "token.binding", None, "invalid_token", None, 401, Caller, Some("TokenClaimValueNotAllowed"),
         "a sender-constrained token comes with its proof",
         "send the proof of possession";
+    DpopProof: "dpop.proof", None, "invalid_dpop_proof", None, 401, Caller, Some("DpopProofInvalid"),
+        "a token that is sent as `DPoP` comes with one good proof of its key, for this request",
+        "send one `DPoP` field with a proof for this method, this address and this token, made just now";
+    DpopNonce: "dpop.nonce", None, "use_dpop_nonce", None, 401, Caller, Some("DpopNonceRequired"),
+        "the proof has a nonce that was given out lately",
+        "make a new proof with the nonce of the answer's `DPoP-Nonce`";
+    DpopOnce: "dpop.once", None, "invalid_dpop_proof", None, 401, Caller, Some("DpopProofReplayed"),
+        "the proof was not used before",
+        "make a new proof, with a `jti` of its own, for each request";
+    DpopCapacity: "dpop.capacity", None, "temporarily_unavailable", None, 429, Caller, Some("DpopProofsExhausted"),
+        "there were no more proofs lately than can be remembered",
+        "make fewer requests with this key, and try again later";
     TokenClient: "token.client", None, "insufficient_scope", None, 403, ApiOwner, Some("TokenClaimValueNotAllowed"),
         "the calling application is one that the API accepts",
         "add the application to the contract";

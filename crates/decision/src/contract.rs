@@ -15,7 +15,7 @@
 //! }"#).unwrap();
 //! let claims: Claims = serde_json::from_str(r#"{"iss":"https://id.example/t1/v2.0","aud":"api://billing","exp":2000,
 //!     "iat":1000,"sub":"s","oid":"o","tid":"t1","azp":"orders","scp":"Invoices.Read","idtyp":"user","ver":"2.0","uti":"1"}"#).unwrap();
-//! let token = Presented { typ: Some("JWT"), issuer: contract.issuer_of(&claims), claims: &claims, certificate: None };
+//! let token = Presented { typ: Some("JWT"), issuer: contract.issuer_of(&claims), claims: &claims, certificate: None, key: None };
 //! let route = contract.route("GET", "/invoices");
 //! assert!(decide_claims(&token, &contract, route, Timestamp(1500), &mut Silent).is_ok());
 //! ```

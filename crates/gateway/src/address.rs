@@ -1,5 +1,5 @@
 //! Where a caller is: the peer of the connection, or who a trusted proxy says stands behind it.
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 
@@ -33,6 +33,17 @@ pub(crate) fn caller(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> Ad
         }
     }
     Address::Known(nearest)
+}
+
+/// Whether the caller's own connection is encrypted, as far as is known: that of a trusted proxy's caller, where it says so.
+pub(crate) fn is_tls(peer: IpAddr, is_tls: bool, headers: &HeaderMap, proxies: &[IpNet]) -> bool {
+    let mut told = headers.get_all("x-forwarded-proto").iter();
+    match (told.next().map(HeaderValue::as_bytes), told.next()) {
+        _ if !is_trusted(peer.to_canonical(), proxies) => is_tls,
+        (Some(b"https"), None) => true,
+        (Some(b"http"), None) => false,
+        _ => is_tls,
+    }
 }
 
 /// An address, or one with a port as some proxies write it. No zones, no numbers that only some read as addresses.

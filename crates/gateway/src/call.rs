@@ -5,7 +5,7 @@ use crate::after::After;
 use crate::policy::{Admission, Certificate};
 use crate::routes::Operation;
 use decision::Timestamp;
-use guard::{Guard, Principal};
+use guard::{Guard, Principal, Proof};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -18,6 +18,10 @@ pub(crate) struct Call {
     pub(crate) now: Timestamp,
     /// What the connection was opened with, where that was asked for.
     pub(crate) certificate: Option<Arc<Certificate>>,
+    /// Whether its caller came over an encrypted connection, be it to a trusted proxy.
+    pub(crate) is_tls: bool,
+    /// The proof that its token came with, once it was used up.
+    pub(crate) proof: Option<Arc<Proof>>,
     /// Who calls, once a token has been verified, and by which guard.
     pub(crate) principal: Option<(Principal, Guard)>,
     /// In whose context the call is made.

@@ -151,9 +151,11 @@ impl From<Refused> for Denial {
         for challenge in refused.challenges() {
             denial = denial.challenge(&challenge);
         }
-        if denial.status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(denial.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             denial.retry_after = Some(5);
         }
+        let nonce = refused.nonce().and_then(|nonce| HeaderValue::from_str(nonce).ok());
+        denial.field = nonce.map(|nonce| (guard::DPOP_NONCE, nonce));
         denial.decision_id = refused.decision_id().map(str::to_owned);
         denial
     }

@@ -341,6 +341,11 @@ impl Gateway {
             // What asks for another protocol where there is none is a request like any other.
             _ => None,
         };
+        // Only proofs of possession are about it.
+        let is_tls = match &operation.dpop {
+            Some(_) => address::is_tls(peer.address, peer.is_tls, headers, &state.proxies),
+            None => peer.is_tls,
+        };
         let call = Call {
             caller: address::caller(peer.address, request.headers(), &state.proxies),
             request,
@@ -348,6 +353,8 @@ impl Gateway {
             peer: peer.address,
             now: self.ports.clock.now(),
             certificate,
+            is_tls,
+            proof: None,
             principal: None,
             admission: Admission::default(),
             after: std::mem::take(after),

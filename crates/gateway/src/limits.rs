@@ -1,4 +1,5 @@
 //! How often somebody called lately, and how much they used of what they may: in memory, bounded, exact to the second.
+use crate::policy::dpop::Proofs;
 use decision::Timestamp;
 use sha2::{Digest as _, Sha256};
 use std::collections::{HashMap, VecDeque};
@@ -80,6 +81,8 @@ pub(crate) enum Spent {
 /// Who makes up keys cannot have others forgotten: where there is no room, and nothing that is over to drop, new keys share
 /// counters with one another. They have less then than they would alone, and never more.
 pub(crate) struct Limits {
+    /// Which proofs of possession were used.
+    pub(crate) proofs: Proofs,
     shards: Vec<Mutex<Shard>>,
     /// By subscription, of which there are as many as are configured.
     used: Mutex<HashMap<Key, Used>>,
@@ -127,7 +130,7 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Limits {
     fn within(bytes: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, used: Mutex::default(), bytes: bytes / SHARDS }
+        Self { proofs: Proofs::default(), shards, used: Mutex::default(), bytes: bytes / SHARDS }
     }
 
     fn shard(&self, key: &Key) -> Option<MutexGuard<'_, Shard>> {

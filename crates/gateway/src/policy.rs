@@ -1,6 +1,7 @@
 //! Policies: each is one file with its configuration, its rule and its tests, and one line in the table here.
 mod check_header;
 pub(crate) mod cors;
+pub(crate) mod dpop;
 mod introspect;
 mod ip_filter;
 mod quota;
@@ -90,6 +91,8 @@ pub(crate) enum Part {
     Demand(Arc<Route>),
     Subscription(Arc<SubscriptionKey>),
     Cors(Arc<cors::Cors>),
+    /// How proofs of possession are judged.
+    Dpop(Arc<guard::Dpop>),
 }
 
 /// A policy's configuration.
@@ -144,7 +147,7 @@ macro_rules! policies {
 }
 
 policies! {
-    once: cors, ip_filter, subscription_key, validate_client_certificate, validate_azure_ad_token, validate_jwt, introspect, require, rate_limit, quota;
+    once: cors, ip_filter, subscription_key, validate_client_certificate, validate_azure_ad_token, validate_jwt, introspect, dpop, require, rate_limit, quota;
     many: check_header, rate_limit_by_key, set_header;
 }
 

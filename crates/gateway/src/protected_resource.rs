@@ -16,6 +16,10 @@ pub(crate) struct Metadata {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) scopes_supported: Vec<String>,
     pub(crate) bearer_methods_supported: [&'static str; 1],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dpop_signing_alg_values_supported: Vec<&'static str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) dpop_bound_access_tokens_required: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) resource_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,8 +67,8 @@ impl Documents {
 
 /// A challenge with the address of the document (RFC 9728 section 5.1); those of other schemes as they are.
 pub(crate) fn challenged(challenge: &HeaderValue, address: &Arc<str>) -> HeaderValue {
-    let with = |text: &str| match text.strip_prefix("Bearer") {
-        Some("") => Some(format!("Bearer resource_metadata=\"{address}\"")),
+    let with = |text: &str| match text.strip_prefix("Bearer").or_else(|| text.strip_prefix("DPoP")) {
+        Some("") => Some(format!("{text} resource_metadata=\"{address}\"")),
         Some(rest) if rest.starts_with(' ') => Some(format!("{text}, resource_metadata=\"{address}\"")),
         _ => None,
     };
@@ -83,6 +87,7 @@ mod tests {
             ("Bearer", "Bearer resource_metadata=\"https://a/x\""),
             ("Bearer realm=\"\"", "Bearer realm=\"\", resource_metadata=\"https://a/x\""),
             ("AzureApiManagementKey realm=\"a\"", "AzureApiManagementKey realm=\"a\""),
+            ("DPoP algs=\"ES256\"", "DPoP algs=\"ES256\", resource_metadata=\"https://a/x\""),
             ("BearerToken", "BearerToken"),
         ] {
             assert_eq!(challenged(&HeaderValue::from_static(text), &address), made);

@@ -6,6 +6,7 @@ use crate::stream::Stream;
 use crate::subscriptions::{ApiId, ProductId};
 use crate::telemetry::Counted;
 use crate::upstream::Upstream;
+use guard::Dpop;
 use http::{HeaderName, Method};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub(crate) struct Operation {
     pub(crate) by_product: HashMap<ProductId, Rules>,
     /// Whose token fields and parameters are taken out, whoever calls.
     pub(crate) tokens: Vec<Arc<TokenCheck>>,
+    /// Where proofs of possession are taken.
+    pub(crate) dpop: Option<Arc<Dpop>>,
     pub(crate) onward: Onward,
     /// The same, for people.
     pub(crate) onward_told: String,

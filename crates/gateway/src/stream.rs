@@ -232,7 +232,7 @@ impl Token {
         let good = match said {
             Ok(Introspected::Active(told)) => {
                 asks.unanswered = None;
-                self.guard.check_told(Some(&told), &any_valid_token(), self.principal.certificate()).is_ok()
+                self.guard.check_told_again(&self.principal, &told, &any_valid_token()).is_ok()
             }
             Ok(Introspected::Inactive) => false,
             // No answer says nothing about the token, for a while.

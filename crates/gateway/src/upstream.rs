@@ -138,11 +138,15 @@ impl Upstream {
         for token in operation.tokens.iter().filter(|_| !matches!(credential, Credential::Callers)) {
             token.take_out(&mut call.request);
         }
+        let callers = matches!(credential, Credential::Callers);
         let headers = call.request.headers_mut();
         match credential {
             Credential::Callers => {}
             Credential::None => drop(headers.remove(AUTHORIZATION)),
             Credential::Value(value) => drop(headers.insert(AUTHORIZATION, value)),
+        }
+        if operation.dpop.is_some() && !callers {
+            headers.remove(guard::DPOP);
         }
         let asked = match call.request.port() {
             Some(port) => HeaderValue::try_from(format!("{}:{port}", call.request.host())),

@@ -1,18 +1,41 @@
 //! Where a request carries its token: in one `Authorization` header, and nowhere else (RFC 6750 section 2.1).
 use http::{HeaderMap, header};
 
+/// How a token is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// Whoever has it may use it, or shows a certificate beside it.
+    Bearer,
+    /// With a proof of a key (RFC 9449 section 7.1).
+    Dpop,
+}
+
 /// The token of an `Authorization` value. The scheme's name is of any case, one space follows, and the token is of
 /// RFC 6750's alphabet: whatever else a lenient reader would take, two readers would take differently.
-pub(crate) fn token(authorization: Option<&str>) -> Result<&str, &'static str> {
+pub(crate) fn credential(authorization: Option<&str>) -> Result<(Scheme, &str), &'static str> {
     let value = authorization.ok_or(MISSING)?;
     let (scheme, token) = value.split_once(' ').ok_or("`Authorization` is not `Bearer` and a token")?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err("`Authorization` is of another scheme than `Bearer`");
-    }
+    let scheme = match scheme {
+        _ if scheme.eq_ignore_ascii_case("bearer") => Scheme::Bearer,
+        _ if scheme.eq_ignore_ascii_case("dpop") => Scheme::Dpop,
+        _ => return Err("`Authorization` is of another scheme than `Bearer`"),
+    };
     if token.is_empty() || !is_plain(token) {
         return Err("after `Bearer` and one space, something else than one token follows");
     }
-    Ok(token)
+    Ok((scheme, token))
+}
+
+/// The token, and the key that it is presented as bound to. Without a proof nothing is presented as bound.
+pub(crate) fn token<'a, 'k>(
+    authorization: Option<&'a str>,
+    proven: Option<&'k str>,
+) -> Result<(&'a str, Option<&'k str>), &'static str> {
+    match (credential(authorization)?, proven) {
+        ((Scheme::Bearer, token), _) => Ok((token, None)),
+        ((Scheme::Dpop, token), Some(key)) => Ok((token, Some(key))),
+        ((Scheme::Dpop, _), None) => Err("`Authorization` is of the scheme `DPoP`, and no proofs are taken here"),
+    }
 }
 
 /// RFC 6750's alphabet. Without a branch, so that it runs over many bytes at once: it stands before every cached answer.

@@ -1,5 +1,6 @@
 //! From a token's text to what is established about it. Nothing is decided here but what cryptography decides.
 use crate::cut_offs::Facets;
+use crate::judge::Asked;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::contract::{Claims, Contract, Presented, decide_claims, issuer_matches, shown};
@@ -73,12 +74,13 @@ impl NeedsKeys {
     pub(crate) fn unless_hopeless(
         self,
         contract: &Contract,
-        certificate: Option<&str>,
+        asked: Asked<'_>,
         now: Timestamp,
     ) -> Result<Evidence, Self> {
         let Self { issuer, claims, typ } = self;
         let entry = contract.issuers.get(issuer);
-        let token = Presented { typ: typ.as_deref(), issuer: entry, claims: &claims, certificate };
+        let Asked { certificate, key, .. } = asked;
+        let token = Presented { typ: typ.as_deref(), issuer: entry, claims: &claims, certificate, key };
         match decide_claims(&token, contract, None, now, &mut Silent) {
             Err(check) if check != CheckId::RouteKnown => Ok(Evidence::Hopeless { claims, typ, issuer }),
             _ => Err(Self { issuer, claims, typ }),

@@ -4,7 +4,7 @@ use crate::cache::VerifiedTokens;
 use crate::events::{Events, EventsStatus, Subscription};
 use crate::evidence::{Evidence, Fault, NeedsKeys, Proven, examine};
 use crate::judge::{Asked, judge};
-use crate::{GuardLayer, Principal, Refused};
+use crate::{Dpop, GuardLayer, Held, Principal, Refused};
 use decision::contract::{Contract, ContractError, Profile, Route, TENANT_TEMPLATE, TrustedIssuer};
 use decision::{CheckId, Clock, Collect, Silent, Timestamp, Verdict};
 use fetch::{IssuerKeys, KeySets, KeySource, Location};
@@ -20,16 +20,17 @@ use tracing::{info, warn};
 
 /// Enforces one API's contract. Cheap to clone.
 #[derive(Clone)]
-pub struct Guard(Arc<Inner>);
+pub struct Guard(pub(crate) Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     contract: Contract,
     issuers: Vec<Arc<IssuerKeys>>,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     verified: VerifiedTokens,
     /// Its own ones first.
     streams: Vec<Arc<Subscription>>,
     own_streams: usize,
+    pub(crate) dpop: Option<Dpop>,
     decision_ids: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -42,6 +43,7 @@ pub struct GuardBuilder {
     cache_bytes: u64,
     events: Vec<Events>,
     subscriptions: Vec<Arc<Subscription>>,
+    dpop: Option<Dpop>,
     decision_ids: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -60,6 +62,9 @@ pub enum SetupError {
     /// A route that is never served.
     #[error("the route `{0}` needs live cut-offs, and there is no stream of them: subscribe with `events`")]
     NoEvents(String),
+    /// Another route that is never served.
+    #[error("the route `{0}` needs tokens that are bound to a key, and no proofs are taken: take them with `dpop`")]
+    NoProofs(String),
     /// A subscription to an authority whose tokens are not accepted.
     #[error("events are subscribed to at `{0}`, which the contract does not trust as an issuer")]
     EventsIssuer(String),
@@ -92,6 +97,7 @@ impl Guard {
             cache_bytes: 16 << 20,
             events: Vec::new(),
             subscriptions: Vec::new(),
+            dpop: None,
             decision_ids: Arc::new(unique),
         }
     }
@@ -159,12 +165,13 @@ impl Guard {
         self.0.streams.iter().map(|stream| stream.status()).collect()
     }
 
-    /// Decides on one request: its `Authorization` value, method and path.
+    /// Decides on one request: its `Authorization` value, method and path. Tokens that are bound to something are not good so:
+    /// [`check_head`](Self::check_head) and [`check_for`](Self::check_for) see more of the request.
     ///
     /// # Errors
     /// If it is refused.
     pub async fn check(&self, authorization: Option<&str>, method: &str, path: &str) -> Result<Principal, Refused> {
-        self.check_presented(Ok(authorization), method, path).await
+        self.settle(Ok(authorization), self.asked(method, path)).await
     }
 
     /// Decides on one request whose head is at hand: a token in its query counts as none, and two `Authorization` headers too.
@@ -178,21 +185,15 @@ impl Guard {
         method: &str,
         path: &str,
     ) -> Result<Principal, Refused> {
-        self.check_presented(bearer::authorization(headers, query), method, path).await
-    }
-
-    pub(crate) async fn check_presented(
-        &self,
-        presented: Result<Option<&str>, &'static str>,
-        method: &str,
-        path: &str,
-    ) -> Result<Principal, Refused> {
-        self.settle(presented, self.asked(method, path)).await
+        let shown = self.shown(headers, query, method, path)?;
+        let principal = self.settle(shown.presented, shown.asked(self, method, path)).await?;
+        self.spend(shown.proof.as_ref())?;
+        Ok(principal)
     }
 
     /// Decides as [`check`](Self::check) does, by a route that the caller has found: for who routes requests itself, as a gateway
-    /// does. All other demands are those of the contract. `certificate` is the SHA-256 thumbprint, in base64url, of the
-    /// certificate that the connection was opened with: tokens that are bound to it are good for this request (RFC 8705).
+    /// does. All other demands are those of the contract. Tokens that are bound to what the caller has shown to hold are good for
+    /// this request. A proof is to be used up afterwards ([`Dpop::spend`](crate::Dpop::spend)).
     ///
     /// # Errors
     /// If the request is refused.
@@ -200,9 +201,9 @@ impl Guard {
         &self,
         authorization: Option<&str>,
         route: &Route,
-        certificate: Option<&str>,
+        held: Held<'_>,
     ) -> Result<Principal, Refused> {
-        self.settle(Ok(authorization), Asked { route: Some(route), certificate }).await
+        self.settle(Ok(authorization), Asked::by(Some(route), held)).await
     }
 
     /// The same without waiting; `None` if keys have to be fetched first, as [`check_for`](Self::check_for) does.
@@ -210,29 +211,30 @@ impl Guard {
         &self,
         authorization: Option<&str>,
         route: &Route,
-        certificate: Option<&str>,
+        held: Held<'_>,
     ) -> Option<Result<Principal, Refused>> {
-        let asked = Asked { route: Some(route), certificate };
+        let asked = Asked::by(Some(route), held);
         self.attempt(Ok(authorization), asked, self.0.clock.now(), false).ok()
     }
 
     /// Whether who was let in would be let in now, by this route; `None` if keys have to be fetched first. For what lasts longer
     /// than the check at its beginning: streams.
     pub fn try_check_again(&self, principal: &Principal, route: &Route) -> Option<Result<Principal, Refused>> {
+        let asked = Asked { route: Some(route), certificate: principal.certificate(), key: principal.key() };
         if let Some(proven) = principal.told() {
-            let asked = Asked { route: Some(route), certificate: principal.certificate() };
             return Some(self.decide(&Evidence::Proven(proven), asked));
         }
-        let presented = format!("Bearer {}", principal.token().expose());
-        self.try_check_for(Some(&presented), route, principal.certificate())
+        let scheme = if principal.key().is_some() { "DPoP" } else { "Bearer" };
+        let presented = format!("{scheme} {}", principal.token().expose());
+        self.attempt(Ok(Some(&presented)), asked, self.0.clock.now(), false).ok()
     }
 
     /// What the contract has for a request, over a connection that nothing is known of.
-    fn asked(&self, method: &str, path: &str) -> Asked<'_> {
-        Asked { route: self.0.contract.route(method, path), certificate: None }
+    pub(crate) fn asked(&self, method: &str, path: &str) -> Asked<'_> {
+        Asked { route: self.0.contract.route(method, path), ..Asked::default() }
     }
 
-    async fn settle(
+    pub(crate) async fn settle(
         &self,
         presented: Result<Option<&str>, &'static str>,
         asked: Asked<'_>,
@@ -257,16 +259,15 @@ impl Guard {
         method: &str,
         path: &str,
     ) -> Option<Result<Principal, Refused>> {
-        self.try_presented(Ok(authorization), method, path)
+        self.try_asked(Ok(authorization), self.asked(method, path))
     }
 
-    pub(crate) fn try_presented(
+    pub(crate) fn try_asked(
         &self,
         presented: Result<Option<&str>, &'static str>,
-        method: &str,
-        path: &str,
+        asked: Asked<'_>,
     ) -> Option<Result<Principal, Refused>> {
-        self.attempt(presented, self.asked(method, path), self.0.clock.now(), false).ok()
+        self.attempt(presented, asked, self.0.clock.now(), false).ok()
     }
 
     /// Every check that would be made of this token on this route, passed and failed. The same function as
@@ -288,16 +289,18 @@ impl Guard {
 
     /// Every check that [`check_for`](Self::check_for) makes of what is presented, passed and failed, with the keys that are at
     /// hand.
-    pub fn explain_for(&self, authorization: Option<&str>, route: &Route, certificate: Option<&str>) -> Verdict {
+    pub fn explain_for(&self, authorization: Option<&str>, route: &Route, held: Held<'_>) -> Verdict {
         let now = self.0.clock.now();
-        let evidence = match bearer::token(authorization) {
-            Ok(token) => {
+        let mut asked = Asked::by(Some(route), held);
+        let evidence = match bearer::token(authorization, asked.key) {
+            Ok((token, key)) => {
+                asked.key = key;
                 let examined = examine(token, &self.0.contract, &self.0.issuers, now, true);
                 examined.unwrap_or_else(|_| unavailable())
             }
             Err(found) => Evidence::Unreadable(Fault::new(CheckId::TokenPresent, found)),
         };
-        self.observe(&evidence, Asked { route: Some(route), certificate }, now)
+        self.observe(&evidence, asked, now)
     }
 
     /// The answer of a route whose exchange downstream was refused with a claims challenge, with this API's sign-in
@@ -319,13 +322,16 @@ impl Guard {
     fn attempt(
         &self,
         presented: Result<Option<&str>, &'static str>,
-        asked: Asked<'_>,
+        mut asked: Asked<'_>,
         now: Timestamp,
         settled: bool,
     ) -> Result<Result<Principal, Refused>, NeedsKeys> {
         let inner = &*self.0;
-        let token = match presented.and_then(bearer::token) {
-            Ok(token) => token,
+        let token = match presented.and_then(|presented| bearer::token(presented, asked.key)) {
+            Ok((token, key)) => {
+                asked.key = key;
+                token
+            }
             Err(found) => {
                 let absent = Evidence::Unreadable(Fault::new(CheckId::TokenPresent, found));
                 return Ok(Err(self.refuse(&absent, asked, now, CheckId::TokenPresent)));
@@ -340,14 +346,14 @@ impl Guard {
         let evidence = match known {
             Some(proven) => Evidence::Proven(proven),
             None => examine(token, &inner.contract, &inner.issuers, now, settled)
-                .or_else(|needs| needs.unless_hopeless(&inner.contract, asked.certificate, now))?,
+                .or_else(|needs| needs.unless_hopeless(&inner.contract, asked, now))?,
         };
         match (judge(&evidence, &inner.contract, asked, now, &inner.streams, &mut Silent), evidence) {
             (Ok(()), Evidence::Proven(proven)) => {
                 if !seen {
                     inner.verified.keep(digest, proven.clone());
                 }
-                Ok(Ok(Principal::new(proven, asked.certificate)))
+                Ok(Ok(Principal::new(proven, asked)))
             }
             (decided, evidence) => {
                 let check = decided.err().unwrap_or(CheckId::TokenSignature);
@@ -363,7 +369,7 @@ impl Guard {
     pub(crate) fn decide(&self, evidence: &Evidence, asked: Asked<'_>) -> Result<Principal, Refused> {
         let (inner, now) = (&*self.0, self.0.clock.now());
         match (judge(evidence, &inner.contract, asked, now, &inner.streams, &mut Silent), evidence) {
-            (Ok(()), Evidence::Proven(proven)) => Ok(Principal::new(Arc::clone(proven), asked.certificate)),
+            (Ok(()), Evidence::Proven(proven)) => Ok(Principal::new(Arc::clone(proven), asked)),
             (decided, _) => Err(self.refuse(evidence, asked, now, decided.err().unwrap_or(CheckId::TokenSignature))),
         }
     }
@@ -379,19 +385,27 @@ impl Guard {
     }
 
     fn refuse(&self, evidence: &Evidence, asked: Asked<'_>, now: Timestamp, check: CheckId) -> Refused {
-        let id = (self.0.decision_ids)();
         let verdict = self.observe(evidence, asked, now);
+        let refused = self.refuse_by(check, verdict, asked.route);
+        let refused = match &self.0.dpop {
+            Some(dpop) => refused.with_dpop(dpop, asked.key.is_some(), now),
+            None => refused,
+        };
+        match evidence {
+            Evidence::Proven(proven) => self.cut_off(refused, proven),
+            _ => refused,
+        }
+    }
+
+    pub(crate) fn refuse_by(&self, check: CheckId, verdict: Verdict, route: Option<&Route>) -> Refused {
+        let id = (self.0.decision_ids)();
         let found = verdict.failed().map_or("", |c| c.actual.as_str());
         if check == CheckId::KeysAvailable {
             warn!(decision.id = %id, check.id = %check, check.found = ?found, "refused, as keys are not available");
         } else {
             info!(decision.id = %id, check.id = %check, check.found = ?found, "refused");
         }
-        let refused = Refused::new(check, verdict, &self.0.contract, asked.route, id, self.authorization_uri());
-        match evidence {
-            Evidence::Proven(proven) => self.cut_off(refused, proven),
-            _ => refused,
-        }
+        Refused::new(check, verdict, &self.0.contract, route, id, self.authorization_uri())
     }
 
     /// Counts what cut-offs refused, and asks those who can give it for a token from after them.
@@ -468,6 +482,13 @@ impl GuardBuilder {
         self
     }
 
+    /// Takes tokens that are bound to a key, with their proofs (DPoP, RFC 9449). [`Guard::layer`] and [`Guard::check_head`] then
+    /// look for proofs too, of addresses below the given origin.
+    pub fn dpop(mut self, dpop: Dpop) -> Self {
+        self.dpop = Some(dpop);
+        self
+    }
+
     /// How many bytes of verified tokens are kept.
     pub fn cache_bytes(mut self, bytes: u64) -> Self {
         self.cache_bytes = bytes;
@@ -486,6 +507,12 @@ impl GuardBuilder {
     /// If the contract cannot be enforced, or an issuer has no keys.
     pub fn build(mut self) -> Result<Guard, SetupError> {
         self.contract.validate()?;
+        if self.dpop.as_ref().is_some_and(Dpop::is_required) {
+            self.contract.routes.iter_mut().for_each(|route| route.key_bound = true);
+        }
+        if let Some(route) = self.contract.routes.iter().find(|route| route.key_bound).filter(|_| self.dpop.is_none()) {
+            return Err(SetupError::NoProofs(format!("{} {}", route.method, route.path)));
+        }
         let mut issuers = Vec::with_capacity(self.contract.issuers.len());
         for entry in &self.contract.issuers {
             if let Some(keys) = self.fixed.remove(&entry.issuer) {
@@ -530,6 +557,7 @@ impl GuardBuilder {
             issuers,
             clock: self.clock,
             verified: VerifiedTokens::new(self.cache_bytes),
+            dpop: self.dpop,
             decision_ids: self.decision_ids,
         })))
     }

@@ -1,6 +1,8 @@
 //! The decision: what cryptography established, then the contract. One function, whoever watches.
+use crate::dpop::Proof;
 use crate::events::{Subscription, UNHEARD};
 use crate::evidence::{Evidence, Fault, Proven};
+use crate::principal::Held;
 use decision::contract::{Claims, Contract, Presented, Route, Steps, decide_claims, shown};
 use decision::{CheckId, Observe, Timestamp};
 use jose::Token;
@@ -26,6 +28,15 @@ pub(crate) struct Asked<'a> {
     pub(crate) route: Option<&'a Route>,
     /// The thumbprint of the certificate that the connection was opened with.
     pub(crate) certificate: Option<&'a str>,
+    /// The thumbprint of the key that the token is presented as bound to, which was proved.
+    pub(crate) key: Option<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    /// Of whom it is known what they hold.
+    pub(crate) fn by(route: Option<&'a Route>, held: Held<'a>) -> Self {
+        Self { route, certificate: held.certificate, key: held.proof.map(Proof::thumbprint) }
+    }
 }
 
 /// Judges one request. The first failed check, if one failed.
@@ -37,7 +48,7 @@ pub(crate) fn judge<O: Observe>(
     streams: &[Arc<Subscription>],
     observer: &mut O,
 ) -> Result<(), CheckId> {
-    let Asked { route, certificate } = request;
+    let Asked { route, certificate, key } = request;
     match evidence {
         Evidence::Proven(proven) => {
             established(None, &|id| confirmed(id, proven.token.expose()), observer)?;
@@ -46,6 +57,7 @@ pub(crate) fn judge<O: Observe>(
                 issuer: contract.issuers.get(proven.issuer),
                 claims: &proven.claims,
                 certificate,
+                key,
             };
             let decided = decide_claims(&token, contract, route, now, observer);
             if !O::EXHAUSTIVE {
@@ -64,7 +76,8 @@ pub(crate) fn judge<O: Observe>(
                     _ => steps.skip(id, "no keys were fetched: it is refused whoever signed it"),
                 }
             }
-            let token = Presented { typ: typ.as_deref(), issuer: contract.issuers.get(*issuer), claims, certificate };
+            let token =
+                Presented { typ: typ.as_deref(), issuer: contract.issuers.get(*issuer), claims, certificate, key };
             // It would not be hopeless if this let it by: and a defect denies.
             decide_claims(&token, contract, route, now, observer).and(Err(CheckId::TokenSignature))
         }
@@ -74,7 +87,7 @@ pub(crate) fn judge<O: Observe>(
             // has been told of, there are no rules to judge it by.
             let issuer = issuer.and_then(|at| contract.issuers.get(at));
             if issuer.is_some() && fault.check != CheckId::TokenClaims {
-                let token = Presented { typ: typ.as_deref(), issuer, claims, certificate };
+                let token = Presented { typ: typ.as_deref(), issuer, claims, certificate, key };
                 let _ = decide_claims(&token, contract, route, now, observer);
             }
             Err(fault.check)

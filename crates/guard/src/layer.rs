@@ -1,7 +1,9 @@
 //! The guard as a tower layer.
-use crate::{Guard, bearer};
+use crate::dpop::DPOP_NONCE;
+use crate::shown::Shown;
+use crate::{Guard, Principal, Refused};
 use axum::response::{IntoResponse, Response};
-use http::Request;
+use http::{HeaderName, HeaderValue, Request};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -53,25 +55,47 @@ where
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         Box::pin(async move {
-            let decided = {
-                let (headers, uri) = (request.headers(), request.uri());
-                let presented = bearer::authorization(headers, uri.query());
-                if let Some(decided) = guard.try_presented(presented, request.method().as_str(), uri.path()) {
-                    decided
-                } else {
-                    let (method, path) = (request.method().clone(), uri.path().to_owned());
-                    let value = presented.map(|v| v.map(str::to_owned));
-                    let presented = value.as_ref().map(Option::as_deref).map_err(|e| *e);
-                    Box::pin(guard.check_presented(presented, method.as_str(), &path)).await
-                }
-            };
-            match decided {
-                Ok(principal) => {
+            match let_in(&guard, &request).await {
+                Ok((principal, nonce)) => {
                     request.extensions_mut().insert(principal);
-                    inner.call(request).await.map(IntoResponse::into_response)
+                    let mut response = inner.call(request).await.map(IntoResponse::into_response)?;
+                    response.headers_mut().extend(nonce);
+                    Ok(response)
                 }
                 Err(refused) => Ok(refused.into_response()),
             }
         })
+    }
+}
+
+/// Who calls, and a field of the answer.
+type LetIn = (Principal, Option<(HeaderName, HeaderValue)>);
+
+/// Nothing of the request is held while something is waited for, so that its body need not be shared.
+fn let_in<B>(guard: &Guard, request: &Request<B>) -> impl Future<Output = Result<LetIn, Refused>> + Send + use<B> {
+    let (headers, uri, method) = (request.headers(), request.uri(), request.method().as_str());
+    let at_once = guard.shown(headers, uri.query(), method, uri.path()).map(|shown| {
+        let decided = guard.try_asked(shown.presented, shown.asked(guard, method, uri.path()));
+        let value = decided.is_none().then(|| shown.presented.map(|value| value.map(str::to_owned)));
+        (decided, value, shown.proof)
+    });
+    let guard = guard.clone();
+    let place = at_once.as_ref().is_ok_and(|(decided, ..)| decided.is_none());
+    let place = place.then(|| (request.method().clone(), uri.path().to_owned()));
+    async move {
+        let (decided, value, proof) = at_once?;
+        let principal = match (decided, value, place) {
+            (Some(decided), ..) => decided?,
+            (None, value, place) => {
+                let (method, path) = place.unwrap_or_default();
+                let value = value.unwrap_or(Ok(None));
+                let presented = value.as_ref().map(Option::as_deref).map_err(|e| *e);
+                let shown = Shown { presented, proof: proof.clone() };
+                Box::pin(guard.settle(presented, shown.asked(&guard, method.as_str(), &path))).await?
+            }
+        };
+        guard.spend(proof.as_ref())?;
+        let nonce = proof.and_then(|proof| guard.next_nonce(&proof));
+        Ok((principal, nonce.and_then(|nonce| Some((DPOP_NONCE, HeaderValue::try_from(nonce).ok()?)))))
     }
 }

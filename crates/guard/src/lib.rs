@@ -33,6 +33,7 @@
 mod bearer;
 mod cache;
 mod cut_offs;
+mod dpop;
 mod event_token;
 mod events;
 mod evidence;
@@ -42,15 +43,17 @@ mod layer;
 mod principal;
 mod refused;
 mod server_sent;
+mod shown;
 mod told;
 
 pub use cut_offs::Facets;
 pub use decision::contract::{Contract, Route, TrustedIssuer};
 pub use decision::{Check, CheckId, CutOff, Verdict};
+pub use dpop::{DPOP, DPOP_NONCE, Dpop, Proof, ProofFault, SpentProofs};
 pub use events::{Events, EventsStatus, Subscription, TokenSource};
 pub use fetch::{Allow, Fetch, FetchError};
 pub use guard::{Guard, GuardBuilder, SetupError, key_source};
 pub use layer::{GuardLayer, Guarded};
-pub use principal::Principal;
+pub use principal::{Held, Principal};
 pub use refused::Refused;
 pub use told::Told;

@@ -1,6 +1,8 @@
 //! Who calls.
 use crate::Refused;
+use crate::dpop::Proof;
 use crate::evidence::Proven;
+use crate::judge::Asked;
 use axum::extract::FromRequestParts;
 use decision::Timestamp;
 use decision::contract::{Claims, SubjectKind};
@@ -17,11 +19,21 @@ use std::sync::Arc;
 pub struct Principal {
     proven: Arc<Proven>,
     certificate: Option<Arc<str>>,
+    key: Option<Arc<str>>,
+}
+
+/// What a caller has shown to hold, beside its token, for one request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Held<'a> {
+    /// The SHA-256 thumbprint, in base64url, of the certificate that the connection was opened with (RFC 8705).
+    pub certificate: Option<&'a str>,
+    /// The proof of a key (RFC 9449), as [`Dpop::verify`](crate::Dpop::verify) found it to be good.
+    pub proof: Option<&'a Proof>,
 }
 
 impl Principal {
-    pub(crate) fn new(proven: Arc<Proven>, certificate: Option<&str>) -> Self {
-        Self { proven, certificate: certificate.map(Arc::from) }
+    pub(crate) fn new(proven: Arc<Proven>, asked: Asked<'_>) -> Self {
+        Self { proven, certificate: asked.certificate.map(Arc::from), key: asked.key.map(Arc::from) }
     }
 
     /// What was proven, where the issuer was asked.
@@ -38,6 +50,12 @@ impl Principal {
     /// The SHA-256 thumbprint, in base64url, of the certificate that the connection was opened with, where the guard was told.
     pub fn certificate(&self) -> Option<&str> {
         self.certificate.as_deref()
+    }
+
+    /// The SHA-256 thumbprint (RFC 7638), in base64url, of the key that the token is bound to and the caller has proved to hold
+    /// (RFC 9449).
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     /// The claims that were decided on.

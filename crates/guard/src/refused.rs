@@ -1,5 +1,6 @@
 //! Refusals as HTTP answers: challenges (RFC 6750, RFC 9470, Entra's claims challenge) and a problem body (RFC 9457).
 use crate::bearer::MISSING;
+use crate::dpop::{DPOP_NONCE, Dpop};
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use decision::contract::{Contract, Disclosure, Route, shown};
@@ -25,6 +26,16 @@ struct Details {
     scopes: Vec<String>,
     acrs: Vec<String>,
     claims: Option<String>,
+    dpop: Option<Proofs>,
+}
+
+/// What is told of proofs of possession (RFC 9449 section 7.1), where they are taken.
+#[derive(Clone, Debug)]
+struct Proofs {
+    algs: String,
+    /// Whether a token would have to come with one.
+    instead: bool,
+    nonce: Option<String>,
 }
 
 impl Refused {
@@ -56,6 +67,7 @@ impl Refused {
             scopes,
             acrs,
             claims,
+            dpop: None,
         }))
     }
 
@@ -85,6 +97,7 @@ impl Refused {
             scopes: Vec::new(),
             acrs,
             claims: asked.map(|_| claims.to_owned()),
+            dpop: None,
         }))
     }
 
@@ -101,6 +114,7 @@ impl Refused {
             scopes: Vec::new(),
             acrs: Vec::new(),
             claims: None,
+            dpop: None,
         }))
     }
 
@@ -121,6 +135,20 @@ impl Refused {
     pub fn with_authorization_uri(mut self, uri: impl Into<String>) -> Self {
         self.0.authorization_uri = Some(uri.into());
         self
+    }
+
+    /// This refusal where proofs of possession are taken: `proven` says whether the token came with a good one.
+    pub fn with_dpop(mut self, dpop: &Dpop, proven: bool, now: Timestamp) -> Self {
+        let check = self.0.check;
+        let instead = proven || dpop.is_required() || check == CheckId::TokenBinding;
+        let nonce = dpop.nonce(now).filter(|_| check == CheckId::DpopNonce);
+        self.0.dpop = Some(Proofs { algs: dpop.algs(), instead, nonce });
+        self
+    }
+
+    /// The nonce to make the next proof with: the answer's `DPoP-Nonce`.
+    pub fn nonce(&self) -> Option<&str> {
+        self.0.dpop.as_ref()?.nonce.as_deref()
     }
 
     /// The check that failed first.
@@ -145,8 +173,20 @@ impl Refused {
 
     /// The challenges, one for each `WWW-Authenticate` header.
     pub fn challenges(&self) -> Vec<Challenge> {
+        let bearer = self.bearer_challenges();
+        let Some(proofs) = &self.0.dpop else { return bearer };
+        let bound = bearer.iter().map(|challenge| challenge.clone().under("DPoP").with("algs", &proofs.algs));
+        if proofs.instead {
+            return bound.collect();
+        }
+        // Who shows nothing learns of both ways.
+        let also: Vec<Challenge> = bound.filter(|_| self.is_anonymous()).collect();
+        bearer.into_iter().chain(also).collect()
+    }
+
+    fn bearer_challenges(&self) -> Vec<Challenge> {
         let entry = self.0.check.entry();
-        if entry.status == 503 {
+        if matches!(entry.status, 429 | 503) {
             return Vec::new();
         }
         let base = || {
@@ -165,8 +205,8 @@ impl Refused {
             return vec![base().with("error", "insufficient_claims").with("claims", encode_claims(claims))];
         }
         if self.0.disclosure == Disclosure::Public {
-            let error = if entry.status == 401 { "invalid_token" } else { entry.error };
-            return vec![base().with("error", error)];
+            let hidden = entry.status == 401 && !is_about_proof(self.0.check);
+            return vec![base().with("error", if hidden { "invalid_token" } else { entry.error })];
         }
         if self.is_anonymous() {
             return vec![base()];
@@ -201,10 +241,10 @@ impl Refused {
         self.0.verdict.failed().is_some_and(|c| c.id == CheckId::TokenPresent && c.actual == MISSING)
     }
 
-    /// Whether the token is the issuer's: only then does its bearer learn what was expected of it.
+    /// Whether the token is the issuer's: only then does its bearer learn what was expected of it. A proof is its maker's own.
     fn is_proven(&self) -> bool {
         let signed = |c: &Check| c.id == CheckId::TokenSignature && c.outcome == Outcome::Pass;
-        self.0.disclosure == Disclosure::Dev || self.0.verdict.checks.iter().any(signed)
+        self.0.disclosure == Disclosure::Dev || is_about_proof(self.0.check) || self.0.verdict.checks.iter().any(signed)
     }
 
     fn told(&self) -> impl Iterator<Item = &Check> {
@@ -235,6 +275,10 @@ impl Refused {
     }
 }
 
+fn is_about_proof(check: CheckId) -> bool {
+    matches!(check, CheckId::DpopProof | CheckId::DpopNonce | CheckId::DpopOnce | CheckId::DpopCapacity)
+}
+
 /// A check's title says what holds when it passes.
 fn failure(entry: Entry) -> String {
     format!("not met: {}", entry.title)
@@ -255,9 +299,10 @@ impl IntoResponse for Refused {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(self.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
+        headers.extend(self.nonce().and_then(|nonce| Some((DPOP_NONCE, HeaderValue::from_str(nonce).ok()?))));
         for challenge in self.challenges() {
             if let Ok(value) = HeaderValue::from_str(&challenge.to_string()) {
                 headers.append(header::WWW_AUTHENTICATE, value);

@@ -1,7 +1,7 @@
 //! Tokens that nobody here can read: what their issuer says of them when it is asked (RFC 7662) stands in a signature's place.
 use crate::evidence::{Evidence, Fault, Proven};
 use crate::judge::Asked;
-use crate::{Guard, Principal, Refused, bearer};
+use crate::{Guard, Held, Principal, Refused, bearer};
 use decision::CheckId;
 use decision::contract::Route;
 use oauth::Secret;
@@ -51,36 +51,59 @@ impl Guard {
     ///
     /// # Errors
     /// If there is none, or one that is larger than the contract has it.
-    pub fn token_of<'a>(&self, authorization: Option<&'a str>, route: &Route) -> Result<&'a str, Refused> {
-        let token = bearer::token(authorization).map_err(|found| Fault::new(CheckId::TokenPresent, found));
+    pub fn token_of<'a>(
+        &self,
+        authorization: Option<&'a str>,
+        route: &Route,
+        held: Held<'_>,
+    ) -> Result<&'a str, Refused> {
+        let asked = Asked::by(Some(route), held);
+        let token = bearer::token(authorization, asked.key).map_err(|found| Fault::new(CheckId::TokenPresent, found));
         token
-            .and_then(|token| {
+            .and_then(|(token, _)| {
                 let most = self.contract().max_token_bytes;
                 let found = || format!("{} bytes; at most {most} are read", token.len());
                 if token.len() > most { Err(Fault::new(CheckId::TokenSize, found())) } else { Ok(token) }
             })
             .map_err(|fault| {
                 let check = fault.check;
-                self.refuse_now(&Evidence::Unreadable(fault), Asked { route: Some(route), certificate: None }, check)
+                self.refuse_now(&Evidence::Unreadable(fault), asked, check)
             })
     }
 
-    /// Decides as [`check_for`](Self::check_for) does on what the issuer said of a token; `None` where it said that it is worth
-    /// nothing.
+    /// Decides as [`check_for`](Self::check_for) does on what the issuer said of the token of this `Authorization` value; `None`
+    /// where it said that it is worth nothing.
     ///
     /// # Errors
     /// If the request is refused.
     pub fn check_told(
         &self,
+        authorization: Option<&str>,
         told: Option<&Told>,
         route: &Route,
-        certificate: Option<&str>,
+        held: Held<'_>,
     ) -> Result<Principal, Refused> {
-        let asked = Asked { route: Some(route), certificate };
+        let mut asked = Asked::by(Some(route), held);
+        match bearer::token(authorization, asked.key) {
+            Ok((_, key)) => asked.key = key,
+            Err(found) => {
+                let absent = Evidence::Unreadable(Fault::new(CheckId::TokenPresent, found));
+                return Err(self.refuse_now(&absent, asked, CheckId::TokenPresent));
+            }
+        }
         if let Some(Told(proven)) = told {
             return self.decide(&Evidence::Proven(Arc::clone(proven)), asked);
         }
         let fault = Fault::new(CheckId::TokenActive, "the issuer says that the token is not active");
         Err(self.refuse_now(&Evidence::Unreadable(fault), asked, CheckId::TokenActive))
+    }
+
+    /// Decides anew on who was let in, on what the issuer says of the token now.
+    ///
+    /// # Errors
+    /// If the request would be refused now.
+    pub fn check_told_again(&self, principal: &Principal, told: &Told, route: &Route) -> Result<Principal, Refused> {
+        let asked = Asked { route: Some(route), certificate: principal.certificate(), key: principal.key() };
+        self.decide(&Evidence::Proven(Arc::clone(&told.0)), asked)
     }
 }

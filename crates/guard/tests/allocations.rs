@@ -22,8 +22,13 @@ fn the_decision_allocates_nothing() {
     }))
     .unwrap();
     let decide = |now: i64, path: &str| {
-        let token =
-            Presented { typ: Some("JWT"), issuer: contract.issuer_of(&claims), claims: &claims, certificate: None };
+        let token = Presented {
+            typ: Some("JWT"),
+            issuer: contract.issuer_of(&claims),
+            claims: &claims,
+            certificate: None,
+            key: None,
+        };
         decide_claims(&token, &contract, contract.route("GET", path), Timestamp(now), &mut Silent)
     };
     let region = Region::new(ALLOCATOR);
@@ -34,7 +39,13 @@ fn the_decision_allocates_nothing() {
 
     // The instrument works: an explanation does allocate.
     let region = Region::new(ALLOCATOR);
-    let token = Presented { typ: Some("JWT"), issuer: contract.issuer_of(&claims), claims: &claims, certificate: None };
+    let token = Presented {
+        typ: Some("JWT"),
+        issuer: contract.issuer_of(&claims),
+        claims: &claims,
+        certificate: None,
+        key: None,
+    };
     let _ = decide_claims(
         &token,
         &contract,

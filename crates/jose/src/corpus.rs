@@ -24,6 +24,7 @@ mod kinds;
 mod mint;
 mod mutations;
 mod numbers;
+mod proofs;
 mod signatures;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use crate::{Algorithm, KeyError, SigningKey};
 use decision::Timestamp;
 use mint::Mint;
 pub use mutations::{Mutations, Tally};
+pub use proofs::{Bound, proofs};
 use serde_json::{Map, Value, json};
 
 /// Whose tokens the corpus holds.

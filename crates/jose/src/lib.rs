@@ -30,6 +30,7 @@ mod key_set;
 mod name;
 mod one_time;
 mod peer;
+pub mod proof;
 mod refusal;
 mod rsa;
 pub mod seal;

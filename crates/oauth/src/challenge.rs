@@ -60,6 +60,11 @@ impl Challenge {
         self
     }
 
+    /// This challenge, of another scheme.
+    pub fn under(self, scheme: &str) -> Self {
+        Self { scheme: Self::of(scheme).scheme, ..self }
+    }
+
     /// The scheme as it was written.
     pub fn scheme(&self) -> &str {
         &self.scheme

@@ -217,7 +217,10 @@ impl Claims {
             &self.name,
             &self.preferred_username,
         ];
-        let bound = if let Confirmation::Certificate(thumbprint) = &self.cnf { thumbprint.len() + 16 } else { 0 };
+        let bound = match &self.cnf {
+            Confirmation::Certificate(thumbprint) | Confirmation::Key(thumbprint) => thumbprint.len() + 16,
+            Confirmation::Nothing | Confirmation::Unknown => 0,
+        };
         let lists = self.audiences().chain(self.scopes()).chain(self.roles()).chain(self.acrs()).chain(self.actors());
         let listed: usize = lists.map(|s| s.len() + size_of::<Box<str>>() + 16).sum();
         size_of::<Self>() + bound + listed + texts.iter().filter_map(|c| c.value()).map(|s| s.len() + 16).sum::<usize>()
@@ -258,6 +261,8 @@ pub(super) enum Confirmation {
     Nothing,
     /// The certificate with this SHA-256 thumbprint, in base64url, and nothing besides (RFC 8705 section 3.1).
     Certificate(Box<str>),
+    /// The key with this SHA-256 thumbprint, in base64url, and nothing besides (RFC 9449 section 6.1).
+    Key(Box<str>),
     /// Something that is not known here, `null` included: nobody can prove to have it.
     Unknown,
 }
@@ -280,15 +285,15 @@ impl<'de> Visitor<'de> for Confirming {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Confirmation, A::Error> {
         let mut found = Confirmation::Nothing;
         while let Some(name) = members.next_key::<std::borrow::Cow<'de, str>>()? {
-            let value = if name == "x5t#S256" {
-                members.next_value::<Claim<Box<str>>>()?
-            } else {
-                members.next_value::<IgnoredAny>()?;
-                Claim::Malformed
+            let of: fn(Box<str>) -> Confirmation = match &*name {
+                "x5t#S256" => Confirmation::Certificate,
+                "jkt" => Confirmation::Key,
+                _ => |_| Confirmation::Unknown,
             };
+            let value = members.next_value::<Claim<Box<str>>>()?;
             // Of two, both would have to be proved.
             found = match (found, value) {
-                (Confirmation::Nothing, Claim::Is(thumbprint)) => Confirmation::Certificate(thumbprint),
+                (Confirmation::Nothing, Claim::Is(thumbprint)) => of(thumbprint),
                 _ => Confirmation::Unknown,
             };
         }

@@ -20,6 +20,9 @@ pub struct Presented<'a> {
     /// The SHA-256 thumbprint, in base64url, of the certificate with which its bearer opened the connection, if it is known that
     /// it did.
     pub certificate: Option<&'a str>,
+    /// The SHA-256 thumbprint, in base64url, of the key that its bearer has proved to hold for this request, where the token was
+    /// presented as one that is bound to it (RFC 9449).
+    pub key: Option<&'a str>,
 }
 
 /// Makes checks one after the other: an observer that is not exhaustive ends the decision at the first failure.
@@ -287,34 +290,59 @@ fn times<O: Observe>(
 }
 
 /// A token that is bound to a certificate comes over a connection that was opened with it (RFC 8705 section 3); one that is bound
-/// to something else comes over none.
+/// to a key comes with a proof of it, and no other token does (RFC 9449 section 7.1); one that is bound to something else never
+/// comes.
 fn binding<O: Observe>(steps: &mut Steps<'_, O>, token: &Presented<'_>, route: Option<&Route>) -> Result<(), CheckId> {
     let demanded = route.is_some_and(|route| route.certificate_bound);
+    let key_demanded = route.is_some_and(|route| route.key_bound);
     let holds = match &token.claims.cnf {
-        Confirmation::Nothing => !demanded,
-        Confirmation::Certificate(bound) => token.certificate == Some(bound.as_ref()),
+        Confirmation::Nothing => !demanded && !key_demanded && token.key.is_none(),
+        Confirmation::Certificate(bound) => {
+            !key_demanded && token.key.is_none() && token.certificate == Some(bound.as_ref())
+        }
+        Confirmation::Key(bound) => !demanded && token.key == Some(bound.as_ref()),
         Confirmation::Unknown => false,
     };
     steps.check(CheckId::TokenBinding, holds, || {
-        let (found, fix) = match (&token.claims.cnf, token.certificate) {
-            (Confirmation::Nothing, _) => {
+        let (found, fix) = match (&token.claims.cnf, token.certificate, token.key) {
+            (Confirmation::Nothing, _, Some(_)) => {
+                ("absent, and a proof".to_owned(), "send this token as `Bearer`: it is bound to no key")
+            }
+            (Confirmation::Nothing, ..) if key_demanded => {
+                ("absent".to_owned(), "ask for a token that is bound to your key, and send it as `DPoP` with a proof")
+            }
+            (Confirmation::Nothing, ..) => {
                 ("absent".to_owned(), "ask for a token that is bound to the certificate of the connection")
             }
-            (Confirmation::Certificate(bound), None) => {
+            (Confirmation::Certificate(bound), _, _) if key_demanded || token.key.is_some() => (
+                format!("`x5t#S256` {}", shown(bound)),
+                "ask for a token that is bound to your key, and send it as `DPoP` with a proof",
+            ),
+            (Confirmation::Certificate(bound), None, _) => {
                 (format!("`x5t#S256` {}, and no certificate", shown(bound)), "open the connection with the certificate")
             }
-            (Confirmation::Certificate(bound), Some(other)) => (
+            (Confirmation::Certificate(bound), Some(other), _) => (
                 format!("`x5t#S256` {}, and the certificate {other}", shown(bound)),
                 "open the connection with the certificate that the token is bound to",
             ),
-            (Confirmation::Unknown, _) => {
+            (Confirmation::Key(bound), _, None) => (
+                format!("`jkt` {}, and no proof", shown(bound)),
+                "send the token as `DPoP`, with a proof of the key that it is bound to, where the API takes proofs",
+            ),
+            (Confirmation::Key(bound), _, Some(other)) => (
+                format!("`jkt` {}, and a proof of the key {other}", shown(bound)),
+                "make the proof with the key that the token is bound to",
+            ),
+            (Confirmation::Unknown, ..) => {
                 ("present".to_owned(), "ask for a bearer token: this API verifies no such proof of possession")
             }
         };
-        let expected = match (demanded, token.certificate) {
-            (true, _) => "`cnf` with the connection's certificate",
-            (false, Some(_)) => "no `cnf`, or one with the connection's certificate",
-            (false, None) => "no `cnf`",
+        let expected = match (demanded, key_demanded || token.key.is_some(), token.certificate) {
+            (true, true, _) => "`cnf` with a certificate and a key, which no token has",
+            (true, false, _) => "`cnf` with the connection's certificate",
+            (false, true, _) => "`cnf` with the key of the proof",
+            (false, false, Some(_)) => "no `cnf`, or one with the connection's certificate",
+            (false, false, None) => "no `cnf`",
         };
         (expected.into(), found, Some(fix.into()))
     })

@@ -35,6 +35,9 @@ pub struct Route {
     /// Says that the token is bound to the certificate that the connection was opened with (RFC 8705).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub certificate_bound: bool,
+    /// Says that the token is bound to a key, and comes with a proof of it (DPoP, RFC 9449).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub key_bound: bool,
     /// Says that any valid token for this API will do.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub authenticated_suffices: bool,

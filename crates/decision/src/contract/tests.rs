@@ -146,7 +146,7 @@ fn j_18_a_token_without_a_trusted_issuer_is_refused() {
     let claims: Claims = serde_json::from_value(json!({"iss": "https://id.example/u/v2.0", "tid": "t"})).unwrap();
     let issuer = read.issuer_of(&claims);
     assert_eq!(issuer, None);
-    let token = Presented { typ: Some("JWT"), issuer, claims: &claims, certificate: None };
+    let token = Presented { typ: Some("JWT"), issuer, claims: &claims, certificate: None, key: None };
     let (route, now) = (read.route("GET", "/x"), crate::Timestamp(1));
     let refused = Err(crate::CheckId::TokenIssuer);
     assert_eq!(decide_claims(&token, &read, route, now, &mut crate::Silent), refused);

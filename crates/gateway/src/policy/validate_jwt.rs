@@ -1,16 +1,16 @@
 //! `validate_jwt`: a token of one of these issuers, for one of these audiences. Guard verifies it; this says with what.
-use super::{Decided, Part, Pending, Phase, Policy};
+use super::{Decided, Part, Pending, Phase, Policy, dpop};
 use crate::Canonical;
 use crate::call::Call;
 use crate::canonical::query;
 use crate::denial::Denial;
 use crate::settings::{SettingsError, Spanned, World, fault, field_name, refusal_status};
 use client::{Introspected, Introspections};
-use decision::CheckId;
 use decision::contract::{Contract, Disclosure, Route, TrustedIssuer};
-use guard::{Guard, Principal, Told};
+use decision::{CheckId, Timestamp};
+use guard::{Dpop, Guard, Principal, Proof, ProofFault, Refused, Told};
 use http::header::AUTHORIZATION;
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use oauth::Secret;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -246,6 +246,11 @@ impl TokenCheck {
         self.guard.contract().issuers.iter().map(|entry| entry.issuer.as_str())
     }
 
+    /// Whether the token is where tokens usually are.
+    pub(crate) fn is_in_authorization(&self) -> bool {
+        self.place == Place::Authorization
+    }
+
     /// Takes the token out of what the service is sent, where it is not in `Authorization`: that is the onward credential's.
     pub(crate) fn take_out(&self, request: &mut Canonical) {
         match &self.place {
@@ -257,7 +262,9 @@ impl TokenCheck {
 
     /// As the configuration wants refusals told. That keys are missing is nobody's fault who calls.
     fn as_configured(&self, denial: Denial) -> Denial {
-        if denial.status == StatusCode::SERVICE_UNAVAILABLE {
+        // A client that is told of a nonce tries again by itself, and one that is told to wait waits.
+        let is_told = denial.check == CheckId::DpopNonce || denial.check == CheckId::DpopCapacity;
+        if denial.status == StatusCode::SERVICE_UNAVAILABLE || is_told {
             return denial;
         }
         let ours = matches!(denial.check, CheckId::TokenClient).then_some(StatusCode::UNAUTHORIZED);
@@ -298,27 +305,61 @@ pub(crate) fn any_valid_token() -> Route {
 pub(crate) struct Bearer {
     check: Arc<TokenCheck>,
     demands: Vec<Arc<Route>>,
+    /// Where tokens can come with a proof of possession.
+    dpop: Option<Arc<Dpop>>,
 }
 
 impl Bearer {
     /// Demands may be empty: then any valid token will do.
-    pub(crate) fn new(check: Arc<TokenCheck>, mut demands: Vec<Arc<Route>>) -> Self {
-        if demands.is_empty() {
-            demands.push(Arc::new(any_valid_token()));
+    pub(crate) fn new(check: Arc<TokenCheck>, mut demands: Vec<Arc<Route>>, dpop: Option<Arc<Dpop>>) -> Self {
+        let key_bound = dpop.as_ref().is_some_and(|dpop| dpop.is_required());
+        if demands.is_empty() || key_bound {
+            demands.push(Arc::new(Route { key_bound, ..any_valid_token() }));
         }
-        Self { check, demands }
+        Self { check, demands, dpop }
+    }
+
+    /// The proof that the token comes with.
+    fn proof(&self, call: &Call) -> Result<Option<Arc<Proof>>, Box<Denial>> {
+        let Some(dpop) = &self.dpop else { return Ok(None) };
+        dpop::proof(dpop, call).map_err(|fault| self.unproven(dpop, &fault))
+    }
+
+    fn unproven(&self, dpop: &Dpop, fault: &ProofFault) -> Box<Denial> {
+        Box::new(self.check.as_configured(Denial::from(self.check.guard.refuse_proof(fault, dpop, None))))
+    }
+
+    /// What guard refuses, as it is told where proofs are taken.
+    fn refused(&self, refused: Refused, proof: Option<&Arc<Proof>>, now: Timestamp) -> Box<Denial> {
+        let refused = match &self.dpop {
+            Some(dpop) => refused.with_dpop(dpop, proof.is_some(), now),
+            None => refused,
+        };
+        Box::new(self.check.as_configured(Denial::from(refused)))
+    }
+
+    /// Lets the caller in, and the proof never again.
+    fn accept(&self, call: &mut Call, principal: Principal, proof: Option<Arc<Proof>>) -> Result<(), Box<Denial>> {
+        self.check.accept(call, principal)?;
+        let (Some(dpop), Some(proof), None) = (&self.dpop, proof, &call.proof) else { return Ok(()) };
+        dpop.spend(&proof, call.now).map_err(|fault| self.unproven(dpop, &fault))?;
+        let nonce = dpop.next_nonce(&proof, call.now).and_then(|nonce| HeaderValue::try_from(nonce).ok());
+        call.after.fields.extend(nonce.map(|nonce| (guard::DPOP_NONCE, nonce)));
+        call.proof = Some(proof);
+        Ok(())
     }
 
     /// The token whose issuer has to be asked, and who asks.
-    fn token_to_ask_about<'a>(&'a self, presented: Option<&'a str>) -> Option<ToAsk<'a>> {
+    fn token_to_ask_about<'a>(
+        &'a self,
+        presented: Option<&'a str>,
+        proof: Option<&Arc<Proof>>,
+        now: Timestamp,
+    ) -> Option<ToAsk<'a>> {
         let asks = self.check.asks.as_ref()?;
         let demand = self.demands.first()?;
-        let token = self.check.guard.token_of(presented, demand);
-        Some(
-            token
-                .map(|token| (asks, token))
-                .map_err(|refused| Box::new(self.check.as_configured(Denial::from(refused)))),
-        )
+        let token = self.check.guard.token_of(presented, demand, dpop::held(None, proof));
+        Some(token.map(|token| (asks, token)).map_err(|refused| self.refused(refused, proof, now)))
     }
 
     fn several(&self) -> Denial {
@@ -355,15 +396,19 @@ impl Policy for Bearer {
     fn decide(&self, call: &mut Call) -> Decided {
         let check = &*self.check;
         let mut accepted = None;
+        let proof = match self.proof(call) {
+            Ok(proof) => proof,
+            Err(denial) => return Decided::Deny(denial),
+        };
         let certificate = call.certificate.clone();
-        let certificate = certificate.as_ref().and_then(|certificate| certificate.x5t_s256());
+        let held = dpop::held(certificate.as_ref().and_then(|certificate| certificate.x5t_s256()), proof.as_ref());
         {
             let presented = match check.place.presented(&call.request) {
                 Presented::Nothing => None,
                 Presented::Value(text) => Some(text),
                 Presented::Several => return Decided::Deny(Box::new(self.several())),
             };
-            let said = match self.token_to_ask_about(presented.as_deref()) {
+            let said = match self.token_to_ask_about(presented.as_deref(), proof.as_ref(), call.now) {
                 None => None,
                 Some(Err(denial)) => return Decided::Deny(denial),
                 Some(Ok((asks, token))) => match asks.known(token) {
@@ -373,17 +418,17 @@ impl Policy for Bearer {
             };
             for demand in &self.demands {
                 let decided = match &said {
-                    None => check.guard.try_check_for(presented.as_deref(), demand, certificate),
-                    Some(said) => Some(check.guard.check_told(told(said), demand, certificate)),
+                    None => check.guard.try_check_for(presented.as_deref(), demand, held),
+                    Some(said) => Some(check.guard.check_told(presented.as_deref(), told(said), demand, held)),
                 };
                 match decided {
                     None => return Decided::Wait,
                     Some(Ok(principal)) => accepted = Some(principal),
-                    Some(Err(refused)) => return Decided::Deny(Box::new(check.as_configured(Denial::from(refused)))),
+                    Some(Err(refused)) => return Decided::Deny(self.refused(refused, proof.as_ref(), call.now)),
                 }
             }
         }
-        match accepted.map(|principal| check.accept(call, principal)) {
+        match accepted.map(|principal| self.accept(call, principal, proof)) {
             Some(Ok(())) => Decided::Pass,
             Some(Err(denial)) => Decided::Deny(denial),
             // There is always a demand, so this is a defect: and a defect denies.
@@ -396,11 +441,13 @@ impl Policy for Bearer {
             Presented::Value(text) => Some(text),
             Presented::Nothing | Presented::Several => None,
         };
+        let proof = self.dpop.as_ref().and_then(|dpop| dpop::proof(dpop, call).ok().flatten());
         let certificate = call.certificate.as_ref().and_then(|certificate| certificate.x5t_s256());
+        let held = dpop::held(certificate, proof.as_ref());
         let mut all = Vec::new();
         // What an issuer said is not made of checks.
         for demand in self.demands.iter().filter(|_| self.check.asks.is_none()) {
-            let found = self.check.guard.explain_for(presented.as_deref(), demand, certificate).checks;
+            let found = self.check.guard.explain_for(presented.as_deref(), demand, held).checks;
             all.extend(found.into_iter().filter(|check| !all.contains(check)).collect::<Vec<_>>());
         }
         all
@@ -414,9 +461,10 @@ impl Policy for Bearer {
                 Presented::Several => return Err(Box::new(self.several())),
             };
             let mut decided = None;
+            let proof = self.proof(call)?;
             let certificate = call.certificate.clone();
-            let certificate = certificate.as_ref().and_then(|certificate| certificate.x5t_s256());
-            let said = match self.token_to_ask_about(presented.as_deref()) {
+            let held = dpop::held(certificate.as_ref().and_then(|certificate| certificate.x5t_s256()), proof.as_ref());
+            let said = match self.token_to_ask_about(presented.as_deref(), proof.as_ref(), call.now) {
                 None => None,
                 Some(token) => {
                     let (asks, token) = token?;
@@ -425,13 +473,13 @@ impl Policy for Bearer {
             };
             for demand in &self.demands {
                 let principal = match &said {
-                    None => self.check.guard.check_for(presented.as_deref(), demand, certificate).await,
-                    Some(said) => self.check.guard.check_told(told(said), demand, certificate),
+                    None => self.check.guard.check_for(presented.as_deref(), demand, held).await,
+                    Some(said) => self.check.guard.check_told(presented.as_deref(), told(said), demand, held),
                 };
-                decided = Some(principal.map_err(|refused| self.check.as_configured(Denial::from(refused)))?);
+                decided = Some(principal.map_err(|refused| self.refused(refused, proof.as_ref(), call.now))?);
             }
             let principal = decided.ok_or_else(|| Box::new(Denial::of(CheckId::TokenPresent)))?;
-            self.check.accept(call, principal)
+            self.accept(call, principal, proof)
         })
     }
 }

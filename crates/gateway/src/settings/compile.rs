@@ -18,7 +18,7 @@ use crate::subscriptions::{ApiId, Product, ProductId, Subscriptions};
 use crate::upstream::Upstream;
 use crate::{canonical, policy::Tables, stream};
 use decision::contract::Route;
-use guard::Guard;
+use guard::{Dpop, Guard};
 use http::HeaderName;
 use ipnet::IpNet;
 use std::collections::HashMap;
@@ -75,6 +75,7 @@ struct Applied {
     /// The same for a call without a key.
     identifies_without_key: bool,
     cors: Option<Arc<Cors>>,
+    dpop: Option<Arc<Dpop>>,
 }
 
 pub(crate) fn compile(
@@ -203,7 +204,7 @@ fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
     let mut all: Vec<Asked> = Vec::new();
     let mut tokens: Vec<(&'static str, Arc<TokenCheck>)> = Vec::new();
     let mut demands: Vec<(Arc<Route>, Range<usize>)> = Vec::new();
-    let (mut subscription, mut cors) = (None, None);
+    let (mut subscription, mut cors, mut dpop) = (None, None, None);
     for (_, placed) in &kept {
         match &placed.part {
             Part::Rule(rule) => all.push(Asked { name: placed.name, policy: Arc::clone(rule) }),
@@ -219,8 +220,14 @@ fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
                 let hint = "add `remove = [\"cors\"]` beside this one, or drop it";
                 return Err(fault(&placed.at, "a wider scope says already which origins may call", hint));
             }
+            Part::Dpop(proofs) if dpop.is_none() => dpop = Some((Arc::clone(proofs), placed.at.clone())),
+            Part::Dpop(_) => {
+                let hint = "add `remove = [\"dpop\"]` beside this one, or drop it";
+                return Err(fault(&placed.at, "a wider scope says already which proofs are taken", hint));
+            }
         }
     }
+    let dpop = dpop.map(|(dpop, at)| proofs(dpop, &at, &tokens, &demands)).transpose()?;
     if let Some((_, at)) = demands.first().filter(|_| tokens.is_empty()) {
         return Err(fault(at, "`require` has no token to look at", "add `validate_jwt` or `validate_azure_ad_token`"));
     }
@@ -233,7 +240,7 @@ fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
     let mut demanded: Vec<Arc<Route>> = demands.into_iter().map(|(route, _)| route).collect();
     for (at, (name, check)) in tokens.iter().enumerate() {
         let of_this = if at + 1 == tokens.len() { std::mem::take(&mut demanded) } else { Vec::new() };
-        all.push(Asked { name, policy: Arc::new(Bearer::new(Arc::clone(check), of_this)) });
+        all.push(Asked { name, policy: Arc::new(Bearer::new(Arc::clone(check), of_this, dpop.clone())) });
     }
     all.sort_by_key(|asked| asked.policy.phase());
     let (before, rewrites): (Vec<_>, Vec<_>) = all.into_iter().partition(|asked| asked.policy.phase() < Phase::Rewrite);
@@ -250,10 +257,33 @@ fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
         },
         subscription,
         cors,
+        dpop,
         tokens: tokens.into_iter().map(|(_, check)| check).collect(),
         identifies: kept.iter().any(|(_, placed)| placed.identifies),
         identifies_without_key: kept.iter().any(|(_, p)| p.identifies && !matches!(p.part, Part::Subscription(_))),
     })
+}
+
+/// Proofs of possession, where the tokens of an operation can come with some.
+fn proofs(
+    dpop: Arc<Dpop>,
+    at: &Range<usize>,
+    tokens: &[(&'static str, Arc<TokenCheck>)],
+    demands: &[(Arc<Route>, Range<usize>)],
+) -> Result<Arc<Dpop>, SettingsError> {
+    if tokens.is_empty() {
+        let hint = "add `validate_jwt`, `validate_azure_ad_token` or `introspect`";
+        return Err(fault(at, "`dpop` has no token to look at", hint));
+    }
+    if tokens.iter().any(|(_, check)| !check.is_in_authorization()) {
+        let hint = "take the token from `Authorization`, or drop `dpop`";
+        return Err(fault(at, "proofs come with tokens in `Authorization` alone", hint));
+    }
+    if dpop.is_required() && demands.iter().any(|(route, _)| route.certificate_bound) {
+        let hint = "drop `certificate_bound` of `require`, or say `required = false` here";
+        return Err(fault(at, "no token is bound to a key and to a certificate", hint));
+    }
+    Ok(dpop)
 }
 
 /// One API, while its operations are put together.
@@ -351,6 +381,7 @@ impl Context<'_> {
         let mut by_product = HashMap::new();
         for (id, product, scope) in &self.products {
             let mut of_product = applied(&[self.global, scope, api, &document, &own])?;
+            usual.dpop = usual.dpop.or_else(|| of_product.dpop.clone());
             of_product.identifies &= !product.open || of_product.identifies_without_key;
             let of_product = self.checked(of_product, onward, table)?;
             usual.tokens.extend(of_product.tokens);
@@ -369,6 +400,7 @@ impl Context<'_> {
             rules: usual.rules,
             by_product,
             tokens: usual.tokens,
+            dpop: usual.dpop,
             onward: onward.map_or(Ok(Onward::None), |table| table.get_ref().read(world))?,
             onward_told: onward.map_or_else(|| onward::Table::None.told(), |table| table.get_ref().told()),
             upstream: onward.and_then(|onward| self.showing(onward.get_ref())).unwrap_or(&self.upstream).clone(),
@@ -452,7 +484,16 @@ fn document(
         let hint = "add `authorization_servers`, or `validate_jwt` with an issuer of one tenant";
         return Err(fault(&table.span(), "nothing says where callers get tokens", hint));
     }
+    let proofs: Vec<&Arc<Dpop>> = operations.iter().filter_map(|operation| operation.dpop.as_ref()).collect();
+    let mut algorithms: Vec<&'static str> = Vec::new();
+    for algorithm in proofs.iter().flat_map(|dpop| dpop.taken()) {
+        if !algorithms.contains(&algorithm.as_str()) {
+            algorithms.push(algorithm.as_str());
+        }
+    }
     let metadata = Metadata {
+        dpop_signing_alg_values_supported: algorithms,
+        dpop_bound_access_tokens_required: proofs.len() == operations.len() && proofs.iter().all(|d| d.is_required()),
         resource: read.resource.get_ref().clone(),
         authorization_servers: servers,
         scopes_supported: read.scopes_supported.clone(),

@@ -211,6 +211,11 @@ impl<'a> World<'a> {
         })
     }
 
+    /// Unpredictable bytes.
+    pub(crate) fn fill(&self, bytes: &mut [u8]) {
+        self.ports.random.fill(bytes);
+    }
+
     /// The clock.
     pub(crate) fn clock(&self) -> Arc<dyn decision::Clock> {
         Arc::clone(&self.ports.clock)

@@ -8,6 +8,7 @@ mod canaries;
 mod cors;
 mod credentials;
 mod cut_offs;
+mod dpop;
 mod fields;
 mod framing;
 mod http2;

@@ -3,7 +3,7 @@
 use crate::common::{NOON, World, contract_with};
 use decision::contract::{Claims, Presented, decide_claims};
 use decision::{Collect, Outcome, Silent};
-use deputize_guard::CheckId;
+use deputize_guard::{CheckId, Held};
 use serde_json::{Map, Value, json};
 use testkit::Random;
 
@@ -90,7 +90,13 @@ fn the_silent_verdict_is_the_first_failure_that_the_collected_one_shows() {
         let claims: Claims = serde_json::from_value(Value::Object(random_claims(&mut random))).unwrap();
         let (method, path) = random.pick(&routes).unwrap();
         let (contract, typ) = if round % 5 == 0 { (&native, "at+jwt") } else { (&contract, "JWT") };
-        let token = Presented { typ: Some(typ), issuer: contract.issuers.first(), claims: &claims, certificate: None };
+        let token = Presented {
+            typ: Some(typ),
+            issuer: contract.issuers.first(),
+            claims: &claims,
+            certificate: None,
+            key: None,
+        };
         let route = contract.route(method, path);
         let mut all = Collect::default();
         let watched = decide_claims(&token, contract, route, NOON, &mut all);
@@ -227,12 +233,14 @@ async fn a_route_that_its_caller_found_is_demanded_beside_all_of_the_contract() 
         ),
     ] {
         let (value, route) = (bearer(changes), route(scope));
-        let at_once = world.guard.try_check_for(Some(&value), &route, None).unwrap().map(drop).map_err(|r| r.check());
+        let at_once =
+            world.guard.try_check_for(Some(&value), &route, Held::default()).unwrap().map(drop).map_err(|r| r.check());
         assert_eq!(at_once.err(), refused, "{scope}");
-        let awaited = world.guard.check_for(Some(&value), &route, None).await.map(drop).map_err(|r| r.check());
+        let awaited =
+            world.guard.check_for(Some(&value), &route, Held::default()).await.map(drop).map_err(|r| r.check());
         assert_eq!(awaited.err(), refused, "{scope}");
     }
-    let nobody = world.guard.try_check_for(None, &route("Invoices.Read"), None).unwrap();
+    let nobody = world.guard.try_check_for(None, &route("Invoices.Read"), Held::default()).unwrap();
     assert_eq!(nobody.unwrap_err().check(), CheckId::TokenPresent);
 }
 
@@ -249,7 +257,7 @@ async fn t_03_a_token_that_was_seen_is_still_good_with_its_certificate_alone() {
         (None, Some(CheckId::TokenBinding)),
         (Some("AAA"), None),
     ] {
-        let decided = world.guard.try_check_for(Some(&value), &route, certificate).unwrap();
+        let decided = world.guard.try_check_for(Some(&value), &route, Held { certificate, ..Held::default() }).unwrap();
         assert_eq!(decided.err().map(|refused| refused.check()), refused, "{certificate:?}");
     }
 }

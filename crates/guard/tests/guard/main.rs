@@ -6,6 +6,8 @@ mod corpus;
 #[cfg(test)]
 mod decisions;
 #[cfg(test)]
+mod dpop;
+#[cfg(test)]
 mod events;
 #[cfg(test)]
 mod keys;

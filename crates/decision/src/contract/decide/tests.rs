@@ -52,7 +52,7 @@ fn decide(profile: &str, path: &str, changes: &Value) -> (Result<(), CheckId>, V
     }
     let claims: Claims = serde_json::from_value(claims).unwrap();
     let typ = Some(if profile == "entra" { "JWT" } else { "at+jwt" });
-    let token = Presented { typ, issuer: contract.issuer_of(&claims), claims: &claims, certificate: None };
+    let token = Presented { typ, issuer: contract.issuer_of(&claims), claims: &claims, certificate: None, key: None };
     let (route, now, mut all) = (contract.route("GET", path), Timestamp(NOW), Collect::default());
     let decided = decide_claims(&token, &contract, route, now, &mut all);
     assert_eq!(decide_claims(&token, &contract, route, now, &mut Silent), decided);
@@ -202,7 +202,13 @@ fn t_03_a_bound_token_comes_with_the_certificate_that_it_is_bound_to() {
             all["cnf"] = cnf.clone();
         }
         let claims: Claims = serde_json::from_value(all).unwrap();
-        let token = Presented { typ: Some("JWT"), issuer: contract.issuer_of(&claims), claims: &claims, certificate };
+        let token = Presented {
+            typ: Some("JWT"),
+            issuer: contract.issuer_of(&claims),
+            claims: &claims,
+            certificate,
+            key: None,
+        };
         for (demanded, passes) in [(false, anywhere), (true, where_demanded)] {
             let route = super::Route { certificate_bound: demanded, ..contract.route("GET", "/any").unwrap().clone() };
             let decided = decide_claims(&token, &contract, Some(&route), Timestamp(NOW), &mut Silent);
@@ -214,6 +220,49 @@ fn t_03_a_bound_token_comes_with_the_certificate_that_it_is_bound_to() {
     }
 }
 
+#[test]
+fn j_21_a_token_that_is_bound_to_a_key_comes_with_that_key_and_no_other_token_does() {
+    let contract = contract("entra");
+    let (of_key, of_certificate) = (json!({"jkt": "AAA"}), json!({"x5t#S256": "AAA"}));
+    for (cnf, key, certificate, anywhere, where_demanded) in [
+        (None, None, None, true, false),
+        (None, Some("AAA"), None, false, false),
+        (Some(of_key.clone()), Some("AAA"), None, true, true),
+        (Some(of_key.clone()), Some("AAA"), Some("BBB"), true, true),
+        (Some(of_key.clone()), Some("BBB"), None, false, false),
+        (Some(of_key.clone()), None, Some("AAA"), false, false),
+        (Some(of_key), None, None, false, false),
+        (Some(of_certificate.clone()), None, Some("AAA"), true, false),
+        (Some(of_certificate.clone()), Some("AAA"), Some("AAA"), false, false),
+        (Some(of_certificate), Some("AAA"), None, false, false),
+        (Some(json!({"jkt": "AAA", "x5t#S256": "AAA"})), Some("AAA"), Some("AAA"), false, false),
+        (Some(json!({"jkt": ["AAA"]})), Some("AAA"), None, false, false),
+        (Some(json!({"jkt": "AAA", "kid": "AAA"})), Some("AAA"), None, false, false),
+        (Some(json!({"jwk": {}})), Some("AAA"), None, false, false),
+        (Some(json!({})), Some("AAA"), None, false, false),
+    ] {
+        let mut all = entra();
+        if let Some(cnf) = &cnf {
+            all["cnf"] = cnf.clone();
+        }
+        let claims: Claims = serde_json::from_value(all).unwrap();
+        let issuer = contract.issuer_of(&claims);
+        let token = Presented { typ: Some("JWT"), issuer, claims: &claims, certificate, key };
+        for (demanded, passes) in [(false, anywhere), (true, where_demanded)] {
+            let route = super::Route { key_bound: demanded, ..contract.route("GET", "/any").unwrap().clone() };
+            let decided = decide_claims(&token, &contract, Some(&route), Timestamp(NOW), &mut Silent);
+            let expected = if passes { Ok(()) } else { Err(CheckId::TokenBinding) };
+            assert_eq!(decided, expected, "{cnf:?} {key:?} {certificate:?} {demanded}");
+            let watched = decide_claims(&token, &contract, Some(&route), Timestamp(NOW), &mut Collect::default());
+            assert_eq!(watched, decided, "{cnf:?} {key:?} {certificate:?} {demanded}");
+        }
+        let both =
+            super::Route { key_bound: true, certificate_bound: true, ..contract.route("GET", "/any").unwrap().clone() };
+        let decided = decide_claims(&token, &contract, Some(&both), Timestamp(NOW), &mut Silent);
+        assert_eq!(decided, Err(CheckId::TokenBinding), "{cnf:?}: no token is bound to both");
+    }
+}
+
 /// J-19: also a caller who pairs a token with the wrong entry of the contract gets nothing by it.
 #[test]
 fn j_19_a_token_is_judged_by_its_own_issuers_entry() {
@@ -221,7 +270,8 @@ fn j_19_a_token_is_judged_by_its_own_issuers_entry() {
     let mut claims = entra();
     claims["iss"] = json!("https://evil.example/t/v2.0");
     let claims: Claims = serde_json::from_value(claims).unwrap();
-    let token = Presented { typ: Some("JWT"), issuer: contract.issuers.first(), claims: &claims, certificate: None };
+    let token =
+        Presented { typ: Some("JWT"), issuer: contract.issuers.first(), claims: &claims, certificate: None, key: None };
     let decided = decide_claims(&token, &contract, contract.route("GET", "/any"), Timestamp(NOW), &mut Silent);
     assert_eq!(decided, Err(CheckId::TokenTenant));
 }
@@ -239,8 +289,13 @@ fn a_token_without_scopes_and_roles_passes_only_where_the_api_has_a_list_and_the
         for by_list in [false, true] {
             let contract = Contract { authorized_by_list: by_list, ..contract("entra") };
             let claims = bare(idtyp.clone());
-            let token =
-                Presented { typ: Some("JWT"), issuer: contract.issuer_of(&claims), claims: &claims, certificate: None };
+            let token = Presented {
+                typ: Some("JWT"),
+                issuer: contract.issuer_of(&claims),
+                claims: &claims,
+                certificate: None,
+                key: None,
+            };
             for path in ["/any", "/all", "/either"] {
                 let route = contract.route("GET", path);
                 let decided = decide_claims(&token, &contract, route, Timestamp(NOW), &mut Silent);

@@ -1,0 +1,146 @@
+//! Which proofs were used, bounded: what cannot be remembered is refused, so that nothing is ever good twice.
+use super::AHEAD;
+use decision::Timestamp;
+use sha2::{Digest, Sha256};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+/// A proof, by digests of its key and of both key and id.
+#[derive(Clone, Copy)]
+pub(super) struct Id {
+    key: u128,
+    proof: u128,
+}
+
+impl Id {
+    pub(super) fn of(thumbprint: &str, jti: &str) -> Self {
+        let first = |digest: Sha256| u128::from_be_bytes(first_half(&digest.finalize().into()));
+        let key = Sha256::new().chain_update(thumbprint);
+        // Thumbprints are all of one length.
+        Self { proof: first(key.clone().chain_update(jti)), key: first(key) }
+    }
+}
+
+fn first_half(digest: &[u8; 32]) -> [u8; 16] {
+    std::array::from_fn(|at| digest.get(at).copied().unwrap_or_default())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    Before,
+    Full,
+}
+
+/// Which proofs were used. One for all who serve the same callers, as long as any of them serves.
+pub struct SpentProofs {
+    /// So that few wait for each other; a key is always in the same one.
+    shares: Vec<Mutex<Share>>,
+    pub(super) most: usize,
+    pub(super) most_of_key: usize,
+    /// How old proofs may be, in seconds.
+    pub(super) max_age: i64,
+}
+
+const SHARES: usize = 16;
+
+#[derive(Default)]
+struct Share {
+    /// The number of the present span. Spans are as long as proofs have to be remembered.
+    span: i64,
+    now: Span,
+    before: Span,
+}
+
+/// The proofs of one span of time.
+#[derive(Default)]
+struct Span {
+    proofs: HashSet<u128>,
+    of_key: HashMap<u128, u32>,
+}
+
+impl std::fmt::Debug for SpentProofs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SpentProofs").field("max_age", &self.max_age).finish_non_exhaustive()
+    }
+}
+
+impl SpentProofs {
+    /// For proofs that are good for so many seconds: about as many as are used in twice that time, and of one key so many.
+    pub fn new(max_age: i64, proofs: usize, of_one_key: usize) -> Self {
+        let shares = (0..SHARES).map(|_| Mutex::default()).collect();
+        Self { shares, most: proofs, most_of_key: of_one_key.max(1), max_age }
+    }
+
+    /// Remembers a proof as long as it could be good, were it made by the fastest clock.
+    pub(super) fn spend(&self, id: &Id, now: Timestamp) -> Result<(), Refused> {
+        let seconds = self.max_age.saturating_add(2 * AHEAD).max(1);
+        let share =
+            usize::try_from(id.key % SHARES as u128).ok().and_then(|at| self.shares.get(at)).ok_or(Refused::Full)?;
+        let mut share = share.lock().unwrap_or_else(PoisonError::into_inner);
+        share.advance(now.0.div_euclid(seconds));
+        if share.now.proofs.contains(&id.proof) || share.before.proofs.contains(&id.proof) {
+            return Err(Refused::Before);
+        }
+        let of_key = |span: &Span| span.of_key.get(&id.key).copied().unwrap_or_default() as usize;
+        let all = share.now.proofs.len() + share.before.proofs.len();
+        if all >= self.most.div_ceil(SHARES) || of_key(&share.now) + of_key(&share.before) >= self.most_of_key {
+            return Err(Refused::Full);
+        }
+        share.now.proofs.insert(id.proof);
+        *share.now.of_key.entry(id.key).or_default() += 1;
+        Ok(())
+    }
+}
+
+impl Share {
+    /// A clock that is set back changes nothing: what is remembered stays.
+    fn advance(&mut self, span: i64) {
+        if span <= self.span {
+            return;
+        }
+        let ended = std::mem::take(&mut self.now);
+        self.before = if span == self.span + 1 { ended } else { Span::default() };
+        self.span = span;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(spent: &SpentProofs, key: &str, jti: &str, second: i64) -> Result<(), Refused> {
+        spent.spend(&Id::of(key, jti), Timestamp(second))
+    }
+
+    #[test]
+    fn a_proof_is_good_once_for_as_long_as_it_could_be_good_at_all() {
+        let spent = SpentProofs::new(60, 1_000, 100);
+        for begin in [0, 69, 70, 1_000, 1_049] {
+            let jti = begin.to_string();
+            assert_eq!(at(&spent, "a", &jti, begin), Ok(()));
+            for later in [0, 1, 35, 69, 70] {
+                assert_eq!(at(&spent, "a", &jti, begin + later), Err(Refused::Before), "{begin} and {later} s");
+            }
+            assert_eq!(at(&spent, "b", &jti, begin), Ok(()), "another key's proof is another");
+        }
+        assert_eq!(at(&spent, "a", "x", 5_000), Ok(()));
+        assert_eq!(at(&spent, "a", "x", 4_000), Err(Refused::Before), "though the clock was set back");
+    }
+
+    #[test]
+    fn what_cannot_be_remembered_is_refused_and_one_key_fills_its_own_share_alone() {
+        let spent = SpentProofs::new(60, 1_000_000, 3);
+        for n in 0..3 {
+            assert_eq!(at(&spent, "a", &n.to_string(), 10), Ok(()));
+        }
+        assert_eq!(at(&spent, "a", "3", 10), Err(Refused::Full));
+        assert_eq!(at(&spent, "a", "0", 10), Err(Refused::Before), "and nothing was forgotten for it");
+        assert_eq!(at(&spent, "a", "3", 139), Err(Refused::Full), "as long as any of them could be good");
+        assert_eq!(at(&spent, "b", "3", 10), Ok(()), "others are served");
+        assert_eq!(at(&spent, "a", "3", 140), Ok(()), "and then it is served again");
+        let small = SpentProofs::new(60, 16, 100);
+        let taken = (0..100).filter(|n| at(&small, &n.to_string(), "x", 10).is_ok()).count();
+        assert!((1..=16).contains(&taken), "{taken} are remembered");
+        assert!((0..100).all(|n| at(&small, &n.to_string(), "x", 10).is_err()), "and each of these was good once");
+    }
+}
