@@ -665,6 +665,9 @@ catalogue! {
     UpstreamCapacity: "upstream.capacity", None, "temporarily_unavailable", None, 503, ApiOwner, Some("BackendOverloaded"),
         "the service behind the gateway has room for the request",
         "try again in a second";
+    UpstreamShare: "upstream.share", None, "temporarily_unavailable", None, 429, Caller, Some("CallerOverShare"),
+        "the caller leaves room for others at a service that is busy",
+        "wait for the answers to the requests that are under way, read them, and send fewer at once";
     KeysAvailable: "keys.available", None, "temporarily_unavailable", None, 503, Operator, Some("KeysUnavailable"),
         "the issuer's keys are at hand",
         "check that the API can reach the issuer's metadata and keys";

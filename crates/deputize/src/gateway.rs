@@ -35,6 +35,8 @@ const LONGEST_ANSWER: usize = 1 << 20;
 const READY: Duration = Duration::from_secs(5);
 /// How long connections that are open go on at a gateway that was replaced. None is kept for longer without a request.
 const LINGER: Duration = Duration::from_mins(2);
+/// How many connections one address may have, if the file does not say.
+const SHARE: usize = 512;
 /// How often the certificates' files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -108,6 +110,7 @@ pub(crate) fn run(Options { command, file }: Options) -> Result<ExitCode, Failur
             let read = Read::file(&file)?;
             let gateway = read.gateway(AccessLog::off(), None)?;
             read.certificates()?;
+            share(&read)?;
             let operations = gateway.effective().len();
             say(format_args!("`{}` is sound; operations: {operations}", file.display()));
             Ok(ExitCode::SUCCESS)
@@ -283,10 +286,12 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     let tls = tls.map_err(|error| Failure::plain(error.to_string()))?.map(Tls::Server);
     let front = Arc::new(Front::new(Arc::clone(&gateway), tls.is_some()));
     let mut listeners = Listeners::new();
+    beside::listen(&read, &gateway, &mut sockets, &mut listeners).await?;
+    let proxies = Arc::clone(&gateway);
+    listeners.share(share(&read)?, move |address| proxies.is_proxy(address));
     for socket in bound {
         listeners.add(socket, tls.clone(), Arc::clone(&front));
     }
-    beside::listen(&read, &gateway, &mut sockets, &mut listeners).await?;
     let pushing = push.map(|push| beside::push(push, &gateway)).transpose()?;
     let access_log = Arc::clone(gateway.access_log());
     let write = |lines: &[u8]| {
@@ -343,6 +348,15 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     }
     write(&access_log.take());
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many connections one address may have.
+fn share(read: &Read) -> Result<usize, Failure> {
+    let Some(share) = &read.file.connections_per_address else { return Ok(SHARE) };
+    if (1..=4_096).contains(share.get_ref()) {
+        return Ok(*share.get_ref());
+    }
+    Err(read.text.fault(&share.span(), "`connections_per_address` is out of range", "write 1 to 4096"))
 }
 
 /// Reads the configuration again. What is wrong with it is logged, and changes nothing.

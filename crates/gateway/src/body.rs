@@ -1,6 +1,6 @@
 //! Bodies on their way: streamed, without trailers where nobody asks for them, and no slower than is patient.
 use crate::stream::{Over, Trailers, Watch};
-use crate::upstream::Lease;
+use crate::upstream::{Lease, Slot};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How long a caller may take for a body of any size, and how many bytes it has to send in each further second.
@@ -303,7 +302,7 @@ pub(crate) struct Downloading {
     /// Who counts what is under way; `None` once it is over.
     on_end: Option<OnEnd>,
     sent: u64,
-    _slot: OwnedSemaphorePermit,
+    _slot: Slot,
     /// The connection that it comes over.
     _lease: Lease,
 }
@@ -312,7 +311,7 @@ pub(crate) struct Downloading {
 pub(crate) type OnEnd = Box<dyn FnOnce(u64, bool) + Send>;
 
 impl Downloading {
-    pub(crate) fn new(body: Incoming, silence: Duration, slot: OwnedSemaphorePermit, lease: Lease) -> Self {
+    pub(crate) fn new(body: Incoming, silence: Duration, slot: Slot, lease: Lease) -> Self {
         Self {
             body,
             silence,

@@ -1,6 +1,6 @@
 //! The gateway itself: each request through its phases, in the one order there is.
 use crate::access_log::AccessLog;
-use crate::address;
+use crate::address::{self, Address};
 use crate::after::After;
 use crate::body::{Body, Broken, Downloading, Progress, Streamed, Uploading};
 use crate::call::{Call, Permitted};
@@ -15,7 +15,7 @@ use crate::routes::{Asked, Operation, Told};
 use crate::settings::{Compiled, File, Lasting, SettingsError, compile};
 use crate::stream::{Trailers, Watch};
 use crate::telemetry::Telemetry;
-use crate::upstream::{self, Failure};
+use crate::upstream::{self, Failure, NoSlot};
 use crate::websocket::{self, Opening, Tunnel};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -171,6 +171,11 @@ impl Gateway {
         for rotating in &state.rotating {
             rotating.look();
         }
+    }
+
+    /// Whether this is the address of a proxy, which carries the requests of many.
+    pub fn is_proxy(&self, address: IpAddr) -> bool {
+        address::is_trusted(address.to_canonical(), &self.state.load().proxies)
     }
 
     /// Where requests are told of.
@@ -424,7 +429,7 @@ struct Answered {
     /// The connection that it comes over.
     lease: upstream::Lease,
     /// What it takes of what the service is trusted with.
-    slot: tokio::sync::OwnedSemaphorePermit,
+    slot: upstream::Slot,
     /// How long it may be silent.
     silence: Duration,
     /// How much of the request's body the service was sent.
@@ -485,9 +490,17 @@ async fn forward(
     record: &mut Record,
 ) -> Result<Reply, Box<Denial>> {
     let to = Arc::clone(&permitted.call().operation.upstream);
-    let slot = Arc::clone(&to.slots)
-        .try_acquire_owned()
-        .map_err(|_| Box::new(Denial::of(CheckId::UpstreamCapacity).retry_after(1)))?;
+    let caller = match permitted.call().caller {
+        Address::Known(address) => Some(address),
+        Address::Unreadable => None,
+    };
+    let slot = to.slots.take(caller).map_err(|none| {
+        let check = match none {
+            NoSlot::Taken => CheckId::UpstreamCapacity,
+            NoSlot::OverShare => CheckId::UpstreamShare,
+        };
+        Box::new(Denial::of(check).retry_after(1))
+    })?;
     let progress = Progress::default();
     let told = upstream::Told { proxies: &state.proxies, is_tls: peer.is_tls, injected: &state.injected };
     let mut body = Uploading::new(body, progress.clone());

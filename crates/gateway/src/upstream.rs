@@ -5,6 +5,7 @@ mod presented;
 mod probe;
 mod replica;
 mod send;
+mod slots;
 
 pub(crate) use connect::{Connector, Http, Target};
 pub(crate) use health::Circuit;
@@ -12,6 +13,7 @@ pub(crate) use presented::Presented;
 pub(crate) use probe::Probe;
 pub(crate) use replica::Lease;
 pub(crate) use send::{Failure, MOST_ADDRESSES};
+pub(crate) use slots::{NoSlot, Slot, Slots};
 
 use crate::call::Permitted;
 use crate::onward::Credential;
@@ -26,7 +28,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 /// All that is said about a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +66,7 @@ pub(crate) struct Upstream {
     replicas: Vec<Arc<Replica>>,
     /// Whose turn it is.
     turn: AtomicUsize,
-    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) slots: Arc<Slots>,
 }
 
 impl std::ops::Deref for Upstream {
@@ -90,14 +91,14 @@ impl Upstream {
         plan: Plan,
         connector: Connector,
         presented: Option<Arc<Presented>>,
-        slots: Option<Arc<Semaphore>>,
+        slots: Option<Arc<Slots>>,
     ) -> Option<Arc<Self>> {
         let upstream = Arc::new(Self {
             host: HeaderValue::from_str(plan.authority.as_str()).ok()?,
             connector,
             replicas: plan.targets.iter().cloned().map(Replica::new).collect(),
             turn: AtomicUsize::new(0),
-            slots: slots.unwrap_or_else(|| Arc::new(Semaphore::new(plan.max_requests))),
+            slots: slots.unwrap_or_else(|| Slots::new(plan.max_requests)),
             presented,
             plan,
         });

@@ -1,5 +1,6 @@
 //! Listeners, from their sockets to their end.
 use crate::in_order::InOrder;
+use crate::share::{Share, Shares};
 use crate::silence::{Asked, Over, PATIENCE, Sent, Watched};
 use crate::{Shown, Socket, Tls};
 use bytes::Bytes;
@@ -69,8 +70,11 @@ impl Caller {
 pub struct Kept {
     ended: watch::Receiver<bool>,
     _over: Arc<Over>,
-    _permit: Arc<OwnedSemaphorePermit>,
+    _permit: Arc<Counts>,
 }
+
+/// What a connection counts as: one of all, and one of its address.
+type Counts = (OwnedSemaphorePermit, Option<Share>);
 
 impl Kept {
     /// Waits until the process ends.
@@ -85,6 +89,7 @@ pub struct Listeners {
     ended: watch::Sender<bool>,
     doors: JoinSet<()>,
     permits: Arc<Semaphore>,
+    shares: Option<Shares>,
 }
 
 impl Default for Listeners {
@@ -101,7 +106,14 @@ impl Listeners {
             ended: watch::Sender::new(false),
             doors: JoinSet::new(),
             permits: Arc::new(Semaphore::new(CONNECTIONS)),
+            shares: None,
         }
+    }
+
+    /// From now on no address has more than so many connections at once, those of `exempt` excepted, which are proxies, say: what is
+    /// beyond that is closed at once, so that one caller cannot have all that there are.
+    pub fn share(&mut self, most: usize, exempt: impl Fn(IpAddr) -> bool + Send + Sync + 'static) {
+        self.shares = Some(Shares::new(most, exempt));
     }
 
     /// Begins to serve.
@@ -110,6 +122,7 @@ impl Listeners {
             tls,
             service,
             permits: Arc::clone(&self.permits),
+            shares: self.shares.clone(),
             leaving: self.leaving.subscribe(),
             ended: self.ended.subscribe(),
         };
@@ -145,6 +158,7 @@ struct Door<S> {
     tls: Option<Tls>,
     service: Arc<S>,
     permits: Arc<Semaphore>,
+    shares: Option<Shares>,
     leaving: watch::Receiver<bool>,
     ended: watch::Receiver<bool>,
 }
@@ -199,11 +213,17 @@ impl<S: Serve> Door<S> {
         caller: Caller,
         permit: OwnedSemaphorePermit,
     ) {
+        let share = match self.shares.as_ref().zip(caller.address).map(|(shares, address)| shares.take(address)) {
+            // Not worth a line in the log for each: who does it would fill that instead.
+            Some(Err(_)) => return,
+            Some(Ok(share)) => share,
+            None => None,
+        };
         let mut connection = Connection {
             service: Arc::clone(&self.service),
             caller,
             shown: None,
-            permit: Arc::new(permit),
+            permit: Arc::new((permit, share)),
             leaving: self.leaving.clone(),
             ended: self.ended.clone(),
         };
@@ -237,7 +257,7 @@ struct Connection<S> {
     service: Arc<S>,
     caller: Caller,
     shown: Option<Arc<Shown>>,
-    permit: Arc<OwnedSemaphorePermit>,
+    permit: Arc<Counts>,
     leaving: watch::Receiver<bool>,
     ended: watch::Receiver<bool>,
 }

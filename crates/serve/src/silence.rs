@@ -4,8 +4,8 @@ use hyper::body::{Body, Frame, SizeHint};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -26,6 +26,9 @@ pub(crate) struct Asked {
     over: AtomicUsize,
     /// Whether its frames say nothing of heads (HTTP/2).
     framed: AtomicBool,
+    /// Answers in frames, of which the caller can leave each unread by itself. Held for moments only.
+    answers: Mutex<Vec<Weak<Taken>>>,
+    since: Instant,
     /// Whether the next answer is the last one on it.
     leaving: AtomicBool,
     /// Whether the process ends.
@@ -38,6 +41,8 @@ impl Asked {
             begun: AtomicUsize::new(0),
             over: AtomicUsize::new(0),
             framed: AtomicBool::new(false),
+            answers: Mutex::default(),
+            since: Instant::now(),
             leaving: AtomicBool::new(false),
             ended,
         }
@@ -53,12 +58,46 @@ impl Asked {
         self.framed.load(Ordering::Relaxed)
     }
 
+    /// An answer in frames begins; the others are bounded by what is written.
+    fn watched(&self) -> Option<Arc<Taken>> {
+        let framed = self.is_framed();
+        framed.then(|| {
+            let taken = Arc::new(Taken(AtomicU64::new(self.now())));
+            let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+            answers.retain(|answer| answer.strong_count() > 0);
+            answers.push(Arc::downgrade(&taken));
+            taken
+        })
+    }
+
+    /// Whether the caller takes nothing of an answer that is there for it, for too long.
+    fn is_left_unread(&self) -> bool {
+        let longest = u64::try_from(UNREAD.as_millis()).unwrap_or(u64::MAX);
+        let now = self.now();
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = |answer: &Weak<Taken>| Some(answer.upgrade()?.0.load(Ordering::Relaxed));
+        answers.iter().filter_map(last).any(|last| last != Taken::WAITS && now.saturating_sub(last) >= longest)
+    }
+
+    /// Milliseconds since the connection began.
+    fn now(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
+    }
+
     /// A request has begun; it is over when what this returns is dropped.
     pub(crate) fn begin(self: &Arc<Self>, version: http::Version) -> Over {
         self.framed.store(version == http::Version::HTTP_2, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
         Over(Arc::clone(self))
     }
+}
+
+/// When something of an answer was taken last, in milliseconds since its connection began.
+struct Taken(AtomicU64);
+
+impl Taken {
+    /// There is nothing to take: the answer itself waits.
+    const WAITS: u64 = u64::MAX;
 }
 
 /// A request that is under way.
@@ -104,12 +143,17 @@ impl<S> Watched<S> {
             (self.seen, self.owed) = (begun, false);
             self.wait.as_mut().reset(Instant::now() + IDLE);
         }
+        let looks = if under_way && self.asked.is_framed() { UNREAD / 3 } else { IDLE };
+        // Only where answers are in frames is there more to look for than silence.
+        if looks < IDLE && self.wait.deadline() > Instant::now() + looks {
+            self.wait.as_mut().reset(Instant::now() + looks);
+        }
         while self.wait.as_mut().poll(context).is_ready() {
-            if !under_way {
+            if !under_way || self.asked.is_left_unread() {
                 return true;
             }
             // The request has a time of its own.
-            self.wait.as_mut().reset(Instant::now() + IDLE);
+            self.wait.as_mut().reset(Instant::now() + looks);
         }
         false
     }
@@ -188,11 +232,13 @@ pub(crate) struct Sent<B> {
     ends: bool,
     /// Made when it waits for the first time, which most never do.
     ending: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    taken: Option<Arc<Taken>>,
 }
 
 impl<B> Sent<B> {
     pub(crate) fn new(body: B, over: Over, ends: bool) -> Self {
-        Self { body, over, ends, ending: None }
+        let taken = over.0.watched();
+        Self { body, over, ends, ending: None, taken }
     }
 }
 
@@ -201,8 +247,12 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Sent<B> {
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let Self { body, over, ends, ending } = &mut *self;
-        match Pin::new(body).poll_frame(context) {
+        let Self { body, over, ends, ending, taken } = &mut *self;
+        let polled = Pin::new(body).poll_frame(context);
+        if let Some(taken) = taken {
+            taken.0.store(if polled.is_pending() { Taken::WAITS } else { over.0.now() }, Ordering::Relaxed);
+        }
+        match polled {
             Poll::Pending if *ends => {
                 let ending = ending.get_or_insert_with(|| {
                     let mut ended = over.0.ended.clone();

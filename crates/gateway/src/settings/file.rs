@@ -19,6 +19,9 @@ pub struct File {
     /// Whether callers are asked for certificates in the handshake, for `validate_client_certificate` and tokens that are bound to
     /// them; by default they are not.
     pub client_certificates: Option<ClientCertificates>,
+    /// How many connections one address may have at once, `trusted_proxies` excepted; by default 512 of the 4096 that there are. Of
+    /// IPv6, an address is a /64.
+    pub connections_per_address: Option<Spanned<usize>>,
     /// What is logged; by default `info`.
     pub log: Option<String>,
     /// Whether each request is logged, on standard output; by default it is.

@@ -4,7 +4,7 @@ use super::file::{CircuitTable, ProbeTable, UpstreamTable};
 use super::world::{World, twice, unknown};
 use super::{File, SettingsError, Spanned, fault};
 use crate::onward;
-use crate::upstream::{Circuit, Connector, MOST_ADDRESSES, Plan, Presented, Probe, Target, Upstream};
+use crate::upstream::{Circuit, Connector, MOST_ADDRESSES, Plan, Presented, Probe, Slots, Target, Upstream};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{StatusCode, Uri};
 use rustls::ClientConfig;
@@ -16,7 +16,6 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 /// The services of a configuration, by their names.
 pub(crate) type Upstreams = HashMap<String, Arc<Upstream>>;
@@ -118,7 +117,7 @@ fn made(
     table: &UpstreamTable,
     tls: &ClientConfig,
     presented: Option<Arc<Presented>>,
-    slots: Option<Arc<Semaphore>>,
+    slots: Option<Arc<Slots>>,
 ) -> Result<Arc<Upstream>, SettingsError> {
     let unusable = || fault(&table.url.span(), "its host is no name that certificates have", "write another host");
     let name = (plan.scheme == Scheme::HTTPS).then(|| ServerName::try_from(host(&plan.authority).to_owned()));

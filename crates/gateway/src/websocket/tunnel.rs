@@ -3,14 +3,14 @@ use super::Opening;
 use super::frames::{Frames, close};
 use crate::body::Progress;
 use crate::stream::{Over, Watch};
-use crate::upstream::Lease;
+use crate::upstream::{Lease, Slot};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::OwnedSemaphorePermit;
+
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// How much is held of each direction.
@@ -29,7 +29,7 @@ pub(crate) struct Tunnel {
     pub(crate) watch: Watch,
     pub(crate) idle: Duration,
     pub(crate) progress: Progress,
-    pub(crate) _slot: OwnedSemaphorePermit,
+    pub(crate) _slot: Slot,
     pub(crate) _lease: Lease,
 }
 

@@ -73,7 +73,7 @@ fn connected(service: impl Serve, version: Spoken) -> Connected {
             shown: None,
             service: Arc::new(service),
             caller: Caller::default(),
-            permit: Arc::new(permit),
+            permit: Arc::new((permit, None)),
             leaving: left,
             ended: told,
         };
@@ -271,4 +271,49 @@ async fn a_panic_fails_its_own_request_alone() {
         assert!(std::hint::black_box(false), "a defect");
     };
     assert_eq!(caught(panicking).await, None);
+}
+
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// Asks over HTTP/2 for words that come for ever, with room for so many bytes of them, and more room whenever some came if `reads`.
+/// Answers what the protocol wants to be answered. How long the connection lives, at most ten minutes.
+async fn lives_in_frames(room: u8, reads: bool) -> u64 {
+    let mut asking = connected(Slow(Duration::ZERO, usize::MAX), Spoken::Two);
+    let began = Instant::now();
+    let opening = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, &[0, 4, 0, 0, 0, room]),
+        frame(1, 5, 1, &[0x82, 0x86, 0x84, 0x41, 1, b'a']),
+    ];
+    asking.stream.write_all(&opening.concat()).await.unwrap();
+    while began.elapsed() < Duration::from_mins(10) {
+        let mut head = [0; 9];
+        let Ok(Ok(_)) = timeout(Duration::from_mins(11), asking.stream.read_exact(&mut head)).await else { break };
+        let mut payload = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+        if asking.stream.read_exact(&mut payload).await.is_err() {
+            break;
+        }
+        let answer = match (head[3], head[4] & 1) {
+            (0, _) if reads => [frame(8, 0, 0, &[0, 0, 0, room]), frame(8, 0, 1, &[0, 0, 0, room])].concat(),
+            (4, 0) => frame(4, 1, 0, &[]),
+            (6, 0) => frame(6, 1, 0, &payload),
+            _ => continue,
+        };
+        if asking.stream.write_all(&answer).await.is_err() {
+            break;
+        }
+    }
+    began.elapsed().as_secs()
+}
+
+#[tokio::test(start_paused = true)]
+async fn g_15_who_leaves_an_answer_in_frames_unread_loses_the_connection() {
+    for room in [0, 7] {
+        let lived = lives_in_frames(room, false).await;
+        assert!((30..=60).contains(&lived), "with room for {room}: {lived}");
+    }
+    assert_eq!(lives_in_frames(5, true).await, 600, "who reads word by word keeps it");
 }

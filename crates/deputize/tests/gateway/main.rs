@@ -1,5 +1,13 @@
 //! The gateway as a process: what people who write its file are told, and how it runs and ends.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test of processes, in real time")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test of processes, in real time"
+)]
+mod floods;
+mod restart;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

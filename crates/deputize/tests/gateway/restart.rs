@@ -1,5 +1,4 @@
 //! R19: a gateway is reloaded and replaced under load, and no request fails.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test of processes, in real time")]
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
