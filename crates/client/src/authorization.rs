@@ -36,6 +36,13 @@ pub struct PendingAuthorization {
     scope: String,
 }
 
+impl PendingAuthorization {
+    /// The `state` that comes back with the answer: by it a browser's sign-ins are told apart.
+    pub fn state(&self) -> &Secret {
+        &self.state
+    }
+}
+
 /// A finished sign-in.
 #[derive(Clone, Debug)]
 pub struct SignIn {
@@ -126,7 +133,7 @@ impl Client {
         let (now, deadline) = (inner.clock.now(), Instant::now() + inner.upstream.total);
         let token = inner.request_token(form, &self.trace, Repeat::Once, &endpoints, deadline).await?;
         let identity = match (&token.id_token, &pending.nonce) {
-            (Some(id_token), Some(nonce)) => Some(inner.verify_identity(&endpoints, id_token, nonce, now).await?),
+            (Some(id_token), Some(nonce)) => Some(inner.verify_identity(&endpoints, id_token, Some(nonce), now).await?),
             (None, Some(_)) => return Err(Error::Answer("`openid` was asked for, but there is no ID token")),
             // Not asked for, so not relied on.
             (_, None) => None,

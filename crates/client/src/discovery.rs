@@ -133,6 +133,18 @@ impl Client {
     pub async fn learn(&self) -> Result<(), Error> {
         self.inner.endpoints(Instant::now() + LONGEST).await.map(drop)
     }
+
+    /// Learns everything that the metadata says, also where a token endpoint and an issuer were given: where users sign in and
+    /// out, for [`Client::authorization_code_url`].
+    ///
+    /// # Errors
+    /// If it cannot be learnt now.
+    pub async fn learn_all(&self) -> Result<(), Error> {
+        match &self.inner.discovery {
+            Some(discovery) => discovery.learn(&self.inner, Instant::now() + LONGEST).await.map(drop),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Inner {

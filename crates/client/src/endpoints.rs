@@ -11,6 +11,8 @@ pub struct Endpoints {
     pub authorization: Option<String>,
     /// The introspection endpoint, for [`crate::Client::introspect`].
     pub introspection: Option<String>,
+    /// Where users sign out (OpenID Connect RP-Initiated Logout).
+    pub end_session: Option<String>,
     /// The issuer: what `iss` must be in ID tokens and authorization responses, and `aud` in client assertions.
     pub issuer: Option<String>,
     /// Whether the authority promises `iss` in authorization responses (RFC 9207): then an answer without it is refused.
@@ -25,6 +27,7 @@ impl Endpoints {
             token: format!("{authority}/oauth2/v2.0/token"),
             authorization: Some(format!("{authority}/oauth2/v2.0/authorize")),
             introspection: None,
+            end_session: Some(format!("{authority}/oauth2/v2.0/logout")),
             issuer: Some(format!("{authority}/v2.0")),
             promises_iss: false,
         }
@@ -42,6 +45,7 @@ impl Endpoints {
             token: metadata.token_endpoint.clone()?,
             authorization: metadata.authorization_endpoint.clone(),
             introspection: metadata.introspection_endpoint.clone(),
+            end_session: metadata.end_session_endpoint.clone(),
             issuer: Some(metadata.issuer.clone()),
             promises_iss: metadata.authorization_response_iss_parameter_supported == Some(true),
         })
@@ -53,6 +57,7 @@ impl Endpoints {
             token: if self.token.is_empty() { learnt.token } else { self.token },
             authorization: self.authorization.or(learnt.authorization),
             introspection: self.introspection.or(learnt.introspection),
+            end_session: self.end_session.or(learnt.end_session),
             issuer: self.issuer.or(learnt.issuer),
             promises_iss: self.promises_iss || learnt.promises_iss,
         }

@@ -1,12 +1,13 @@
 //! Who signed in, as the authority vouches for it (OpenID Connect Core section 3.1.3.7).
 use crate::authorization::same;
 use crate::client::Inner;
-use crate::{Endpoints, Error};
+use crate::{Client, Endpoints, Error};
 use decision::Timestamp;
 use fetch::Lookup;
 use jose::Token;
 use oauth::Secret;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 /// Clocks may differ by so many seconds.
 const SKEW: i64 = 60;
@@ -40,12 +41,24 @@ pub enum IdentityError {
     Nonce,
 }
 
+impl Client {
+    /// Verifies an ID token for this client that came with no sign-in of its own: with a refresh, or from an application that
+    /// signed the user in by itself. Nothing says which sign-in it is of; [`Client::redeem_code`] knows.
+    ///
+    /// # Errors
+    /// If it is not the authority's, not for this client, or not valid now.
+    pub async fn verify_id_token(&self, id_token: &Secret) -> Result<Map<String, Value>, Error> {
+        let endpoints = self.inner.endpoints(Instant::now() + self.inner.upstream.total).await?;
+        self.inner.verify_identity(&endpoints, id_token, None, self.inner.clock.now()).await
+    }
+}
+
 impl Inner {
     pub(crate) async fn verify_identity(
         &self,
         endpoints: &Endpoints,
         id_token: &Secret,
-        nonce: &Secret,
+        nonce: Option<&Secret>,
         now: Timestamp,
     ) -> Result<Map<String, Value>, Error> {
         let issuer = endpoints.issuer.as_deref().ok_or(IdentityError::NoKeys)?;
@@ -75,7 +88,7 @@ fn judge(
     claims: &Map<String, Value>,
     issuer: &str,
     client_id: &str,
-    nonce: &Secret,
+    nonce: Option<&Secret>,
     now: Timestamp,
 ) -> Result<(), IdentityError> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
@@ -100,7 +113,7 @@ fn judge(
     if now >= ends.plus(SKEW) || now < begins.plus(-SKEW) {
         return Err(IdentityError::Time);
     }
-    if text("nonce").is_none_or(|found| !same(found, nonce.expose())) {
+    if nonce.is_some_and(|nonce| text("nonce").is_none_or(|found| !same(found, nonce.expose()))) {
         return Err(IdentityError::Nonce);
     }
     Ok(())

@@ -187,7 +187,10 @@ impl State {
         match request.uri().path() {
             "/.well-known/openid-configuration" => {
                 self.metadata_fetches.fetch_add(1, Ordering::SeqCst);
-                let document = json!({ "issuer": url, "jwks_uri": format!("{url}/jwks"), "token_endpoint": format!("{url}/token") });
+                let document = json!({
+                    "issuer": url, "jwks_uri": format!("{url}/jwks"), "token_endpoint": format!("{url}/token"),
+                    "authorization_endpoint": format!("{url}/authorize"), "end_session_endpoint": format!("{url}/logout"),
+                });
                 Ok(response(200, &[], document.to_string()))
             }
             "/jwks" => {
