@@ -584,6 +584,33 @@ catalogue! {
     GatewayBodyTimely: "gateway.body_timely", None, "invalid_request", None, 408, Caller, Some("ClientConnectionFailure"),
         "the body of the request comes whole and in time",
         "send the body faster, and whole";
+    SignInSession: "sign_in.session", None, "invalid_token", None, 401, Caller, None,
+        "the request comes with a session of a person who signed in",
+        "sign in at `/.auth/login/…`; programs send what they got there in `X-ZUMO-AUTH`";
+    SignInSite: "sign_in.same_site", None, "access_denied", None, 403, ApiOwner, None,
+        "the page that uses a session is one of this site",
+        "send the request from a page of this site, with its `Origin`; or list the other origin in `cors` with `allow_credentials`";
+    SignInLanding: "sign_in.landing", None, "invalid_request", None, 400, Caller, None,
+        "a sign-in goes on to a page of this site, or to one that is listed",
+        "give a path such as `/orders`, in its one spelling, or add the address to `redirect_uris` of `[sign_in]`";
+    SignInAnswer: "sign_in.answer", None, "invalid_request", None, 400, Caller, None,
+        "the answer of the provider belongs to a sign-in that this browser began, and ends it for the first time",
+        "begin the sign-in again, and end it in the same browser within the hour";
+    SignInAccepted: "sign_in.accepted", None, "access_denied", None, 403, Caller, None,
+        "the provider signs the person in",
+        "sign in again, and agree to what is asked; the gateway's log has the provider's code";
+    SignInIdentity: "sign_in.identity", None, "invalid_token", None, 401, Operator, None,
+        "the ID token is signed by the provider, for this gateway, of this sign-in, and valid now",
+        "sign in again; if it stays so, check `metadata`, `issuer` and `client_id` of the provider's `[[authority]]`, and the clock";
+    SignInAvailable: "sign_in.available", None, "temporarily_unavailable", None, 503, Operator, None,
+        "the provider that signs people in answers",
+        "try again later; check that the gateway can reach the provider";
+    SignInSize: "sign_in.size", None, "server_error", None, 502, Operator, None,
+        "the tokens of a sign-in fit into a session",
+        "ask the provider for fewer groups and claims in its tokens";
+    SignInRefresh: "sign_in.refresh", None, "access_denied", None, 403, Caller, None,
+        "the session can be refreshed",
+        "sign in again; with `offline_access` among the provider's `scopes` sessions can be refreshed";
     SubscriptionKeyPresent: "subscription.key_present", None, "invalid_request", None, 401, Caller, Some("SubscriptionKeyNotFound"),
         "the request carries a subscription key",
         "send the key of a subscription to this API";

@@ -1,6 +1,7 @@
 //! What policies leave to be done once the answer is known, be it a service's or a refusal.
 use crate::limits::{Counted, Key, Limits};
 use crate::policy::cors::Cors;
+use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ pub(crate) struct After {
     pub(crate) cors: Option<(Arc<Cors>, Option<HeaderValue>)>,
     /// Fields of the answer.
     pub(crate) fields: Vec<(HeaderName, HeaderValue)>,
+    /// `Set-Cookie`, beside those of the service.
+    pub(crate) cookies: Vec<HeaderValue>,
     /// Calls that count only with some statuses.
     pub(crate) conditions: Vec<Condition>,
     /// Quotas that the bytes of the bodies count for.
@@ -29,6 +32,9 @@ impl After {
     pub(crate) fn head(&mut self, status: StatusCode, headers: &mut HeaderMap, limits: &Limits) {
         for (name, value) in self.fields.drain(..) {
             headers.insert(name, value);
+        }
+        for cookie in self.cookies.drain(..) {
+            headers.append(SET_COOKIE, cookie);
         }
         if let Some((cors, origin)) = self.cors.take() {
             cors.answer(origin.as_ref(), headers);

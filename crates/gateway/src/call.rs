@@ -4,6 +4,7 @@ use crate::address::Address;
 use crate::after::After;
 use crate::policy::{Admission, Certificate};
 use crate::routes::Operation;
+use crate::sign_in::Signed;
 use decision::Timestamp;
 use guard::{Guard, Principal, Proof};
 use std::net::IpAddr;
@@ -24,6 +25,8 @@ pub(crate) struct Call {
     pub(crate) proof: Option<Arc<Proof>>,
     /// Who calls, once a token has been verified, and by which guard.
     pub(crate) principal: Option<(Principal, Guard)>,
+    /// The person who signed in at the edge, where one did.
+    pub(crate) signed: Option<Arc<Signed>>,
     /// In whose context the call is made.
     pub(crate) admission: Admission,
     /// What is to be done once the answer is known.

@@ -2,9 +2,11 @@
 use crate::Refusal;
 use crate::body::Body;
 use crate::protected_resource::challenged;
+use crate::sign_in::{Retry, refusal};
 use decision::CheckId;
 use guard::Refused;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use oauth::challenge::Challenge;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,6 +21,8 @@ pub(crate) struct Denial {
     retry_after: Option<u64>,
     /// A field that belongs to the status.
     field: Option<(HeaderName, HeaderValue)>,
+    /// Where a person is told, on a page, and can try again.
+    page: Option<Retry>,
     /// Where a guard has given one, and logged it.
     pub(crate) decision_id: Option<String>,
     /// Whether the connection cannot be trusted to be in step any more.
@@ -53,6 +57,7 @@ impl Denial {
             challenges: Vec::new(),
             retry_after: None,
             field: None,
+            page: None,
             decision_id: None,
             closes: false,
         }
@@ -91,8 +96,37 @@ impl Denial {
         self
     }
 
+    /// It is told on a page.
+    pub(crate) fn page(mut self, retry: Retry) -> Self {
+        self.page = Some(retry);
+        self
+    }
+
+    /// In its place the caller is sent there.
+    pub(crate) fn redirect(mut self, to: &str) -> Self {
+        if let Ok(to) = HeaderValue::try_from(to) {
+            self.challenges.clear();
+            self.field = Some((header::LOCATION, to));
+            self.status = StatusCode::FOUND;
+        }
+        self
+    }
+
+    /// What the caller is challenged to get claims of.
+    pub(crate) fn claims(&self) -> Option<String> {
+        let parsed = self.challenges.iter().filter_map(|value| Challenge::parse(value.to_str().ok()?).ok());
+        parsed.flatten().find_map(|challenge| challenge.claims())
+    }
+
     /// The answer.
     pub(crate) fn response(self, decision_id: &str) -> Response<Body> {
+        if let Some(retry) = &self.page {
+            let mut response = refusal(self.status, self.check, decision_id, retry);
+            if let Some(seconds) = self.retry_after {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            return response;
+        }
         let told = Told {
             status: self.status.as_u16(),
             message: &self.message,

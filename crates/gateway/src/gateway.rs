@@ -13,6 +13,7 @@ use crate::policy::{Admission, Certificate, Decided, cors};
 use crate::record::Record;
 use crate::routes::{Asked, Operation, Told};
 use crate::settings::{Compiled, File, Lasting, SettingsError, compile};
+use crate::sign_in;
 use crate::stream::{Trailers, Watch};
 use crate::telemetry::Telemetry;
 use crate::upstream::{self, Failure, NoSlot};
@@ -116,6 +117,9 @@ impl Gateway {
     ) -> Result<(), SettingsError> {
         let before = self.state.load_full();
         let after = compile(file, variable, beside, &self.ports, &self.limits, &before.lasting)?;
+        if let (Some(after), Some(before)) = (&after.sign_in, &before.sign_in) {
+            after.keep(before);
+        }
         self.state.store(Arc::new(after));
         Ok(())
     }
@@ -234,6 +238,7 @@ impl Gateway {
                 return Response::from_parts(parts, Body::stream(body));
             }
             Ok(Reply::Own(headers, body)) => own(headers, body),
+            Ok(Reply::Answered(response)) => *response,
             Err(denial) => record.refused(*denial),
         };
         after.head(response.status(), response.headers_mut(), &self.limits);
@@ -252,12 +257,14 @@ impl Gateway {
         after: &mut After,
     ) -> Result<Reply, Box<Denial>> {
         let upgrade = websocket::Asked::of(&mut parts, &body);
-        match self.permit(state, parts, peer, upgrade, record, after).await {
+        let mut body = Some(body);
+        match self.permit(state, (parts, &mut body), peer, upgrade, record, after).await {
             Ok((permitted, credential, opening)) => {
                 let arrived = Arrived { peer, body, opening };
                 forward(permitted, credential, state, &self.ports.clock, arrived, record).await
             }
             Err(Ended::Own(headers, body)) => Ok(Reply::Own(headers, body)),
+            Err(Ended::Answered(response)) => Ok(Reply::Answered(response)),
             Err(Ended::Denied(denial)) => Err(denial),
         }
     }
@@ -269,14 +276,19 @@ impl Gateway {
         let state = self.state.load_full();
         let mut record = Record::new(&self.ports, peer, &parts.headers);
         let mut after = After::default();
-        let allowed = match self.permit(&state, parts, peer, None, &mut record, &mut after).await {
+        let allowed = match self.permit(&state, (parts, &mut None), peer, None, &mut record, &mut after).await {
             // Who forwards it has connections of its own.
             Ok((permitted, ..)) if matches!(permitted.call().operation.onward, Onward::Certificate) => {
                 Err(Box::new(Denial::of(CheckId::OnwardAccepted)))
             }
             Ok((permitted, credential, _)) => {
                 let to = Arc::clone(&permitted.call().operation.upstream);
-                let told = upstream::Told { proxies: &state.proxies, is_tls: peer.is_tls, injected: &state.injected };
+                let told = upstream::Told {
+                    proxies: &state.proxies,
+                    is_tls: peer.is_tls,
+                    injected: &state.injected,
+                    signs_in: state.sign_in.is_some(),
+                };
                 let request = to.request(permitted, credential, &told, ());
                 request.ok_or_else(|| Box::new(Denial::of(CheckId::GatewayRequest)))
             }
@@ -284,6 +296,11 @@ impl Gateway {
                 record.status = StatusCode::OK;
                 record.end(0, true);
                 return Judged::Answered(own(headers, body));
+            }
+            Err(Ended::Answered(response)) => {
+                record.status = response.status();
+                record.end(0, true);
+                return Judged::Answered(*response);
             }
             Err(Ended::Denied(denial)) => Err(denial),
         };
@@ -308,7 +325,7 @@ impl Gateway {
     async fn permit(
         &self,
         state: &Arc<Compiled>,
-        mut parts: http::request::Parts,
+        (mut parts, body): (http::request::Parts, &mut Option<Incoming>),
         peer: Peer,
         upgrade: Option<Box<websocket::Asked>>,
         record: &mut Record,
@@ -329,6 +346,10 @@ impl Gateway {
         }
         if let Some((headers, body)) = state.documents.find(request.method(), request.host(), request.path()) {
             return Err(Ended::Own(headers, body));
+        }
+        if let Some((sign_in, origin)) = state.sign_in.as_ref().and_then(|own| Some((own, own.serves(&request)?))) {
+            let answered = Box::pin(sign_in.answer(origin, &request, body.take(), self.ports.clock.now())).await?;
+            return Err(Ended::Answered(Box::new(answered)));
         }
         let found = state.routes.find(request.host(), request.method(), request.path());
         let operation = found.cloned().ok_or_else(|| Box::new(Denial::of(CheckId::GatewayOperation)))?;
@@ -361,6 +382,7 @@ impl Gateway {
             is_tls,
             proof: None,
             principal: None,
+            signed: None,
             admission: Admission::default(),
             after: std::mem::take(after),
         };
@@ -374,6 +396,7 @@ impl Gateway {
         let began = record.is_watched().then(Began::now);
         let acquired = operation.onward.acquire(&permitted).await;
         record.step("onward", began, acquired.as_ref().err().map(|denial| &**denial));
+        let acquired = acquired.map_err(|denial| sign_in::again(denial, permitted.call()));
         Ok((permitted, acquired.map_err(described)?, opening))
     }
 }
@@ -383,6 +406,8 @@ enum Ended {
     Denied(Box<Denial>),
     /// It has an answer of the gateway's own: a preflight's fields, or a document.
     Own(HeaderMap, Bytes),
+    /// It is for one of the paths of sign-in, and answered.
+    Answered(Box<Response<Body>>),
 }
 
 impl From<Box<Denial>> for Ended {
@@ -413,12 +438,14 @@ enum Reply {
     Opened(Response<Incoming>, Box<Tunnel>),
     /// An empty answer of the gateway's own: the fields of a preflight's.
     Own(HeaderMap, Bytes),
+    /// Any other answer of the gateway's own.
+    Answered(Box<Response<Body>>),
 }
 
 /// What came, beside the head of a request.
 struct Arrived {
     peer: Peer,
-    body: Incoming,
+    body: Option<Incoming>,
     /// Where it is to become a WebSocket.
     opening: Option<Box<Opening>>,
 }
@@ -449,6 +476,7 @@ async fn authorise(
 ) -> Result<Permitted, Box<Denial>> {
     let asked = ask(&mut call, state, record).await;
     *after = std::mem::take(&mut call.after);
+    let asked = asked.map_err(|denial| sign_in::again(denial, &call));
     asked.map(|()| Permitted::by_all_policies(call))
 }
 
@@ -476,6 +504,7 @@ async fn ask(call: &mut Call, state: &Compiled, record: &mut Record) -> Result<(
         }
         decided?;
     }
+    record.signed.clone_from(&call.signed);
     record.principal = call.principal.as_ref().map(|(principal, _)| principal.clone());
     Ok(())
 }
@@ -502,8 +531,14 @@ async fn forward(
         Box::new(Denial::of(check).retry_after(1))
     })?;
     let progress = Progress::default();
-    let told = upstream::Told { proxies: &state.proxies, is_tls: peer.is_tls, injected: &state.injected };
-    let mut body = Uploading::new(body, progress.clone());
+    let told = upstream::Told {
+        proxies: &state.proxies,
+        is_tls: peer.is_tls,
+        injected: &state.injected,
+        signs_in: state.sign_in.is_some(),
+    };
+    let none = || Uploading::none(progress.clone());
+    let mut body = body.map_or_else(none, |body| Uploading::new(body, progress.clone()));
     let (mut silence, mut stream) = (to.silence, None);
     if let Some(of) = &permitted.call().operation.stream {
         let trailers = of.trailers.then(|| Trailers::new(state, &permitted.call().operation));

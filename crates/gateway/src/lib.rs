@@ -27,6 +27,7 @@ mod record;
 mod rotating;
 mod routes;
 mod settings;
+mod sign_in;
 mod status;
 mod stream;
 mod subscriptions;

@@ -118,6 +118,11 @@ impl Table {
         matches!(self, Self::OnBehalfOf { .. })
     }
 
+    /// Whether the service is sent what the caller sent.
+    pub(crate) fn is_callers(&self) -> bool {
+        matches!(self, Self::Passthrough)
+    }
+
     /// In a line, for people.
     pub(crate) fn told(&self) -> String {
         match self {

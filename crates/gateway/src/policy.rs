@@ -9,12 +9,14 @@ mod rate_limit;
 mod rate_limit_by_key;
 mod require;
 mod set_header;
+mod sign_in;
 mod subscription_key;
 mod validate_azure_ad_token;
 mod validate_client_certificate;
 mod validate_jwt;
 
 pub(crate) use ip_filter::network;
+pub(crate) use sign_in::{Check as SignInCheck, SignedIn};
 pub(crate) use subscription_key::{Admission, SubscriptionKey};
 pub(crate) use validate_client_certificate::Certificate;
 pub(crate) use validate_jwt::{Bearer, TokenCheck, any_valid_token};
@@ -93,6 +95,7 @@ pub(crate) enum Part {
     Cors(Arc<cors::Cors>),
     /// How proofs of possession are judged.
     Dpop(Arc<guard::Dpop>),
+    SignIn(Arc<SignInCheck>),
 }
 
 /// A policy's configuration.
@@ -147,7 +150,7 @@ macro_rules! policies {
 }
 
 policies! {
-    once: cors, ip_filter, subscription_key, validate_client_certificate, validate_azure_ad_token, validate_jwt, introspect, dpop, require, rate_limit, quota;
+    once: cors, ip_filter, subscription_key, validate_client_certificate, sign_in, validate_azure_ad_token, validate_jwt, introspect, dpop, require, rate_limit, quota;
     many: check_header, rate_limit_by_key, set_header;
 }
 

@@ -5,6 +5,7 @@ use crate::body::Body;
 use crate::denial::Denial;
 use crate::gateway::{Peer, Ports};
 use crate::routes::Operation;
+use crate::sign_in::Signed;
 use crate::telemetry::{CALLER_GONE, Outcome, Step, Telemetry, Traced};
 use decision::CheckId;
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -28,6 +29,8 @@ pub(crate) struct Record {
     path: String,
     pub(crate) operation: Option<Arc<Operation>>,
     pub(crate) principal: Option<guard::Principal>,
+    /// Who signed in at the edge.
+    pub(crate) signed: Option<Arc<Signed>>,
     pub(crate) subscription: Option<Arc<str>>,
     pub(crate) product: Option<Arc<str>>,
     pub(crate) status: StatusCode,
@@ -55,6 +58,7 @@ impl Record {
             path: String::new(),
             operation: None,
             principal: None,
+            signed: None,
             subscription: None,
             product: None,
             status: StatusCode::INTERNAL_SERVER_ERROR,
@@ -144,6 +148,7 @@ impl Drop for Record {
         let principal = self.principal.as_ref();
         let method: String = self.method.as_str().chars().take(SHOWN).collect();
         let steps = self.steps.take();
+        let (user, tenant) = self.signed.as_ref().map_or((None, None), |signed| signed.who());
         let line = Line {
             at: self.at,
             decision_id: &self.decision_id,
@@ -152,8 +157,8 @@ impl Drop for Record {
             path: &self.path,
             peer: &self.peer.to_string(),
             operation: self.operation.as_ref().map(|operation| &*operation.name),
-            tenant: principal.and_then(guard::Principal::tid),
-            subject: principal.map(|principal| principal.oid().unwrap_or_else(|| principal.sub())),
+            tenant: principal.and_then(guard::Principal::tid).or(tenant),
+            subject: principal.map(|principal| principal.oid().unwrap_or_else(|| principal.sub())).or(user),
             client: principal.map(guard::Principal::app),
             token: principal.and_then(guard::Principal::token_id),
             subscription: self.subscription.as_deref(),

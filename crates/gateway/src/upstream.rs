@@ -18,7 +18,7 @@ pub(crate) use slots::{NoSlot, Slot, Slots};
 use crate::call::Permitted;
 use crate::onward::Credential;
 use crate::routes::below;
-use crate::{address, canonical};
+use crate::{address, canonical, sign_in};
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Request, Uri};
@@ -83,6 +83,8 @@ pub(crate) struct Told<'a> {
     pub(crate) is_tls: bool,
     /// Fields that policies set for some operation, and callers for none.
     pub(crate) injected: &'a [HeaderName],
+    /// Whether people sign in here, so that cookies may be sessions.
+    pub(crate) signs_in: bool,
 }
 
 impl Upstream {
@@ -141,6 +143,12 @@ impl Upstream {
         }
         let callers = matches!(credential, Credential::Callers);
         let headers = call.request.headers_mut();
+        if told.signs_in {
+            sign_in::take_out(headers);
+        }
+        if let Some(signed) = &call.signed {
+            signed.tell(headers);
+        }
         match credential {
             Credential::Callers => {}
             Credential::None => drop(headers.remove(AUTHORIZATION)),

@@ -12,6 +12,8 @@ pub(super) const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 const PERMISSION_DENIED: i32 = 7;
 /// `OVERWRITE_IF_EXISTS_OR_ADD`.
 const OVERWRITE: i32 = 2;
+/// `APPEND_IF_EXISTS_OR_ADD`.
+const APPEND: i32 = 0;
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct CheckRequest {
@@ -182,6 +184,15 @@ impl CheckRequest {
     }
 }
 
+/// Cookies stand beside each other, and of other fields there is one.
+fn added(name: &HeaderName, value: &HeaderValue) -> HeaderOption {
+    let option = overwrite(name, value);
+    if *name != http::header::SET_COOKIE {
+        return option;
+    }
+    HeaderOption { append: Some(Truth { value: true }), append_action: APPEND, ..option }
+}
+
 fn overwrite(name: &HeaderName, value: &HeaderValue) -> HeaderOption {
     let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
     let header = Header { key: name.as_str().to_owned(), value, raw_value: Bytes::new() };
@@ -198,7 +209,7 @@ impl CheckResponse {
             ok: Some(Permitted {
                 headers: set.collect(),
                 headers_to_remove: changes.remove.iter().map(|name| name.as_str().to_owned()).collect(),
-                response_headers: answer.iter().map(|(name, value)| overwrite(name, value)).collect(),
+                response_headers: answer.iter().map(|(name, value)| added(name, value)).collect(),
                 query_parameters_to_remove: changes.remove_parameters.clone(),
             }),
         }
@@ -211,10 +222,29 @@ impl CheckResponse {
             status: Some(Status { code: PERMISSION_DENIED }),
             denied: Some(Denied {
                 status: Some(HttpStatus { code: i32::from(status.as_u16()) }),
-                headers: headers.map(|(name, value)| overwrite(name, value)).collect(),
+                headers: headers.map(|(name, value)| added(name, value)).collect(),
                 body: String::from_utf8_lossy(body).into_owned(),
             }),
             ok: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_stand_beside_each_other_and_of_other_fields_there_is_one() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("set-cookie", "a=1"), ("set-cookie", "b=2"), ("location", "/x")] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let actions =
+            |options: Vec<HeaderOption>| -> Vec<i32> { options.iter().map(|option| option.append_action).collect() };
+        let answered = CheckResponse::answered(StatusCode::FOUND, &headers, b"");
+        assert_eq!(actions(answered.denied.unwrap().headers), [APPEND, APPEND, OVERWRITE]);
+        let permitted = CheckResponse::permitted(&Changes::default(), &headers);
+        assert_eq!(actions(permitted.ok.unwrap().response_headers), [APPEND, APPEND, OVERWRITE]);
     }
 }

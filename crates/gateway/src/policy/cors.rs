@@ -98,7 +98,7 @@ impl super::Table for Table {
 }
 
 /// An origin as browsers write it (RFC 6454 section 6.2): in lower case, and without the port that its scheme has anyway.
-fn origin(text: &Spanned<String>) -> Result<String, SettingsError> {
+pub(crate) fn origin(text: &Spanned<String>) -> Result<String, SettingsError> {
     let wrong =
         |problem: &str| fault(&text.span(), problem, "write `https://app.example` or `https://app.example:8443`");
     if text.get_ref() == "null" {
@@ -188,6 +188,11 @@ impl Cors {
             None => !has_cookies,
             Some(_) => self.allowed(origin).is_some(),
         }
+    }
+
+    /// Whether pages of this origin may send cookies with whatever they ask.
+    pub(crate) fn lets_send_cookies(&self, origin: &HeaderValue) -> bool {
+        self.credentials && self.origins.is_some() && self.allowed(origin).is_some()
     }
 
     /// Whether a request of this origin ends here.

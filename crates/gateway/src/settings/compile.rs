@@ -10,10 +10,11 @@ use crate::gateway::Ports;
 use crate::limits::Limits;
 use crate::onward::{self, Onward};
 use crate::policy::cors::Cors;
-use crate::policy::{self, Bearer, Part, Phase, SubscriptionKey, TokenCheck};
+use crate::policy::{self, Bearer, Part, Phase, SignInCheck, SignedIn, SubscriptionKey, TokenCheck};
 use crate::protected_resource::{Document, Documents, Metadata, WELL_KNOWN};
 use crate::rotating::Rotates;
 use crate::routes::{Asked, Operation, Pattern, Routes, Rules, Told, is_canonical};
+use crate::sign_in::SignIn;
 use crate::subscriptions::{ApiId, Product, ProductId, Subscriptions};
 use crate::upstream::Upstream;
 use crate::{canonical, policy::Tables, stream};
@@ -39,6 +40,8 @@ pub(crate) struct Compiled {
     pub(crate) secrets: Vec<String>,
     pub(crate) guards: Vec<Guard>,
     pub(crate) lasting: Lasting,
+    /// Who signs users in, where somebody does.
+    pub(crate) sign_in: Option<Arc<SignIn>>,
     /// What files hold that may change.
     pub(crate) rotating: Vec<Arc<dyn Rotates>>,
 }
@@ -76,6 +79,8 @@ struct Applied {
     identifies_without_key: bool,
     cors: Option<Arc<Cors>>,
     dpop: Option<Arc<Dpop>>,
+    /// Whether a session's token is among what the service would be sent with `passthrough`, and must not be.
+    hides_tokens: bool,
 }
 
 pub(crate) fn compile(
@@ -144,6 +149,7 @@ pub(crate) fn compile(
         proxies,
         guards: world.guards(),
         lasting: Lasting { upstreams, heard: world.heard },
+        sign_in: world.sign_in,
         injected: world.injected,
         rotating: world.rotating,
         secrets: world.secrets,
@@ -205,6 +211,7 @@ fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
     let mut tokens: Vec<(&'static str, Arc<TokenCheck>)> = Vec::new();
     let mut demands: Vec<(Arc<Route>, Range<usize>)> = Vec::new();
     let (mut subscription, mut cors, mut dpop) = (None, None, None);
+    let mut sign_in: Option<Arc<SignInCheck>> = None;
     for (_, placed) in &kept {
         match &placed.part {
             Part::Rule(rule) => all.push(Asked { name: placed.name, policy: Arc::clone(rule) }),
@@ -214,6 +221,11 @@ fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
             Part::Subscription(_) => {
                 let hint = "add `remove = [\"subscription_key\"]` beside this one, or drop it";
                 return Err(fault(&placed.at, "a wider scope says already where the key is", hint));
+            }
+            Part::SignIn(check) if sign_in.is_none() => sign_in = Some(Arc::clone(check)),
+            Part::SignIn(_) => {
+                let hint = "add `remove = [\"sign_in\"]` beside this one, or drop it";
+                return Err(fault(&placed.at, "a wider scope says already that people sign in", hint));
             }
             Part::Cors(rule) if cors.is_none() => cors = Some(Arc::clone(rule)),
             Part::Cors(_) => {
@@ -236,6 +248,10 @@ fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
         let hint = "add `cut_offs` to the check of the token, or drop `live_cut_offs`";
         return Err(fault(at, "nobody tells what was cut off, so nobody would be let in", hint));
     }
+    let looked_at = tokens.iter().any(|(_, check)| check.is_in_authorization());
+    let hides_tokens = looked_at && sign_in.as_ref().is_some_and(|check| !check.forwards_tokens);
+    // Before the token checks: these look at the session's token.
+    all.extend(sign_in.map(|check| Asked { name: "sign_in", policy: Arc::new(SignedIn::new(check, looked_at)) }));
     // The narrowest check is the one that the operation's own demands are about.
     let mut demanded: Vec<Arc<Route>> = demands.into_iter().map(|(route, _)| route).collect();
     for (at, (name, check)) in tokens.iter().enumerate() {
@@ -258,6 +274,7 @@ fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
         subscription,
         cors,
         dpop,
+        hides_tokens,
         tokens: tokens.into_iter().map(|(_, check)| check).collect(),
         identifies: kept.iter().any(|(_, placed)| placed.identifies),
         identifies_without_key: kept.iter().any(|(_, p)| p.identifies && !matches!(p.part, Part::Subscription(_))),
@@ -432,12 +449,17 @@ impl Context<'_> {
                 read.name.get_ref(),
                 self.table.name.get_ref()
             );
-            let hint = "add `validate_jwt`, `validate_azure_ad_token`, `subscription_key` or `ip_filter`, or say `public = true` in the API if that is meant";
+            let hint = "add `validate_jwt`, `validate_azure_ad_token`, `sign_in`, `subscription_key` or `ip_filter`, or say `public = true` in the API if that is meant";
             return Err(fault(&read.name.span(), problem, hint));
         }
         if let Some(onward) = onward.filter(|onward| onward.get_ref().needs_token() && applied.tokens.is_empty()) {
             let problem = format!("`on_behalf_of` has no verified token in the operation `{}`", read.name.get_ref());
             return Err(fault(&onward.span(), problem, "add `validate_jwt` or `validate_azure_ad_token`"));
+        }
+        if let Some(onward) = onward.filter(|onward| applied.hides_tokens && onward.get_ref().is_callers()) {
+            let problem = "`passthrough` would send the service the tokens of sessions";
+            let hint = "add `forward_tokens = true` to `sign_in`, or choose another onward credential";
+            return Err(fault(&onward.span(), problem, hint));
         }
         Ok(applied)
     }

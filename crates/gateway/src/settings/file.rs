@@ -1,7 +1,7 @@
 //! The file as it is written.
 use super::Spanned;
 use crate::upstream::Http;
-use crate::{onward, policy, stream};
+use crate::{onward, policy, sign_in, stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -47,6 +47,8 @@ pub struct File {
     /// Who issues the tokens that services are sent.
     #[serde(default)]
     pub(crate) authority: Vec<Spanned<AuthorityTable>>,
+    /// Sign-in for browsers; by default there is none.
+    pub(crate) sign_in: Option<Spanned<sign_in::Table>>,
     /// The services behind the gateway.
     #[serde(default)]
     pub(crate) upstream: Vec<Spanned<UpstreamTable>>,

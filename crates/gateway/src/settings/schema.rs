@@ -319,6 +319,9 @@ mod tests {
             ("state = \"suspended\"", "state = \"paused\""),
             ("{ env = \"KEY\" }", "{ variable = \"KEY\" }"),
             ("{ env = \"KEY\" }", "\"KEY\""),
+            ("session_hours = 4", "session_hours = \"4\""),
+            ("unauthenticated = \"redirect\"", "unauthenticated = \"maybe\""),
+            ("client_directed = true", "client_directed = 1"),
         ] {
             assert!(EVERY_POLICY.contains(from), "{from}");
             let text = EVERY_POLICY.replacen(from, to, 1);

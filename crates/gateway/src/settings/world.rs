@@ -5,15 +5,16 @@ use crate::cut_offs::{AllHeard, Heard, Source as Told};
 use crate::gateway::Ports;
 use crate::limits::Limits;
 use crate::rotating::Rotates;
+use crate::sign_in::SignIn;
 use crate::telemetry::Telemetry;
 use client::{Client, Endpoints, GrantProfile};
 use decision::contract::{Contract, TENANT_TEMPLATE, Tenants, TrustedIssuer};
-use fetch::IssuerKeys;
+use fetch::{IssuerKeys, KeySource, Location};
 use guard::Guard;
 use http::HeaderName;
 use jose::{Algorithm, KeySet};
 use oauth::Secret;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +35,9 @@ pub(crate) struct World<'a> {
     pub(super) place: String,
     issuers: HashMap<String, (TrustedIssuer, Option<KeySet>)>,
     authorities: HashMap<String, Client>,
+    /// Those whose metadata is known.
+    with_metadata: HashSet<String>,
+    pub(super) sign_in: Option<Arc<SignIn>>,
     guards: HashMap<String, Guard>,
     /// What authorities tell of cut-offs, as the file says it: where, and all that is said of the authority.
     tellers: HashMap<String, (Option<String>, String)>,
@@ -63,6 +67,8 @@ impl<'a> World<'a> {
             place: String::new(),
             issuers: HashMap::new(),
             authorities: HashMap::new(),
+            with_metadata: HashSet::new(),
+            sign_in: None,
             guards: HashMap::new(),
             tellers: HashMap::new(),
             heard_before,
@@ -87,9 +93,15 @@ impl<'a> World<'a> {
             let name = &table.get_ref().name;
             let said = (table.get_ref().events_endpoint.clone(), format!("{:?}", table.get_ref()));
             world.tellers.insert(name.get_ref().clone(), said);
+            if table.get_ref().metadata.is_some() {
+                world.with_metadata.insert(name.get_ref().clone());
+            }
             if world.authorities.insert(name.get_ref().clone(), client).is_some() {
                 return Err(twice("an authority", name));
             }
+        }
+        if let Some(table) = &file.sign_in {
+            world.sign_in = Some(Arc::new(SignIn::read(table, &mut world)?));
         }
         Ok(world)
     }
@@ -109,6 +121,21 @@ impl<'a> World<'a> {
     pub(crate) fn authority(&self, name: &Spanned<String>) -> Result<Client, SettingsError> {
         let found = self.authorities.get(name.get_ref());
         found.cloned().ok_or_else(|| unknown("authority", name, self.authorities.keys()))
+    }
+
+    /// Whether the authority of this name has metadata to learn from.
+    pub(crate) fn has_metadata(&self, name: &Spanned<String>) -> bool {
+        self.with_metadata.contains(name.get_ref())
+    }
+
+    /// Who signs users in, where somebody does.
+    pub(crate) fn sign_in(&self) -> Option<Arc<SignIn>> {
+        self.sign_in.clone()
+    }
+
+    /// Unpredictable bytes.
+    pub(crate) fn random(&self) -> Arc<dyn client::Random> {
+        Arc::clone(&self.ports.random)
     }
 
     /// The scope that is read, in words: `api orders`.
@@ -342,7 +369,17 @@ impl<'a> World<'a> {
         let mut builder =
             Client::builder(endpoints, &read.client_id).profile(profile).cache(Arc::clone(&self.ports.token_cache));
         if let Some(url) = &read.metadata {
-            builder = builder.discover(url);
+            // For the ID tokens of sign-ins.
+            let source = KeySource {
+                issuer: read.issuer.clone().unwrap_or_else(|| url.clone()),
+                location: match &read.issuer {
+                    Some(_) => Location::Metadata(url.clone()),
+                    None => Location::Announced(url.clone()),
+                },
+                default_algorithm: Some(Algorithm::RS256),
+                foreign_keys_host: false,
+            };
+            builder = builder.discover(url).identity_keys(self.ports.key_sets.issuer(source));
         }
         let unusable = |error: &dyn std::fmt::Display| fault(&at, error.to_string(), "give another credential");
         let beside = |path: &Path| self.beside.join(path);

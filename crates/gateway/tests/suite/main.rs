@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop")]
 mod answers;
 mod authorizer;
+mod browser;
 mod callers;
 mod canaries;
 mod cors;
@@ -24,6 +25,9 @@ mod presented;
 mod protected_resource;
 mod reload;
 mod services;
+mod sign_in;
+mod sign_in_attacks;
+mod sign_in_tokens;
 mod step_up;
 mod streams;
 mod subscriptions;

@@ -181,6 +181,9 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     Some(match name {
         "PASSWORD" | "SERVICE_PASSWORD" => "open sesame".to_owned(),
         "SECRET" | "GATEWAY_SECRET" => "the gateway's secret".to_owned(),
+        // 32 octets each, in base64.
+        "SIGN_IN_KEY" => "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned(),
+        "NEXT_SIGN_IN_KEY" => "_x4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA".to_owned(),
         _ => format!("{}-0123456789", name.strip_prefix("KEY_")?.to_ascii_lowercase()),
     })
 }
@@ -282,13 +285,18 @@ fn places(text: &str, issuer: &Issuer, service: &Service) -> String {
     text.replace("{service}", &service.url)
         .replace("{jwks}", &issuer.jwks_url())
         .replace("{token}", &issuer.token_url())
+        .replace("{metadata}", &issuer.metadata_url())
         .replace("{iss}", ISS)
 }
 
 pub(crate) fn ports(clock: &SetClock, log: &Arc<AccessLog>) -> Ports {
     let allow = Allow { plain_loopback: true, ..Allow::INSIDE };
     let fetch = Arc::new(Fetch::builder().allow(allow).build().unwrap());
-    let random: Arc<dyn client::Random> = Arc::new(|bytes: &mut [u8]| bytes.fill(7));
+    let seeded = Mutex::new(testkit::Random::seeded(7));
+    let random: Arc<dyn client::Random> = Arc::new(move |bytes: &mut [u8]| {
+        let mut seeded = seeded.lock().unwrap();
+        bytes.fill_with(|| seeded.next().to_le_bytes()[0]);
+    });
     Ports {
         key_sets: Arc::new(KeySets::new(Arc::clone(&fetch) as Arc<dyn fetch::Transport>)),
         streams: Fetch::clone(&fetch),
