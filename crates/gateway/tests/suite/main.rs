@@ -23,6 +23,7 @@ mod paths;
 mod policies;
 mod presented;
 mod protected_resource;
+mod reliability;
 mod reload;
 mod services;
 mod sign_in;

@@ -248,6 +248,10 @@ impl World {
         self.get(target, &[&[("authorization", bearer.as_str())], fields].concat()).await
     }
 
+    pub(crate) fn clock_now(&self) -> i64 {
+        self.clock.now().0
+    }
+
     /// A user's token for the API `api://orders`, with these claims over the usual ones.
     pub(crate) fn token(&self, claims: &Value) -> String {
         let mut all = json!({
@@ -396,7 +400,11 @@ impl Connection {
     }
 
     pub(crate) async fn get(&mut self, target: &str) -> Answered {
-        self.stream.write_all(get(target, &[]).as_bytes()).await.unwrap();
+        self.get_with(target, &[]).await
+    }
+
+    pub(crate) async fn get_with(&mut self, target: &str, fields: &[(&str, &str)]) -> Answered {
+        self.stream.write_all(get(target, fields).as_bytes()).await.unwrap();
         let answer = tokio::time::timeout(LONGEST, answered(&mut self.stream)).await.unwrap();
         if answer.closed {
             self.stream = TcpStream::connect(self.address).await.unwrap();
