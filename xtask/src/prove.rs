@@ -73,6 +73,8 @@ const PROOFS: &[Proof] = &[
         tests: "r19_reloads_and_restarts",
         variable: ("DEPUTIZE_RESTARTS", "50"),
     },
+    Proof { name: "overload", package: "deputize", tests: "r6_", variable: ("DEPUTIZE_OVERLOAD_SECONDS", "10") },
+    Proof { name: "soak", package: "deputize", tests: "r11_", variable: ("DEPUTIZE_SOAK_SECONDS", "1800") },
     Proof {
         name: "single-use-process",
         package: "deputize",

@@ -6,7 +6,9 @@
     reason = "a test of processes, in real time"
 )]
 mod floods;
+mod overload;
 mod restart;
+mod soak;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
