@@ -64,7 +64,7 @@ impl Authority {
                 text.push_str(&all[told..].concat());
                 told = all.len();
             }
-            text += &format!("event: current\nid: {}\ndata:\n\n", told + 1);
+            text.extend(["event: current\nid: ", &(told + 1).to_string(), "\ndata:\n\n"]);
             if stream.write_all(text.as_bytes()).is_err() {
                 return;
             }
@@ -239,7 +239,7 @@ path = "/{{id}}"
                 while !over.load(Ordering::Relaxed) {
                     // Another user now and then; and nobody keeps a token for longer than its key is published.
                     count += 1;
-                    if count % 8 == 0 {
+                    if count.is_multiple_of(8) {
                         token = authority.token().1;
                     }
                     let status = caller.status(&token);
