@@ -659,6 +659,9 @@ catalogue! {
     ClaimAllowed: "claim.allowed", None, "invalid_token", None, 401, Caller, Some("TokenClaimValueNotAllowed"),
         "the claim that the API demands has the values that it demands",
         "get a token with the values";
+    ConditionHolds: "condition.holds", None, "access_denied", None, 403, ApiOwner, Some("ConditionNotMet"),
+        "the condition of the API holds for the request",
+        "read the condition, which the answer names: it looks at claims of the token, and at the request";
     LimitRate: "limit.rate", None, "temporarily_unavailable", None, 429, Caller, Some("RateLimitExceeded"),
         "there were no more calls lately than the API allows",
         "call again after the seconds that the answer names";

@@ -27,6 +27,8 @@ pub(crate) struct Call {
     pub(crate) principal: Option<(Principal, Guard)>,
     /// The person who signed in at the edge, where one did.
     pub(crate) signed: Option<Arc<Signed>>,
+    /// The name of the product in whose context the call is made.
+    pub(crate) product: Option<Arc<str>>,
     /// In whose context the call is made.
     pub(crate) admission: Admission,
     /// What is to be done once the answer is known.

@@ -383,6 +383,7 @@ impl Gateway {
             proof: None,
             principal: None,
             signed: None,
+            product: None,
             admission: Admission::default(),
             after: std::mem::take(after),
         };
@@ -491,6 +492,7 @@ async fn ask(call: &mut Call, state: &Compiled, record: &mut Record) -> Result<(
         call.admission = admitted?;
         record.subscription.clone_from(&call.admission.subscription);
         record.product = call.admission.product.and_then(|id| state.products.get(id.0).cloned());
+        call.product.clone_from(&record.product);
     }
     for Asked { name, policy } in &operation.rules(call.admission.product).before {
         let began = now();

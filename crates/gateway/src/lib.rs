@@ -15,6 +15,11 @@ mod canonical;
 mod certificates;
 mod cut_offs;
 mod denial;
+#[cfg(feature = "cel")]
+mod expression;
+#[cfg(not(feature = "cel"))]
+#[path = "expression/none.rs"]
+mod expression;
 mod front;
 mod gateway;
 mod ids;

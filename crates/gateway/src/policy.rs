@@ -40,6 +40,8 @@ pub(crate) enum Phase {
     Admit,
     /// Who calls.
     Identify,
+    /// What they may do.
+    Authorize,
     /// How often.
     Limit,
     /// How much: what another limit refuses does not use it up.
@@ -89,8 +91,8 @@ pub(crate) trait Policy: Send + Sync {
 pub(crate) enum Part {
     Rule(Arc<dyn Policy>),
     Token(Arc<TokenCheck>),
-    /// What a verified token has to allow.
-    Demand(Arc<Route>),
+    /// What a verified token has to allow, and a condition.
+    Demand(Arc<Route>, Option<Arc<dyn Policy>>),
     Subscription(Arc<SubscriptionKey>),
     Cors(Arc<cors::Cors>),
     /// How proofs of possession are judged.

@@ -1,6 +1,7 @@
 //! `require`: what a verified token has to allow. The rules are guard's; this says which of them apply.
-use super::Part;
-use crate::settings::{SettingsError, World, fault};
+use super::{Part, Policy};
+use crate::expression::{Expression, VARIABLES};
+use crate::settings::{SettingsError, Spanned, World, fault};
 use decision::contract::{Route, Subject};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -29,6 +30,9 @@ pub(crate) struct Table {
     certificate_bound: bool,
     /// Whether nobody is let in while it is not known what was cut off in the last minute, by the `cut_offs` of the token's check.
     live_cut_offs: bool,
+    /// A condition in CEL, the Common Expression Language, over `claims`, `request` (`method`, `host`, `path`, `query`, `headers`, `ip`),
+    /// `operation`, `subscription`, `product` and `certificate`; what cannot be decided is refused.
+    expression: Option<Spanned<String>>,
     /// Who may call; by default users where there are scopes or roles, applications where there are app roles.
     #[schemars(with = "Option<crate::settings::schema::Subject>")]
     subject: Option<Subject>,
@@ -58,10 +62,22 @@ impl super::Table for Table {
             live_cut_offs: self.live_cut_offs,
             ..Route { authenticated_suffices: self.is_of_no_rights(), ..super::validate_jwt::any_valid_token() }
         };
+        let condition = match &self.expression {
+            None => None,
+            Some(text) => {
+                let expression = Expression::read(text, VARIABLES)?;
+                // Of what no token says, none need be there.
+                if !expression.uses("claims") && self.is_of_nothing_else() {
+                    return Ok(Part::Rule(Arc::new(expression)));
+                }
+                let condition: Arc<dyn Policy> = Arc::new(expression);
+                Some(condition)
+            }
+        };
         // Read back, since reading validates.
         let read: Result<Route, _> = serde_json::to_value(&route).and_then(serde_json::from_value);
         match read {
-            Ok(route) => Ok(Part::Demand(Arc::new(route))),
+            Ok(route) => Ok(Part::Demand(Arc::new(route), condition)),
             Err(error) => {
                 let text = error.to_string();
                 let (problem, hint) = text.split_once(": ").unwrap_or((&text, "see the guide"));
@@ -86,16 +102,24 @@ impl super::Table for Table {
             lists.iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| format!("{what} {}", list.join(" ")));
         let bound = self.certificate_bound.then(|| "bound to the caller's certificate".to_owned());
         let live = self.live_cut_offs.then(|| "while cut-offs are told".to_owned());
-        told.chain(bound).chain(live).collect::<Vec<_>>().join(", ")
+        let line = |text: &Spanned<String>| text.get_ref().split_whitespace().collect::<Vec<_>>().join(" ");
+        let condition = self.expression.as_ref().map(|text| format!("where `{}`", line(text)));
+        told.chain(bound).chain(live).chain(condition).collect::<Vec<_>>().join(", ")
     }
 }
 
 impl Table {
-    /// Whether it is about how the caller signed in, or how it shows the token, and about nothing that the token allows: what it
-    /// has to allow, a wider scope may say.
+    /// Whether there is nothing beside the condition.
+    fn is_of_nothing_else(&self) -> bool {
+        let shown = self.certificate_bound || self.live_cut_offs || self.subject.is_some();
+        self.is_of_no_rights() && self.acrs.is_empty() && !shown
+    }
+
+    /// Whether it is about how the caller signed in, how it shows the token, or about a condition, and about nothing that the token
+    /// allows: what it has to allow, a wider scope may say.
     fn is_of_no_rights(&self) -> bool {
         let rights = [&self.scopes, &self.scopes_all, &self.roles, &self.app_roles];
-        (self.certificate_bound || self.live_cut_offs || !self.acrs.is_empty())
-            && rights.iter().all(|list| list.is_empty())
+        let other = self.certificate_bound || self.live_cut_offs || !self.acrs.is_empty() || self.expression.is_some();
+        other && rights.iter().all(|list| list.is_empty())
     }
 }

@@ -216,7 +216,10 @@ fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
         match &placed.part {
             Part::Rule(rule) => all.push(Asked { name: placed.name, policy: Arc::clone(rule) }),
             Part::Token(check) => tokens.push((placed.name, Arc::clone(check))),
-            Part::Demand(route) => demands.push((Arc::clone(route), placed.at.clone())),
+            Part::Demand(route, condition) => {
+                demands.push((Arc::clone(route), placed.at.clone()));
+                all.extend(condition.iter().map(|rule| Asked { name: placed.name, policy: Arc::clone(rule) }));
+            }
             Part::Subscription(key) if subscription.is_none() => subscription = Some(Arc::clone(key)),
             Part::Subscription(_) => {
                 let hint = "add `remove = [\"subscription_key\"]` beside this one, or drop it";

@@ -10,6 +10,8 @@ mod cors;
 mod credentials;
 mod cut_offs;
 mod dpop;
+#[cfg(feature = "cel")]
+mod expressions;
 mod fields;
 mod framing;
 mod http2;
