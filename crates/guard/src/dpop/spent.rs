@@ -3,7 +3,8 @@ use super::AHEAD;
 use decision::Timestamp;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A proof, by digests of its key and of both key and id.
 #[derive(Clone, Copy)]
@@ -33,8 +34,11 @@ pub(super) enum Refused {
 
 /// Which proofs were used. One for all who serve the same callers, as long as any of them serves.
 pub struct SpentProofs {
-    /// So that few wait for each other; a key is always in the same one.
-    shares: Vec<Mutex<Share>>,
+    /// So that few wait for each other. Which share a proof is in nobody can choose or foretell: who could would fill it.
+    proofs: Vec<Mutex<Spans<HashSet<u128>>>>,
+    /// How many of each key there are. Locked after a share of proofs, never before.
+    of_keys: Vec<Mutex<Spans<HashMap<u128, u32>>>>,
+    placed: RandomState,
     pub(super) most: usize,
     pub(super) most_of_key: usize,
     /// How old proofs may be, in seconds.
@@ -43,19 +47,13 @@ pub struct SpentProofs {
 
 const SHARES: usize = 16;
 
+/// What is kept of the present span of time and of the one before. Spans are as long as proofs have to be remembered.
 #[derive(Default)]
-struct Share {
-    /// The number of the present span. Spans are as long as proofs have to be remembered.
+struct Spans<T> {
+    /// The number of the present span.
     span: i64,
-    now: Span,
-    before: Span,
-}
-
-/// The proofs of one span of time.
-#[derive(Default)]
-struct Span {
-    proofs: HashSet<u128>,
-    of_key: HashMap<u128, u32>,
+    now: T,
+    before: T,
 }
 
 impl std::fmt::Debug for SpentProofs {
@@ -67,39 +65,54 @@ impl std::fmt::Debug for SpentProofs {
 impl SpentProofs {
     /// For proofs that are good for so many seconds: about as many as are used in twice that time, and of one key so many.
     pub fn new(max_age: i64, proofs: usize, of_one_key: usize) -> Self {
-        let shares = (0..SHARES).map(|_| Mutex::default()).collect();
-        Self { shares, most: proofs, most_of_key: of_one_key.max(1), max_age }
+        Self {
+            proofs: (0..SHARES).map(|_| Mutex::default()).collect(),
+            of_keys: (0..SHARES).map(|_| Mutex::default()).collect(),
+            placed: RandomState::new(),
+            most: proofs,
+            most_of_key: of_one_key.max(1),
+            max_age,
+        }
     }
 
     /// Remembers a proof as long as it could be good, were it made by the fastest clock.
     pub(super) fn spend(&self, id: &Id, now: Timestamp) -> Result<(), Refused> {
-        let seconds = self.max_age.saturating_add(2 * AHEAD).max(1);
-        let share =
-            usize::try_from(id.key % SHARES as u128).ok().and_then(|at| self.shares.get(at)).ok_or(Refused::Full)?;
-        let mut share = share.lock().unwrap_or_else(PoisonError::into_inner);
-        share.advance(now.0.div_euclid(seconds));
-        if share.now.proofs.contains(&id.proof) || share.before.proofs.contains(&id.proof) {
+        let span = now.0.div_euclid(self.max_age.saturating_add(2 * AHEAD).max(1));
+        let place = self.placed.hash_one(id.proof);
+        let mut proofs = share(&self.proofs, place.into(), span)?;
+        if proofs.now.contains(&id.proof) || proofs.before.contains(&id.proof) {
             return Err(Refused::Before);
         }
-        let of_key = |span: &Span| span.of_key.get(&id.key).copied().unwrap_or_default() as usize;
-        let all = share.now.proofs.len() + share.before.proofs.len();
-        if all >= self.most.div_ceil(SHARES) || of_key(&share.now) + of_key(&share.before) >= self.most_of_key {
+        if proofs.now.len() + proofs.before.len() >= self.most.div_ceil(SHARES) {
             return Err(Refused::Full);
         }
-        share.now.proofs.insert(id.proof);
-        *share.now.of_key.entry(id.key).or_default() += 1;
+        let mut of_keys = share(&self.of_keys, id.key, span)?;
+        let of = |span: &HashMap<u128, u32>| span.get(&id.key).copied().unwrap_or_default() as usize;
+        if of(&of_keys.now) + of(&of_keys.before) >= self.most_of_key {
+            return Err(Refused::Full);
+        }
+        *of_keys.now.entry(id.key).or_default() += 1;
+        proofs.now.insert(id.proof);
         Ok(())
     }
 }
 
-impl Share {
+/// One of the shares, for the present span.
+fn share<T: Default>(shares: &[Mutex<Spans<T>>], number: u128, span: i64) -> Result<MutexGuard<'_, Spans<T>>, Refused> {
+    let at = usize::try_from(number % SHARES as u128).ok().and_then(|at| shares.get(at)).ok_or(Refused::Full)?;
+    let mut share = at.lock().unwrap_or_else(PoisonError::into_inner);
+    share.advance(span);
+    Ok(share)
+}
+
+impl<T: Default> Spans<T> {
     /// A clock that is set back changes nothing: what is remembered stays.
     fn advance(&mut self, span: i64) {
         if span <= self.span {
             return;
         }
         let ended = std::mem::take(&mut self.now);
-        self.before = if span == self.span + 1 { ended } else { Span::default() };
+        self.before = if span == self.span + 1 { ended } else { T::default() };
         self.span = span;
     }
 }
@@ -128,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_remembered_is_refused_and_one_key_fills_its_own_share_alone() {
+    fn what_cannot_be_remembered_is_refused_and_one_key_has_no_more_than_its_part() {
         let spent = SpentProofs::new(60, 1_000_000, 3);
         for n in 0..3 {
             assert_eq!(at(&spent, "a", &n.to_string(), 10), Ok(()));
@@ -142,5 +155,17 @@ mod tests {
         let taken = (0..100).filter(|n| at(&small, &n.to_string(), "x", 10).is_ok()).count();
         assert!((1..=16).contains(&taken), "{taken} are remembered");
         assert!((0..100).all(|n| at(&small, &n.to_string(), "x", 10).is_err()), "and each of these was good once");
+    }
+
+    #[test]
+    fn one_key_that_has_all_that_it_may_have_leaves_every_other_key_its_own() {
+        let spent = SpentProofs::new(60, 1_600, 200);
+        for n in 0..200 {
+            assert_eq!(at(&spent, "a", &n.to_string(), 10), Ok(()), "{n}");
+        }
+        assert_eq!(at(&spent, "a", "200", 10), Err(Refused::Full));
+        for key in 0..200 {
+            assert_eq!(at(&spent, &format!("b{key}"), "x", 10), Ok(()), "{key}");
+        }
     }
 }
