@@ -9,7 +9,7 @@
 import { run } from './runner.mjs';
 import { close } from './browser.mjs';
 
-for (const chapter of ['pages', 'openid', 'verification', 'msal', 'azure', 'workload', 'step_up', 'spa', 'consent', 'by_hand', 'accounts', 'work_orders', 'sidecar', 'every_page']) await import(`./${chapter}.mjs`);
+for (const chapter of ['pages', 'openid', 'verification', 'msal', 'azure', 'workload', 'step_up', 'spa', 'consent', 'by_hand', 'accounts', 'work_orders', 'sidecar', 'every_page', 'sign_in']) await import(`./${chapter}.mjs`);
 
 process.exitCode = await run('e2e-node', process.argv.slice(2));
 await close();

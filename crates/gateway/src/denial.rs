@@ -122,6 +122,7 @@ impl Denial {
     pub(crate) fn response(self, decision_id: &str) -> Response<Body> {
         if let Some(retry) = &self.page {
             let mut response = refusal(self.status, self.check, decision_id, retry);
+            response.headers_mut().extend(self.field);
             if let Some(seconds) = self.retry_after {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }

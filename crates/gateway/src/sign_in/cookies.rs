@@ -8,9 +8,9 @@ use http::{HeaderMap, HeaderValue};
 /// it, since App Service's name has no `__Host-`; the one beside it says that this host did.
 const SESSION: &str = "AppServiceAuthSession";
 /// Which session this browser was given.
-pub(super) const BESIDE: &str = "deputize-session";
+pub(super) const BESIDE: &str = "deputize-edge-session";
 /// A sign-in that is under way; the name goes on.
-pub(super) const PENDING: &str = "deputize-sign-in-";
+pub(super) const PENDING: &str = "deputize-edge-sign-in-";
 /// How long the value of one cookie is: browsers take 4096 bytes with its name and attributes.
 const PIECE: usize = 3_800;
 /// Most cookies of one session: with them the head of a request stays well below its bound.
@@ -165,13 +165,13 @@ mod tests {
 
     #[test]
     fn a_cookie_that_is_there_twice_in_any_case_is_nobodys() {
-        let name = "__Host-deputize-session";
-        assert_eq!(only(&headers(&["a=b; __Host-deputize-session=x"]), name), Some("x"));
+        let name = "__Host-deputize-edge-session";
+        assert_eq!(only(&headers(&["a=b; __Host-deputize-edge-session=x"]), name), Some("x"));
         for fields in [
-            &["__Host-deputize-session=x; __Host-deputize-session=y"][..],
-            &["__Host-deputize-session=x", "__host-deputize-session=x"],
-            &["__host-deputize-session=x"],
-            &["__Host-deputize-session =x; __Host-deputize-session=x"],
+            &["__Host-deputize-edge-session=x; __Host-deputize-edge-session=y"][..],
+            &["__Host-deputize-edge-session=x", "__host-deputize-edge-session=x"],
+            &["__host-deputize-edge-session=x"],
+            &["__Host-deputize-edge-session =x; __Host-deputize-edge-session=x"],
             &["a=b"],
         ] {
             assert_eq!(only(&headers(fields), name), None, "{fields:?}");
@@ -185,13 +185,16 @@ mod tests {
     fn services_get_the_other_cookies_and_none_of_these() {
         let mut sent = headers(&[
             "theme=dark; AppServiceAuthSession=2.x;appserviceauthsession.1=y ; lang=en",
-            "__Host-deputize-session=x",
-            "__host-deputize-sign-in-ab=z; deputize-session=q;x",
-            "AppServiceAuthSessionX=kept",
+            "__Host-deputize-edge-session=x",
+            "__host-deputize-edge-sign-in-ab=z; deputize-edge-session=q;x",
+            "AppServiceAuthSessionX=kept; __Host-deputize-session=the authority's",
         ]);
         take_out(&mut sent);
         let left: Vec<_> = sent.get_all(COOKIE).iter().map(|v| v.to_str().unwrap()).collect();
-        assert_eq!(left, ["theme=dark; lang=en", "x", "AppServiceAuthSessionX=kept"]);
+        assert_eq!(
+            left,
+            ["theme=dark; lang=en", "x", "AppServiceAuthSessionX=kept; __Host-deputize-session=the authority's"]
+        );
     }
 
     #[test]

@@ -92,8 +92,16 @@ impl SignIn {
             return Err(not_ours());
         }
         let retry = begin_again(provider, &pending.landing);
-        let redeemed = provider.client.redeem_code(pending.authorization, &form).await;
-        let token = redeemed.map_err(|error| Box::new(failed(&provider.name, &error).page(retry)))?.token;
+        // Whatever comes of it, it is over.
+        let over = pending::forgotten(origin, state);
+        let told = |denial: Denial| match &over {
+            Some(cookie) => Box::new(denial.field(SET_COOKIE, cookie.clone()).page(retry)),
+            None => Box::new(denial.page(retry)),
+        };
+        let token = match provider.client.redeem_code(pending.authorization, &form).await {
+            Ok(redeemed) => redeemed.token,
+            Err(error) => return Err(told(failed(&provider.name, &error))),
+        };
         let tokens = Tokens {
             id_token: token.id_token.clone(),
             access_token: Some(token.access_token.clone()),
@@ -102,9 +110,10 @@ impl SignIn {
         };
         let mut session = Session::new(self.random.as_ref(), &provider.name, now, self.lasts, tokens);
         session.answered = pending.answers;
-        let too_long = || Box::new(Denial::of(CheckId::SignInSize).page(begin_again(provider, "/")));
-        let mut cookies = self.cookies(&session, origin, request).ok_or_else(too_long)?;
-        cookies.extend(pending::forgotten(origin, state));
+        let Some(mut cookies) = self.cookies(&session, origin, request) else {
+            return Err(told(Denial::of(CheckId::SignInSize)));
+        };
+        cookies.extend(over);
         found(&pending.landing, cookies)
     }
 

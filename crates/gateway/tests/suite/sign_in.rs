@@ -72,8 +72,8 @@ async fn cookies_are_for_this_host_over_tls_and_for_no_script() {
         }
         set.iter().map(|cookie| cookie.split_once('=').unwrap().0.to_owned()).collect::<Vec<_>>()
     };
-    assert!(names(&begun)[0].starts_with("__Host-deputize-sign-in-"), "{begun:?}");
-    assert_eq!(names(&back)[..2], ["AppServiceAuthSession", "__Host-deputize-session"]);
+    assert!(names(&begun)[0].starts_with("__Host-deputize-edge-sign-in-"), "{begun:?}");
+    assert_eq!(names(&back)[..2], ["AppServiceAuthSession", "__Host-deputize-edge-session"]);
     for held in [pending.jar, browser.jar].iter().flat_map(|jar| jar.values()) {
         assert!(!held.contains("ada") && !held.contains("eyJ"), "nobody can read it: {held}");
     }
@@ -210,7 +210,10 @@ async fn a_session_lasts_eight_hours_and_can_be_refreshed_for_three_days_more() 
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(world.issuer.asked().pop().unwrap().field("refresh_token"), Some("a-refresh-token"));
     assert_eq!(browser.get(&world, "/x", FETCHES).await.status, 200);
-    assert_ne!(before.jar["__Host-deputize-session"], browser.jar["__Host-deputize-session"], "another session");
+    assert_ne!(
+        before.jar["__Host-deputize-edge-session"], browser.jar["__Host-deputize-edge-session"],
+        "another session"
+    );
     assert_eq!(before.clone().get(&world, "/.auth/refresh", FETCHES).await.status, 401, "the one before is over");
     world.clock.advance((8 + 72) * 3_600);
     assert_eq!(browser.get(&world, "/.auth/refresh", FETCHES).await.status, 401, "too late");
@@ -298,6 +301,7 @@ async fn a_provider_that_is_away_or_refuses_is_told_on_a_page() {
         let retry = r#"href="/.auth/login/aad?post_login_redirect_uri=%2Fx%3Fa%3D%2522%3E""#;
         assert!(answer.body.contains(retry), "{answer:?}");
         assert_eq!(answer.field("content-type"), ["text/html; charset=utf-8"]);
+        assert!(browser.jar.is_empty(), "the sign-in is over: {:?}", browser.jar.keys());
         assert_eq!(browser.get(&world, "/x", FETCHES).await.status, 401, "nobody is signed in");
     }
 }

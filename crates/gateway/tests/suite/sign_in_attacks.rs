@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use testkit::Next;
 
 const SESSION: &str = "AppServiceAuthSession";
-const BESIDE: &str = "__Host-deputize-session";
+const BESIDE: &str = "__Host-deputize-edge-session";
 
 fn page(answer: &Answered, status: u16, check: &str) {
     assert_eq!(answer.status, status, "{answer:?}");
@@ -55,7 +55,7 @@ async fn a_cookie_of_another_gateway_of_another_site_or_of_another_use_is_nobody
     assert_eq!(ada(&other).await.get(&world, "/x", FETCHES).await.status, 401, "another key");
     let mut browser = ada(&world).await;
     world.reload(&SIGN_IN.replace("https://api.example", "http://localhost")).unwrap();
-    let cookies = format!("{SESSION}={}; deputize-session={}", browser.jar[SESSION], browser.jar[BESIDE]);
+    let cookies = format!("{SESSION}={}; deputize-edge-session={}", browser.jar[SESSION], browser.jar[BESIDE]);
     let asked = format!("GET /x HTTP/1.1\r\nhost: localhost\r\ncookie: {cookies}\r\n\r\n");
     assert_eq!(world.raw(asked).await.status, 401, "sealed for another site");
     world.reload(SIGN_IN).unwrap();
@@ -335,7 +335,7 @@ async fn g_05_nobody_says_for_themselves_who_they_are_and_no_service_sees_a_sess
         let seen = world.service.only();
         let text = seen.0.to_ascii_lowercase();
         assert!(!text.contains("forged") && !text.contains("grace"), "{text}");
-        assert!(!text.contains("appserviceauthsession") && !text.contains("deputize-session"), "{text}");
+        assert!(!text.contains("appserviceauthsession") && !text.contains("deputize-edge-session"), "{text}");
         if path == "/x" {
             assert_eq!(principal(&seen)["auth_typ"], "aad");
         } else {

@@ -296,7 +296,7 @@ async fn an_application_gets_a_session_for_its_tokens_and_shows_it_in_a_field() 
         let twice = [("x-zumo-auth", token), ("x-zumo-auth", token)];
         assert_eq!(world.get("/x", &twice).await.status, 401);
         assert_eq!(world.get("/x", &[("x-zumo-auth", &token[1..])]).await.status, 401);
-        let cookie = format!("AppServiceAuthSession=1.{token}; __Host-deputize-session=x");
+        let cookie = format!("AppServiceAuthSession=1.{token}; __Host-deputize-edge-session=x");
         assert_eq!(world.get("/x", &[("cookie", cookie.as_str())]).await.status, 401);
         // Signed out, it is over.
         assert_eq!(world.get("/.auth/logout", &[("x-zumo-auth", token)]).await.status, 302);
