@@ -5,7 +5,7 @@ use crate::credential::{AssertionAudience, Credential};
 use crate::discovery::Discovery;
 use crate::grant::trace_context;
 use crate::key::Asker;
-use crate::rotating::{CredentialFileError, Rotating};
+use crate::rotating::{CredentialFileError, CredentialSource, Rotating};
 use crate::{
     AssertionSource, CacheKey, CertificateError, CutOff, Endpoints, GrantProfile, Random, Sessions, TokenCache,
     Transport, Upstream,
@@ -150,6 +150,25 @@ impl std::fmt::Debug for Client {
     }
 }
 
+fn secret(texts: &[String]) -> Result<Credential, String> {
+    match texts.first().map(|text| text.trim()) {
+        None | Some("") => Err("it is empty".to_owned()),
+        Some(secret) => Ok(Credential::Secret(Secret::new(secret))),
+    }
+}
+
+fn certificate_and_key(texts: &[String]) -> Result<Credential, String> {
+    let [key, certificate] = texts else { return Err("a key and a certificate are needed".to_owned()) };
+    let key = jose::SigningKey::from_pem(jose::Algorithm::PS256, key).map_err(|error| error.to_string())?;
+    Credential::certificate(key, certificate).map_err(|error| error.to_string())
+}
+
+fn key(texts: &[String], audience: AssertionAudience) -> Result<Credential, String> {
+    let text = texts.first().map_or("", |text| text.trim());
+    let key = jose::SigningKey::from_jwk(text).map_err(|error| error.to_string())?;
+    Ok(Credential::Key { key: Arc::new(key), audience })
+}
+
 /// Gathers what a [`Client`] is made of.
 pub struct ClientBuilder {
     endpoints: Endpoints,
@@ -248,44 +267,46 @@ impl ClientBuilder {
 
     /// Authenticates with the secret that a file holds, white space around it left out. It is read again when it changes; a
     /// broken successor leaves the last good one in place, and the log says so. The same holds for all files here.
-    pub fn secret_file(mut self, path: impl Into<PathBuf>) -> Result<Self, CredentialFileError> {
-        let read = |texts: &[String]| match texts.first().map(|text| text.trim()) {
-            None | Some("") => Err("it is empty".to_owned()),
-            Some(secret) => Ok(Credential::Secret(Secret::new(secret))),
-        };
-        self.credential = Credential::Files(Box::new(Rotating::new("secret-file", vec![path.into()], read).begin()?));
-        Ok(self)
+    pub fn secret_file(self, path: impl Into<PathBuf>) -> Result<Self, CredentialFileError> {
+        self.reading(Rotating::of_files("secret-file", vec![path.into()], secret))
+    }
+
+    /// The same with the secret that this source has. What it has not yet is asked for when it is needed.
+    pub fn secret_of(self, source: impl CredentialSource + 'static) -> Result<Self, CredentialFileError> {
+        self.reading(Rotating::new("secret-file", source, secret))
     }
 
     /// Authenticates with assertions signed by a certificate's key (PS256), both in PEM: in two files, or in one that is
     /// named twice.
     pub fn certificate_files(
-        mut self,
+        self,
         key: impl Into<PathBuf>,
         certificate: impl Into<PathBuf>,
     ) -> Result<Self, CredentialFileError> {
-        let read = |texts: &[String]| {
-            let [key, certificate] = texts else { return Err("two files are needed".to_owned()) };
-            let key = jose::SigningKey::from_pem(jose::Algorithm::PS256, key).map_err(|error| error.to_string())?;
-            Credential::certificate(key, certificate).map_err(|error| error.to_string())
-        };
-        let paths = vec![key.into(), certificate.into()];
-        self.credential = Credential::Files(Box::new(Rotating::new("certificate-file", paths, read).begin()?));
-        Ok(self)
+        self.reading(Rotating::of_files("certificate-file", vec![key.into(), certificate.into()], certificate_and_key))
+    }
+
+    /// The same with the key and the certificate that this source has, in this order.
+    pub fn certificate_of(self, source: impl CredentialSource + 'static) -> Result<Self, CredentialFileError> {
+        self.reading(Rotating::new("certificate-file", source, certificate_and_key))
     }
 
     /// Authenticates with assertions signed by the private JSON Web Key that a file holds (`private_key_jwt`).
-    pub fn key_file(
-        mut self,
-        path: impl Into<PathBuf>,
+    pub fn key_file(self, path: impl Into<PathBuf>, audience: AssertionAudience) -> Result<Self, CredentialFileError> {
+        self.reading(Rotating::of_files("key-file", vec![path.into()], move |texts| key(texts, audience)))
+    }
+
+    /// The same with the JSON Web Key that this source has.
+    pub fn key_of(
+        self,
+        source: impl CredentialSource + 'static,
         audience: AssertionAudience,
     ) -> Result<Self, CredentialFileError> {
-        let read = move |texts: &[String]| {
-            let text = texts.first().map_or("", |text| text.trim());
-            let key = jose::SigningKey::from_jwk(text).map_err(|error| error.to_string())?;
-            Ok(Credential::Key { key: Arc::new(key), audience })
-        };
-        self.credential = Credential::Files(Box::new(Rotating::new("key-file", vec![path.into()], read).begin()?));
+        self.reading(Rotating::new("key-file", source, move |texts| key(texts, audience)))
+    }
+
+    fn reading(mut self, rotating: Rotating) -> Result<Self, CredentialFileError> {
+        self.credential = Credential::Files(Box::new(rotating.begin()?));
         Ok(self)
     }
 
@@ -309,7 +330,7 @@ impl ClientBuilder {
             let is_jwt = text.split('.').count() == 3 && !text.contains(char::is_whitespace);
             if is_jwt { Ok(Credential::Given(Secret::new(text))) } else { Err("it holds no JWT".to_owned()) }
         };
-        self.credential = Credential::Files(Box::new(Rotating::new("assertion-file", vec![path.into()], read)));
+        self.credential = Credential::Files(Box::new(Rotating::of_files("assertion-file", vec![path.into()], read)));
         self
     }
 

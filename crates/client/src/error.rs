@@ -64,6 +64,9 @@ pub enum Error {
     /// The request cannot be sent as asked.
     #[error("{0}")]
     Request(&'static str),
+    /// What the client proves itself with is not at hand yet.
+    #[error("the client's credential is not at hand yet; try again, and look at where it comes from")]
+    NoCredential,
     /// The browser came back with something that is not the answer to our question (RFC 6749 section 10.12, RFC 9207).
     #[error("this is not the answer to the sign-in that was begun here: {0}; begin again")]
     NotOurs(&'static str),
@@ -100,6 +103,7 @@ impl Error {
             | Self::Unreadable { .. }
             | Self::Answer(_)
             | Self::Request(_)
+            | Self::NoCredential
             | Self::NotOurs(_)
             | Self::Session(_)
             | Self::Identity(_) => None,

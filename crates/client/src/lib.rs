@@ -73,7 +73,7 @@ pub use key::{CacheKey, KeyFields};
 pub use long_running::{FileSessions, MemorySessions, SessionError, SessionStore, Sessions};
 pub use ports::{Body, Cause, Pending, Random, Sending, Transport, TransportError};
 pub use profile::GrantProfile;
-pub use rotating::CredentialFileError;
+pub use rotating::{CredentialFileError, CredentialSource, CredentialTexts};
 pub use token::{Scheme, Token};
 pub use upstream::Upstream;
 pub use work_order::{MadeOrder, WorkOrder, presence_needed};

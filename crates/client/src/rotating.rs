@@ -1,8 +1,7 @@
-//! Credentials in files that a platform replaces: read again when they have changed, and kept where the new ones are broken.
+//! Credentials that are replaced while a program runs: read again when they have changed, and kept where the new ones are broken.
 use crate::Error;
 use crate::credential::Credential;
 use sha2::{Digest, Sha256};
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::{info, warn};
@@ -11,25 +10,77 @@ use zeroize::Zeroizing;
 /// The largest file that is read.
 const MOST: u64 = 1024 * 1024;
 
-/// A file of a credential that cannot be used at the start. The text says which and why, and nothing of what stands in it.
+/// A credential that cannot be used at the start. The text says which and why, and nothing of what stands in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{path}` cannot be used: {reason}")]
 pub struct CredentialFileError {
-    /// The file.
+    /// The file, or whatever else it comes from.
     pub path: String,
     /// Why.
     pub reason: String,
 }
 
-/// Makes a credential of the files' texts.
+/// Where the texts of a credential come from that is replaced while a program runs: files that a platform writes, or a vault.
+///
+/// ```
+/// # mod authority { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/authority.rs")); }
+/// # use authority::*;
+/// # run(async {
+/// use client::{CredentialSource, CredentialTexts};
+/// struct Vault;
+/// impl CredentialSource for Vault {
+///     fn name(&self) -> String {
+///         "the vault's secret `orders`".to_owned()
+///     }
+///     fn read(&self) -> Result<Option<CredentialTexts>, String> {
+///         Ok(Some(CredentialTexts::new(vec!["…".to_owned()])))
+///     }
+/// }
+/// let orders = builder().secret_of(Vault).unwrap().build(network(), clock(), random());
+/// orders.client_credentials("api://billing/.default").await?;
+/// # Ok(()) });
+/// ```
+pub trait CredentialSource: Send + Sync {
+    /// Tells it apart in cache keys and in logs. It stands for what it holds: a successor's tokens are as good as its predecessor's.
+    fn name(&self) -> String;
+    /// The texts as they are now; `None` while they are not there yet. It is called in a thread that may wait.
+    ///
+    /// # Errors
+    /// Why they cannot be read, and nothing of what stands in them.
+    fn read(&self) -> Result<Option<CredentialTexts>, String>;
+}
+
+/// The texts of a credential, overwritten when they are let go.
+pub type CredentialTexts = Zeroizing<Vec<String>>;
+
+/// Those of files.
+struct Files(Vec<PathBuf>);
+
+impl CredentialSource for Files {
+    fn name(&self) -> String {
+        self.0.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    }
+
+    fn read(&self) -> Result<Option<CredentialTexts>, String> {
+        let mut texts = Zeroizing::new(Vec::with_capacity(self.0.len()));
+        for path in &self.0 {
+            if std::fs::metadata(path).map_err(|error| error.to_string())?.len() > MOST {
+                return Err("it is larger than a megabyte".to_owned());
+            }
+            texts.push(std::fs::read_to_string(path).map_err(|error| error.to_string())?);
+        }
+        Ok(Some(texts))
+    }
+}
+
+/// Makes a credential of its texts.
 type Reader = dyn Fn(&[String]) -> Result<Credential, String> + Send + Sync;
 
-/// A credential that its files hold.
+/// A credential that is read from somewhere.
 pub(crate) struct Rotating {
-    /// What it is, for cache keys. The files' place stands for their content: a successor's tokens are as good as its
-    /// predecessor's.
+    /// What it is, for cache keys.
     kind: &'static str,
-    paths: Vec<PathBuf>,
+    source: Arc<dyn CredentialSource>,
     read: Box<Reader>,
     state: Mutex<State>,
 }
@@ -37,25 +88,33 @@ pub(crate) struct Rotating {
 #[derive(Default)]
 struct State {
     held: Option<Arc<Credential>>,
-    /// The digest of what the files held when they were last looked at, whether it was of use or not.
+    /// The digest of what was there when it was last looked at, whether it was of use or not.
     seen: Option<[u8; 32]>,
 }
 
 impl Rotating {
-    pub(crate) fn new(
+    pub(crate) fn of_files(
         kind: &'static str,
         paths: Vec<PathBuf>,
         read: impl Fn(&[String]) -> Result<Credential, String> + Send + Sync + 'static,
     ) -> Self {
-        Self { kind, paths, read: Box::new(read), state: Mutex::default() }
+        Self::new(kind, Files(paths), read)
     }
 
-    /// Reads the files now, so that a mistake shows at the start.
+    pub(crate) fn new(
+        kind: &'static str,
+        source: impl CredentialSource + 'static,
+        read: impl Fn(&[String]) -> Result<Credential, String> + Send + Sync + 'static,
+    ) -> Self {
+        Self { kind, source: Arc::new(source), read: Box::new(read), state: Mutex::default() }
+    }
+
+    /// Reads it now, so that a mistake shows at the start.
     pub(crate) fn begin(self) -> Result<Self, CredentialFileError> {
-        let path = self.shown();
-        let texts = self.paths.iter().map(std::fs::read_to_string).collect::<io::Result<Vec<_>>>();
-        let read = texts.map_err(|error| error.to_string()).and_then(|texts| (self.read)(&texts));
-        self.state().held = Some(Arc::new(read.map_err(|reason| CredentialFileError { path, reason })?));
+        let wrong = |reason| CredentialFileError { path: self.source.name(), reason };
+        if let Some(texts) = self.source.read().map_err(wrong)? {
+            self.state().held = Some(Arc::new((self.read)(&texts).map_err(wrong)?));
+        }
         Ok(self)
     }
 
@@ -65,16 +124,20 @@ impl Rotating {
     }
 
     pub(crate) fn id(&self) -> String {
-        format!("{}:{}", self.kind, self.shown())
+        format!("{}:{}", self.kind, self.source.name())
     }
 
-    /// The credential as the files have it now; the last good one where they are broken.
+    /// The credential as it is now; the last good one where what is there is broken.
     pub(crate) async fn current(&self) -> Result<Arc<Credential>, Error> {
         // Read each time: it happens once in a request over the network, and is small beside it. Times and lengths of files
         // can stay the same while what they hold changes.
-        let texts = match self.texts().await {
-            Ok(texts) => texts,
-            Err(error) => return self.last(&error.to_string(), None),
+        let source = Arc::clone(&self.source);
+        let read = tokio::task::spawn_blocking(move || source.read()).await;
+        let texts = match read {
+            Ok(Ok(Some(texts))) => texts,
+            Ok(Ok(None)) => return self.state().held.clone().ok_or(Error::NoCredential),
+            Ok(Err(reason)) => return self.last(&reason, None),
+            Err(_) => return self.last("reading it failed", None),
         };
         let mut hash = Sha256::new();
         for text in texts.iter() {
@@ -92,7 +155,7 @@ impl Rotating {
                 let credential = Arc::new(credential);
                 let mut state = self.state();
                 if state.held.replace(Arc::clone(&credential)).is_some() && state.seen.is_some() {
-                    info!(credential.file = %self.shown(), "a credential was replaced");
+                    info!(credential.file = %self.source.name(), "a credential was replaced");
                 }
                 state.seen = digest;
                 Ok(credential)
@@ -101,32 +164,17 @@ impl Rotating {
         }
     }
 
-    async fn texts(&self) -> io::Result<Zeroizing<Vec<String>>> {
-        let mut texts = Zeroizing::new(Vec::with_capacity(self.paths.len()));
-        for path in &self.paths {
-            if tokio::fs::metadata(path).await?.len() > MOST {
-                return Err(io::Error::other("it is larger than a megabyte"));
-            }
-            texts.push(tokio::fs::read_to_string(path).await?);
-        }
-        Ok(texts)
-    }
-
-    /// What was held. Said once for each state of the files.
+    /// What was held. Said once for each state of the source.
     fn last(&self, reason: &str, digest: Option<[u8; 32]>) -> Result<Arc<Credential>, Error> {
         let mut state = self.state();
         if state.seen != digest || state.held.is_none() {
-            warn!(credential.file = %self.shown(), credential.fault = reason, "a credential's file cannot be used; the last good one stays");
+            warn!(credential.file = %self.source.name(), credential.fault = reason, "a credential cannot be used as it is now; the last good one stays");
         }
         state.seen = digest;
         state
             .held
             .clone()
             .ok_or(Error::Request("the file with the client's credential cannot be used; the log says why"))
-    }
-
-    fn shown(&self) -> String {
-        self.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     }
 
     // For a few instructions, never across an await.

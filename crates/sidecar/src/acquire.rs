@@ -295,9 +295,12 @@ const fn kind(error: &Error) -> &'static str {
         Error::Unreadable { .. } => "UpstreamInvalidError",
         Error::Unreachable(_) => "UpstreamUnreachable",
         Error::Answer(_) => "UpstreamInvalidResponse",
-        Error::Request(_) | Error::Challenged { .. } | Error::NotOurs(_) | Error::Identity(_) | Error::Session(_) => {
-            "Request"
-        }
+        Error::Request(_)
+        | Error::NoCredential
+        | Error::Challenged { .. }
+        | Error::NotOurs(_)
+        | Error::Identity(_)
+        | Error::Session(_) => "Request",
     }
 }
 
@@ -321,7 +324,7 @@ fn told(error: &Error) -> Answer {
             failed(StatusCode::INTERNAL_SERVER_ERROR, &text)
         }
         Error::Request(text) => failed(StatusCode::INTERNAL_SERVER_ERROR, text),
-        Error::Challenged { .. } | Error::NotOurs(_) | Error::Identity(_) | Error::Session(_) => {
+        Error::NoCredential | Error::Challenged { .. } | Error::NotOurs(_) | Error::Identity(_) | Error::Session(_) => {
             failed(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
         }
     };

@@ -169,6 +169,7 @@ impl Problem {
                 Self::new(StatusCode::BAD_GATEWAY, detail)
             }
             Error::Request(text) => Self::bad_request(*text),
+            Error::NoCredential => Self::unavailable("the credential of the application is not at hand yet", seconds),
             Error::Session(error) => Self::no_session(error),
             Error::Challenged { .. } | Error::NotOurs(_) | Error::Identity(_) => Self::internal(),
         }
