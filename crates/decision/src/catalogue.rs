@@ -671,12 +671,18 @@ catalogue! {
     IntrospectionAvailable: "introspection.available", None, "temporarily_unavailable", None, 503, Operator, Some("IntrospectionUnavailable"),
         "the issuer says what the token is worth when it is asked",
         "try again later; check that the gateway can reach the introspection endpoint, and its credential there";
+    SecretAvailable: "secret.available", None, "temporarily_unavailable", None, 503, Operator, Some("SecretUnavailable"),
+        "the secrets and certificates that the request needs have been fetched",
+        "try again later; the gateway's log says which one, and check the vault or the command that it comes from";
     OnwardAvailable: "onward.available", None, "temporarily_unavailable", None, 503, Operator, Some("OnwardCredentialUnavailable"),
         "the authority that issues the onward credential answers",
         "try again later; check that the gateway can reach the authority";
     OnwardAccepted: "onward.accepted", None, "server_error", None, 502, Operator, Some("OnwardCredentialRefused"),
         "the authority gives the gateway the onward credential",
         "check the gateway's credential at the authority, and the target of `onward`; the gateway's log has the authority's code";
+    OnwardIdentity: "onward.identity", None, "server_error", None, 502, Operator, Some("OnwardIdentityRefused"),
+        "the host gives the gateway a token of the managed identity",
+        "assign the identity to the host, or correct the id and the `resource` of `managed_identity`; the gateway's log has the host's code";
     OnwardConsent: "onward.consent", None, "interaction_required", Some("consent_required"), 403, TenantAdmin, Some("OnwardConsentRequired"),
         "the user or an administrator has consented that the gateway calls the service",
         "consent to what the gateway asks for on behalf of users, then call again";

@@ -11,17 +11,15 @@ use crate::output::{printable, say};
 use crate::serve::Ending;
 use crate::system::{self, SystemClock};
 use client::TokenCache;
+use client::managed_identity::ManagedIdentity;
 use fetch::{Allow, Fetch, KeySets, Lifetimes};
-use gateway::{
-    AccessLog, Certificates, Effective, File, Front, Gateway, Ids, Ports, Scope, SettingsError, Telemetry, Told,
-    import_apim,
-};
-use serve::{DRAIN, Listeners, Tls};
+use gateway::{AccessLog, Effective, File, Gateway, Ids, Ports, Scope, SettingsError, Telemetry, Told, import_apim};
+use serve::{DRAIN, Listeners};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use telemetry::Push;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,7 +35,7 @@ const READY: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_mins(2);
 /// How many connections one address may have, if the file does not say.
 const SHARE: usize = 512;
-/// How often the certificates' files are looked at.
+/// How often files are looked at, and it is looked what is due to be fetched.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Options of `deputize gateway`.
@@ -109,10 +107,12 @@ pub(crate) fn run(Options { command, file }: Options) -> Result<ExitCode, Failur
         Some(Command::Check { file }) => {
             let read = Read::file(&file)?;
             let gateway = read.gateway(AccessLog::off(), None)?;
-            read.certificates()?;
             share(&read)?;
             let operations = gateway.effective().len();
             say(format_args!("`{}` is sound; operations: {operations}", file.display()));
+            for what in gateway.missing() {
+                say(format_args!("not looked up: {}", printable(&what)));
+            }
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::ImportApim { file, scope, named_value }) => {
@@ -169,15 +169,6 @@ impl Read {
         self.text.fault(&error.at, &error.problem, &error.hint)
     }
 
-    fn certificates(&self) -> Result<Option<Arc<Certificates>>, Failure> {
-        if self.file.client_certificates.is_some() && self.file.certificate.is_empty() {
-            let hint = "add `[[certificate]]` with `certificate` and `key`, or drop `client_certificates`";
-            return Err(Failure::new("callers show certificates over TLS only, and there is none", hint));
-        }
-        let files: Vec<_> = self.file.certificate.iter().map(|table| table.get_ref().clone()).collect();
-        Certificates::read(&files, self.beside()).map_err(Failure::told)
-    }
-
     /// Issuers and authorities may be inside: in a cluster, on a company's network, on this machine for development.
     fn ports(&self, access_log: AccessLog, push: Option<&Push>) -> Result<Ports, Failure> {
         let allow = Allow { plain_loopback: true, ..Allow::INSIDE };
@@ -198,6 +189,7 @@ impl Read {
             streams: Fetch::clone(&fetch),
             tokens: fetch,
             token_cache: TokenCache::new(TOKEN_BYTES),
+            host: ManagedIdentity::of_this_host(system::variable, host()?, Arc::new(SystemClock)),
             clock: Arc::new(SystemClock),
             ids: Arc::new(Ids::new(random.as_ref())),
             random,
@@ -205,6 +197,12 @@ impl Read {
             telemetry: Arc::new(Telemetry::new(traces, &resource, u64::from_le_bytes(seed))),
         })
     }
+}
+
+/// The network on which the host's managed identities are: this machine, and Azure's own address.
+fn host() -> Result<Arc<Fetch>, Failure> {
+    let allow = Allow { loopback: true, plain_loopback: true, ..Allow::INSTANCE_METADATA };
+    Fetch::builder().allow(allow).build().map(Arc::new).map_err(Failure::told)
 }
 
 fn effective(read: &Read, request: &[String]) -> Result<ExitCode, Failure> {
@@ -258,7 +256,8 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     let push = beside::collector()?;
     let access_log = if logs { AccessLog::kept() } else { AccessLog::off() };
     let gateway = Arc::new(read.gateway(access_log, push.as_ref())?);
-    let certificates = read.certificates()?;
+    let entrance = gateway.entrances().into_iter().next();
+    let entrance = entrance.ok_or_else(|| Failure::plain("the configuration has no listener"))?;
     let wanted = read.file.listen.as_ref();
     let misplaced = |problem: &str, hint: &str| match wanted {
         Some(listen) => read.text.fault(&listen.span(), problem, hint),
@@ -266,7 +265,7 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     };
     let addresses = listen::parse(wanted.map_or("localhost:8443", |listen| listen.get_ref()))
         .ok_or_else(|| misplaced("`listen` is no address", "write `localhost:8443` or `0.0.0.0:8443`"))?;
-    if certificates.is_none() && !addresses.iter().all(|address| address.ip().is_loopback()) {
+    if !entrance.is_tls() && !addresses.iter().all(|address| address.ip().is_loopback()) {
         let hint = "add `[[certificate]]` with `certificate` and `key`, or listen on `localhost`";
         return Err(misplaced("HTTP without TLS is served on loopback only", hint));
     }
@@ -281,16 +280,13 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
         None => Sockets::default(),
     };
     let bound = sockets.tcp(&addresses, "choose another with `listen`").await?;
-    let callers = read.file.client_certificates;
-    let tls = certificates.as_ref().map(|certificates| certificates.config(callers)).transpose();
-    let tls = tls.map_err(|error| Failure::plain(error.to_string()))?.map(Tls::Server);
-    let front = Arc::new(Front::new(Arc::clone(&gateway), tls.is_some()));
+    let (front, entrance) = (Arc::new(entrance.front()), Arc::new(entrance));
     let mut listeners = Listeners::new();
     beside::listen(&read, &gateway, &mut sockets, &mut listeners).await?;
     let proxies = Arc::clone(&gateway);
     listeners.share(share(&read)?, move |address| proxies.is_proxy(address));
     for socket in bound {
-        listeners.add(socket, tls.clone(), Arc::clone(&front));
+        listeners.add_behind(socket, Arc::clone(&entrance) as _, Arc::clone(&front));
     }
     let pushing = push.map(|push| beside::push(push, &gateway)).transpose()?;
     let access_log = Arc::clone(gateway.access_log());
@@ -303,9 +299,7 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     tokio::spawn(async move { writing.run(write).await });
     tokio::spawn(warm(Arc::clone(&gateway)));
     tokio::spawn(look(Arc::clone(&gateway)));
-    if let Some(certificates) = certificates {
-        tokio::spawn(watch(certificates));
-    }
+    tokio::spawn(fetch(Arc::clone(&gateway)));
     let shown = addresses.first().map(ToString::to_string).unwrap_or_default();
     tracing::info!(listener.address = shown, operations = gateway.effective().len(), "{SERVES}");
     let offer = match &handover {
@@ -379,7 +373,7 @@ async fn warm(gateway: Arc<Gateway>) {
     }
 }
 
-/// Has the files of policies and credentials looked at, in a thread that may wait for the disk.
+/// Has files looked at, in a thread that may wait for the disk.
 async fn look(gateway: Arc<Gateway>) {
     loop {
         tokio::time::sleep(LOOK).await;
@@ -389,22 +383,11 @@ async fn look(gateway: Arc<Gateway>) {
     }
 }
 
-/// Shows new certificates as soon as their files hold them.
-async fn watch(certificates: Arc<Certificates>) {
-    let times = || -> Vec<Option<SystemTime>> {
-        certificates.files().map(|file| std::fs::metadata(file).and_then(|data| data.modified()).ok()).collect()
-    };
-    let mut seen = times();
+/// Has vaults and commands asked for what is due. One that is slow keeps nobody else's waiting.
+async fn fetch(gateway: Arc<Gateway>) {
     loop {
+        let asking = Arc::clone(&gateway);
+        tokio::spawn(async move { asking.fetch().await });
         tokio::time::sleep(LOOK).await;
-        let now = times();
-        if now == seen {
-            continue;
-        }
-        match certificates.reload() {
-            Ok(()) => tracing::info!("new certificates are shown"),
-            Err(error) => tracing::error!(reason = %error, "the new certificates are broken; those before go on"),
-        }
-        seen = now;
     }
 }

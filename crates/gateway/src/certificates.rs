@@ -1,6 +1,7 @@
-//! The listener's certificates, each for the names that stand in it, replaced together without a restart.
-use crate::settings::{CertificateTable, ClientCertificates};
-use arc_swap::ArcSwap;
+//! The listener's certificates, each for the names that stand in it, replaced without a restart.
+use crate::rotating::{Rotates, Rotating};
+use crate::secrets::{Held, Material};
+use crate::settings::ClientCertificates;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -10,16 +11,12 @@ use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureSc
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::parse_x509_certificate;
 
-/// Certificates of a listener, and the files that they are read from.
-pub struct Certificates {
-    files: Vec<CertificateTable>,
-    current: ArcSwap<Vec<Named>>,
-}
+/// Certificates of a listener; the first is for clients that name no host, or another.
+pub(crate) struct Certificates(Vec<Arc<Rotating<Named>>>);
 
 struct Named {
     /// In lower case; `*.example` stands for one label before it.
@@ -27,44 +24,24 @@ struct Named {
     key: Arc<CertifiedKey>,
 }
 
-/// Why a certificate cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` {problem}: give a chain in PEM that begins with the server's certificate, and the private key of that certificate", .file.display())]
-pub struct CertificatesError {
-    file: PathBuf,
-    problem: String,
-}
-
 impl Certificates {
-    /// Reads them; relative paths begin at `beside`. `None` if there are none.
-    ///
-    /// # Errors
-    /// If one cannot be used.
-    pub fn read(files: &[CertificateTable], beside: &Path) -> Result<Option<Arc<Self>>, CertificatesError> {
-        let table = |file: &CertificateTable| CertificateTable {
-            certificate: beside.join(&file.certificate),
-            key: beside.join(&file.key),
-        };
-        let files: Vec<_> = files.iter().map(table).collect();
-        if files.is_empty() {
-            return Ok(None);
-        }
-        let current = ArcSwap::from_pointee(load(&files)?);
-        Ok(Some(Arc::new(Self { files, current })))
+    pub(crate) fn new() -> Self {
+        Self(Vec::new())
     }
 
-    /// The files that they are read from.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.files.iter().flat_map(|table| [table.certificate.as_path(), table.key.as_path()])
-    }
-
-    /// Reads the files again. Handshakes from now on use what they hold; where one cannot be used, nothing changes.
+    /// Adds one, read from a chain and its key.
     ///
     /// # Errors
-    /// If one cannot be used.
-    pub fn reload(&self) -> Result<(), CertificatesError> {
-        self.current.store(Arc::new(load(&self.files)?));
-        Ok(())
+    /// If it is there, and cannot be used.
+    pub(crate) fn add(&mut self, pair: Material) -> Result<Arc<dyn Rotates>, String> {
+        let named = Rotating::begin(pair, |held| {
+            let key = certified(held)?;
+            let names = key.cert.first().map(|leaf| names(leaf)).unwrap_or_default();
+            Ok(Named { names, key: Arc::new(key) })
+        })?;
+        let named = Arc::new(named);
+        self.0.push(Arc::clone(&named));
+        Ok(named)
     }
 
     /// The server's side of TLS with them: versions 1.2 and 1.3, HTTP/2 before HTTP/1.1, no early data. Callers are asked for
@@ -72,7 +49,10 @@ impl Certificates {
     ///
     /// # Errors
     /// If TLS cannot be spoken.
-    pub fn config(self: &Arc<Self>, callers: Option<ClientCertificates>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    pub(crate) fn config(
+        self: &Arc<Self>,
+        callers: Option<ClientCertificates>,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let algorithms = provider.signature_verification_algorithms;
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
@@ -89,7 +69,8 @@ impl Certificates {
     }
 
     fn find(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
-        let current = self.current.load();
+        // What has not been fetched is not shown.
+        let current: Vec<Arc<Named>> = self.0.iter().filter_map(|named| named.current()).collect();
         let named = name.map(str::to_ascii_lowercase).and_then(|name| {
             let exact = current.iter().find(|named| named.names.contains(&name));
             exact.or_else(|| {
@@ -159,26 +140,8 @@ impl ClientCertVerifier for Holders {
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certificates").field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("Certificates").field("certificates", &self.0.len()).finish_non_exhaustive()
     }
-}
-
-fn load(files: &[CertificateTable]) -> Result<Vec<Named>, CertificatesError> {
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let mut all = Vec::with_capacity(files.len());
-    for CertificateTable { certificate, key } in files {
-        let wrong = |file: &Path, problem: &str| CertificatesError { file: file.into(), problem: problem.into() };
-        let text = |file: &Path| {
-            std::fs::read(file).map_err(|error| wrong(file, &format!("cannot be read ({})", error.kind())))
-        };
-        let chain = chain_of(&text(certificate)?).ok_or_else(|| wrong(certificate, "holds no certificate"))?;
-        let names = chain.first().map(|leaf| names(leaf)).unwrap_or_default();
-        let private = PrivateKeyDer::from_pem_slice(&text(key)?).map_err(|_| wrong(key, "holds no private key"))?;
-        let certified = CertifiedKey::from_der(chain, private, &provider)
-            .map_err(|_| wrong(certificate, "does not belong to its key"))?;
-        all.push(Named { names, key: Arc::new(certified) });
-    }
-    Ok(all)
 }
 
 /// All certificates of a PEM text, if there are any.
@@ -187,10 +150,12 @@ fn chain_of(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     chain.ok().filter(|chain| !chain.is_empty())
 }
 
-/// A chain and its private key, both in PEM.
-pub(crate) fn certified(certificate: &[u8], key: &[u8]) -> Result<CertifiedKey, String> {
-    let chain = chain_of(certificate).ok_or("the certificate's file holds no certificate in PEM")?;
-    let private = PrivateKeyDer::from_pem_slice(key).map_err(|_| "the key's file holds no private key in PEM")?;
+/// A chain and its private key, both in PEM; they may stand in one text.
+pub(crate) fn certified(held: &[Held]) -> Result<CertifiedKey, String> {
+    let [certificate, key] = held else { return Err("a chain and a key are needed".to_owned()) };
+    let chain = chain_of(certificate).ok_or("what is named as the certificate holds no certificate in PEM")?;
+    let private =
+        PrivateKeyDer::from_pem_slice(key).map_err(|_| "what is named as the key holds no private key in PEM")?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     CertifiedKey::from_der(chain, private, &provider)
         .map_err(|_| "the certificate does not belong to the key".to_owned())
@@ -210,6 +175,7 @@ fn names(leaf: &CertificateDer<'_>) -> Vec<String> {
 mod tests {
     use super::*;
     use rcgen::{CertificateParams, KeyPair};
+    use std::path::PathBuf;
 
     struct Folder(PathBuf);
 
@@ -220,15 +186,14 @@ mod tests {
             Self(folder)
         }
 
-        fn certificate(&self, file: &str, names: &[&str]) -> CertificateTable {
+        fn certificate(&self, file: &str, names: &[&str]) -> Material {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
             let key = KeyPair::generate().unwrap();
             let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
-            let table =
-                CertificateTable { certificate: format!("{file}.pem").into(), key: format!("{file}.key").into() };
-            std::fs::write(self.0.join(&table.certificate), certificate.pem()).unwrap();
-            std::fs::write(self.0.join(&table.key), key.serialize_pem()).unwrap();
-            table
+            let [chain, private] = [self.0.join(format!("{file}.pem")), self.0.join(format!("{file}.key"))];
+            std::fs::write(&chain, certificate.pem()).unwrap();
+            std::fs::write(&private, key.serialize_pem()).unwrap();
+            Material::files([chain, private])
         }
     }
 
@@ -241,8 +206,9 @@ mod tests {
     #[test]
     fn each_name_has_its_certificate_and_strangers_the_first() {
         let folder = Folder::new("sni");
-        let tables = [folder.certificate("a", &["a.example"]), folder.certificate("b", &["*.b.example", "b.example"])];
-        let certificates = Certificates::read(&tables, &folder.0).unwrap().unwrap();
+        let mut certificates = Certificates::new();
+        certificates.add(folder.certificate("a", &["a.example"])).unwrap();
+        certificates.add(folder.certificate("b", &["*.b.example", "b.example"])).unwrap();
         let shown = |name: Option<&str>| certificates.find(name).unwrap().cert.first().unwrap().clone();
         let (a, b) = (shown(Some("a.example")), shown(Some("b.example")));
         assert_ne!(a, b);
@@ -260,20 +226,23 @@ mod tests {
     #[test]
     fn t_07_a_new_certificate_is_shown_once_it_is_read_and_a_broken_one_changes_nothing() {
         let folder = Folder::new("rotation");
-        let table = folder.certificate("a", &["a.example"]);
-        let certificates = Certificates::read(std::slice::from_ref(&table), &folder.0).unwrap().unwrap();
+        let pair = folder.certificate("a", &["a.example"]);
+        let mut certificates = Certificates::new();
+        let rotates = certificates.add(pair).unwrap();
         let shown = || certificates.find(None).unwrap().cert.first().unwrap().clone();
         let first = shown();
         folder.certificate("a", &["a.example"]);
-        certificates.reload().unwrap();
+        rotates.look();
         let second = shown();
         assert_ne!(first, second);
-        std::fs::write(folder.0.join(&table.key), "broken").unwrap();
-        assert!(certificates.reload().unwrap_err().to_string().contains("a.key` holds no private key"));
-        assert_eq!(shown(), second);
-        let other = folder.certificate("c", &["c.example"]);
-        let mixed = CertificateTable { certificate: table.certificate, key: other.key };
-        let error = Certificates::read(&[mixed], &folder.0).unwrap_err();
-        assert!(error.to_string().contains("does not belong to its key"), "{error}");
+        for (file, rejected) in [("a.key", 1), ("a.pem", 2)] {
+            std::fs::write(folder.0.join(file), "broken").unwrap();
+            rotates.look();
+            assert_eq!((shown(), rotates.fares().rejected), (second.clone(), rejected));
+        }
+        folder.certificate("c", &["c.example"]);
+        folder.certificate("a", &["a.example"]);
+        let mixed = Material::files([folder.0.join("a.pem"), folder.0.join("c.key")]);
+        assert!(certificates.add(mixed).err().unwrap().contains("does not belong to the key"));
     }
 }

@@ -63,6 +63,11 @@ impl Denial {
         }
     }
 
+    /// A secret or a certificate has not been fetched.
+    pub(crate) fn not_at_hand() -> Self {
+        Self::of(CheckId::SecretAvailable).retry_after(5)
+    }
+
     pub(crate) fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self

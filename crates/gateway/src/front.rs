@@ -5,7 +5,7 @@ use crate::gateway::{Gateway, Peer};
 use decision::CheckId;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use serve::{Caller, Serve, caught};
+use serve::{Caller, Gate, Serve, Tls, Way, caught};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -19,6 +19,36 @@ impl Front {
     /// A gateway behind a listener that speaks TLS, or does not.
     pub fn new(gateway: Arc<Gateway>, is_tls: bool) -> Self {
         Self { gateway, is_tls }
+    }
+}
+
+/// A listener of the configuration, as it is at each moment.
+pub struct Entrance {
+    gateway: Arc<Gateway>,
+    name: Arc<str>,
+}
+
+impl Entrance {
+    pub(crate) fn new(gateway: Arc<Gateway>, name: Arc<str>) -> Self {
+        Self { gateway, name }
+    }
+
+    /// Whether TLS is spoken there.
+    pub fn is_tls(&self) -> bool {
+        self.gateway.door(&self.name).is_some_and(|door| door.tls.is_some())
+    }
+
+    /// What stands behind it.
+    pub fn front(&self) -> Front {
+        Front::new(Arc::clone(&self.gateway), self.is_tls())
+    }
+}
+
+/// A listener that the configuration has no more lets nobody in.
+impl Gate for Entrance {
+    fn admit(&self, _: Option<IpAddr>) -> Option<Way> {
+        let door = self.gateway.door(&self.name)?;
+        Some(Way { tls: door.tls.as_ref().map(|speaks| Tls::Server(Arc::clone(&speaks.config))) })
     }
 }
 

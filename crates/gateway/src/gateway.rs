@@ -6,13 +6,16 @@ use crate::body::{Body, Broken, Downloading, Progress, Streamed, Uploading};
 use crate::call::{Call, Permitted};
 use crate::canonical::{Canonical, take_hop_by_hop_of_answer};
 use crate::denial::Denial;
+use crate::front::Entrance;
 use crate::ids::Ids;
 use crate::limits::Limits;
 use crate::onward::{Credential, Onward};
 use crate::policy::{Admission, Certificate, Decided, cors};
 use crate::record::Record;
+use crate::rotating::Fares;
 use crate::routes::{Asked, Operation, Told};
-use crate::settings::{Compiled, File, Lasting, SettingsError, compile};
+use crate::secrets::Counts;
+use crate::settings::{Compiled, Door, File, Lasting, SettingsError, compile};
 use crate::sign_in;
 use crate::stream::{Trailers, Watch};
 use crate::telemetry::Telemetry;
@@ -20,6 +23,7 @@ use crate::upstream::{self, Failure, NoSlot};
 use crate::websocket::{self, Opening, Tunnel};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use client::managed_identity::ManagedIdentity;
 use client::{Random, TokenCache};
 use decision::{CheckId, Clock};
 use fetch::{Fetch, KeySets};
@@ -45,6 +49,8 @@ pub struct Ports {
     pub streams: Fetch,
     /// The tokens that were got from them.
     pub token_cache: Arc<TokenCache>,
+    /// The managed identities of the host.
+    pub host: ManagedIdentity,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Unpredictable bytes.
@@ -124,10 +130,11 @@ impl Gateway {
         Ok(())
     }
 
-    /// Fetches the keys that are not at hand yet; whether all are now. Requests would do it too.
-    pub async fn warm(&self) -> bool {
+    /// Fetches the keys and the secrets that are not at hand yet; whether all are now. Requests would do it too.
+    pub async fn warm(self: &Arc<Self>) -> bool {
+        self.fetch().await;
+        let mut ready = self.missing().is_empty();
         let guards: Vec<Guard> = self.state.load().guards.clone();
-        let mut ready = true;
         for guard in guards {
             ready &= guard.ready().await;
         }
@@ -168,8 +175,8 @@ impl Gateway {
         self.state.load().lasting.heard.values().map(|heard| heard.status()).collect()
     }
 
-    /// Looks whether the files that policies and credentials are made of have changed: what they hold is used from then on, and
-    /// where it is of no use, what they held before. It waits for the disk.
+    /// Looks whether the files that policies and credentials are made of have changed, and what was fetched for them: what is there
+    /// is used from then on, and where it is of no use, what was there before. It waits for the disk.
     pub fn look(&self) {
         let state = self.state.load_full();
         for rotating in &state.rotating {
@@ -180,6 +187,58 @@ impl Gateway {
     /// Whether this is the address of a proxy, which carries the requests of many.
     pub fn is_proxy(&self, address: IpAddr) -> bool {
         address::is_trusted(address.to_canonical(), &self.state.load().proxies)
+    }
+
+    /// Asks vaults and commands for what is due, and uses what is new. Nothing is asked for twice at once.
+    pub async fn fetch(self: &Arc<Self>) {
+        let (state, now) = (self.state.load_full(), self.ports.clock.now());
+        let mut asked = tokio::task::JoinSet::new();
+        for fetched in state.lasting.fetched.values().filter(|fetched| fetched.is_due(now)) {
+            let (fetched, random) = (Arc::clone(fetched), Arc::clone(&self.ports.random));
+            asked.spawn(async move { fetched.refresh(now, &*random).await });
+        }
+        let mut is_new = false;
+        while let Some(came) = asked.join_next().await {
+            is_new |= came.unwrap_or_default();
+        }
+        if is_new {
+            let gateway = Arc::clone(self);
+            let _ = tokio::task::spawn_blocking(move || gateway.look()).await;
+        }
+    }
+
+    /// What has to be fetched and is not there: requests that need it are refused.
+    pub fn missing(&self) -> Vec<String> {
+        let state = self.state.load();
+        let missing = state.lasting.fetched.values().filter(|fetched| !fetched.is_there());
+        let mut missing: Vec<String> = missing.map(|fetched| fetched.name().to_owned()).collect();
+        let broken = state.rotating.iter().map(|rotating| rotating.fares()).filter(|fares| !fares.is_there);
+        missing.extend(broken.map(|fares| fares.from));
+        missing.sort();
+        missing.dedup();
+        missing
+    }
+
+    /// Everything that is fetched, and how often it was, and was not.
+    pub(crate) fn fetched(&self) -> Vec<(String, bool, Counts)> {
+        let state = self.state.load();
+        state.lasting.fetched.values().map(|it| (it.name().to_owned(), it.is_there(), it.counts())).collect()
+    }
+
+    /// Everything that is kept up to date, and how it fares.
+    pub(crate) fn rotating(&self) -> Vec<Fares> {
+        self.state.load().rotating.iter().map(|rotating| rotating.fares()).collect()
+    }
+
+    /// A listener, as it is now.
+    pub(crate) fn door(&self, name: &str) -> Option<Arc<Door>> {
+        self.state.load().lasting.doors.iter().find(|door| &*door.name == name).cloned()
+    }
+
+    /// The listeners of the configuration.
+    pub fn entrances(self: &Arc<Self>) -> Vec<Entrance> {
+        let doors = self.state.load().lasting.doors.clone();
+        doors.iter().map(|door| Entrance::new(Arc::clone(self), Arc::clone(&door.name))).collect()
     }
 
     /// Where requests are told of.

@@ -1,9 +1,13 @@
-//! What files hold: read again when they have changed, and kept as it was where the new ones are broken.
-use arc_swap::ArcSwap;
+//! What is made of files, secrets and certificates that are replaced while the gateway runs: read again when they have changed, and
+//! kept as it was where the new ones are broken.
+use crate::secrets::{Held, Material};
+use arc_swap::ArcSwapOption;
 use sha2::{Digest, Sha256};
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use zeroize::Zeroizing;
 
 /// The largest file that is read.
 const MOST: u64 = 16 << 20;
@@ -12,44 +16,76 @@ const MOST: u64 = 16 << 20;
 pub(crate) trait Rotates: Send + Sync {
     /// Looks whether it has changed. For a thread that may wait.
     fn look(&self);
+
+    /// How it fares.
+    fn fares(&self) -> Fares;
 }
 
-/// Makes a thing of what its files hold, in their order.
-type Reader<T> = dyn Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync;
+/// How something fares that is kept up to date.
+pub(crate) struct Fares {
+    /// Where it comes from, without anything secret.
+    pub(crate) from: String,
+    /// Whether it is there.
+    pub(crate) is_there: bool,
+    /// How often what was to replace it was of no use.
+    pub(crate) rejected: u64,
+}
 
-/// A thing that is made of files.
+/// Makes a thing of what its sources hold, in their order.
+type Reader<T> = dyn Fn(&[Held]) -> Result<T, String> + Send + Sync;
+
+/// A thing that is made of files and secrets.
 pub(crate) struct Rotating<T> {
-    files: Vec<PathBuf>,
+    material: Material,
     read: Box<Reader<T>>,
-    current: ArcSwap<T>,
-    /// The digest of what the files held when they were last looked at, whether it was of use or not.
+    current: ArcSwapOption<T>,
+    /// The digest of what there was when it was last looked at, whether it was of use or not.
     seen: Mutex<Option<[u8; 32]>>,
+    rejected: AtomicU64,
 }
 
 impl<T: Send + Sync> Rotating<T> {
-    /// Reads them for the first time.
+    /// Reads it for the first time. What is not there yet, since it has to be fetched, is read when it has been.
+    ///
+    /// # Errors
+    /// If what is there is of no use.
     pub(crate) fn begin(
-        files: Vec<PathBuf>,
-        read: impl Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync + 'static,
+        material: Material,
+        read: impl Fn(&[Held]) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<Self, String> {
-        let held = contents(&files)?;
-        let seen = Mutex::new(Some(digest(&held)));
-        Ok(Self { current: ArcSwap::from_pointee(read(&held)?), files, read: Box::new(read), seen })
+        let held = material.held()?;
+        let current = held.as_deref().map(&read).transpose();
+        let (current, rejected) = match current {
+            Ok(current) => (current, 0),
+            // It was fetched: what is wrong is no mistake of the file, and may be over soon.
+            Err(reason) if material.is_fetched() => {
+                tracing::error!(from = %material, reason, "this cannot be used");
+                (None, 1)
+            }
+            Err(reason) => return Err(reason),
+        };
+        Ok(Self {
+            current: ArcSwapOption::from_pointee(current),
+            seen: Mutex::new(held.map(|held| digest(&held))),
+            rejected: AtomicU64::new(rejected),
+            material,
+            read: Box::new(read),
+        })
     }
 
-    /// The thing as it is now.
-    pub(crate) fn current(&self) -> Arc<T> {
+    /// The thing as it is now; `None` while it has not been fetched.
+    pub(crate) fn current(&self) -> Option<Arc<T>> {
         self.current.load_full()
-    }
-
-    fn shown(&self) -> String {
-        self.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
     }
 }
 
 impl<T: Send + Sync> Rotates for Rotating<T> {
     fn look(&self) {
-        let held = contents(&self.files);
+        let held = match self.material.held() {
+            Ok(None) => return,
+            Ok(Some(held)) => Ok(held),
+            Err(reason) => Err(reason),
+        };
         let now = held.as_ref().ok().map(|held| digest(held));
         // For a few instructions.
         let before = std::mem::replace(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner), now);
@@ -58,34 +94,39 @@ impl<T: Send + Sync> Rotates for Rotating<T> {
         }
         match held.and_then(|held| (self.read)(&held)) {
             Ok(made) => {
-                self.current.store(Arc::new(made));
-                tracing::info!(files = %self.shown(), "what these files hold was replaced");
+                self.current.store(Some(Arc::new(made)));
+                tracing::info!(from = %self.material, "what comes from there was replaced");
             }
             Err(reason) => {
-                tracing::error!(files = %self.shown(), reason, "these files cannot be used; what was read before stays");
+                self.rejected.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(from = %self.material, reason, "this cannot be used; what was read before stays");
             }
+        }
+    }
+
+    fn fares(&self) -> Fares {
+        Fares {
+            from: self.material.to_string(),
+            is_there: self.current.load().is_some(),
+            rejected: self.rejected.load(Ordering::Relaxed),
         }
     }
 }
 
-fn contents(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
-    files.iter().map(|file| content(file).map_err(|reason| format!("`{}` {reason}", file.display()))).collect()
-}
-
 /// One file, if it is not too large.
-pub(crate) fn content(file: &std::path::Path) -> Result<Vec<u8>, String> {
-    let mut held = Vec::new();
+pub(crate) fn content(file: &Path) -> Result<Held, String> {
+    let mut held = Zeroizing::new(Vec::new());
     let opened = std::fs::File::open(file).map_err(|error| format!("cannot be read: {}", error.kind()))?;
     let length = opened.take(MOST + 1).read_to_end(&mut held);
     length.map_err(|error| format!("cannot be read: {}", error.kind()))?;
     if held.len() as u64 > MOST { Err("is larger than 16 MiB".to_owned()) } else { Ok(held) }
 }
 
-fn digest(all: &[Vec<u8>]) -> [u8; 32] {
+fn digest(all: &[Held]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for held in all {
         hash.update((held.len() as u64).to_be_bytes());
-        hash.update(held);
+        hash.update(held.as_slice());
     }
     hash.finalize().into()
 }
@@ -100,23 +141,24 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join("number");
         std::fs::write(&file, "1").unwrap();
-        let number = |held: &[Vec<u8>]| String::from_utf8_lossy(&held[0]).parse::<u32>().map_err(|e| e.to_string());
-        let rotating = Rotating::begin(vec![file.clone()], number).unwrap();
-        let first = rotating.current();
+        let number = |held: &[Held]| String::from_utf8_lossy(&held[0]).parse::<u32>().map_err(|e| e.to_string());
+        let rotating = Rotating::begin(Material::files([file.clone()]), number).unwrap();
+        let first = rotating.current().unwrap();
         rotating.look();
-        assert!(Arc::ptr_eq(&first, &rotating.current()), "nothing has changed");
-        for (text, expected) in [("2", 2), ("x", 2), ("", 2), ("3", 3)] {
+        assert!(Arc::ptr_eq(&first, &rotating.current().unwrap()), "nothing has changed");
+        for (text, expected, rejected) in [("2", 2, 0), ("x", 2, 1), ("", 2, 2), ("3", 3, 2)] {
             std::fs::write(&file, text).unwrap();
             rotating.look();
-            assert_eq!(*rotating.current(), expected, "{text}");
+            assert_eq!((*rotating.current().unwrap(), rotating.fares().rejected), (expected, rejected), "{text}");
         }
         std::fs::remove_file(&file).unwrap();
         rotating.look();
-        assert_eq!(*rotating.current(), 3, "the file is gone");
+        assert_eq!(*rotating.current().unwrap(), 3, "the file is gone");
         std::fs::write(&file, "3").unwrap();
         rotating.look();
-        assert_eq!(*rotating.current(), 3);
-        assert!(Rotating::begin(vec![folder.join("none")], number).err().unwrap().contains("none` cannot be read"));
+        assert_eq!(*rotating.current().unwrap(), 3);
+        let none = Rotating::begin(Material::files([folder.join("none")]), number);
+        assert!(none.err().unwrap().contains("none` cannot be read"));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -1,16 +1,20 @@
 //! What a gateway is told: a file whose every mistake is named with its place.
 mod compile;
+mod doors;
 mod file;
 mod openapi;
 pub(crate) mod schema;
 mod spanned;
 mod subscriptions;
 mod upstreams;
+mod vaults;
 mod world;
 
 pub(crate) use compile::{Compiled, Lasting, compile};
-pub use file::{CertificateTable, ClientCertificates, File, Source};
+pub(crate) use doors::Door;
+pub use file::{CertificateTable, ClientCertificates, File, Pem, Source};
 pub use spanned::Spanned;
+pub(crate) use vaults::ManagedIdentityTable;
 pub(crate) use world::World;
 
 use http::{HeaderName, StatusCode};

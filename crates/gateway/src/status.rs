@@ -28,10 +28,12 @@ impl Status {
         Self(gateway)
     }
 
-    /// 200 where every issuer's keys are at hand, else 503 with whose are not.
+    /// 200 where every issuer's keys and every secret are at hand, else 503 with what is not.
     fn readiness(&self) -> Response<Full<Bytes>> {
         let missing = self.0.issuers().into_iter().filter(|(_, status)| status.is_none());
-        let missing: Vec<String> = missing.map(|(issuer, _)| format!("the keys of {issuer} are not at hand")).collect();
+        let mut missing: Vec<String> =
+            missing.map(|(issuer, _)| format!("the keys of {issuer} are not at hand")).collect();
+        missing.extend(self.0.missing().into_iter().map(|what| format!("{what} is not at hand")));
         if missing.is_empty() {
             return text(StatusCode::OK, PLAIN, "ready");
         }

@@ -1,10 +1,16 @@
 //! Products and the subscriptions to them, looked up by key.
 use crate::policy::Admission;
+use crate::rotating::{Fares, Rotates};
+use crate::secrets::Material;
+use arc_swap::ArcSwap;
 use decision::Timestamp;
-use oauth::Secret;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The shortest key.
+pub(crate) const SHORTEST: usize = 16;
 
 /// A product's place in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,35 +54,69 @@ pub(crate) struct Product {
 /// one that is nearly right.
 pub(crate) struct Subscriptions {
     salt: [u8; 32],
-    by_key: HashMap<[u8; 32], usize>,
+    by_key: Arc<Keys>,
     all: Vec<Subscription>,
     products: Vec<Product>,
 }
 
+/// The digests of keys, and whose they are.
+pub(crate) struct Keys {
+    salt: [u8; 32],
+    current: ArcSwap<HashMap<[u8; 32], usize>>,
+    /// Where each subscription's keys are read from, and what they were when they were last of use.
+    read: Mutex<Vec<Read>>,
+    rejected: AtomicU64,
+}
+
+struct Read {
+    of: usize,
+    name: Arc<str>,
+    from: Material,
+    /// The digests of its keys; none while they are not there.
+    keys: Option<Vec<[u8; 32]>>,
+    /// What was wrong when it was last looked at, so that it is said once.
+    wrong: Option<String>,
+}
+
 impl Subscriptions {
     pub(crate) fn new(salt: [u8; 32], products: Vec<Product>) -> Self {
-        Self { salt, by_key: HashMap::new(), all: Vec::new(), products }
+        let keys = Keys { salt, current: ArcSwap::default(), read: Mutex::default(), rejected: AtomicU64::default() };
+        Self { salt, by_key: Arc::new(keys), all: Vec::new(), products }
     }
 
-    /// Adds a subscription and its keys; the name of the one that has such a key already, if there is one.
-    pub(crate) fn add(&mut self, subscription: Subscription, keys: &[Secret]) -> Result<(), Arc<str>> {
-        let at = self.all.len();
-        for key in keys {
-            let digest = self.digest(key.expose().as_bytes());
-            if let Some(other) = self.by_key.insert(digest, at) {
-                return Err(self
-                    .all
-                    .get(other)
-                    .map_or_else(|| Arc::clone(&subscription.name), |s| Arc::clone(&s.name)));
-            }
-        }
+    /// Adds a subscription, whose keys are read from these places.
+    ///
+    /// # Errors
+    /// If they are of no use.
+    pub(crate) fn add(&mut self, subscription: Subscription, from: Material) -> Result<(), String> {
+        let (of, name) = (self.all.len(), Arc::clone(&subscription.name));
         self.all.push(subscription);
-        Ok(())
+        let mut read = Read { of, name, from, keys: None, wrong: None };
+        let looked = self.by_key.read(&mut read);
+        let mut all = self.by_key.read.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(read);
+        let shared = self.by_key.index(&all);
+        looked?;
+        match shared {
+            Some(other) => Err(format!("is a key of `{other}` too")),
+            None => Ok(()),
+        }
+    }
+
+    /// What keeps the keys up to date.
+    pub(crate) fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.by_key)
+    }
+
+    /// Whether the keys of some subscription have not been fetched, so that an unknown key may be one of them.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.by_key.fares().is_there
     }
 
     /// What this key opens at this API; nothing if it is no key, or not active, or of something else.
     pub(crate) fn find(&self, key: &[u8], api: ApiId, now: Timestamp) -> Option<Admission> {
-        let subscription = self.all.get(*self.by_key.get(&self.digest(key))?)?;
+        let at = *self.by_key.current.load().get(&digest(self.salt, key))?;
+        let subscription = self.all.get(at)?;
         if !subscription.active || subscription.expires.is_some_and(|end| end <= now) {
             return None;
         }
@@ -94,19 +134,93 @@ impl Subscriptions {
     pub(crate) fn open_product(&self, api: ApiId) -> Option<ProductId> {
         self.products.iter().position(|product| product.open && product.apis.contains(&api)).map(ProductId)
     }
+}
 
-    fn digest(&self, key: &[u8]) -> [u8; 32] {
-        Sha256::new().chain_update(self.salt).chain_update(key).finalize().into()
+fn digest(salt: [u8; 32], key: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(salt).chain_update(key).finalize().into()
+}
+
+impl Keys {
+    /// Reads the keys of one subscription; those of before stay where there is nothing, or nothing of use.
+    fn read(&self, read: &mut Read) -> Result<(), String> {
+        let Some(held) = read.from.held()? else { return Ok(()) };
+        let mut keys = Vec::with_capacity(held.len());
+        for one in held.chunks(1) {
+            let key = Material::text(one)?;
+            if key.expose().len() < SHORTEST {
+                return Err(format!("the key is shorter than {SHORTEST} characters"));
+            }
+            keys.push(digest(self.salt, key.expose().as_bytes()));
+        }
+        read.keys = Some(keys);
+        Ok(())
+    }
+
+    /// Puts all keys in one table. One that is two subscriptions' is the first one's; its name, if there is such a key.
+    fn index(&self, all: &[Read]) -> Option<Arc<str>> {
+        let (mut index, mut shared) = (HashMap::<_, usize>::new(), None);
+        for read in all {
+            for key in read.keys.iter().flatten() {
+                if let Some(other) = index.get(key).and_then(|at| all.get(*at)) {
+                    shared = Some(Arc::clone(&other.name));
+                } else {
+                    index.insert(*key, read.of);
+                }
+            }
+        }
+        self.current.store(Arc::new(index));
+        shared
+    }
+}
+
+impl Rotates for Keys {
+    fn look(&self) {
+        // Looked at by one thread at a time; requests have the table.
+        let mut all = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = false;
+        for read in all.iter_mut() {
+            let before = read.keys.clone();
+            let wrong = self.read(read).err();
+            if read.keys != before {
+                changed = true;
+                tracing::info!(subscription = &*read.name, "its keys were replaced");
+            }
+            if wrong.is_some() && wrong != read.wrong {
+                self.rejected.fetch_add(1, Ordering::Relaxed);
+                let reason = wrong.as_deref().unwrap_or_default();
+                tracing::error!(subscription = &*read.name, from = %read.from, reason, "its keys cannot be used; those before stay");
+            }
+            read.wrong = wrong;
+        }
+        if changed && let Some(other) = self.index(&all) {
+            tracing::error!(subscription = &*other, "a key is this subscription's and another's; it opens this one");
+        }
+    }
+
+    fn fares(&self) -> Fares {
+        let all = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        Fares {
+            from: "keys of subscriptions".to_owned(),
+            is_there: all.iter().all(|read| read.keys.is_some()),
+            rejected: self.rejected.load(Ordering::Relaxed),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secrets::Place;
+    use oauth::Secret;
 
     const ORDERS: ApiId = ApiId(0);
     const STOCK: ApiId = ApiId(1);
     const NOW: Timestamp = Timestamp(1_000);
+
+    fn keys(name: &str) -> Material {
+        let key = |at: u8| Place::Variable("KEY".into(), Secret::new(format!("{name}-{at}-0123456789")));
+        Material::of([key(1), key(2)])
+    }
 
     fn subscriptions() -> Subscriptions {
         let product = |name: &str, apis: &[ApiId], open| Product { name: name.into(), apis: apis.into(), open };
@@ -115,7 +229,7 @@ mod tests {
         let mut add = |name: &str, scope, active, expires: Option<i64>| {
             let expires = expires.map(Timestamp);
             let subscription = Subscription { name: name.into(), scope, active, expires, started: Some(Timestamp(7)) };
-            all.add(subscription, &[Secret::new(format!("{name}-1")), Secret::new(format!("{name}-2"))]).unwrap();
+            all.add(subscription, keys(name)).unwrap();
         };
         add("gold", Scope::Product(ProductId(0)), true, None);
         add("orders", Scope::Api(ORDERS), true, Some(1_001));
@@ -127,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_key_opens_what_its_subscription_is_to_in_its_context() {
-        let found = |key: &str, api| subscriptions().find(key.as_bytes(), api, NOW);
+        let found = |key: &str, api| subscriptions().find(format!("{key}-0123456789").as_bytes(), api, NOW);
         let started = Some(Timestamp(7));
         let admitted = |product, name: &str| Some(Admission { product, subscription: Some(name.into()), started });
         for suffix in ["1", "2"] {
@@ -151,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_subscription_ends_when_it_expires() {
-        let at = |now| subscriptions().find(b"orders-1", ORDERS, Timestamp(now)).is_some();
+        let at = |now| subscriptions().find(b"orders-1-0123456789", ORDERS, Timestamp(now)).is_some();
         assert!(at(1_000) && !at(1_001));
     }
 
@@ -165,6 +279,6 @@ mod tests {
     fn one_key_is_not_two_subscriptions() {
         let twice =
             Subscription { name: "x".into(), scope: Scope::AllApis, active: true, expires: None, started: None };
-        assert_eq!(subscriptions().add(twice, &[Secret::new("gold-1")]), Err("gold".into()));
+        assert!(subscriptions().add(twice, keys("gold")).unwrap_err().contains("`gold`"));
     }
 }

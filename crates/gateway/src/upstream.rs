@@ -18,13 +18,13 @@ pub(crate) use slots::{NoSlot, Slot, Slots};
 use crate::call::Permitted;
 use crate::onward::Credential;
 use crate::routes::below;
+use crate::secrets::Material;
 use crate::{address, canonical, sign_in};
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Request, Uri};
 use ipnet::IpNet;
 use replica::Replica;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -51,8 +51,8 @@ pub(crate) struct Plan {
     pub(crate) probe: Option<Probe>,
     /// The certificate authorities that it is trusted by, beside those of the system.
     pub(crate) roots: Arc<str>,
-    /// The files of the certificate that it is shown, and of its key.
-    pub(crate) certificate: Option<[PathBuf; 2]>,
+    /// Where the certificate that it is shown comes from, and its key.
+    pub(crate) certificate: Option<Material>,
 }
 
 /// One service.
@@ -88,6 +88,11 @@ pub(crate) struct Told<'a> {
 }
 
 impl Upstream {
+    /// Whether the certificate that it is to be shown is at hand.
+    pub(crate) fn is_presentable(&self) -> bool {
+        self.presented.as_ref().is_none_or(|presented| presented.is_there())
+    }
+
     /// A service by this plan; with others that are the same service it shares how many requests that is trusted with. It is probed from now on, where the plan says so and a runtime is there.
     pub(crate) fn new(
         plan: Plan,

@@ -49,7 +49,7 @@ mod socket;
 mod tls;
 
 pub use handover::{Offer, Predecessor};
-pub use listeners::{Caller, DRAIN, Kept, Listeners, Serve, caught};
+pub use listeners::{Caller, DRAIN, Gate, Kept, Listeners, Serve, Way, caught};
 pub use mutual::Mutual;
 pub use peer::Peer;
 pub use share::{OverShare, Share, Shares};

@@ -83,6 +83,28 @@ impl Kept {
     }
 }
 
+/// What decides about connections before anything of them is read. It is asked anew for each, so that it can change its mind.
+pub trait Gate: Send + Sync + 'static {
+    /// How a connection from this address is taken in, or that it is not: it is closed then, without a word.
+    fn admit(&self, from: Option<IpAddr>) -> Option<Way>;
+}
+
+/// How a connection is taken in.
+#[derive(Clone, Debug, Default)]
+pub struct Way {
+    /// How TLS is spoken, if it is.
+    pub tls: Option<Tls>,
+}
+
+/// Everybody comes in the same way.
+struct Open(Way);
+
+impl Gate for Open {
+    fn admit(&self, _: Option<IpAddr>) -> Option<Way> {
+        Some(self.0.clone())
+    }
+}
+
 /// The listeners of a process, until they are told to end.
 pub struct Listeners {
     leaving: watch::Sender<bool>,
@@ -118,8 +140,13 @@ impl Listeners {
 
     /// Begins to serve.
     pub fn add<S: Serve>(&mut self, socket: impl Into<Socket>, tls: Option<Tls>, service: Arc<S>) {
+        self.add_behind(socket, Arc::new(Open(Way { tls })), service);
+    }
+
+    /// Begins to serve those whom a gate admits.
+    pub fn add_behind<S: Serve>(&mut self, socket: impl Into<Socket>, gate: Arc<dyn Gate>, service: Arc<S>) {
         let door = Door {
-            tls,
+            gate,
             service,
             permits: Arc::clone(&self.permits),
             shares: self.shares.clone(),
@@ -155,7 +182,7 @@ impl Listeners {
 
 /// What stands behind one socket.
 struct Door<S> {
-    tls: Option<Tls>,
+    gate: Arc<dyn Gate>,
     service: Arc<S>,
     permits: Arc<Semaphore>,
     shares: Option<Shares>,
@@ -213,6 +240,7 @@ impl<S: Serve> Door<S> {
         caller: Caller,
         permit: OwnedSemaphorePermit,
     ) {
+        let Some(Way { tls }) = self.gate.admit(caller.address) else { return };
         let share = match self.shares.as_ref().zip(caller.address).map(|(shares, address)| shares.take(address)) {
             // Not worth a line in the log for each: who does it would fill that instead.
             Some(Err(_)) => return,
@@ -227,7 +255,6 @@ impl<S: Serve> Door<S> {
             leaving: self.leaving.clone(),
             ended: self.ended.clone(),
         };
-        let tls = self.tls.clone();
         tokio::spawn(async move {
             let Some(tls) = tls else { return connection.speak(stream, Spoken::Either).await };
             // Who does not finish a handshake is nobody we know: not worth a line in the log.

@@ -59,23 +59,27 @@ impl<'a> Reading<'a> {
     }
 
     pub(super) fn authentication_managed_identity(&mut self, node: Element<'a>) {
+        if node.has_attribute("output-token-variable-name") {
+            return self.leave(
+                node,
+                "`output-token-variable-name`: there are no variables; where the token is sent as `Authorization`, say `managed_identity` in `onward`",
+            );
+        }
+        if node.attribute("ignore-error").is_some_and(|text| !text.eq_ignore_ascii_case("false")) {
+            self.leave(node, "`ignore-error`: without the token nothing is forwarded");
+        }
         let Some(resource) = self.attribute(node, "resource") else { return };
-        let client = node.attribute("client-id").unwrap_or("CLIENT-ID-OF-THE-GATEWAY").to_owned();
-        let mut authority = Table::default();
-        authority.set("name", "own");
-        authority.set("token_endpoint", "https://login.microsoftonline.com/TENANT-ID/oauth2/v2.0/token");
-        authority.set("client_id", client);
-        authority.set("federated_token_file", "federated-token");
-        self.parts.authorities.push(authority);
-        self.leave(
-            node,
-            "a managed identity is Azure's: register the gateway as an application, and fill in its `[[authority]]` here",
-        );
-        let mut credentials = Table::default();
-        credentials.set("authority", "own");
-        credentials.set("target", format!("{resource}/.default"));
+        let client = node.has_attribute("client-id").then(|| self.attribute(node, "client-id"));
+        let mut identity = Table::default();
+        identity.set("resource", resource);
+        match client {
+            // It was no plain text, and was left.
+            Some(None) => return,
+            Some(Some(client)) => identity.set("client_id", client),
+            None => {}
+        }
         let mut onward = Table::default();
-        onward.set_written("client_credentials", credentials.inline());
+        onward.set_written("managed_identity", identity.inline());
         self.onward(node, onward.inline());
     }
 

@@ -311,3 +311,34 @@ fn a_certificate_for_the_service_becomes_two_files() {
         assert!(!imported.toml.contains("client_certificate") && !imported.left.is_empty(), "{}", imported.toml);
     }
 }
+
+#[test]
+fn a_managed_identity_stays_one() {
+    let imported = |attributes: &str| {
+        let node = format!("<authentication-managed-identity {attributes} />");
+        imported(&format!("<policies><inbound><base />{node}</inbound></policies>"), Scope::Api)
+    };
+    let own = r#"resource="https://storage.azure.com""#;
+    for (attributes, client, left) in [
+        (own.to_owned(), None, 0),
+        (format!(r#"{own} client-id="5b1d2a2e""#), Some("5b1d2a2e"), 0),
+        (format!(r#"{own} ignore-error="true""#), None, 1),
+    ] {
+        let imported = imported(&attributes);
+        let whole: toml::Table = toml::from_str(&imported.toml).unwrap_or_else(|error| panic!("{error}"));
+        let onward = whole["api"][0]["onward"]["managed_identity"].as_table().unwrap();
+        assert_eq!(onward["resource"].as_str(), Some("https://storage.azure.com"));
+        assert_eq!(onward.get("client_id").and_then(toml::Value::as_str), client);
+        let about = imported.left.iter().filter(|left| left.element == "authentication-managed-identity");
+        assert_eq!(about.count(), left, "{attributes}: {:?}", imported.left);
+    }
+    // A token that went into a variable went to the service only where the document sent it, and one of another identity never.
+    for attributes in [
+        format!(r#"{own} output-token-variable-name="token""#),
+        format!(r#"{own} client-id="{{{{unknown}}}}""#),
+        r#"resource="@(context.Request.Url.Host)""#.to_owned(),
+    ] {
+        let imported = imported(&attributes);
+        assert!(!imported.toml.contains("managed_identity =") && !imported.left.is_empty(), "{}", imported.toml);
+    }
+}

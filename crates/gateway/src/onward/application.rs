@@ -24,6 +24,7 @@ pub(crate) fn refused(error: &Error, of_user: bool) -> Denial {
         "no onward token"
     );
     match error {
+        Error::NoCredential => Denial::not_at_hand(),
         Error::Unreachable(_)
         | Error::Unreadable { .. }
         | Error::Refused { status: 429 | 500.., .. }

@@ -100,7 +100,12 @@ impl SubscriptionKey {
     ) -> Result<Admission, Box<Denial>> {
         let decided = match self.shown(request) {
             Err(Several) => Err(CheckId::SubscriptionKeyValid),
-            Ok(Some(key)) => known.find(key.as_bytes(), api, now).ok_or(CheckId::SubscriptionKeyValid),
+            Ok(Some(key)) => match known.find(key.as_bytes(), api, now) {
+                Some(admission) => Ok(admission),
+                // It may be a key that has not been fetched.
+                None if known.is_waiting() => return Err(Box::new(Denial::not_at_hand())),
+                None => Err(CheckId::SubscriptionKeyValid),
+            },
             Ok(None) => match known.open_product(api) {
                 Some(product) => Ok(Admission { product: Some(product), ..Admission::default() }),
                 None if self.required => Err(CheckId::SubscriptionKeyPresent),

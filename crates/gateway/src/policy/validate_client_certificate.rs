@@ -8,6 +8,7 @@ use super::{Decided, Part, Phase, Policy};
 use crate::call::Call;
 use crate::denial::Denial;
 use crate::rotating::{Rotating, content};
+use crate::secrets::{Held, Material};
 use crate::settings::{SettingsError, Spanned, World, fault};
 use decision::{CheckId, Timestamp};
 use identity::{Identity, IdentityTable};
@@ -93,7 +94,7 @@ impl super::Table for Table {
             not_before: self.validate_not_before,
             not_after: self.validate_not_after,
         };
-        let read = move |held: &[Vec<u8>]| {
+        let read = move |held: &[Held]| {
             let mut held = held.iter();
             let mut trusted = Authorities::default();
             for one in held.by_ref().take(authorities) {
@@ -109,7 +110,8 @@ impl super::Table for Table {
             }
             Ok(Rule { trusted, identities, flags })
         };
-        let rule = Rotating::begin(files, read).map_err(|reason| fault(at, reason, "give other files"))?;
+        let rule =
+            Rotating::begin(Material::files(files), read).map_err(|reason| fault(at, reason, "give other files"))?;
         let rule = Arc::new(rule);
         world.keep_up_to_date(Arc::clone(&rule) as _);
         Ok(Part::Rule(Arc::new(ValidateClientCertificate { rule, ignore_error: self.ignore_error })))
@@ -229,9 +231,10 @@ impl Policy for ValidateClientCertificate {
     }
 
     fn decide(&self, call: &mut Call) -> Decided {
-        let judged = match &call.certificate {
-            None => Err(CheckId::CertificatePresent),
-            Some(certificate) => certificate.judged(&self.rule.current(), call.now),
+        let judged = match (&call.certificate, self.rule.current()) {
+            (None, _) => Err(CheckId::CertificatePresent),
+            (_, None) => Err(CheckId::SecretAvailable),
+            (Some(certificate), Some(rule)) => certificate.judged(&rule, call.now),
         };
         match judged {
             Err(check) if !self.ignore_error => Decided::Deny(Box::new(Denial::of(check))),

@@ -1,9 +1,10 @@
 //! From the file to what answers requests: scopes put together, narrower ones after wider ones.
+use super::doors::{Doors, doors};
 use super::file::{ApiTable, OperationTable, ProtectedResourceTable};
 use super::openapi::{self, Described};
 use super::subscriptions::subscriptions;
 use super::upstreams::{Upstreams, showing, upstreams};
-use super::world::{Variables, World, twice, unknown};
+use super::world::{AllFetched, Variables, World, twice, unknown};
 use super::{File, SettingsError, Spanned, fault, field_name};
 use crate::cut_offs::AllHeard;
 use crate::gateway::Ports;
@@ -42,7 +43,7 @@ pub(crate) struct Compiled {
     pub(crate) lasting: Lasting,
     /// Who signs users in, where somebody does.
     pub(crate) sign_in: Option<Arc<SignIn>>,
-    /// What files hold that may change.
+    /// What is kept up to date.
     pub(crate) rotating: Vec<Arc<dyn Rotates>>,
 }
 
@@ -51,6 +52,10 @@ pub(crate) struct Compiled {
 pub(crate) struct Lasting {
     pub(crate) upstreams: Upstreams,
     pub(crate) heard: AllHeard,
+    /// What has to be fetched.
+    pub(crate) fetched: AllFetched,
+    /// What is listened to.
+    pub(crate) doors: Doors,
 }
 
 /// The policies of one scope, each read once.
@@ -91,7 +96,7 @@ pub(crate) fn compile(
     limits: &Arc<Limits>,
     before: &Lasting,
 ) -> Result<Compiled, SettingsError> {
-    let mut world = World::read(file, variable, beside, ports, limits, &before.heard)?;
+    let mut world = World::read(file, variable, beside, ports, limits, before)?;
     let mut proxies = Vec::new();
     for text in &file.trusted_proxies {
         let network = policy::network(text.get_ref());
@@ -140,7 +145,8 @@ pub(crate) fn compile(
     }
     let names = products.iter().map(|(product, _)| Arc::clone(&product.name)).collect();
     let products = products.into_iter().map(|(product, _)| product).collect();
-    let subscriptions = subscriptions(file, products, &world, ports)?;
+    let subscriptions = subscriptions(file, products, &mut world, ports)?;
+    let doors = doors(file, &mut world, &before.doors)?;
     Ok(Compiled {
         routes,
         documents,
@@ -148,7 +154,7 @@ pub(crate) fn compile(
         products: names,
         proxies,
         guards: world.guards(),
-        lasting: Lasting { upstreams, heard: world.heard },
+        lasting: Lasting { upstreams, heard: world.heard, fetched: world.fetched.into_inner(), doors },
         sign_in: world.sign_in,
         injected: world.injected,
         rotating: world.rotating,
@@ -435,7 +441,7 @@ impl Context<'_> {
     /// The service, over connections that are opened with the certificate of this credential.
     fn showing(&self, onward: &onward::Table) -> Option<&Arc<Upstream>> {
         let onward::Table::ClientCertificate { certificate, key } = onward else { return None };
-        self.upstreams.get(&showing(self.table.upstream.get_ref(), certificate.get_ref(), key))
+        self.upstreams.get(&showing(self.table.upstream.get_ref(), certificate.get_ref(), key.as_ref()))
     }
 
     /// An operation that anybody may call says so, and a user's token is exchanged only once it is verified.

@@ -1,9 +1,11 @@
 //! The file as it is written.
 use super::Spanned;
+use super::vaults::{FederatedIdentity, VaultTable};
 use crate::upstream::Http;
 use crate::{onward, policy, sign_in, stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
 
 /// The configuration file.
@@ -44,6 +46,9 @@ pub struct File {
     /// Who issues the tokens that callers show.
     #[serde(default)]
     pub(crate) issuer: Vec<Spanned<IssuerTable>>,
+    /// Where secrets and certificates are kept, for `vault` in their places.
+    #[serde(default)]
+    pub(crate) vault: Vec<Spanned<VaultTable>>,
     /// Who issues the tokens that services are sent.
     #[serde(default)]
     pub(crate) authority: Vec<Spanned<AuthorityTable>>,
@@ -78,19 +83,57 @@ pub enum ClientCertificates {
 }
 
 /// A chain and its key.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "certificate")]
 pub struct CertificateTable {
-    /// The chain in PEM, the server's certificate first.
-    pub certificate: PathBuf,
-    /// Its private key in PEM.
-    pub key: PathBuf,
+    /// The chain in PEM, the server's certificate first: a file, or where else it is.
+    pub certificate: Pem,
+    /// Its private key in PEM; by default it stands beside the chain.
+    pub key: Option<Pem>,
+}
+
+/// Something in PEM.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(
+    untagged,
+    expecting = "a path, or `{ env = \"NAME\" }`, `{ command = [\"PROGRAM\"] }` or `{ vault = \"NAME\", secret = \"NAME\" }`"
+)]
+#[schemars(inline)]
+pub enum Pem {
+    /// In a file.
+    Path(PathBuf),
+    /// Elsewhere.
+    Elsewhere(Source),
+}
+
+impl<P: Into<PathBuf>> From<P> for Pem {
+    fn from(path: P) -> Self {
+        Self::Path(path.into())
+    }
+}
+
+/// Where it is, for people.
+impl fmt::Display for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) | Self::Elsewhere(Source::File { file: path }) => write!(f, "`{}`", path.display()),
+            Self::Elsewhere(Source::Env { env }) => write!(f, "the variable `{env}`"),
+            Self::Elsewhere(Source::Command { command, .. }) => {
+                write!(f, "the command `{}`", command.first().map_or("", String::as_str))
+            }
+            Self::Elsewhere(Source::Vault { vault, secret, .. }) => write!(f, "`{secret}` in the vault `{vault}`"),
+        }
+    }
 }
 
 /// Where a secret is.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged, deny_unknown_fields, expecting = "`{ env = \"NAME\" }` or `{ file = \"PATH\" }`")]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "`{ env = \"NAME\" }`, `{ file = \"PATH\" }`, `{ command = [\"PROGRAM\"] }` or `{ vault = \"NAME\", secret = \"NAME\" }`"
+)]
 #[schemars(inline)]
 pub enum Source {
     /// In a variable.
@@ -98,10 +141,33 @@ pub enum Source {
         /// Its name.
         env: String,
     },
-    /// In a file.
+    /// In a file, which is looked at every second.
     File {
         /// Its path.
         file: PathBuf,
+    },
+    /// In what a command prints.
+    Command {
+        /// The program and its arguments. No shell reads them.
+        command: Vec<String>,
+        /// Its name in the JSON object that the command prints; by default all that it prints is the secret. The object may say by
+        /// `expires_on`, in seconds since 1970, when it ends.
+        field: Option<String>,
+        /// Seconds until it is run again; by default 300.
+        every_seconds: Option<u64>,
+        /// Seconds that it may take; by default 10.
+        timeout_seconds: Option<u64>,
+    },
+    /// In a vault.
+    Vault {
+        /// The vault, by the name that the file gives it.
+        vault: String,
+        /// The name of the secret, or the path to it.
+        secret: String,
+        /// Its name among the secret's fields; by default `value`.
+        field: Option<String>,
+        /// The version; by default the newest there is.
+        version: Option<String>,
     },
 }
 
@@ -157,10 +223,12 @@ pub(crate) struct AuthorityTable {
     pub(crate) secret: Option<Spanned<Source>>,
     /// A certificate and its private key.
     pub(crate) certificate: Option<CertificateTable>,
-    /// A file with a private JWK.
-    pub(crate) key: Option<PathBuf>,
+    /// A private JWK: a file, or where else it is.
+    pub(crate) key: Option<Pem>,
     /// A file that the platform keeps a token in.
     pub(crate) federated_token_file: Option<PathBuf>,
+    /// The host's managed identity, which the application trusts (workload identity federation).
+    pub(crate) managed_identity: Option<FederatedIdentity>,
     /// How it exchanges a user's token for another.
     #[serde(default)]
     pub(crate) exchange: Exchange,

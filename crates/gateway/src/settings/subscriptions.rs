@@ -4,13 +4,14 @@ use super::file::{State, SubscriptionTable};
 use super::world::{World, twice, unknown};
 use super::{File, SettingsError, Spanned, fault};
 use crate::gateway::Ports;
-use crate::subscriptions::{Product, ProductId, Scope, Subscription, Subscriptions};
+use crate::secrets::Material;
+use crate::subscriptions::{Product, ProductId, SHORTEST, Scope, Subscription, Subscriptions};
 use decision::Timestamp;
 
 pub(super) fn subscriptions(
     file: &File,
     products: Vec<Product>,
-    world: &World<'_>,
+    world: &mut World<'_>,
     ports: &Ports,
 ) -> Result<Subscriptions, SettingsError> {
     let mut salt = [0; 32];
@@ -38,14 +39,9 @@ pub(super) fn subscriptions(
             }
         };
         let (expires, started) = (moment(expires.as_ref())?, moment(started.as_ref())?);
-        let mut keys = vec![world.read_secret(primary)?];
+        let mut places = vec![world.material(primary)?];
         if let Some(secondary) = secondary {
-            keys.push(world.read_secret(secondary)?);
-        }
-        for (key, source) in keys.iter().zip([Some(primary), secondary.as_ref()].into_iter().flatten()) {
-            if key.expose().len() < 16 {
-                return Err(fault(&source.span(), "the key is shorter than 16 characters", "make a random one"));
-            }
+            places.push(world.material(secondary)?);
         }
         let subscription = Subscription {
             name: name.get_ref().as_str().into(),
@@ -54,11 +50,23 @@ pub(super) fn subscriptions(
             expires,
             started,
         };
-        all.add(subscription, &keys).map_err(|other| {
+        // Each by itself first, so that what is wrong is said at its place.
+        for (place, source) in places.iter().zip([Some(primary), secondary.as_ref()].into_iter().flatten()) {
+            let wrong = |reason: String| fault(&source.span(), reason, "put a random key there, as one line of text");
+            if let Some(held) = place.held().map_err(wrong)?.filter(|_| !place.is_fetched()) {
+                let key = Material::text(&held).map_err(wrong)?;
+                if key.expose().len() < SHORTEST {
+                    return Err(fault(&source.span(), "the key is shorter than 16 characters", "make a random one"));
+                }
+            }
+        }
+        let added = all.add(subscription, Material::joined(places));
+        added.map_err(|reason| {
             let hint = "every key is one subscription's, and its two keys differ";
-            fault(&primary.span(), format!("a key of `{}` is a key of `{other}` too", name.get_ref()), hint)
+            fault(&primary.span(), format!("a key of `{}` {reason}", name.get_ref()), hint)
         })?;
     }
+    world.keep_up_to_date(all.keys() as _);
     Ok(all)
 }
 

@@ -48,6 +48,11 @@ fn read_in(text: &str, beside: &Path) -> Result<Gateway, SettingsError> {
     let ports = Ports {
         key_sets: Arc::new(KeySets::new(Arc::clone(&fetch) as Arc<dyn fetch::Transport>)),
         streams: Fetch::clone(&fetch),
+        host: client::managed_identity::ManagedIdentity::of_this_host(
+            |_| None,
+            Arc::clone(&fetch) as Arc<dyn client::Transport>,
+            Arc::new(testkit::SetClock::default()),
+        ),
         tokens: fetch,
         token_cache: TokenCache::new(1 << 20),
         clock: Arc::new(testkit::SetClock::default()),
@@ -275,6 +280,10 @@ fn the_example_is_sound() {
     for name in ["gateway-secret", "ledger-password", "fabrikam-1", "fabrikam-2"] {
         std::fs::write(folder.join(name), format!("{name}-0123456789abcdef")).unwrap();
     }
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["api.example".to_owned()]).unwrap().self_signed(&key).unwrap();
+    std::fs::write(folder.join("api.pem"), certificate.pem()).unwrap();
+    std::fs::write(folder.join("api.key"), key.serialize_pem()).unwrap();
     let gateway = read_in(include_str!("../../../../examples/gateway/gateway.toml"), &folder).unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
     let names: Vec<String> = gateway.effective().into_iter().map(|operation| operation.operation).collect();

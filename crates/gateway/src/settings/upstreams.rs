@@ -1,6 +1,6 @@
 //! Services of the file: where they are, and how long they are waited for.
 use super::compile::is_segment;
-use super::file::{CircuitTable, ProbeTable, UpstreamTable};
+use super::file::{CircuitTable, Pem, ProbeTable, UpstreamTable};
 use super::world::{World, twice, unknown};
 use super::{File, SettingsError, Spanned, fault};
 use crate::onward;
@@ -13,7 +13,6 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,9 +52,9 @@ pub(super) fn upstreams(file: &File, world: &mut World<'_>, before: &Upstreams) 
 }
 
 /// What a service that is shown a certificate is known by, beside the one that is shown none.
-pub(super) fn showing(upstream: &str, certificate: &Path, key: &Path) -> String {
+pub(super) fn showing(upstream: &str, certificate: &Pem, key: Option<&Pem>) -> String {
     // No name in a file has a line's end and is one of these too.
-    format!("{upstream}\n{}\n{}", certificate.display(), key.display())
+    format!("{upstream}\n{certificate:?}\n{key:?}")
 }
 
 /// A service once more, for requests over connections that are opened with a certificate.
@@ -73,7 +72,7 @@ fn shown(
     let (Some(table), Some(base)) = (table, upstreams.get(upstream.get_ref())) else {
         return Err(unknown("upstream", upstream, upstreams.keys()));
     };
-    let name = showing(upstream.get_ref(), certificate.get_ref(), key);
+    let name = showing(upstream.get_ref(), certificate.get_ref(), key.as_ref());
     if upstreams.contains_key(&name) {
         return Ok(());
     }
@@ -81,15 +80,14 @@ fn shown(
         let hint = "write `https://` in the `url` of the upstream";
         return Err(fault(&certificate.span(), "a certificate is shown over TLS only", hint));
     }
-    let files = [world.path(certificate.get_ref()), world.path(key)];
-    let plan = Plan { certificate: Some(files.clone()), ..Plan::clone(base) };
+    let pair = world.pair(certificate.get_ref(), key.as_ref(), &certificate.span())?;
+    let plan = Plan { certificate: Some(pair.clone()), ..Plan::clone(base) };
     let known = before.get(&name).filter(|known| known.is_by(&plan) && Arc::ptr_eq(&known.slots, &base.slots));
     let made = if let Some(known) = known {
         Arc::clone(known)
     } else {
-        let [chain, private] = files;
         let hint = "give a chain in PEM that begins with the gateway's certificate, and its key";
-        let presented = Presented::read(chain, private).map_err(|reason| fault(&certificate.span(), reason, hint))?;
+        let presented = Presented::read(pair).map_err(|reason| fault(&certificate.span(), reason, hint))?;
         made(plan, table.get_ref(), tls, Some(presented), Some(Arc::clone(&base.slots)))?
     };
     world.keep_up_to_date(Arc::clone(&made) as _);

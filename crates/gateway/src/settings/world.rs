@@ -1,29 +1,37 @@
 //! What the parts of a file refer to by name, and what they leave for all of it to know.
-use super::file::{AuthorityTable, Exchange, IssuerTable, Source};
-use super::{File, SettingsError, Spanned, fault};
+use super::file::{AuthorityTable, CertificateTable, Exchange, IssuerTable, Pem, Source};
+use super::vaults::{Holding, Vault, seconds, three_hundred};
+use super::{File, Lasting, SettingsError, Spanned, fault};
 use crate::cut_offs::{AllHeard, Heard, Source as Told};
 use crate::gateway::Ports;
 use crate::limits::Limits;
 use crate::rotating::Rotates;
+use crate::secrets::{Command, Fetched, Material, Place};
 use crate::sign_in::SignIn;
 use crate::telemetry::Telemetry;
-use client::{Client, Endpoints, GrantProfile};
+use client::managed_identity::ManagedIdentity;
+use client::{AssertionOfIdentity, Client, Endpoints, GrantProfile, Transport};
 use decision::contract::{Contract, TENANT_TEMPLATE, Tenants, TrustedIssuer};
 use fetch::{IssuerKeys, KeySource, Location};
 use guard::Guard;
 use http::HeaderName;
 use jose::{Algorithm, KeySet};
 use oauth::Secret;
-use std::collections::{HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many bytes of verified tokens each guard keeps.
 const VERIFIED_BYTES: u64 = 8 << 20;
 
 /// An environment variable, by its name.
 pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// What is fetched, by all that says what it is.
+pub(crate) type AllFetched = BTreeMap<String, Arc<Fetched>>;
 
 /// Everything that policies are made of.
 pub(crate) struct World<'a> {
@@ -38,10 +46,13 @@ pub(crate) struct World<'a> {
     /// Those whose metadata is known.
     with_metadata: HashSet<String>,
     pub(super) sign_in: Option<Arc<SignIn>>,
+    pub(super) vaults: HashMap<String, Vault>,
+    /// What the configuration of before leaves.
+    before: &'a Lasting,
+    pub(super) fetched: RefCell<AllFetched>,
     guards: HashMap<String, Guard>,
     /// What authorities tell of cut-offs, as the file says it: where, and all that is said of the authority.
     tellers: HashMap<String, (Option<String>, String)>,
-    heard_before: &'a AllHeard,
     pub(super) heard: AllHeard,
     pub(super) injected: Vec<HeaderName>,
     pub(super) secrets: Vec<String>,
@@ -57,7 +68,7 @@ impl<'a> World<'a> {
         beside: &'a Path,
         ports: &'a Ports,
         limits: &'a Arc<Limits>,
-        heard_before: &'a AllHeard,
+        before: &'a Lasting,
     ) -> Result<Self, SettingsError> {
         let mut world = Self {
             variable,
@@ -69,9 +80,11 @@ impl<'a> World<'a> {
             authorities: HashMap::new(),
             with_metadata: HashSet::new(),
             sign_in: None,
+            vaults: HashMap::new(),
+            before,
+            fetched: RefCell::default(),
             guards: HashMap::new(),
             tellers: HashMap::new(),
-            heard_before,
             heard: AllHeard::new(),
             injected: Vec::new(),
             secrets: Vec::new(),
@@ -88,22 +101,42 @@ impl<'a> World<'a> {
                 return Err(twice("an issuer", name));
             }
         }
-        for table in &file.authority {
-            let client = world.read_authority(table)?;
-            let name = &table.get_ref().name;
-            let said = (table.get_ref().events_endpoint.clone(), format!("{:?}", table.get_ref()));
-            world.tellers.insert(name.get_ref().clone(), said);
-            if table.get_ref().metadata.is_some() {
-                world.with_metadata.insert(name.get_ref().clone());
-            }
-            if world.authorities.insert(name.get_ref().clone(), client).is_some() {
-                return Err(twice("an authority", name));
-            }
-        }
+        // Some open vaults, and others have their credentials there.
+        let (of_vaults, others): (Vec<_>, Vec<_>) =
+            file.authority.iter().partition(|table| table.get_ref().is_of_vault());
+        world.read_authorities(&others)?;
+        world.read_vaults(&file.vault)?;
+        world.read_authorities(&of_vaults)?;
         if let Some(table) = &file.sign_in {
             world.sign_in = Some(Arc::new(SignIn::read(table, &mut world)?));
         }
         Ok(world)
+    }
+
+    fn read_authorities(&mut self, tables: &[&Spanned<AuthorityTable>]) -> Result<(), SettingsError> {
+        for table in tables {
+            let client = self.read_authority(table)?;
+            let name = &table.get_ref().name;
+            let said = (table.get_ref().events_endpoint.clone(), format!("{:?}", table.get_ref()));
+            self.tellers.insert(name.get_ref().clone(), said);
+            if table.get_ref().metadata.is_some() {
+                self.with_metadata.insert(name.get_ref().clone());
+            }
+            if self.authorities.insert(name.get_ref().clone(), client).is_some() {
+                return Err(twice("an authority", name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The managed identities of the host.
+    pub(crate) fn host(&self) -> ManagedIdentity {
+        self.ports.host.clone()
+    }
+
+    /// The network on which vaults are.
+    pub(super) fn network(&self) -> Arc<dyn Transport> {
+        Arc::clone(&self.ports.tokens)
     }
 
     /// The issuer of this name.
@@ -168,7 +201,7 @@ impl<'a> World<'a> {
         })?;
         let (url, said) = self.tellers.get(name.get_ref()).cloned().unwrap_or_default();
         let key = format!("{tenant} {said}");
-        if let Some(heard) = self.heard.get(&key).or(self.heard_before.get(&key)) {
+        if let Some(heard) = self.heard.get(&key).or(self.before.heard.get(&key)) {
             let heard = Arc::clone(heard);
             self.heard.insert(key, Arc::clone(&heard));
             return Ok(heard);
@@ -286,18 +319,121 @@ impl<'a> World<'a> {
         self.beside.join(file)
     }
 
-    /// The secret that stands there.
+    /// Where a secret is read from.
+    pub(crate) fn material(&self, source: &Spanned<Source>) -> Result<Material, SettingsError> {
+        self.at(source.get_ref(), &source.span(), "value").map(Material::from)
+    }
+
+    /// A secret that is read once, with the file: it stands in a variable or a file.
     pub(crate) fn read_secret(&self, source: &Spanned<Source>) -> Result<Secret, SettingsError> {
-        let text = match source.get_ref() {
-            Source::Env { env } => (self.variable)(env)
-                .ok_or_else(|| fault(&source.span(), format!("the variable {env} is not set"), "set it"))?,
-            Source::File { file } => self.text(file, &source.span())?,
-        };
-        let text = text.trim();
-        if text.is_empty() {
-            return Err(fault(&source.span(), "the secret is empty", "put it there"));
+        let at = source.span();
+        let material = self.material(source)?;
+        if material.is_fetched() {
+            let hint = "give it by `file` or `env`";
+            return Err(fault(&at, "this secret is read with the file, when nothing is fetched yet", hint));
         }
-        Ok(Secret::new(text))
+        let wrong = |reason: String| fault(&at, reason, "put it there");
+        Material::text(&material.held().map_err(wrong)?.unwrap_or_default()).map_err(wrong)
+    }
+
+    /// Where a secret is read from that opens a vault.
+    pub(super) fn opens(&self, source: &Spanned<Source>) -> Result<Material, SettingsError> {
+        if matches!(source.get_ref(), Source::Vault { .. }) {
+            let hint = "give it by `file`, `env` or `command`";
+            return Err(fault(&source.span(), "what opens a vault is in a vault itself", hint));
+        }
+        self.material(source)
+    }
+
+    /// Where a chain and its key are read from.
+    pub(crate) fn pair(
+        &self,
+        certificate: &Pem,
+        key: Option<&Pem>,
+        at: &Range<usize>,
+    ) -> Result<Material, SettingsError> {
+        let chain = self.pem(certificate, at, "certificate")?;
+        // Azure has both in one text.
+        let beside = match certificate {
+            Pem::Elsewhere(Source::Vault { vault, secret, field: None, version })
+                if !self.vault(vault, at)?.has_one_text() =>
+            {
+                Some(Source::Vault {
+                    vault: vault.clone(),
+                    secret: secret.clone(),
+                    field: Some("key".to_owned()),
+                    version: version.clone(),
+                })
+            }
+            _ => None,
+        };
+        let private = match (key, beside) {
+            (Some(key), _) => self.pem(key, at, "key")?,
+            (None, Some(beside)) => self.at(&beside, at, "key")?,
+            (None, None) => chain.clone(),
+        };
+        Ok(Material::of([chain, private]))
+    }
+
+    fn pem(&self, pem: &Pem, at: &Range<usize>, usual: &str) -> Result<Place, SettingsError> {
+        match pem {
+            Pem::Path(path) => Ok(Place::File(self.beside.join(path))),
+            Pem::Elsewhere(source) => self.at(source, at, usual),
+        }
+    }
+
+    /// A place; `usual` is the field of a vault's secret where none is named.
+    fn at(&self, source: &Source, at: &Range<usize>, usual: &str) -> Result<Place, SettingsError> {
+        match source {
+            Source::Env { env } => {
+                let text = (self.variable)(env)
+                    .ok_or_else(|| fault(at, format!("the variable {env} is not set"), "set it"))?;
+                Ok(Place::Variable(env.as_str().into(), Secret::new(text)))
+            }
+            Source::File { file } => Ok(Place::File(self.beside.join(file))),
+            Source::Command { command, field, every_seconds, timeout_seconds } => {
+                let Some(program) = command.first().filter(|program| !program.is_empty()) else {
+                    return Err(fault(at, "the command is empty", "write `command = [\"PROGRAM\", \"ARGUMENT\"]`"));
+                };
+                let every = seconds("every", every_seconds.unwrap_or_else(three_hundred), at)?;
+                let timeout = seconds("timeout", timeout_seconds.unwrap_or(10), at)?;
+                let origin = Command {
+                    words: command.clone(),
+                    beside: self.beside.to_owned(),
+                    timeout: Duration::from_secs(timeout.unsigned_abs()),
+                    has_fields: field.is_some(),
+                };
+                let identity = format!("command\n{command:?}\n{timeout}\n{}", field.is_some());
+                let holding = Holding { origin: Arc::new(origin), every, identity };
+                let fetched = self.fetched(&format!("command `{program}`"), holding);
+                Ok(Place::Fetched(fetched, field.as_deref().unwrap_or_default().into()))
+            }
+            Source::Vault { vault, secret, field, version } => {
+                let of = self.vault(vault, at)?;
+                let holding = of.holds(secret, version.as_deref(), at)?;
+                let version = version.as_ref().map_or_else(String::new, |version| format!(" (version {version})"));
+                let name = format!("secret `{secret}`{version} of the vault `{vault}`");
+                let fetched = self.fetched(&name, holding);
+                let usual = if of.has_one_text() { "value" } else { usual };
+                Ok(Place::Fetched(fetched, field.as_deref().unwrap_or(usual).into()))
+            }
+        }
+    }
+
+    /// One for all who want the same, and the one of before if there was one.
+    fn fetched(&self, name: &str, holding: Holding) -> Arc<Fetched> {
+        let Holding { origin, every, identity } = holding;
+        let identity = format!("{identity}\n{every}");
+        let mut all = self.fetched.borrow_mut();
+        if let Some(known) = all.get(&identity) {
+            return Arc::clone(known);
+        }
+        let fetched = self.before.fetched.get(&identity).cloned().unwrap_or_else(|| {
+            let same = self.before.fetched.values().find(|before| before.name() == name);
+            Arc::new(Fetched::new(name, origin, every, same.map(|same| &**same)))
+        });
+        all.insert(identity, Arc::clone(&fetched));
+        fetched
     }
 
     /// A file beside the configuration.
@@ -382,25 +518,29 @@ impl<'a> World<'a> {
             builder = builder.discover(url).identity_keys(self.ports.key_sets.issuer(source));
         }
         let unusable = |error: &dyn std::fmt::Display| fault(&at, error.to_string(), "give another credential");
-        let beside = |path: &Path| self.beside.join(path);
-        let choices = "set one of `secret`, `certificate`, `key` and `federated_token_file`";
-        let builder = match (&read.secret, &read.certificate, &read.key, &read.federated_token_file) {
-            (Some(source), None, None, None) => match source.get_ref() {
-                Source::File { file } => builder.secret_file(beside(file)).map_err(|error| unusable(&error))?,
-                Source::Env { .. } => builder.secret(self.read_secret(source)?),
-            },
-            (None, Some(pair), None, None) => builder
-                .certificate_files(beside(&pair.key), beside(&pair.certificate))
-                .map_err(|error| unusable(&error))?,
-            (None, None, Some(path), None) => {
-                builder.key_file(beside(path), client::AssertionAudience::Issuer).map_err(|error| unusable(&error))?
+        let choices = "set one of `secret`, `certificate`, `key`, `federated_token_file` and `managed_identity`";
+        let given = (&read.secret, &read.certificate, &read.key, &read.federated_token_file, &read.managed_identity);
+        let builder = match given {
+            (Some(source), None, None, None, None) => builder.secret_of(self.material(source)?),
+            (None, Some(CertificateTable { certificate, key }), None, None, None) => {
+                builder.certificate_of(self.pair(certificate, key.as_ref(), &at)?.turned())
             }
-            (None, None, None, Some(path)) => builder.assertion_file(beside(path)),
-            (None, None, None, None) => {
+            (None, None, Some(key), None, None) => {
+                let key = self.pem(key, &at, "value")?;
+                builder.key_of(Material::from(key), client::AssertionAudience::Issuer)
+            }
+            (None, None, None, Some(path), None) => Ok(builder.assertion_file(self.beside.join(path))),
+            (None, None, None, None, Some(table)) => {
+                let (host, identity) = (self.host(), table.identity()?);
+                let audience = table.audience.clone();
+                Ok(builder.assertion(Arc::new(AssertionOfIdentity { host, identity, audience })))
+            }
+            (None, None, None, None, None) => {
                 return Err(fault(&at, "nothing proves to the authority who asks", choices));
             }
             _ => return Err(fault(&at, "the authority has more than one credential", choices)),
         };
+        let builder = builder.map_err(|error| unusable(&error))?;
         let ports = self.ports;
         Ok(builder.build(Arc::clone(&ports.tokens), Arc::clone(&ports.clock), Arc::clone(&ports.random)))
     }
@@ -418,6 +558,18 @@ fn tenant_of(issuer: &TrustedIssuer) -> Option<(&TrustedIssuer, String)> {
     let tenant = written.trim_end_matches('/').trim_end_matches("/v2.0");
     let (_, after) = tenant.split_once("://")?;
     (after.split('/').count() == 2 && !tenant.contains('{')).then(|| (issuer, tenant.to_owned()))
+}
+
+impl AuthorityTable {
+    /// Whether its credential is in a vault.
+    fn is_of_vault(&self) -> bool {
+        let of_vault = |source: &Source| matches!(source, Source::Vault { .. });
+        let pem = |pem: &Pem| matches!(pem, Pem::Elsewhere(source) if of_vault(source));
+        let pair = |pair: &CertificateTable| pem(&pair.certificate) || pair.key.as_ref().is_some_and(pem);
+        self.secret.as_ref().is_some_and(|secret| of_vault(secret.get_ref()))
+            || self.certificate.as_ref().is_some_and(pair)
+            || self.key.as_ref().is_some_and(pem)
+    }
 }
 
 /// One name, two things.

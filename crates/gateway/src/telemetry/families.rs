@@ -6,7 +6,7 @@ use telemetry::{Constant, Family, Kind, Labels, Value};
 
 /// Labels that every metric has, of attributes of a resource.
 pub(super) fn constant(attributes: &[(String, String)]) -> Constant {
-    Constant::of(attributes, &["api", "operation", "status", "check", "issuer", "reason", "outcome"])
+    Constant::of(attributes, &["api", "operation", "status", "check", "issuer", "reason", "outcome", "secret", "from"])
 }
 
 /// All of it.
@@ -16,6 +16,7 @@ pub(super) fn all(gateway: &Gateway) -> Vec<Family> {
     families.extend(keys(gateway));
     families.extend(cut_offs(gateway));
     families.extend(tokens(gateway));
+    families.extend(secrets(gateway));
     let plain = Family::plain;
     families.extend([
         plain(
@@ -148,6 +149,34 @@ fn cut_offs(gateway: &Gateway) -> Vec<Family> {
             "Requests that were refused while it was not known what was cut off",
             Kind::Counter,
             |status| Some(status.unavailable),
+        ),
+    ]
+}
+
+/// What is fetched from vaults and commands, and whether what came, or stands in a file, could be used.
+fn secrets(gateway: &Gateway) -> [Family; 3] {
+    let (mut ready, mut fetches, mut rejected) = (Vec::new(), Vec::new(), Vec::new());
+    for (secret, is_there, counts) in gateway.fetched() {
+        let labels = || -> Labels { vec![("secret", secret.clone().into())] };
+        ready.push((labels(), Value::Number(is_there.into())));
+        for (outcome, count) in [("success", counts.good), ("failure", counts.failed)] {
+            let mut labels = labels();
+            labels.push(("outcome", outcome.into()));
+            fetches.push((labels, Value::Number(count)));
+        }
+    }
+    for fares in gateway.rotating().into_iter().filter(|fares| fares.rejected > 0) {
+        rejected.push((vec![("from", fares.from.into())], Value::Number(fares.rejected)));
+    }
+    let family = |name, help, kind, samples| Family { name, help, kind, samples };
+    [
+        family("deputize_gateway_secret_ready", "Whether a secret that is fetched is at hand", Kind::Gauge, ready),
+        family("deputize_gateway_secret_fetches_total", "Fetches of secrets", Kind::Counter, fetches),
+        family(
+            "deputize_gateway_secret_rejected_total",
+            "Secrets and certificates that were to replace others, and could not be used",
+            Kind::Counter,
+            rejected,
         ),
     ]
 }

@@ -1,42 +1,41 @@
-//! The certificate that a service is shown in the handshake (`onward.client_certificate`): that of its files, as they are now.
+//! The certificate that a service is shown in the handshake (`onward.client_certificate`), as it is now.
 use crate::certificates::certified;
-use crate::rotating::{Rotates, Rotating};
+use crate::rotating::{Fares, Rotates, Rotating};
+use crate::secrets::Material;
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A chain and its key.
-pub(crate) struct Presented {
-    files: [PathBuf; 2],
-    key: Rotating<CertifiedKey>,
-}
+pub(crate) struct Presented(Rotating<CertifiedKey>);
 
 impl Presented {
     /// From a chain in PEM, the gateway's own certificate first, and its private key.
-    pub(crate) fn read(certificate: PathBuf, key: PathBuf) -> Result<Arc<Self>, String> {
-        let files = [certificate, key];
-        let read = |held: &[Vec<u8>]| {
-            let [certificate, key] = held else { return Err("a file is missing".to_owned()) };
-            certified(certificate, key)
-        };
-        let key = Rotating::begin(files.to_vec(), read)?;
-        Ok(Arc::new(Self { files, key }))
+    pub(crate) fn read(pair: Material) -> Result<Arc<Self>, String> {
+        Rotating::begin(pair, certified).map(Self).map(Arc::new)
     }
 
-    /// Looks at the files; whether they hold another certificate now.
+    /// Whether there is one to show.
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.current().is_some()
+    }
+
+    /// Looks where it comes from; whether there is another certificate now.
     pub(super) fn has_changed(&self) -> bool {
-        let before = self.key.current();
-        self.key.look();
-        !Arc::ptr_eq(&before, &self.key.current())
+        let before = self.0.current();
+        self.0.look();
+        match (before, self.0.current()) {
+            (Some(before), Some(now)) => !Arc::ptr_eq(&before, &now),
+            (before, now) => before.is_some() != now.is_some(),
+        }
     }
 }
 
 impl ResolvesClientCert for Presented {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(self.key.current())
+        self.0.current()
     }
 
     fn has_certs(&self) -> bool {
@@ -46,7 +45,7 @@ impl ResolvesClientCert for Presented {
 
 impl fmt::Debug for Presented {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Presented").field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("Presented").finish_non_exhaustive()
     }
 }
 
@@ -58,5 +57,11 @@ impl Rotates for super::Upstream {
                 replica.retire();
             }
         }
+    }
+
+    fn fares(&self) -> Fares {
+        self.presented
+            .as_ref()
+            .map_or_else(|| Fares { from: String::new(), is_there: true, rejected: 0 }, |presented| presented.0.fares())
     }
 }

@@ -39,4 +39,5 @@ mod telling;
 mod tenants;
 mod times;
 mod tls;
+mod vaults;
 mod websockets;

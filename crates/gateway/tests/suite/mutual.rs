@@ -1,6 +1,6 @@
 //! Callers with certificates: over real handshakes, with authorities and lists in files.
 use crate::support::{NOON, ORDERS, World, get};
-use gateway::{CertificateTable, Certificates, ClientCertificates, Front};
+use gateway::ClientCertificates;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
-use serve::{Listeners, Socket, Tls};
+use serve::{Listeners, Socket};
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -128,14 +128,13 @@ impl Asking {
         let certificate = CertificateParams::new(vec!["api.example".to_owned()]).unwrap().self_signed(&key).unwrap();
         std::fs::write(folder.join("server.pem"), certificate.pem()).unwrap();
         std::fs::write(folder.join("server.key"), key.serialize_pem()).unwrap();
-        let table = CertificateTable { certificate: "server.pem".into(), key: "server.key".into() };
-        let certificates = Certificates::read(&[table], &folder).unwrap().unwrap();
-        let world = World::start(&written(policies, &folder)).await;
+        let world = World::start(&written(policies, &folder, callers)).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut listeners = Listeners::new();
-        let tls = Tls::Server(certificates.config(Some(callers)).unwrap());
-        listeners.add(Socket::Tcp(listener), Some(tls), Arc::new(Front::new(Arc::clone(&world.gateway), true)));
+        let entrance = world.gateway.entrances().remove(0);
+        let front = Arc::new(entrance.front());
+        listeners.add_behind(Socket::Tcp(listener), Arc::new(entrance), front);
         Self { world, address, server: certificate.der().clone(), folder, _listeners: listeners }
     }
 
@@ -189,9 +188,11 @@ impl Drop for Asking {
     }
 }
 
-fn written(policies: &str, folder: &Path) -> String {
-    let policies = policies.replace("{folder}", &folder.display().to_string());
-    format!("client_certificates = \"optional\"\n{PARTNERS}{policies}\n")
+fn written(policies: &str, folder: &Path, callers: ClientCertificates) -> String {
+    let callers = if callers == ClientCertificates::Required { "required" } else { "optional" };
+    let shown = "[[certificate]]\ncertificate = \"{folder}/server.pem\"\nkey = \"{folder}/server.key\"\n";
+    let all = format!("client_certificates = \"{callers}\"\n{shown}{PARTNERS}{policies}\n");
+    all.replace("{folder}", &folder.display().to_string())
 }
 
 /// An API that anybody may call but for the policies that follow.
@@ -428,7 +429,10 @@ async fn all_that_an_identity_names_has_to_be_so_and_one_identity_of_several() {
         ("{ issuer_certificate_id = \"{folder}/other.pem\" }", sees_none),
         ("{ issuer_certificate_id = \"{folder}/ca.pem\", dns_name = \"c.example\" }", sees_c),
     ] {
-        gateway.world.reload(&written(&identities(all), &gateway.folder)).unwrap_or_else(|e| panic!("{all}: {e}"));
+        gateway
+            .world
+            .reload(&written(&identities(all), &gateway.folder, ClientCertificates::Optional))
+            .unwrap_or_else(|e| panic!("{all}: {e}"));
         for (shown, status) in [&a, &b, &c].into_iter().zip(expected) {
             let reason = if status == 200 { "" } else { "ClientCertificateIdentityNotMatched" };
             let told = gateway.asked(Some(shown)).await;
@@ -455,7 +459,10 @@ async fn the_rules_can_be_waived_one_by_one() {
             "[api.operation.policies.validate_client_certificate]\nauthorities = [\"{{folder}}/ca.pem\"]\n\
              validate_revocation = false\n{more}"
         );
-        gateway.world.reload(&written(&policies, &gateway.folder)).unwrap_or_else(|e| panic!("{more}: {e}"));
+        gateway
+            .world
+            .reload(&written(&policies, &gateway.folder, ClientCertificates::Optional))
+            .unwrap_or_else(|e| panic!("{more}: {e}"));
     };
     let early = ca.made("a", 2_000, |p| p.not_before += Duration::from_secs(10_001));
     for (more, expected) in [
@@ -485,7 +492,7 @@ async fn errors_are_ignored_where_that_is_said_and_something_else_keeps_callers_
     let gateway = Asking::start("ignored", &files, &public, ClientCertificates::Optional).await;
     is(gateway.asked(None).await, GOOD);
     is(gateway.asked(Some(&ca.client("a", 1, -1))).await, GOOD);
-    let alone = gateway.world.reload(&written(policies, &gateway.folder)).unwrap_err();
+    let alone = gateway.world.reload(&written(policies, &gateway.folder, ClientCertificates::Optional)).unwrap_err();
     assert!(alone.problem.contains("no policy that"), "{alone}");
 }
 
@@ -507,7 +514,7 @@ async fn t_03_a_bound_token_is_good_over_its_own_certificates_connections_alone(
     let refused = (401, "TokenClaimValueNotAllowed");
     for demanded in [false, true] {
         let require = if demanded { "certificate_bound = true" } else { "" };
-        gateway.world.reload(&written(&policies(require), &gateway.folder)).unwrap();
+        gateway.world.reload(&written(&policies(require), &gateway.folder, ClientCertificates::Optional)).unwrap();
         let of_plain = if demanded { refused } else { GOOD };
         for (config, token, expected) in [
             (&of_a, &bound, GOOD),
@@ -533,6 +540,10 @@ async fn what_would_be_no_check_is_not_read() {
     let ca = Ca::new("root");
     std::fs::write(folder.join("ca.pem"), &ca.pem).unwrap();
     std::fs::write(folder.join("key.pem"), ca.client("a", 1, 1).key).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let server = CertificateParams::new(vec!["api.example".to_owned()]).unwrap().self_signed(&key).unwrap();
+    std::fs::write(folder.join("server.pem"), server.pem()).unwrap();
+    std::fs::write(folder.join("server.key"), key.serialize_pem()).unwrap();
     let world = World::start(ORDERS).await;
     let trust = "authorities = [\"{folder}/ca.pem\"]\nvalidate_revocation = false\n";
     let pinned = "validate_trust = false\nvalidate_revocation = false\n";
@@ -568,12 +579,13 @@ async fn what_would_be_no_check_is_not_read() {
         ("authorities = [\"{folder}/ca.pem\"]\nrevocation_lists = [\"{folder}/ca.pem\"]".to_owned(), "revocation list"),
     ] {
         let policy = format!("[api.operation.policies.validate_client_certificate]\n{policy}");
-        let error = world.reload(&written(&policy, &folder)).unwrap_err();
+        let error = world.reload(&written(&policy, &folder, ClientCertificates::Optional)).unwrap_err();
         assert!(error.problem.contains(problem), "{policy}: {error}");
         assert!(!error.hint.is_empty() && !error.at.is_empty(), "{policy}: {error}");
     }
     let policy = format!("[api.operation.policies.validate_client_certificate]\n{trust}");
-    let unasked = written(&policy, &folder).replace("client_certificates = \"optional\"", "");
+    let unasked =
+        written(&policy, &folder, ClientCertificates::Optional).replace("client_certificates = \"optional\"", "");
     let error = world.reload(&unasked).unwrap_err();
     assert!(
         error.problem.contains("not asked for certificates") && error.hint.contains("client_certificates"),

@@ -1,5 +1,6 @@
 //! A world: an issuer, a service that keeps every byte it is sent, and a gateway before it.
 use client::TokenCache;
+use client::managed_identity::ManagedIdentity;
 use decision::{Clock, Timestamp};
 use fetch::{Allow, Fetch, KeySets};
 use gateway::{AccessLog, File, Front, Gateway, Ids, Ports, Telemetry};
@@ -200,7 +201,12 @@ impl World {
 
     /// With this telemetry.
     pub(crate) async fn telling(text: &str, telemetry: Telemetry) -> Self {
-        let clock = SetClock::at(NOON);
+        let edit = |ports| Ports { telemetry: Arc::new(telemetry), ..ports };
+        Self::with(text, SetClock::at(NOON), edit).await
+    }
+
+    /// With ports that are edited.
+    pub(crate) async fn with(text: &str, clock: SetClock, edit: impl FnOnce(Ports) -> Ports) -> Self {
         let issuer = Issuer::start(clock.clone(), Algorithm::RS256).await.unwrap();
         let service = Service::start().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -209,8 +215,8 @@ impl World {
         std::fs::create_dir_all(&folder).unwrap();
         let log = Arc::new(AccessLog::kept());
         let file = read(&places(text, &issuer, &service));
-        let ports = Ports { telemetry: Arc::new(telemetry), ..ports(&clock, &log) };
-        let gateway = Gateway::new(&file, &variable, &folder, ports).unwrap_or_else(|e| panic!("{e}"));
+        let gateway =
+            Gateway::new(&file, &variable, &folder, edit(ports(&clock, &log))).unwrap_or_else(|e| panic!("{e}"));
         let gateway = Arc::new(gateway);
         let mut listeners = Listeners::new();
         listeners.add(Socket::Tcp(listener), None, Arc::new(Front::new(Arc::clone(&gateway), false)));
@@ -304,8 +310,14 @@ pub(crate) fn ports(clock: &SetClock, log: &Arc<AccessLog>) -> Ports {
     Ports {
         key_sets: Arc::new(KeySets::new(Arc::clone(&fetch) as Arc<dyn fetch::Transport>)),
         streams: Fetch::clone(&fetch),
-        tokens: fetch,
+        tokens: Arc::clone(&fetch) as Arc<dyn client::Transport>,
         token_cache: TokenCache::new(1 << 20),
+        host: ManagedIdentity::site(
+            "http://127.0.0.1:1/msi/token",
+            oauth::Secret::new("nobody"),
+            Arc::clone(&fetch) as Arc<dyn client::Transport>,
+            Arc::new(clock.clone()),
+        ),
         clock: Arc::new(clock.clone()),
         ids: Arc::new(Ids::new(random.as_ref())),
         random,

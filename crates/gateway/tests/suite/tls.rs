@@ -1,10 +1,10 @@
 //! The listener's TLS: certificates by name, HTTP/2 where both want it, and new ones without a restart.
 use crate::support::{NOON, PUBLIC, Service, ports, read, variable};
-use gateway::{AccessLog, CertificateTable, Certificates, Front, Gateway};
+use gateway::{AccessLog, Gateway};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use serve::{Listeners, Socket, Tls};
+use serve::{Gate as _, Listeners, Socket, Tls};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,12 +13,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
-fn certificate(folder: &Path, name: &str) -> (CertificateTable, CertificateDer<'static>) {
+/// A certificate, and the table that names its files.
+fn certificate(folder: &Path, name: &str) -> (String, CertificateDer<'static>) {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
-    let table = CertificateTable { certificate: format!("{name}.pem").into(), key: format!("{name}.key").into() };
-    std::fs::write(folder.join(&table.certificate), certificate.pem()).unwrap();
-    std::fs::write(folder.join(&table.key), key.serialize_pem()).unwrap();
+    let table = format!("[[certificate]]\ncertificate = \"{name}.pem\"\nkey = \"{name}.key\"\n");
+    std::fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
+    std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
     (table, certificate.der().clone())
 }
 
@@ -65,16 +66,16 @@ async fn t_07_each_name_is_shown_its_certificate_and_a_new_one_once_it_is_there(
     std::fs::create_dir_all(&folder).unwrap();
     let (a, a_der) = certificate(&folder, "a.example");
     let (b, b_der) = certificate(&folder, "b.example");
-    let certificates = Certificates::read(&[a, b], &folder).unwrap().unwrap();
     let service = Service::start().await;
     let (clock, log) = (SetClock::at(NOON), Arc::new(AccessLog::kept()));
-    let file = read(&PUBLIC.replace("{service}", &service.url));
+    let file = read(&format!("{a}{b}{}", PUBLIC.replace("{service}", &service.url)));
     let gateway = Arc::new(Gateway::new(&file, &variable, &folder, ports(&clock, &log)).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut listeners = Listeners::new();
-    let tls = Tls::Server(certificates.config(None).unwrap());
-    listeners.add(Socket::Tcp(listener), Some(tls), Arc::new(Front::new(gateway, true)));
+    let entrance = gateway.entrances().remove(0);
+    let front = Arc::new(entrance.front());
+    listeners.add_behind(Socket::Tcp(listener), Arc::new(entrance), front);
 
     let (agreed, text) = asked(address, "a.example", &a_der, &[]).await.unwrap();
     assert!(agreed.is_none() && text.starts_with("HTTP/1.1 200"), "{text}");
@@ -87,7 +88,7 @@ async fn t_07_each_name_is_shown_its_certificate_and_a_new_one_once_it_is_there(
 
     let (_, newer) = certificate(&folder, "a.example");
     assert!(asked(address, "a.example", &newer, &[]).await.is_none());
-    certificates.reload().unwrap();
+    gateway.look();
     assert!(asked(address, "a.example", &newer, &[]).await.is_some());
     assert!(asked(address, "a.example", &a_der, &[]).await.is_none());
     std::fs::remove_dir_all(&folder).unwrap();
@@ -110,17 +111,18 @@ async fn t_05_older_versions_are_refused_and_nothing_is_taken_before_the_handsha
     let folder = std::env::temp_dir().join(format!("deputize-gateway-old-tls-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let (a, _) = certificate(&folder, "a.example");
-    let certificates = Certificates::read(&[a], &folder).unwrap().unwrap();
-    let config = certificates.config(None).unwrap();
-    assert_eq!(config.max_early_data_size, 0, "data before the handshake could be replayed");
     let service = Service::start().await;
     let (clock, log) = (SetClock::at(NOON), Arc::new(AccessLog::kept()));
-    let file = read(&PUBLIC.replace("{service}", &service.url));
+    let file = read(&format!("{a}{}", PUBLIC.replace("{service}", &service.url)));
     let gateway = Arc::new(Gateway::new(&file, &variable, &folder, ports(&clock, &log)).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut listeners = Listeners::new();
-    listeners.add(Socket::Tcp(listener), Some(Tls::Server(config)), Arc::new(Front::new(gateway, true)));
+    let entrance = gateway.entrances().remove(0);
+    let Some(Tls::Server(config)) = entrance.admit(None).unwrap().tls else { panic!("no TLS") };
+    assert_eq!(config.max_early_data_size, 0, "data before the handshake could be replayed");
+    let front = Arc::new(entrance.front());
+    listeners.add_behind(Socket::Tcp(listener), Arc::new(entrance), front);
     // SSL 3.0, TLS 1.0 and 1.1, and plain HTTP.
     for version in [0, 1, 2] {
         let mut stream = TcpStream::connect(address).await.unwrap();

@@ -1,0 +1,207 @@
+//! Azure Key Vault: secrets over its REST contract, and certificates as the secrets that they are there.
+use super::{Document, Given, Held, Origin};
+use client::managed_identity::{Identity, ManagedIdentity};
+use client::{Ask, Client, Pending, Transport};
+use decision::Timestamp;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use oauth::Secret;
+use serde::Deserialize;
+use std::sync::{Arc, OnceLock};
+
+/// The version of the contract.
+const VERSION: &str = "7.4";
+
+/// Who asks the vault.
+#[derive(Clone)]
+pub(crate) enum Asks {
+    Identity(ManagedIdentity, Identity),
+    Client(Client),
+}
+
+/// A vault.
+pub(crate) struct KeyVault {
+    /// Without a slash at the end.
+    pub(crate) url: String,
+    pub(crate) asks: Asks,
+    /// What its tokens are for; where nothing is stated, what it says itself is believed if it is the vault's own domain.
+    resource: OnceLock<String>,
+    pub(crate) transport: Arc<dyn Transport>,
+}
+
+/// One secret of it.
+pub(crate) struct VaultSecret {
+    vault: Arc<KeyVault>,
+    name: String,
+    version: Option<String>,
+}
+
+impl Origin for VaultSecret {
+    fn fetch(&self, now: Timestamp) -> Pending<'_, Result<Given, String>> {
+        Box::pin(self.vault.secret(&self.name, self.version.as_deref(), now))
+    }
+}
+
+#[derive(Deserialize)]
+struct Bundle {
+    value: Secret,
+    #[serde(rename = "contentType")]
+    content_type: Option<String>,
+    attributes: Option<Attributes>,
+}
+
+#[derive(Deserialize)]
+struct Attributes {
+    enabled: Option<bool>,
+}
+
+/// What the vault says of an error, without what it was asked.
+#[derive(Deserialize)]
+struct Refusal {
+    error: RefusalBody,
+}
+
+#[derive(Deserialize)]
+struct RefusalBody {
+    code: String,
+}
+
+impl KeyVault {
+    pub(crate) fn new(url: &str, resource: Option<&str>, asks: Asks, transport: Arc<dyn Transport>) -> Self {
+        let known = OnceLock::new();
+        if let Some(resource) = resource {
+            let _ = known.set(resource.trim_end_matches('/').to_owned());
+        }
+        Self { url: url.trim_end_matches('/').to_owned(), asks, resource: known, transport }
+    }
+
+    pub(crate) fn holds(self: &Arc<Self>, name: &str, version: Option<&str>) -> VaultSecret {
+        VaultSecret { vault: Arc::clone(self), name: name.to_owned(), version: version.map(str::to_owned) }
+    }
+
+    async fn secret(&self, name: &str, version: Option<&str>, _: Timestamp) -> Result<Given, String> {
+        let version = version.map_or_else(String::new, |version| format!("/{version}"));
+        let address = format!("{}/secrets/{name}{version}?api-version={VERSION}", self.url);
+        let mut answer = self.ask(&address, self.token(false).await?.as_ref()).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            if self.resource.get().is_none() {
+                let resource = challenged(answer.headers(), &self.url)?;
+                let _ = self.resource.set(resource);
+            }
+            // The first question had no token, or one that the vault takes no more.
+            answer = self.ask(&address, self.token(true).await?.as_ref()).await?;
+        }
+        if answer.status() != StatusCode::OK {
+            let code = serde_json::from_slice::<Refusal>(answer.body()).ok().map(|refusal| refusal.error.code);
+            let code = code.filter(|code| code.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+            let status = answer.status().as_u16();
+            return Err(format!(
+                "the vault answers with status {status}{}",
+                code.map_or_else(String::new, |c| format!(" ({c})"))
+            ));
+        }
+        let bundle: Bundle = serde_json::from_slice(answer.body())
+            .map_err(|_| "the vault's answer is none of Key Vault's contract".to_owned())?;
+        if bundle.attributes.and_then(|attributes| attributes.enabled) == Some(false) {
+            return Err("the secret is disabled".to_owned());
+        }
+        if bundle.content_type.as_deref() == Some("application/x-pkcs12") {
+            let hint = "let the vault's certificate policy have the content type `application/x-pem-file`";
+            return Err(format!("the certificate is in PKCS#12, which is not read here; {hint}"));
+        }
+        let value = Held::new(bundle.value.expose().as_bytes().to_vec());
+        Ok(Given { document: Document::from([("value".to_owned(), value)]), ends: None })
+    }
+
+    async fn ask(&self, address: &str, token: Option<&Secret>) -> Result<http::Response<Vec<u8>>, String> {
+        let mut request = http::Request::get(address).header("accept", "application/json");
+        if let Some(token) = token {
+            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+                .map_err(|_| "the token for the vault cannot be sent")?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        let request = request.body(client::Body::default()).map_err(|_| "the vault's address is no URL")?;
+        self.transport.send(request).await.map_err(|error| format!("the vault cannot be reached: {error}"))
+    }
+
+    /// A token for the vault; none while it has not said what its tokens are for.
+    async fn token(&self, anew: bool) -> Result<Option<Secret>, String> {
+        let Some(resource) = self.resource.get() else { return Ok(None) };
+        let got = match &self.asks {
+            Asks::Identity(host, identity) if anew => host.acquire_anew(identity, resource).await,
+            Asks::Identity(host, identity) => host.acquire(identity, resource).await,
+            Asks::Client(client) => {
+                let target = format!("{resource}/.default");
+                client.ask(&Ask::application(&target).fresh(anew)).await.map(|answered| answered.token)
+            }
+        };
+        let token = got.map_err(|error| format!("there is no token for the vault: {error}"))?;
+        Ok(Some(token.access_token.clone()))
+    }
+}
+
+/// What the vault says its tokens are for. It is believed where the vault is below that host: a vault of somebody else's could
+/// otherwise have itself sent tokens for anything.
+fn challenged(headers: &HeaderMap, vault: &str) -> Result<String, String> {
+    let challenge = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    let stated = challenge.filter_map(|text| text.strip_prefix("Bearer ")).find_map(|parameters| {
+        let value = |name: &str| {
+            parameters
+                .split(',')
+                .find_map(|one| one.trim().strip_prefix(name)?.strip_prefix('=').map(|v| v.trim_matches('"')))
+        };
+        value("resource")
+            .or_else(|| value("scope"))
+            .map(|text| text.trim_end_matches("/.default").trim_end_matches('/'))
+    });
+    let resource = stated.ok_or("the vault does not say what its tokens are for; state `resource`")?;
+    let host = |text: &str| text.parse::<Uri>().ok().and_then(|uri| Some(uri.host()?.to_ascii_lowercase()));
+    let is_https = resource.starts_with("https://");
+    match (host(resource), host(vault)) {
+        (Some(of), Some(vault)) if is_https && !of.is_empty() && vault.ends_with(&format!(".{of}")) => {
+            Ok(resource.to_owned())
+        }
+        _ => Err("the vault asks for a token that is for somebody else: its host is not below that of the resource it names; state `resource` if that is meant".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(challenge: &str, vault: &str) -> Result<String, String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(WWW_AUTHENTICATE, challenge.parse().unwrap());
+        challenged(&headers, vault)
+    }
+
+    #[test]
+    fn a_vault_is_sent_tokens_for_its_own_domain_only() {
+        let vault = "https://corp.vault.azure.net";
+        for (challenge, expected) in [
+            (
+                r#"Bearer authorization="https://login.microsoftonline.com/t", resource="https://vault.azure.net""#,
+                Some("https://vault.azure.net"),
+            ),
+            (r#"Bearer resource="https://vault.azure.net/""#, Some("https://vault.azure.net")),
+            (r#"Bearer scope="https://vault.azure.net/.default""#, Some("https://vault.azure.net")),
+            (r#"Bearer resource="https://graph.microsoft.com""#, None),
+            (r#"Bearer resource="https://management.azure.com/""#, None),
+            (r#"Bearer resource="https://vault.azure.net.evil.example""#, None),
+            (r#"Bearer resource="https://lt.azure.net""#, None),
+            (r#"Bearer resource="https://corp.vault.azure.net""#, None),
+            (r#"Bearer resource="http://vault.azure.net""#, None),
+            (r#"Bearer resource="https://""#, None),
+            (r#"Bearer resource="""#, None),
+            (r#"Basic resource="https://vault.azure.net""#, None),
+            ("Bearer", None),
+        ] {
+            assert_eq!(told(challenge, vault).ok().as_deref(), expected, "{challenge}");
+        }
+        let resource = r#"Bearer resource="https://vault.azure.net""#;
+        for other in ["https://evil.example", "https://evilvault.azure.net", "https://vault.azure.net"] {
+            assert!(told(resource, other).is_err(), "{other}");
+        }
+    }
+}
