@@ -185,7 +185,7 @@ fn key_serves(of: &str, iss: &str, tid: Option<&str>) -> bool {
     v1 || issuer_matches(of, iss, tid)
 }
 
-fn claims_of(text: &str) -> Option<Claims> {
+pub(crate) fn claims_of(text: &str) -> Option<Claims> {
     let payload = URL_SAFE_NO_PAD.decode(text.split('.').nth(1)?).ok()?;
     serde_json::from_slice(&payload).ok()
 }

@@ -378,7 +378,11 @@ impl Guard {
         self.refuse(evidence, asked, self.0.clock.now(), check)
     }
 
-    fn observe(&self, evidence: &Evidence, asked: Asked<'_>, now: Timestamp) -> Verdict {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    pub(crate) fn observe(&self, evidence: &Evidence, asked: Asked<'_>, now: Timestamp) -> Verdict {
         let mut all = Collect::default();
         let _ = judge(evidence, &self.0.contract, asked, now, &self.0.streams, &mut all);
         all.0

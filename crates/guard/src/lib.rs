@@ -43,6 +43,7 @@ mod layer;
 mod principal;
 mod refused;
 mod server_sent;
+mod shared;
 mod shown;
 mod told;
 
@@ -56,4 +57,5 @@ pub use guard::{Guard, GuardBuilder, SetupError, key_source};
 pub use layer::{GuardLayer, Guarded};
 pub use principal::{Held, Principal};
 pub use refused::Refused;
-pub use told::Told;
+pub use shared::SharedKeys;
+pub use told::{Told, completed};

@@ -2,10 +2,13 @@
 use crate::evidence::{Evidence, Fault, Proven};
 use crate::judge::Asked;
 use crate::{Guard, Held, Principal, Refused, bearer};
-use decision::CheckId;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decision::contract::Route;
+use decision::{CheckId, Timestamp};
 use oauth::Secret;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use std::sync::{Arc, OnceLock};
 
 /// What an issuer said of a token. It is a claim of whoever made it that the issuer of the contract did.
@@ -44,6 +47,33 @@ impl std::fmt::Debug for Told {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Told").field("token_id", &self.0.claims.token_id()).finish_non_exhaustive()
     }
+}
+
+/// Claims with what goes without saying where they leave it out: whose they are, that they are from now, whom they are about, and a name.
+/// What they say is not changed: a token without an end, or of another issuer, is refused by what judges it.
+pub fn completed(
+    mut claims: Map<String, Value>,
+    issuer: Option<&str>,
+    token: &Secret,
+    now: Timestamp,
+) -> Map<String, Value> {
+    let client = ["client_id", "azp", "appid"].iter().find_map(|name| claims.get(*name).cloned());
+    let client = client.unwrap_or_else(|| json!("unknown"));
+    let id = || URL_SAFE_NO_PAD.encode(Sha256::digest(token.expose().as_bytes()).get(..12).unwrap_or_default());
+    // What has ended already is not from after its end.
+    let exp = claims.get("exp").and_then(Value::as_i64);
+    let iat = exp.map_or(now.0, |exp| now.0.min(exp.saturating_sub(1)));
+    let mut say = |name: &str, value: &dyn Fn() -> Value| {
+        claims.entry(name).or_insert_with(value);
+    };
+    if let Some(issuer) = issuer {
+        say("iss", &|| json!(issuer));
+    }
+    say("iat", &|| json!(iat));
+    say("sub", &|| client.clone());
+    say("client_id", &|| client.clone());
+    say("jti", &|| json!(id()));
+    claims
 }
 
 impl Guard {

@@ -55,6 +55,32 @@ fn a_check_of_tokens_keeps_its_values_and_api_managements_default_of_no_skew() {
 }
 
 #[test]
+fn keys_that_are_shared_are_carried_by_name_and_never_by_value() {
+    let check = |inside: &str| {
+        inbound(&format!(
+            "<validate-jwt header-name=\"Authorization\"><audiences><audience>a</audience></audiences>{inside}</validate-jwt>"
+        ))
+    };
+    let keys =
+        "<issuer-signing-keys><key id=\"one\">c2VjcmV0c2VjcmV0</key><key>{{signing-key}}</key></issuer-signing-keys>";
+    let shared = check(&format!("{keys}<issuers><issuer>https://partner.example</issuer></issuers>"));
+    let policies = policies(&shared);
+    let check_of = policies["validate_jwt"].as_table().unwrap();
+    assert_eq!(check_of["issuer"].as_str(), Some("https://partner.example"));
+    let keys_of = check_of["issuer_signing_keys"].as_array().unwrap();
+    assert_eq!((keys_of.len(), keys_of[0]["id"].as_str()), (2, Some("one")));
+    assert_eq!(keys_of[1]["key"]["env"].as_str(), Some("SIGNING_KEY_2"));
+    assert!(!shared.toml.contains("c2VjcmV0"));
+    assert_eq!(left(&shared).len(), 2);
+    // Whose they are has to be said, and public keys are not shared.
+    for inside in
+        [keys.to_owned(), "<issuer-signing-keys><key n=\"AQAB\" e=\"AQAB\" /></issuer-signing-keys>".to_owned()]
+    {
+        assert!(!check(&inside).toml.contains("validate_jwt"), "{inside}");
+    }
+}
+
+#[test]
 fn a_check_that_would_be_laxer_without_what_is_not_known_is_left_out_whole() {
     let check = |inside: &str| {
         inbound(&format!(

@@ -27,18 +27,16 @@ impl<'a> Reading<'a> {
             let Some(url) = self.attribute(config, "url") else { return };
             issuers.extend(issuers_of(&url, &stated));
         }
-        for (child, why) in [
-            (
-                "issuer-signing-keys",
-                "keys are those of an issuer; put them into a key set, and name its file as `jwks` of an `[[issuer]]`",
-            ),
-            ("decryption-keys", "encrypted tokens are not taken"),
-        ] {
-            for left in node.children().filter(|other| other.has_tag_name(child)) {
-                self.leave(left, why);
-            }
+        for left in node.children().filter(|other| other.has_tag_name("decryption-keys")) {
+            self.leave(left, "encrypted tokens are not taken");
         }
-        if issuers.is_empty() {
+        let shared = self.shared_keys(node, issuers.is_empty());
+        if let (Some(keys), [issuer]) = (&shared, stated.as_slice()) {
+            table.set("issuer", issuer.clone());
+            table.set_written("issuer_signing_keys", format!("[{}]", keys.join(", ")));
+        } else if shared.is_some() {
+            return self.leave(node, "the issuer of tokens of shared keys is not stated once; add it to `issuers`");
+        } else if issuers.is_empty() {
             return self
                 .leave(node, "it names no `openid-config`, so there is nobody to trust; add an `[[issuer]]` by hand");
         }
@@ -68,6 +66,31 @@ impl<'a> Reading<'a> {
         table.set_list("audiences", audiences);
         table.set("clock_skew", skew);
         self.token_check(node, "validate_jwt", table);
+    }
+
+    /// Keys that an issuer shares, where there is nobody else to trust. They are secrets, and so not written.
+    fn shared_keys(&mut self, node: Element<'a>, alone: bool) -> Option<Vec<String>> {
+        let lists = node.children().filter(|child| child.has_tag_name("issuer-signing-keys"));
+        let keys: Vec<Element<'a>> = lists.flat_map(|list| list.children()).filter(Node::is_element).collect();
+        let public = |key: &Element<'_>| ["n", "e", "certificate-id"].iter().any(|name| key.has_attribute(*name));
+        if let Some(key) = keys.iter().find(|key| !alone || public(key)) {
+            let why = "public keys are those of an issuer; put them into a key set, and name its file as `jwks` of an `[[issuer]]`; \
+                       and keys that are shared stand alone";
+            self.leave(*key, why);
+            return None;
+        }
+        let mut written = Vec::new();
+        for (at, key) in keys.iter().enumerate() {
+            let variable = format!("SIGNING_KEY_{}", at + 1);
+            let mut table = Table::default();
+            if key.has_attribute("id") {
+                table.set("id", self.attribute(*key, "id")?);
+            }
+            table.set_written("key", format!("{{ env = \"{variable}\" }}"));
+            self.leave(*key, format!("the key is not written into the file: set it as the variable `{variable}`"));
+            written.push(table.inline());
+        }
+        (!written.is_empty()).then_some(written)
     }
 
     pub(super) fn validate_azure_ad_token(&mut self, node: Element<'a>) {

@@ -3,8 +3,6 @@
 use super::Part;
 use super::validate_jwt::{ClaimRule, ClaimTable, Place, TokenCheck};
 use crate::settings::{SettingsError, Spanned, World, fault, refusal_status};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use client::{Introspections, Kept};
 use decision::Timestamp;
 use decision::contract::{Contract, Disclosure, Profile, TrustedIssuer};
@@ -13,7 +11,6 @@ use oauth::Secret;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -127,6 +124,7 @@ impl super::Table for Table {
         Ok(Part::Token(Arc::new(TokenCheck {
             guard,
             asks: Some(asks),
+            shared: None,
             place: Place::read(self.header_name.as_ref(), self.query_parameter_name.as_ref(), world)?,
             claims: self.required_claims.iter().map(ClaimRule::read).collect::<Result<_, _>>()?,
             status: self.failed_validation_httpcode.as_ref().map(refusal_status).transpose()?,
@@ -145,8 +143,8 @@ impl super::Table for Table {
     }
 }
 
-/// What an answer leaves out because it goes without saying (RFC 7662 section 2.2 demands `active` alone). What it says of itself
-/// is not changed: a token without an end, or of another issuer, is refused by what judges it.
+/// What an answer leaves out because it goes without saying (RFC 7662 section 2.2 demands `active` alone), and the audience of one whose
+/// own does not count.
 fn completed(
     mut claims: Map<String, Value>,
     issuer: &str,
@@ -157,18 +155,7 @@ fn completed(
     if any_audience {
         claims.insert("aud".to_owned(), json!(ANY));
     }
-    let client = ["client_id", "azp", "appid"].iter().find_map(|name| claims.get(*name).cloned());
-    let client = client.unwrap_or_else(|| json!("unknown"));
-    let id = || URL_SAFE_NO_PAD.encode(Sha256::digest(token.expose().as_bytes()).get(..12).unwrap_or_default());
-    let mut say = |name: &str, value: &dyn Fn() -> Value| {
-        claims.entry(name).or_insert_with(value);
-    };
-    say("iss", &|| json!(issuer));
-    say("iat", &|| json!(now.0));
-    say("sub", &|| client.clone());
-    say("client_id", &|| client.clone());
-    say("jti", &|| json!(id()));
-    claims
+    guard::completed(claims, Some(issuer), token, now)
 }
 
 #[cfg(test)]

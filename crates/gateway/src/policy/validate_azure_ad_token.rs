@@ -85,6 +85,7 @@ impl super::Table for Table {
             claims: &self.required_claims,
             skew: self.clock_skew,
             max_lifetime: None,
+            shared: None,
             cut_offs: self.cut_offs.as_ref(),
             header_name: self.header_name.as_ref(),
             query_parameter_name: self.query_parameter_name.as_ref(),

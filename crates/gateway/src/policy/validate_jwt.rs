@@ -4,13 +4,16 @@ use crate::Canonical;
 use crate::call::Call;
 use crate::canonical::query;
 use crate::denial::Denial;
-use crate::settings::{SettingsError, Spanned, World, fault, field_name, refusal_status};
+use crate::settings::{SettingsError, Source, Spanned, World, fault, field_name, refusal_status};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use client::{Introspected, Introspections};
-use decision::contract::{Contract, Disclosure, Route, TrustedIssuer};
+use decision::contract::{Contract, Disclosure, Profile, Route, TrustedIssuer};
 use decision::{CheckId, Timestamp};
-use guard::{Dpop, Guard, Principal, Proof, ProofFault, Refused, Told};
+use guard::{Dpop, Guard, Held, Principal, Proof, ProofFault, Refused, SharedKeys, Told};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, StatusCode};
+use jose::symmetric::{HmacAlgorithm, SymmetricKey};
 use oauth::Secret;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,7 +28,13 @@ use std::sync::Arc;
 #[schemars(rename = "validate_jwt")]
 pub(crate) struct Table {
     /// The issuers, by the names that the file gives them.
+    #[serde(default)]
     issuers: Vec<Spanned<String>>,
+    /// In place of `issuers`: the one whose tokens are signed with `issuer_signing_keys`, as `iss` in them.
+    issuer: Option<Spanned<String>>,
+    /// Keys that `issuer` shares with this API (HMAC): several, while they are replaced. Public keys belong to an `[[issuer]]`.
+    #[serde(default)]
+    issuer_signing_keys: Vec<Spanned<SharedKeyTable>>,
     /// The values of `aud` of which any one will do.
     audiences: Vec<String>,
     /// The only applications that may call; by default any.
@@ -61,10 +70,46 @@ pub(super) struct Common<'a> {
     pub(super) skew: i64,
     pub(super) max_lifetime: Option<i64>,
     pub(super) cut_offs: Option<&'a Spanned<String>>,
+    /// Keys that the issuer shares, in place of its public ones.
+    pub(super) shared: Option<Arc<SharedKeys>>,
     pub(super) header_name: Option<&'a Spanned<String>>,
     pub(super) query_parameter_name: Option<&'a Spanned<String>>,
     pub(super) failed_validation_httpcode: Option<&'a Spanned<u16>>,
     pub(super) failed_validation_error_message: Option<&'a str>,
+}
+
+/// A key that an issuer shares with this API.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "issuer_signing_key")]
+pub(crate) struct SharedKeyTable {
+    /// The `kid` of the tokens that it is for; by default those of any, and of none.
+    id: Option<String>,
+    /// Where it is, in Base64.
+    key: Spanned<Source>,
+    /// The algorithm that it is bound to.
+    #[serde(default)]
+    algorithm: Hmac,
+}
+
+/// HMAC with a hash.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[schemars(inline)]
+enum Hmac {
+    #[default]
+    HS256,
+    HS384,
+    HS512,
+}
+
+impl From<Hmac> for HmacAlgorithm {
+    fn from(algorithm: Hmac) -> Self {
+        match algorithm {
+            Hmac::HS256 => Self::HS256,
+            Hmac::HS384 => Self::HS384,
+            Hmac::HS512 => Self::HS512,
+        }
+    }
 }
 
 /// A claim, and what it says.
@@ -101,7 +146,8 @@ impl super::Table for Table {
     fn part(&self, at: &Range<usize>, world: &mut World<'_>) -> Result<Part, SettingsError> {
         let common = Common {
             audiences: self.audiences.clone(),
-            issuers: self.issuers.iter().map(|name| world.issuer(name)).collect::<Result<_, _>>()?,
+            issuers: self.trusted(at, world)?,
+            shared: self.shared(world)?,
             clients: self.client_application_ids.as_deref(),
             claims: &self.required_claims,
             skew: self.clock_skew,
@@ -120,9 +166,53 @@ impl super::Table for Table {
     }
 
     fn told(&self) -> String {
-        let issuers: Vec<&str> = self.issuers.iter().map(|name| name.get_ref().as_str()).collect();
+        let issuers = self.issuers.iter().chain(&self.issuer).map(|name| name.get_ref().as_str());
+        let issuers: Vec<&str> = issuers.collect();
         let audiences = self.audiences.join(" or ");
         format!("a token of {} for {audiences}, give or take {} s", issuers.join(" or "), self.clock_skew)
+    }
+}
+
+impl Table {
+    /// Whose tokens pass.
+    fn trusted(&self, at: &Range<usize>, world: &World<'_>) -> Result<Vec<TrustedIssuer>, SettingsError> {
+        let hint = "name `issuers`; or `issuer` and `issuer_signing_keys`, where it shares keys with this API";
+        match (&self.issuer, self.issuer_signing_keys.is_empty(), self.issuers.is_empty()) {
+            (None, true, false) => self.issuers.iter().map(|name| world.issuer(name)).collect(),
+            (Some(issuer), false, true) if self.cut_offs.is_none() => Ok(vec![TrustedIssuer {
+                issuer: issuer.get_ref().clone(),
+                metadata: None,
+                // Nothing that is signed with a public key is taken here.
+                jwks_uri: Some("https://keys.invalid/".to_owned()),
+                foreign_keys_host: false,
+                tenants: None,
+                profile: Profile::Native,
+                algorithm: None,
+            }]),
+            (Some(_), false, true) => {
+                Err(fault(at, "an issuer that shares keys tells of no cut-offs", "drop `cut_offs`"))
+            }
+            (None, true, true) => Err(fault(at, "nothing says whose tokens pass", hint)),
+            _ => Err(fault(at, "it is not clear whose tokens pass", hint)),
+        }
+    }
+
+    fn shared(&self, world: &World<'_>) -> Result<Option<Arc<SharedKeys>>, SettingsError> {
+        if self.issuer_signing_keys.is_empty() {
+            return Ok(None);
+        }
+        let mut keys = Vec::new();
+        for table in &self.issuer_signing_keys {
+            let SharedKeyTable { id, key, algorithm } = table.get_ref();
+            let text = world.read_secret(key)?;
+            let wrong = |problem: String| {
+                fault(&key.span(), problem, "give at least as many random bytes as the hash has, in Base64")
+            };
+            let bytes = STANDARD.decode(text.expose()).map_err(|_| wrong("the key is no Base64".to_owned()))?;
+            let key = SymmetricKey::new((*algorithm).into(), &bytes).map_err(|error| wrong(error.to_string()))?;
+            keys.push((id.clone(), key));
+        }
+        Ok(Some(Arc::new(SharedKeys::new(keys))))
     }
 }
 
@@ -139,15 +229,20 @@ impl Common<'_> {
             max_token_bytes: 16_384,
             max_lifetime: self.max_lifetime,
             fail_static: 60,
-            authorized_by_list: false,
+            // Whoever has the key is the party that it is shared with.
+            authorized_by_list: self.shared.is_some(),
             disclosure: Disclosure::default(),
             authorization_uri: None,
         };
         let claims = self.claims.iter().map(ClaimRule::read).collect::<Result<_, _>>()?;
         let place = Place::read(self.header_name, self.query_parameter_name, world)?;
         Ok(Part::Token(Arc::new(TokenCheck {
-            guard: world.guard(contract, self.cut_offs, at)?,
+            guard: match &self.shared {
+                Some(_) => world.guard_of_told(contract, at)?,
+                None => world.guard(contract, self.cut_offs, at)?,
+            },
             asks: None,
+            shared: self.shared,
             place,
             claims,
             status: self.failed_validation_httpcode.map(refusal_status).transpose()?,
@@ -224,6 +319,8 @@ pub(crate) struct TokenCheck {
     pub(super) guard: Guard,
     /// Who says what tokens are worth, where they cannot be read.
     pub(super) asks: Option<Arc<Introspections<Told>>>,
+    /// Keys that the issuer shares, in place of its public ones.
+    pub(super) shared: Option<Arc<SharedKeys>>,
     pub(super) place: Place,
     pub(super) claims: Vec<ClaimRule>,
     pub(super) status: Option<StatusCode>,
@@ -239,6 +336,21 @@ impl TokenCheck {
     /// Who says what tokens are worth, where they cannot be read.
     pub(crate) fn asks(&self) -> Option<&Arc<Introspections<Told>>> {
         self.asks.as_ref()
+    }
+
+    /// What guard decides on a token, unless keys have to be fetched first.
+    fn at_once(
+        &self,
+        presented: Option<&str>,
+        said: Option<&Introspected<Told>>,
+        demand: &Route,
+        held: Held<'_>,
+    ) -> Option<Result<Principal, Refused>> {
+        match (said, &self.shared) {
+            (Some(said), _) => Some(self.guard.check_told(presented, told(said), demand, held)),
+            (None, Some(keys)) => Some(self.guard.check_shared(keys, presented, demand, held)),
+            (None, None) => self.guard.try_check_for(presented, demand, held),
+        }
     }
 
     /// Whose tokens it takes.
@@ -417,11 +529,7 @@ impl Policy for Bearer {
                 },
             };
             for demand in &self.demands {
-                let decided = match &said {
-                    None => check.guard.try_check_for(presented.as_deref(), demand, held),
-                    Some(said) => Some(check.guard.check_told(presented.as_deref(), told(said), demand, held)),
-                };
-                match decided {
+                match check.at_once(presented.as_deref(), said.as_ref(), demand, held) {
                     None => return Decided::Wait,
                     Some(Ok(principal)) => accepted = Some(principal),
                     Some(Err(refused)) => return Decided::Deny(self.refused(refused, proof.as_ref(), call.now)),
@@ -447,7 +555,11 @@ impl Policy for Bearer {
         let mut all = Vec::new();
         // What an issuer said is not made of checks.
         for demand in self.demands.iter().filter(|_| self.check.asks.is_none()) {
-            let found = self.check.guard.explain_for(presented.as_deref(), demand, held).checks;
+            let found = match &self.check.shared {
+                None => self.check.guard.explain_for(presented.as_deref(), demand, held),
+                Some(keys) => self.check.guard.explain_shared(keys, presented.as_deref(), demand, held),
+            };
+            let found = found.checks;
             all.extend(found.into_iter().filter(|check| !all.contains(check)).collect::<Vec<_>>());
         }
         all
@@ -472,9 +584,9 @@ impl Policy for Bearer {
                 }
             };
             for demand in &self.demands {
-                let principal = match &said {
+                let principal = match self.check.at_once(presented.as_deref(), said.as_ref(), demand, held) {
                     None => self.check.guard.check_for(presented.as_deref(), demand, held).await,
-                    Some(said) => self.check.guard.check_told(presented.as_deref(), told(said), demand, held),
+                    Some(decided) => decided,
                 };
                 decided = Some(principal.map_err(|refused| self.refused(refused, proof.as_ref(), call.now))?);
             }

@@ -28,6 +28,7 @@ mod protected_resource;
 mod reliability;
 mod reload;
 mod services;
+mod shared_keys;
 mod sign_in;
 mod sign_in_attacks;
 mod sign_in_tokens;

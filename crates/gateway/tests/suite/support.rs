@@ -254,6 +254,11 @@ impl World {
         self.get(target, &[&[("authorization", bearer.as_str())], fields].concat()).await
     }
 
+    /// Where its configuration stands.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
     pub(crate) fn clock_now(&self) -> i64 {
         self.clock.now().0
     }
