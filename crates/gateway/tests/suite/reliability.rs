@@ -34,9 +34,9 @@ async fn r7_a_hundred_rotations_fail_no_good_request() {
         let new = SigningKey::generate(Algorithm::ES256).unwrap();
         // Every other one without overlap.
         if rotation % 2 == 0 {
-            publish(&world, &[&new])
+            publish(&world, &[&new]);
         } else {
-            publish(&world, &[&old, &new])
+            publish(&world, &[&old, &new]);
         }
         let before = world.issuer.key_fetches();
         let authorization = bearer(&world, &new);
