@@ -424,6 +424,7 @@ fn grpc_status(over: Over) -> HeaderMap {
     let (status, message) = match over {
         Over::Expired => ("16", "the token has expired"),
         Over::Refused => ("16", "the token is good no more"),
+        Over::SignedOut => ("16", "the session is over"),
         Over::Lasted => ("14", "the stream has lasted as long as it may"),
     };
     let fields = [("grpc-status", status), ("grpc-message", message)];

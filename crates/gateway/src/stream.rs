@@ -5,6 +5,7 @@ use crate::canonical::{identity, is_about_the_message};
 use crate::policy::any_valid_token;
 use crate::routes::Operation;
 use crate::settings::{Compiled, SettingsError, Spanned, fault};
+use crate::sign_in::Signed;
 use client::{Introspected, Introspections};
 use decision::{CheckId, Clock, Timestamp};
 use guard::{Guard, Principal, Told};
@@ -43,10 +44,10 @@ pub(crate) struct Table {
     #[serde(default = "a_day")]
     longest_seconds: u64,
     /// Whether it ends when the caller's token has expired, was cut off (`cut_offs`), is no longer active (`introspect`), or its
-    /// issuer takes back the key that signed it.
+    /// issuer takes back the key that signed it; and when the session (`sign_in`) that it was opened with is over.
     #[serde(default = "yes")]
     ends_with_token: bool,
-    /// Seconds that it may go on after the token has expired.
+    /// Seconds that it may go on after the token has expired, or after the end of the session.
     #[serde(default)]
     grace_seconds: u64,
 }
@@ -110,7 +111,8 @@ impl Stream {
             });
             Token { principal, guard, grace, asks }
         });
-        let mut watch = Watch { token, clock: Arc::clone(clock), until, wait: Box::pin(sleep_until(until)) };
+        let session = call.signed.clone().zip(self.grace);
+        let mut watch = Watch { token, session, clock: Arc::clone(clock), until, wait: Box::pin(sleep_until(until)) };
         watch.set();
         watch
     }
@@ -125,6 +127,8 @@ pub(crate) enum Over {
     Expired,
     /// The token is taken no more: it was cut off, or its issuer has taken back the key, say.
     Refused,
+    /// Its session is over: it lasted as long as it may, or the person signed out.
+    SignedOut,
 }
 
 impl fmt::Display for Over {
@@ -133,6 +137,7 @@ impl fmt::Display for Over {
             Self::Lasted => "the stream has lasted as long as it may",
             Self::Expired => "the token has expired",
             Self::Refused => "the token is good no more",
+            Self::SignedOut => "the session is over",
         })
     }
 }
@@ -140,6 +145,8 @@ impl fmt::Display for Over {
 /// What watches over one stream.
 pub(crate) struct Watch {
     token: Option<Token>,
+    /// Who signed in, and how many seconds it outlives the session.
+    session: Option<(Arc<Signed>, i64)>,
     clock: Arc<dyn Clock>,
     until: Instant,
     wait: Pin<Box<Sleep>>,
@@ -172,7 +179,9 @@ impl Watch {
                 return Poll::Ready(over);
             }
             ready!(self.wait.as_mut().poll(context));
-            if let Some(over) = self.token.as_ref().and_then(|token| token.over(&*self.clock)) {
+            let session = self.session.as_ref().filter(|(signed, grace)| signed.is_over(now, *grace));
+            let over = session.map(|_| Over::SignedOut);
+            if let Some(over) = over.or_else(|| self.token.as_ref().and_then(|token| token.over(&*self.clock))) {
                 tracing::info!(reason = %over, "a stream ends");
                 return Poll::Ready(over);
             }
@@ -188,12 +197,13 @@ impl Watch {
 
     /// Sets the alarm for when it may be over.
     fn set(&mut self) {
-        let look = self.token.as_ref().map_or(self.until, |token| {
-            let left = token.principal.expires().0.saturating_add(token.grace).saturating_sub(self.clock.now().0);
-            let left = Duration::from_secs(u64::try_from(left).unwrap_or_default());
+        let token = self.token.as_ref().map(|token| token.principal.expires().0.saturating_add(token.grace));
+        let session = self.session.as_ref().map(|(signed, grace)| signed.session.ends.0.saturating_add(*grace));
+        let look = token.into_iter().chain(session).min().map(|ends| {
+            let left = Duration::from_secs(u64::try_from(ends.saturating_sub(self.clock.now().0)).unwrap_or_default());
             Instant::now() + left.min(LOOK)
         });
-        self.wait.as_mut().reset(look.min(self.until));
+        self.wait.as_mut().reset(look.unwrap_or(self.until).min(self.until));
     }
 }
 

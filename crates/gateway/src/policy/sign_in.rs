@@ -147,9 +147,14 @@ impl SignedIn {
             value.set_sensitive(true);
             call.request.headers_mut().insert(AUTHORIZATION, value);
         }
-        let redirects = self.check.unauthenticated == Unauthenticated::Redirect;
-        let signed = Signed::new(session, Arc::clone(&self.check.provider), self.check.forwards_tokens, redirects);
-        call.signed = Some(Arc::new(signed));
+        call.signed = Some(Arc::new(Signed {
+            claims: session.claims(),
+            session,
+            provider: Arc::clone(&self.check.provider),
+            forwards_tokens: self.check.forwards_tokens,
+            redirects: self.check.unauthenticated == Unauthenticated::Redirect,
+            at: Arc::clone(&self.check.sign_in),
+        }));
     }
 }
 

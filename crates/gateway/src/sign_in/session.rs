@@ -1,4 +1,5 @@
 //! A session: who signed in, by which provider, and the tokens. The browser keeps it, and nobody but the gateway can read it.
+use super::SignIn;
 use super::keys::Keys;
 use super::provider::Provider;
 use base64::Engine;
@@ -74,7 +75,7 @@ impl Session {
 
     /// The claims of the ID token, or of the access token where an application signed in with that alone. They were verified before
     /// the session was sealed.
-    pub(super) fn claims(&self) -> Map<String, Value> {
+    pub(crate) fn claims(&self) -> Map<String, Value> {
         let token = self.tokens.id_token.as_ref().or(self.tokens.access_token.as_ref());
         let claims = |token: &Secret| jose::Token::parse(token.expose()).and_then(|token| token.peek()).ok();
         token.and_then(claims).unwrap_or_default()
@@ -104,12 +105,14 @@ pub(crate) struct Signed {
     pub(crate) forwards_tokens: bool,
     /// Whether the person is sent to sign in where the session does not suffice.
     pub(crate) redirects: bool,
+    /// Where it would be ended.
+    pub(crate) at: Arc<SignIn>,
 }
 
 impl Signed {
-    pub(crate) fn new(session: Session, provider: Arc<Provider>, forwards_tokens: bool, redirects: bool) -> Self {
-        let claims = session.claims();
-        Self { session, provider, claims, forwards_tokens, redirects }
+    /// Whether the session has been over for so many seconds, or was ended.
+    pub(crate) fn is_over(&self, now: Timestamp, grace: i64) -> bool {
+        now >= self.session.ends.plus(grace) || self.at.spent().has(&self.session.id, now)
     }
 
     /// The user's id, and tenant: for the access log.

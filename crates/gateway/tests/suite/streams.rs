@@ -1,4 +1,5 @@
 //! Streams: gRPC both ways over HTTP/2, Server-Sent Events as they come, and G-12: how they end with the token they were opened with.
+use crate::browser::{Browser, NAVIGATES, SIGN_IN, ada};
 use crate::support::{ISS, ORDERS, PUBLIC, World, get};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, TE};
@@ -387,6 +388,38 @@ async fn g_12_a_stream_whose_issuer_takes_back_the_key_ends_within_seconds() {
     assert_eq!(world.get("/", &[("authorization", &format!("Bearer {token}"))]).await.status, 200);
     later(&world, 2).await;
     assert_eq!(read_until(&mut caller, "0\r\n\r\n").await, "0\r\n\r\n");
+}
+
+/// A stream of events of somebody who signed in, as far as its head.
+async fn events_with_session(stream: &str) -> (World, Browser, TcpStream, mpsc::UnboundedSender<String>) {
+    let (url, says) = events_service().await;
+    let world = World::start(&streamed(SIGN_IN, &url, stream)).await;
+    let browser = ada(&world).await;
+    let all: Vec<String> = browser.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let mut caller = TcpStream::connect(world.address).await.unwrap();
+    caller.write_all(get("/", &[("cookie", &all.join("; "))]).as_bytes()).await.unwrap();
+    let head = read_until(&mut caller, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    (world, browser, caller, says)
+}
+
+#[tokio::test]
+async fn g_12_a_stream_ends_when_its_person_signs_out_or_the_session_is_over() {
+    let (world, mut browser, mut caller, says) = events_with_session("idle_seconds = 3600").await;
+    later(&world, 10).await;
+    goes_on(&mut caller, &says).await;
+    assert_eq!(browser.get(&world, "/.auth/logout", NAVIGATES).await.status, 302);
+    later(&world, 2).await;
+    assert_eq!(read_until(&mut caller, "0\r\n\r\n").await, "0\r\n\r\n");
+    let (world, _, mut caller, says) = events_with_session("idle_seconds = 36000\ngrace_seconds = 30").await;
+    later(&world, 8 * 3_600 + 29).await;
+    goes_on(&mut caller, &says).await;
+    later(&world, 1).await;
+    assert_eq!(read_until(&mut caller, "0\r\n\r\n").await, "0\r\n\r\n");
+    let (world, mut browser, mut caller, says) = events_with_session("ends_with_token = false").await;
+    assert_eq!(browser.get(&world, "/.auth/logout", NAVIGATES).await.status, 302);
+    later(&world, 10).await;
+    goes_on(&mut caller, &says).await;
 }
 
 #[tokio::test]
