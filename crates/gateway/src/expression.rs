@@ -27,8 +27,26 @@ pub(crate) struct Expression {
     program: Program,
     /// The variables that it looks at.
     uses: Vec<&'static str>,
+    /// Which parameters and which fields of a request it looks at.
+    query: Looks,
+    headers: Looks,
     /// Whether it goes through lists.
     loops: bool,
+}
+
+/// The members of a map that an expression looks at.
+#[derive(Debug, Default)]
+struct Looks {
+    /// Those that it names.
+    names: Vec<String>,
+    /// Whether it can look at all of them.
+    all: bool,
+}
+
+impl Looks {
+    fn is_at_none(&self) -> bool {
+        !self.all && self.names.is_empty()
+    }
 }
 
 /// What an expression over a call can look at.
@@ -94,7 +112,7 @@ impl Policy for Expression {
     }
 
     fn decide(&self, call: &mut Call) -> Decided {
-        let Err(unmet) = self.holds(|variable, room| values::of_call(call, variable, room)) else {
+        let Err(unmet) = self.holds(|variable, room| values::of_call(call, variable, self, room)) else {
             return Decided::Pass;
         };
         let (text, operation) = (self.told(), &*call.operation.name);

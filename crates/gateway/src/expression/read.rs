@@ -1,5 +1,5 @@
 //! Compiling, and what is not compiled.
-use super::Expression;
+use super::{Expression, Looks};
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators as of};
 use cel::parser::Expression as Node;
 use cel::{ParseErrors, Program};
@@ -67,7 +67,15 @@ pub(super) fn compile(text: &str, variables: &[&'static str]) -> Result<Expressi
         return wrong("the expression is nested too deep", "use fewer brackets, signs and alternatives");
     }
     let program = parsed(text)?;
-    let mut found = Found { variables, uses: Vec::new(), own: Vec::new(), loops: false, parts: 0 };
+    let mut found = Found {
+        variables,
+        uses: Vec::new(),
+        query: Looks::default(),
+        headers: Looks::default(),
+        own: Vec::new(),
+        loops: false,
+        parts: 0,
+    };
     found.examine(program.expression(), false)?;
     if !may_be_bool(program.expression()) {
         return wrong("the expression says something else than yes or no", "compare it: `claims.level >= 3`");
@@ -76,9 +84,9 @@ pub(super) fn compile(text: &str, variables: &[&'static str]) -> Result<Expressi
         let hint = format!("look at one of {}", listed(variables));
         return wrong("the expression says the same of every request", hint);
     }
-    let (uses, loops) = (found.uses, found.loops);
+    let Found { uses, query, headers, loops, .. } = found;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    Ok(Expression { text: line.into(), program, uses, loops })
+    Ok(Expression { text: line.into(), program, uses, query, headers, loops })
 }
 
 /// Parsed on a stack of its own, for the parser goes down a dozen calls for each bracket.
@@ -126,6 +134,8 @@ fn listed(names: &[&str]) -> String {
 struct Found<'a> {
     variables: &'a [&'static str],
     uses: Vec<&'static str>,
+    query: Looks,
+    headers: Looks,
     /// Names that loops give to what they go through.
     own: Vec<&'a str>,
     loops: bool,
@@ -142,8 +152,18 @@ impl<'a> Found<'a> {
                 "say less in one, or in another policy",
             );
         }
+        if let Some((map, name)) = named(node) {
+            return self.looks(map, Some(name));
+        }
+        if let Some(map) = of_request(node) {
+            return self.looks(map, None);
+        }
         match &node.expr {
             Expr::Literal(_) => Ok(()),
+            Expr::Ident(name) if name == "request" => {
+                (self.query.all, self.headers.all) = (true, true);
+                self.variable(name)
+            }
             Expr::Ident(name) => self.variable(name),
             Expr::Select(select) => self.examine(&select.operand, looping),
             Expr::Call(call) => self.call(call, looping),
@@ -171,6 +191,21 @@ impl<'a> Found<'a> {
             self.uses.push(known);
         }
         Ok(())
+    }
+
+    /// One member of a map of the request is looked at, or all.
+    fn looks(&mut self, map: &'a str, name: Option<&'a str>) -> Result<(), Wrong> {
+        let looks = match map {
+            "query" => Some(&mut self.query),
+            "headers" => Some(&mut self.headers),
+            _ => None,
+        };
+        match (looks, name) {
+            (Some(looks), Some(name)) => looks.names.push(name.to_owned()),
+            (Some(looks), None) => looks.all = true,
+            (None, _) => {}
+        }
+        self.variable("request")
     }
 
     fn call(&mut self, call: &'a CallExpr, looping: bool) -> Result<(), Wrong> {
@@ -203,6 +238,35 @@ impl<'a> Found<'a> {
         let examined = parts.into_iter().try_for_each(|part| self.examine(part, true));
         self.own.truncate(before);
         examined
+    }
+}
+
+fn text(node: &Node) -> Option<&str> {
+    if let Expr::Literal(LiteralValue::String(text)) = &node.expr { Some(text.inner()) } else { None }
+}
+
+/// `request.query` or another member of the request, however it is written.
+fn of_request(node: &Node) -> Option<&str> {
+    let is_request = |node: &Node| matches!(&node.expr, Expr::Ident(name) if name == "request");
+    match &node.expr {
+        Expr::Select(select) if !select.test && is_request(&select.operand) => Some(&select.field),
+        Expr::Call(call) => match call.args.as_slice() {
+            [map, name] if call.func_name == of::INDEX && is_request(map) => text(name),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A member of such a map, and its name, where it is looked at by that.
+fn named(node: &Node) -> Option<(&str, &str)> {
+    match &node.expr {
+        Expr::Select(select) => Some((of_request(&select.operand)?, &select.field)),
+        Expr::Call(call) => match (call.func_name.as_str(), call.args.as_slice()) {
+            (of::INDEX, [map, name]) | (of::IN, [name, map]) => Some((of_request(map)?, text(name)?)),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
