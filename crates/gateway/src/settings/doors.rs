@@ -39,6 +39,12 @@ pub(super) fn doors(file: &File, world: &mut World<'_>, before: &Doors) -> Resul
     let before = before.iter().find(|door| door.name == name);
     let known = before.and_then(|door| door.tls.as_ref());
     let tls = speaks(&file.certificate, callers, world, known)?;
+    // Connections in the clear are for this machine alone, and where the socket is was settled when it was bound.
+    if before.is_some_and(|before| before.tls.is_some() != tls.is_some()) {
+        let at = file.certificate.first().map_or(0..0, Spanned::span);
+        let problem = "whether TLS is spoken does not change while the gateway runs";
+        return Err(fault(&at, problem, "start it anew for that, or leave `[[certificate]]` as it was"));
+    }
     Ok(vec![Arc::new(Door { name, tls })])
 }
 

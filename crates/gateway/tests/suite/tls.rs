@@ -141,3 +141,31 @@ async fn t_05_older_versions_are_refused_and_nothing_is_taken_before_the_handsha
     assert!(service.seen().is_empty());
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[tokio::test]
+async fn a_file_that_is_read_again_says_whether_callers_are_asked_for_certificates_but_not_whether_tls_is_spoken() {
+    let folder = std::env::temp_dir().join(format!("deputize-gateway-tls-again-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (a, a_der) = certificate(&folder, "a.example");
+    let service = Service::start().await;
+    let (clock, log) = (SetClock::at(NOON), Arc::new(AccessLog::kept()));
+    let written = |before: &str| read(&format!("{before}{}", PUBLIC.replace("{service}", &service.url)));
+    let gateway = Arc::new(Gateway::new(&written(&a), &variable, &folder, ports(&clock, &log)).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut listeners = Listeners::new();
+    let entrance = gateway.entrances().remove(0);
+    let front = Arc::new(entrance.front());
+    listeners.add_behind(Socket::Tcp(listener), Arc::new(entrance), front);
+    let answered =
+        async || asked(address, "a.example", &a_der, &[]).await.is_some_and(|(_, text)| text.contains(" 200 "));
+    assert!(answered().await);
+    for (before, goes_on) in [("client_certificates = \"required\"\n", false), ("", true)] {
+        gateway.reload(&written(&format!("{before}{a}")), &variable, &folder).unwrap();
+        assert_eq!(answered().await, goes_on, "{before}");
+    }
+    let error = gateway.reload(&written(""), &variable, &folder).unwrap_err();
+    assert!(error.problem.contains("whether TLS is spoken"), "{error}");
+    assert!(answered().await, "and nothing is spoken in the clear");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
