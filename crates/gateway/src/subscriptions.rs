@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use decision::Timestamp;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The shortest key.
@@ -65,6 +65,8 @@ pub(crate) struct Keys {
     current: ArcSwap<HashMap<[u8; 32], usize>>,
     /// Where each subscription's keys are read from, and what they were when they were last of use.
     read: Mutex<Vec<Read>>,
+    /// Whether some are not there yet.
+    waiting: AtomicBool,
     rejected: AtomicU64,
 }
 
@@ -80,7 +82,13 @@ struct Read {
 
 impl Subscriptions {
     pub(crate) fn new(salt: [u8; 32], products: Vec<Product>) -> Self {
-        let keys = Keys { salt, current: ArcSwap::default(), read: Mutex::default(), rejected: AtomicU64::default() };
+        let keys = Keys {
+            salt,
+            current: ArcSwap::default(),
+            read: Mutex::default(),
+            waiting: AtomicBool::default(),
+            rejected: AtomicU64::default(),
+        };
         Self { salt, by_key: Arc::new(keys), all: Vec::new(), products }
     }
 
@@ -110,7 +118,8 @@ impl Subscriptions {
 
     /// Whether the keys of some subscription have not been fetched, so that an unknown key may be one of them.
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.by_key.fares().is_there
+        // Not by what is locked while files are read: whoever makes keys up asks this.
+        self.by_key.waiting.load(Ordering::Relaxed)
     }
 
     /// What this key opens at this API; nothing if it is no key, or not active, or of something else.
@@ -169,6 +178,7 @@ impl Keys {
             }
         }
         self.current.store(Arc::new(index));
+        self.waiting.store(all.iter().any(|read| read.keys.is_none()), Ordering::Relaxed);
         shared
     }
 }
@@ -273,6 +283,15 @@ mod tests {
     fn an_open_product_admits_calls_to_its_apis_without_a_key() {
         assert_eq!(subscriptions().open_product(STOCK), Some(ProductId(1)));
         assert_eq!(subscriptions().open_product(ORDERS), None);
+    }
+
+    #[test]
+    fn a_key_that_is_made_up_waits_for_nobody_who_reads_files() {
+        let all = subscriptions();
+        let reading = all.by_key.read.lock().unwrap();
+        assert!(all.find(b"made up", ORDERS, NOW).is_none());
+        assert!(!all.is_waiting());
+        drop(reading);
     }
 
     #[test]
