@@ -25,6 +25,10 @@ pub(crate) struct Retry(pub(crate) String);
 
 /// Why a sign-in failed.
 pub(crate) fn refusal(status: StatusCode, check: CheckId, decision_id: &str, retry: &Retry) -> Response<Body> {
+    page(status, "You could not be signed in", &content(check, decision_id, retry))
+}
+
+fn content(check: CheckId, decision_id: &str, retry: &Retry) -> String {
     let entry = check.entry();
     let told = match check {
         CheckId::SignInAnswer => {
@@ -47,7 +51,7 @@ pub(crate) fn refusal(status: StatusCode, check: CheckId, decision_id: &str, ret
         escaped(entry.id),
         escaped(decision_id)
     );
-    page(status, "You could not be signed in", &text)
+    text
 }
 
 /// The end of a sign-out.
@@ -98,4 +102,18 @@ fn escaped(text: &str) -> String {
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn m_04_texts_stay_texts_and_addresses_stay_in_their_attribute() {
+        assert_eq!(escaped("<b a=\"1\" c='2'>&x"), "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;x");
+        let retry = Retry("/x?\"><script>alert(1)</script>".to_owned());
+        let content = content(CheckId::SignInAccepted, "<id>", &retry);
+        assert!(!content.contains("<script") && !content.contains("<id>"), "{content}");
+        assert!(content.contains("href=\"/x?&quot;&gt;&lt;script&gt;"), "{content}");
+    }
 }
