@@ -611,6 +611,21 @@ catalogue! {
     SignInRefresh: "sign_in.refresh", None, "access_denied", None, 403, Caller, None,
         "the session can be refreshed",
         "sign in again; with `offline_access` among the provider's `scopes` sessions can be refreshed";
+    ManagementRequest: "management.request", None, "invalid_request", None, 400, Caller, None,
+        "the request is one that the management API has",
+        "send what the reference of the management API has, and nothing else";
+    ManagementFound: "management.found", None, "invalid_request", None, 404, Caller, None,
+        "what the request names is there",
+        "check the name; lists say what there is";
+    ManagementCondition: "management.condition", None, "invalid_request", None, 412, Caller, None,
+        "what is changed is the version that the caller has seen",
+        "read it again, and send the change with its `ETag` in `If-Match`";
+    ManagementConflict: "management.conflict", None, "invalid_request", None, 409, Caller, None,
+        "the change fits what is there, in the file and in the database",
+        "choose another name, or change first what the message names";
+    ManagementStore: "management.store", None, "temporarily_unavailable", None, 503, Operator, None,
+        "the database of the management API can be read and written",
+        "check its disk and its permissions, then send the request again: nothing of it was done";
     SubscriptionKeyPresent: "subscription.key_present", None, "invalid_request", None, 401, Caller, Some("SubscriptionKeyNotFound"),
         "the request carries a subscription key",
         "send the key of a subscription to this API";

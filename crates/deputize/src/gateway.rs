@@ -13,7 +13,9 @@ use crate::system::{self, SystemClock};
 use client::TokenCache;
 use client::managed_identity::ManagedIdentity;
 use fetch::{Allow, Fetch, KeySets, Lifetimes};
-use gateway::{AccessLog, Effective, File, Gateway, Ids, Ports, Scope, SettingsError, Telemetry, Told, import_apim};
+use gateway::{
+    AccessLog, Effective, File, Gateway, Ids, Ports, Scope, SettingsError, Store, Telemetry, Told, import_apim,
+};
 use serve::{DRAIN, Listeners};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Push;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 /// What is logged when it serves.
 pub(crate) const SERVES: &str = "the gateway serves";
@@ -106,7 +109,7 @@ pub(crate) fn run(Options { command, file }: Options) -> Result<ExitCode, Failur
     match command {
         Some(Command::Check { file }) => {
             let read = Read::file(&file)?;
-            let gateway = read.gateway(AccessLog::off(), None)?;
+            let gateway = read.gateway(AccessLog::off(), None, None)?;
             share(&read)?;
             let operations = gateway.effective().len();
             say(format_args!("`{}` is sound; operations: {operations}", file.display()));
@@ -160,9 +163,27 @@ impl Read {
         self.path.parent().unwrap_or(Path::new(""))
     }
 
-    fn gateway(&self, access_log: AccessLog, push: Option<&Push>) -> Result<Gateway, Failure> {
-        let ports = self.ports(access_log, push)?;
+    fn gateway(
+        &self,
+        access_log: AccessLog,
+        push: Option<&Push>,
+        store: Option<Arc<Store>>,
+    ) -> Result<Gateway, Failure> {
+        let ports = Ports { store, ..self.ports(access_log, push)? };
         Gateway::new(&self.file, &system::variable, self.beside(), ports).map_err(|error| self.told(&error))
+    }
+
+    /// The database of the management API, where there is one.
+    fn store(&self) -> Result<Option<Arc<Store>>, Failure> {
+        let Some(management) = &self.file.management else { return Ok(None) };
+        let (database, key) = management.get_ref().files(self.beside());
+        Store::open(&database, &key, Arc::new(SystemClock), &system::random).map(|store| Some(Arc::new(store))).map_err(
+            |error| {
+                let text = error.to_string();
+                let (problem, hint) = text.rsplit_once(": ").unwrap_or((&text, "check its disk and its permissions"));
+                self.text.fault(&management.get_ref().database.span(), problem, hint)
+            },
+        )
     }
 
     fn told(&self, error: &SettingsError) -> Failure {
@@ -195,6 +216,7 @@ impl Read {
             random,
             access_log: Arc::new(access_log),
             telemetry: Arc::new(Telemetry::new(traces, &resource, u64::from_le_bytes(seed))),
+            store: None,
         })
     }
 }
@@ -206,7 +228,7 @@ fn host() -> Result<Arc<Fetch>, Failure> {
 }
 
 fn effective(read: &Read, request: &[String]) -> Result<ExitCode, Failure> {
-    let gateway = read.gateway(AccessLog::off(), None)?;
+    let gateway = read.gateway(AccessLog::off(), None, None)?;
     let found = match request {
         [] => gateway.effective(),
         [method, url] => {
@@ -255,7 +277,8 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     let logs = read.file.access_log.unwrap_or(true);
     let push = beside::collector()?;
     let access_log = if logs { AccessLog::kept() } else { AccessLog::off() };
-    let gateway = Arc::new(read.gateway(access_log, push.as_ref())?);
+    let store = read.store()?;
+    let gateway = Arc::new(read.gateway(access_log, push.as_ref(), store.clone())?);
     let entrance = gateway.entrances().into_iter().next();
     let entrance = entrance.ok_or_else(|| Failure::plain("the configuration has no listener"))?;
     let wanted = read.file.listen.as_ref();
@@ -282,7 +305,9 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     let bound = sockets.tcp(&addresses, "choose another with `listen`").await?;
     let (front, entrance) = (Arc::new(entrance.front()), Arc::new(entrance));
     let mut listeners = Listeners::new();
+    let drained = Arc::new(Notify::new());
     beside::listen(&read, &gateway, &mut sockets, &mut listeners).await?;
+    beside::manage(&read, &gateway, &entrance, &drained, &mut sockets, &mut listeners).await?;
     let proxies = Arc::clone(&gateway);
     listeners.share(share(&read)?, move |address| proxies.is_proxy(address));
     for socket in bound {
@@ -300,6 +325,9 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     tokio::spawn(warm(Arc::clone(&gateway)));
     tokio::spawn(look(Arc::clone(&gateway)));
     tokio::spawn(fetch(Arc::clone(&gateway)));
+    if let Some(store) = &store {
+        tokio::spawn(store.watch());
+    }
     let shown = addresses.first().map(ToString::to_string).unwrap_or_default();
     tracing::info!(listener.address = shown, operations = gateway.effective().len(), "{SERVES}");
     let offer = match &handover {
@@ -324,6 +352,7 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     loop {
         tokio::select! {
             () = ending.asked() => break,
+            () = drained.notified() => break,
             () = taken.as_mut() => {
                 tracing::info!("another process serves; connections that are open have time to go there");
                 tokio::select! {
@@ -332,7 +361,7 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
                 }
                 break;
             }
-            _ = asked_to_read.recv() => read_again(&gateway, &read.path),
+            _ = asked_to_read.recv() => drop(read_again(&gateway, &read.path)),
         }
     }
     tracing::info!("the gateway ends");
@@ -341,6 +370,9 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
         pushing.end().await;
     }
     write(&access_log.take());
+    if let Some(store) = store {
+        store.flush().await;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -354,14 +386,15 @@ fn share(read: &Read) -> Result<usize, Failure> {
 }
 
 /// Reads the configuration again. What is wrong with it is logged, and changes nothing.
-fn read_again(gateway: &Gateway, path: &Path) {
+fn read_again(gateway: &Gateway, path: &Path) -> Result<(), Failure> {
     let read = Read::file(path).and_then(|read| {
         gateway.reload(&read.file, &system::variable, read.beside()).map_err(|error| read.told(&error))
     });
-    match read {
+    match &read {
         Ok(()) => tracing::info!(operations = gateway.effective().len(), "the configuration was read again"),
         Err(failure) => tracing::error!(reason = %failure, "the configuration is broken; the one before goes on"),
     }
+    read
 }
 
 /// Fetches issuers' keys before they are needed. One that is down keeps nobody waiting, and is asked again.

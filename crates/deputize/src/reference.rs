@@ -19,8 +19,13 @@ pub(crate) fn run(Options { folder }: &Options) -> Result<ExitCode, Failure> {
         Failure::new(error, "name a folder that you may write to")
     };
     std::fs::create_dir_all(folder).map_err(unwritten)?;
-    for (name, text) in
-        authority::reference().into_iter().chain([("sidecar.json", sidecar())]).chain(gateway::reference())
+    for (name, text) in authority::reference()
+        .into_iter()
+        .chain([
+            ("sidecar.json", document(&sidecar::openapi())),
+            ("gateway-management.json", document(&gateway::openapi())),
+        ])
+        .chain(gateway::reference())
     {
         let file = folder.join(name);
         std::fs::write(&file, text).map_err(unwritten)?;
@@ -29,7 +34,7 @@ pub(crate) fn run(Options { folder }: &Options) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The sidecar's API, for generators of clients.
-fn sidecar() -> String {
-    format!("{:#}\n", sidecar::openapi())
+/// An API, for generators of clients.
+fn document(api: &serde_json::Value) -> String {
+    format!("{api:#}\n")
 }

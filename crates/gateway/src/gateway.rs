@@ -17,6 +17,7 @@ use crate::routes::{Asked, Operation, Told};
 use crate::secrets::Counts;
 use crate::settings::{Compiled, Door, File, Lasting, SettingsError, compile};
 use crate::sign_in;
+use crate::store::Store;
 use crate::stream::{Trailers, Watch};
 use crate::telemetry::Telemetry;
 use crate::upstream::{self, Failure, NoSlot};
@@ -61,6 +62,8 @@ pub struct Ports {
     pub access_log: Arc<AccessLog>,
     /// What is counted, traced and watched.
     pub telemetry: Arc<Telemetry>,
+    /// Subscriptions and usage beside those of the file, where there is a management API.
+    pub store: Option<Arc<Store>>,
 }
 
 /// Answers requests by its configuration, which can be replaced as a whole.
@@ -139,6 +142,21 @@ impl Gateway {
             ready &= guard.ready().await;
         }
         ready
+    }
+
+    /// What answers requests now.
+    pub(crate) fn state(&self) -> Arc<Compiled> {
+        self.state.load_full()
+    }
+
+    /// What it needs from outside.
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// Subscriptions and usage beside those of the file.
+    pub fn store(&self) -> Option<&Arc<Store>> {
+        self.ports.store.as_ref()
     }
 
     /// What is counted, traced and watched.
@@ -291,7 +309,8 @@ impl Gateway {
                 let stream = stream.map(|stream| Streamed::new(*stream, uploaded.clone(), &parts.headers));
                 let body = Downloading::new(body, silence, slot, lease).streamed(stream);
                 let body = body.on_end(Box::new(move |bytes, whole| {
-                    after.end(bytes.saturating_add(uploaded.sent()), &limits);
+                    record.uploaded = uploaded.sent();
+                    after.end(bytes.saturating_add(record.uploaded), &limits);
                     record.end(bytes, whole);
                 }));
                 return Response::from_parts(parts, Body::stream(body));
@@ -546,11 +565,13 @@ async fn ask(call: &mut Call, state: &Compiled, record: &mut Record) -> Result<(
     let now = || watched.then(Began::now);
     if let Some(key) = &operation.subscription {
         let began = now();
-        let admitted = key.admit(&call.request, &state.subscriptions, operation.api, call.now);
+        let admitted = key.admit(&call.request, &state.subscriptions, record.store(), &operation, call.now);
         record.step("subscription_key", began, admitted.as_ref().err().map(|denial| &**denial));
         call.admission = admitted?;
         record.subscription.clone_from(&call.admission.subscription);
-        record.product = call.admission.product.and_then(|id| state.products.get(id.0).cloned());
+        let stored = &mut call.admission.stored_product;
+        record.product =
+            call.admission.product.and_then(|id| state.products.get(id.0).cloned()).or_else(|| stored.take());
         call.product.clone_from(&record.product);
     }
     for Asked { name, policy } in &operation.rules(call.admission.product).before {

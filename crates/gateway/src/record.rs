@@ -6,8 +6,9 @@ use crate::denial::Denial;
 use crate::gateway::{Peer, Ports};
 use crate::routes::Operation;
 use crate::sign_in::Signed;
+use crate::store::{Amount, Counting, Store};
 use crate::telemetry::{CALLER_GONE, Outcome, Step, Telemetry, Traced};
-use decision::CheckId;
+use decision::{CheckId, Timestamp};
 use http::{HeaderMap, Method, Response, StatusCode};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ const SHOWN: usize = 256;
 pub(crate) struct Record {
     log: Arc<AccessLog>,
     telemetry: Arc<Telemetry>,
+    store: Option<Arc<Store>>,
     at: i64,
     began: Began,
     pub(crate) decision_id: String,
@@ -33,6 +35,8 @@ pub(crate) struct Record {
     pub(crate) signed: Option<Arc<Signed>>,
     pub(crate) subscription: Option<Arc<str>>,
     pub(crate) product: Option<Arc<str>>,
+    /// Bytes of the request's body that the service was sent.
+    pub(crate) uploaded: u64,
     pub(crate) status: StatusCode,
     pub(crate) check: Option<CheckId>,
     trace: Option<(Context, SpanId)>,
@@ -61,6 +65,8 @@ impl Record {
             signed: None,
             subscription: None,
             product: None,
+            uploaded: 0,
+            store: ports.store.clone(),
             status: StatusCode::INTERNAL_SERVER_ERROR,
             check: None,
             trace: tracer.begin(headers).map(|context| (context, tracer.id())),
@@ -82,6 +88,11 @@ impl Record {
     pub(crate) fn read(&mut self, request: &Canonical) {
         request.host().clone_into(&mut self.host);
         request.path().clone_into(&mut self.path);
+    }
+
+    /// Subscriptions beside those of the file, and what they used.
+    pub(crate) fn store(&self) -> Option<&Store> {
+        self.store.as_deref()
     }
 
     /// Whether somebody watches it.
@@ -144,6 +155,12 @@ impl Drop for Record {
         match &self.operation {
             Some(operation) => operation.counted.count(&outcome),
             None => self.telemetry.elsewhere().count(&outcome),
+        }
+        if let (Some(store), Some(subscription)) = (&self.store, &self.subscription) {
+            let whose = Counting { subscription: Arc::clone(subscription), product: self.product.clone() };
+            let refused = u64::from(self.check.is_some());
+            let bytes = bytes.saturating_add(self.uploaded);
+            store.usage().add(whose, Amount { calls: 1 - refused, refused, bytes }, Timestamp(self.at));
         }
         let principal = self.principal.as_ref();
         let method: String = self.method.as_str().chars().take(SHOWN).collect();

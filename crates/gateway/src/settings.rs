@@ -2,6 +2,7 @@
 mod compile;
 mod doors;
 mod file;
+mod management;
 mod openapi;
 pub(crate) mod schema;
 mod spanned;
@@ -13,7 +14,9 @@ mod world;
 pub(crate) use compile::{Compiled, Lasting, compile};
 pub(crate) use doors::Door;
 pub use file::{CertificateTable, ClientCertificates, File, Pem, Source};
+pub use management::ManagementTable;
 pub use spanned::Spanned;
+pub(crate) use subscriptions::timestamp;
 pub(crate) use vaults::ManagedIdentityTable;
 pub(crate) use world::World;
 

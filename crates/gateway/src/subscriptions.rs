@@ -2,10 +2,11 @@
 use crate::policy::Admission;
 use crate::rotating::{Fares, Rotates};
 use crate::secrets::Material;
+use crate::store::State;
 use arc_swap::ArcSwap;
 use decision::Timestamp;
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -33,8 +34,8 @@ pub(crate) enum Scope {
 pub(crate) struct Subscription {
     pub(crate) name: Arc<str>,
     pub(crate) scope: Scope,
-    /// Whether it is neither suspended nor cancelled.
-    pub(crate) active: bool,
+    /// Whether its keys open anything.
+    pub(crate) state: State,
     /// From when on it opens nothing.
     pub(crate) expires: Option<Timestamp>,
     /// When its quotas' first windows begin.
@@ -56,6 +57,7 @@ pub(crate) struct Subscriptions {
     salt: [u8; 32],
     by_key: Arc<Keys>,
     all: Vec<Subscription>,
+    names: HashSet<Arc<str>>,
     products: Vec<Product>,
 }
 
@@ -89,7 +91,7 @@ impl Subscriptions {
             waiting: AtomicBool::default(),
             rejected: AtomicU64::default(),
         };
-        Self { salt, by_key: Arc::new(keys), all: Vec::new(), products }
+        Self { salt, by_key: Arc::new(keys), all: Vec::new(), names: HashSet::new(), products }
     }
 
     /// Adds a subscription, whose keys are read from these places.
@@ -98,6 +100,7 @@ impl Subscriptions {
     /// If they are of no use.
     pub(crate) fn add(&mut self, subscription: Subscription, from: Material) -> Result<(), String> {
         let (of, name) = (self.all.len(), Arc::clone(&subscription.name));
+        self.names.insert(Arc::clone(&name));
         self.all.push(subscription);
         let mut read = Read { of, name, from, keys: None, wrong: None };
         let looked = self.by_key.read(&mut read);
@@ -126,7 +129,7 @@ impl Subscriptions {
     pub(crate) fn find(&self, key: &[u8], api: ApiId, now: Timestamp) -> Option<Admission> {
         let at = *self.by_key.current.load().get(&digest(self.salt, key))?;
         let subscription = self.all.get(at)?;
-        if !subscription.active || subscription.expires.is_some_and(|end| end <= now) {
+        if subscription.state != State::Active || subscription.expires.is_some_and(|end| end <= now) {
             return None;
         }
         let product = match subscription.scope {
@@ -136,7 +139,35 @@ impl Subscriptions {
             Scope::Api(of) if of != api => return None,
             Scope::Api(_) | Scope::AllApis => None,
         };
-        Some(Admission { product, subscription: Some(Arc::clone(&subscription.name)), started: subscription.started })
+        Some(Admission {
+            product,
+            stored_product: None,
+            subscription: Some(Arc::clone(&subscription.name)),
+            started: subscription.started,
+        })
+    }
+
+    /// Whether there is a subscription of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// The product of this name.
+    pub(crate) fn product(&self, name: &str) -> Option<ProductId> {
+        self.products.iter().position(|product| &*product.name == name).map(ProductId)
+    }
+
+    /// Whether a product has an API.
+    pub(crate) fn opens(&self, product: ProductId, api: ApiId) -> bool {
+        self.products.get(product.0).is_some_and(|product| product.apis.contains(&api))
+    }
+
+    pub(crate) fn all(&self) -> &[Subscription] {
+        &self.all
+    }
+
+    pub(crate) fn products(&self) -> &[Product] {
+        &self.products
     }
 
     /// The product that opens this API to calls without a key.
@@ -236,16 +267,16 @@ mod tests {
         let product = |name: &str, apis: &[ApiId], open| Product { name: name.into(), apis: apis.into(), open };
         let products = vec![product("gold", &[ORDERS], false), product("free", &[STOCK], true)];
         let mut all = Subscriptions::new([7; 32], products);
-        let mut add = |name: &str, scope, active, expires: Option<i64>| {
+        let mut add = |name: &str, scope, state, expires: Option<i64>| {
             let expires = expires.map(Timestamp);
-            let subscription = Subscription { name: name.into(), scope, active, expires, started: Some(Timestamp(7)) };
+            let subscription = Subscription { name: name.into(), scope, state, expires, started: Some(Timestamp(7)) };
             all.add(subscription, keys(name)).unwrap();
         };
-        add("gold", Scope::Product(ProductId(0)), true, None);
-        add("orders", Scope::Api(ORDERS), true, Some(1_001));
-        add("all", Scope::AllApis, true, None);
-        add("suspended", Scope::AllApis, false, None);
-        add("expired", Scope::AllApis, true, Some(1_000));
+        add("gold", Scope::Product(ProductId(0)), State::Active, None);
+        add("orders", Scope::Api(ORDERS), State::Active, Some(1_001));
+        add("all", Scope::AllApis, State::Active, None);
+        add("suspended", Scope::AllApis, State::Suspended, None);
+        add("expired", Scope::AllApis, State::Active, Some(1_000));
         all
     }
 
@@ -253,7 +284,9 @@ mod tests {
     fn a_key_opens_what_its_subscription_is_to_in_its_context() {
         let found = |key: &str, api| subscriptions().find(format!("{key}-0123456789").as_bytes(), api, NOW);
         let started = Some(Timestamp(7));
-        let admitted = |product, name: &str| Some(Admission { product, subscription: Some(name.into()), started });
+        let admitted = |product, name: &str| {
+            Some(Admission { product, stored_product: None, subscription: Some(name.into()), started })
+        };
         for suffix in ["1", "2"] {
             assert_eq!(found(&format!("gold-{suffix}"), ORDERS), admitted(Some(ProductId(0)), "gold"));
         }
@@ -296,8 +329,13 @@ mod tests {
 
     #[test]
     fn one_key_is_not_two_subscriptions() {
-        let twice =
-            Subscription { name: "x".into(), scope: Scope::AllApis, active: true, expires: None, started: None };
+        let twice = Subscription {
+            name: "x".into(),
+            scope: Scope::AllApis,
+            state: State::Active,
+            expires: None,
+            started: None,
+        };
         assert!(subscriptions().add(twice, keys("gold")).unwrap_err().contains("`gold`"));
     }
 }

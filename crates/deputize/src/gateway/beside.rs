@@ -4,12 +4,13 @@ use crate::failure::{Failure, why};
 use crate::listen::{self, Sockets};
 use crate::system;
 use fetch::{Allow, Fetch};
-use gateway::{Authorizer, Control, Gateway, Status};
+use gateway::{Authorizer, Control, Entrance, Gateway, Management, Operator, Status};
 use serve::{Listeners, Socket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use telemetry::{Push, Pushing};
+use tokio::sync::Notify;
 
 /// What is listened to beside the APIs.
 pub(super) async fn listen(
@@ -48,6 +49,51 @@ pub(super) async fn listen(
         listeners.add(socket, None, Arc::new(Control::new(Arc::clone(gateway), uid)));
     }
     Ok(())
+}
+
+/// The management API, where the file has one.
+pub(super) async fn manage(
+    read: &Read,
+    gateway: &Arc<Gateway>,
+    entrance: &Arc<Entrance>,
+    drained: &Arc<Notify>,
+    sockets: &mut Sockets,
+    listeners: &mut Listeners,
+) -> Result<(), Failure> {
+    let Some(table) = &read.file.management else { return Ok(()) };
+    let wanted = &table.get_ref().listen;
+    let fault = |problem: &str, hint: &str| read.text.fault(&wanted.span(), problem, hint);
+    let addresses = listen::parse(wanted.get_ref())
+        .ok_or_else(|| fault("`listen` is no address", "write `localhost:8444` or `0.0.0.0:8444`"))?;
+    if !entrance.is_tls() && !addresses.iter().all(|address| address.ip().is_loopback()) {
+        let hint = "add `[[certificate]]` with `certificate` and `key`, or write `localhost:8444`";
+        return Err(fault("the management API without TLS is served on loopback only", hint));
+    }
+    let process = Process { gateway: Arc::downgrade(gateway), path: read.path.clone(), drained: Arc::clone(drained) };
+    let Some(management) = Management::new(Arc::clone(gateway), Arc::new(process)) else { return Ok(()) };
+    let management = Arc::new(management);
+    for socket in sockets.tcp(&addresses, "choose another with `listen` of `[management]`").await? {
+        listeners.add_behind(socket, Arc::clone(entrance) as _, Arc::clone(&management));
+    }
+    Ok(())
+}
+
+/// What this process does for its administrators.
+struct Process {
+    gateway: Weak<Gateway>,
+    path: PathBuf,
+    drained: Arc<Notify>,
+}
+
+impl Operator for Process {
+    fn reload(&self) -> Result<(), String> {
+        let gateway = self.gateway.upgrade().ok_or("the gateway ends")?;
+        super::read_again(&gateway, &self.path).map_err(|failure| failure.to_string())
+    }
+
+    fn drain(&self) {
+        self.drained.notify_one();
+    }
 }
 
 /// A socket that only this user can open, and who that is.

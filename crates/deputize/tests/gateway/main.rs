@@ -239,3 +239,88 @@ fn r7_the_files_of_credentials_are_looked_at_while_it_runs() {
     put("second");
     logged("was replaced");
 }
+
+/// A token of this issuer for the management API.
+fn manager(issuer: &testkit::Issuer) -> String {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    issuer.token(&serde_json::json!({
+        "iss": "https://id.example/t1/v2.0", "aud": "api://gateway", "sub": "s", "oid": "o-admin", "tid": "t1", "azp": "portal",
+        "idtyp": "app", "roles": ["Gateway.Manage"], "ver": "2.0", "uti": "u", "iat": now - 10, "nbf": now - 10, "exp": now + 3_000,
+    }))
+}
+
+/// The status and the body of an answer of the management API.
+fn manage(address: &str, token: &str, method: &str, path: &str, body: &str) -> Option<(String, String)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    write!(
+        stream,
+        "{method} /management/v1{path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.to_owned(), body.to_owned()))
+}
+
+#[test]
+fn subscriptions_are_managed_while_it_runs_outlive_it_and_a_drain_ends_it_in_order() {
+    let folder = Folder::new("management");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let issuer =
+        runtime.block_on(testkit::Issuer::start(testkit::SetClock::default(), jose::Algorithm::RS256)).unwrap();
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (address, managed, jwks) = (free(), free(), issuer.jwks_url());
+    let text = configuration(&address, &service(), 403).replace("public = true\n", "[api.policies.subscription_key]\n");
+    let management = format!(
+        "\n[management]\nlisten = \"{managed}\"\ndatabase = \"gateway.db\"\nissuers = [\"id\"]\naudiences = [\"api://gateway\"]\n\
+         \n[[issuer]]\nname = \"id\"\nissuer = \"https://id.example/t1/v2.0\"\njwks_uri = \"{jwks}\"\ntenants = [\"t1\"]\n"
+    );
+    let file = folder.write("gateway.toml", &(text.clone() + &management));
+    let start = || Running(deputize(&[&file]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let call = |key: &str| -> Option<String> {
+        let mut stream = TcpStream::connect(&address).ok()?;
+        write!(stream, "GET /orders/7 HTTP/1.1\r\nhost: a\r\nx-edge: 1\r\nOcp-Apim-Subscription-Key: {key}\r\nconnection: close\r\n\r\n")
+            .ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        text.split(' ').nth(1).map(str::to_owned)
+    };
+    let token = manager(&issuer);
+    let status =
+        |method: &str, path: &str, body: &str| manage(&managed, &token, method, path, body).map(|(status, _)| status);
+    let first = start();
+    until(|| status("GET", "/status", "").as_deref() == Some("200"));
+    assert_eq!(manage(&managed, "none", "GET", "/status", "").unwrap().0, "401");
+    let (made, body) = manage(&managed, &token, "PUT", "/subscriptions/a", "{\"scope\":\"/apis/orders\"}").unwrap();
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let key = body["primaryKey"].as_str().unwrap();
+    assert_eq!((made.as_str(), call(key).as_deref()), ("201", Some("200")));
+    folder.write("gateway.toml", "broken");
+    let (refused, message) = manage(&managed, &token, "POST", "/reload", "").unwrap();
+    assert!(refused == "409" && message.contains("gateway.toml` line 1"), "{message}");
+    folder.write("gateway.toml", &(text.replace("[api.policies.subscription_key]\n", "public = true\n") + &management));
+    assert_eq!(status("POST", "/reload", "").as_deref(), Some("204"));
+    assert_eq!(call("none").as_deref(), Some("200"));
+    let mut first = first;
+    assert_eq!(status("POST", "/drain", "").as_deref(), Some("202"));
+    assert_eq!(first.0.wait().unwrap().code(), Some(0));
+    folder.write("gateway.toml", &(text.clone() + &management));
+    let mut second = start();
+    until(|| call(key).as_deref() == Some("200"));
+    assert_eq!(call("none").as_deref(), Some("401"));
+    second.signal("-KILL");
+    second.0.wait().unwrap();
+    fs::rename(folder.0.join("gateway.db.key"), folder.0.join("elsewhere")).unwrap();
+    let line = text.lines().count() + 4;
+    let (code, _, error) = told(&[&file]);
+    assert!(code == 1 && error.contains(&format!("line {line}: the key file")), "{error}");
+    assert!(error.contains("hint: restore it from a backup"), "{error}");
+    let open = (text + &management).replace(&format!("listen = \"{managed}\""), "listen = \"0.0.0.0:0\"");
+    let file = folder.write("open.toml", &open);
+    fs::rename(folder.0.join("elsewhere"), folder.0.join("gateway.db.key")).unwrap();
+    let (code, _, error) = told(&[&file]);
+    assert!(code == 1 && error.contains("the management API without TLS is served on loopback only"), "{error}");
+}

@@ -4,8 +4,10 @@ use super::Part;
 use crate::Canonical;
 use crate::canonical::query::{self, Several};
 use crate::denial::Denial;
+use crate::routes::Operation;
 use crate::settings::{SettingsError, Spanned, World, fault, field_name};
-use crate::subscriptions::{ApiId, ProductId, Subscriptions};
+use crate::store::Store;
+use crate::subscriptions::{ProductId, Subscriptions};
 use decision::{CheckId, Timestamp};
 use http::HeaderName;
 use oauth::challenge::Challenge;
@@ -83,6 +85,8 @@ pub(crate) struct SubscriptionKey {
 pub(crate) struct Admission {
     /// Whose policies apply too.
     pub(crate) product: Option<ProductId>,
+    /// A product of the database, which has no policies.
+    pub(crate) stored_product: Option<Arc<str>>,
     /// The subscription whose key was shown.
     pub(crate) subscription: Option<Arc<str>>,
     /// When that began.
@@ -95,12 +99,16 @@ impl SubscriptionKey {
         &self,
         request: &Canonical,
         known: &Subscriptions,
-        api: ApiId,
+        stored: Option<&Store>,
+        operation: &Operation,
         now: Timestamp,
     ) -> Result<Admission, Box<Denial>> {
+        let api = operation.api;
+        let find =
+            |key: &[u8]| known.find(key, api, now).or_else(|| stored?.find(key, api, &operation.api_name, known, now));
         let decided = match self.shown(request) {
             Err(Several) => Err(CheckId::SubscriptionKeyValid),
-            Ok(Some(key)) => match known.find(key.as_bytes(), api, now) {
+            Ok(Some(key)) => match find(key.as_bytes()) {
                 Some(admission) => Ok(admission),
                 // It may be a key that has not been fetched.
                 None if known.is_waiting() => return Err(Box::new(Denial::not_at_hand())),

@@ -1,6 +1,7 @@
 //! From the file to what answers requests: scopes put together, narrower ones after wider ones.
 use super::doors::{Doors, doors};
 use super::file::{ApiTable, OperationTable, ProtectedResourceTable};
+use super::management;
 use super::openapi::{self, Described};
 use super::subscriptions::subscriptions;
 use super::upstreams::{Upstreams, showing, upstreams};
@@ -43,6 +44,10 @@ pub(crate) struct Compiled {
     pub(crate) lasting: Lasting,
     /// Who signs users in, where somebody does.
     pub(crate) sign_in: Option<Arc<SignIn>>,
+    /// What judges who calls the management API.
+    pub(crate) management: Option<Guard>,
+    /// The names of the APIs, in their order.
+    pub(crate) apis: Vec<Arc<str>>,
     /// What is kept up to date.
     pub(crate) rotating: Vec<Arc<dyn Rotates>>,
 }
@@ -143,11 +148,19 @@ pub(crate) fn compile(
         places.push((host.clone(), Arc::clone(&prefix)));
         routes.add(host, &prefix, operations);
     }
+    for (table, (product, _)) in file.product.iter().zip(&products) {
+        if ports.store.as_ref().is_some_and(|store| store.held().product(&product.name).is_some()) {
+            return Err(twice("a product of the database", &table.get_ref().name));
+        }
+    }
     let names = products.iter().map(|(product, _)| Arc::clone(&product.name)).collect();
     let products = products.into_iter().map(|(product, _)| product).collect();
     let subscriptions = subscriptions(file, products, &mut world, ports)?;
     let doors = doors(file, &mut world, &before.doors)?;
+    let management = management::guard(file, &mut world)?;
     Ok(Compiled {
+        management,
+        apis: file.api.iter().map(|api| api.get_ref().name.get_ref().as_str().into()).collect(),
         routes,
         documents,
         subscriptions,

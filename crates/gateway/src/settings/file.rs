@@ -1,6 +1,8 @@
 //! The file as it is written.
 use super::Spanned;
+use super::management::ManagementTable;
 use super::vaults::{FederatedIdentity, VaultTable};
+use crate::store::State;
 use crate::upstream::Http;
 use crate::{onward, policy, sign_in, stream};
 use schemars::JsonSchema;
@@ -38,6 +40,8 @@ pub struct File {
     /// Where proxies that forward by themselves ask for decisions, over plain HTTP on loopback, such as `localhost:9191`: Envoy by
     /// external authorization (gRPC), Traefik and Caddy at `/forward-auth`, nginx at `/auth-request`; by default nowhere.
     pub authorizer: Option<Spanned<String>>,
+    /// Where products, subscriptions and keys are managed while the gateway runs; by default nowhere.
+    pub management: Option<Spanned<ManagementTable>>,
     /// A file with certificate authorities that issuers, authorities and services are trusted by, beside those of the system.
     pub trusted_certificates: Option<Spanned<PathBuf>>,
     /// Proxies whose word about the caller's address counts; by default none.
@@ -484,15 +488,4 @@ pub(crate) struct SubscriptionTable {
     /// The moment that the windows of its quotas are counted from; by default 1970-01-01T00:00:00Z.
     #[schemars(with = "Option<super::schema::Moment>")]
     pub(crate) started: Option<Spanned<toml::value::Datetime>>,
-}
-
-/// The state of a subscription.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub(crate) enum State {
-    #[default]
-    Active,
-    Suspended,
-    Cancelled,
 }

@@ -1,6 +1,6 @@
 //! Subscriptions of the file: what each is to, and its keys.
 use super::compile::api_id;
-use super::file::{State, SubscriptionTable};
+use super::file::SubscriptionTable;
 use super::world::{World, twice, unknown};
 use super::{File, SettingsError, Spanned, fault};
 use crate::gateway::Ports;
@@ -25,6 +25,9 @@ pub(super) fn subscriptions(
         if seen.contains(&name.get_ref().as_str()) {
             return Err(twice("a subscription", name));
         }
+        if ports.store.as_ref().is_some_and(|store| store.held().subscription(name.get_ref()).is_some()) {
+            return Err(twice("a subscription of the database", name));
+        }
         seen.push(name.get_ref());
         let scope = match (product, api, all_apis) {
             (Some(product), None, false) => {
@@ -43,13 +46,8 @@ pub(super) fn subscriptions(
         if let Some(secondary) = secondary {
             places.push(world.material(secondary)?);
         }
-        let subscription = Subscription {
-            name: name.get_ref().as_str().into(),
-            scope,
-            active: *state == State::Active,
-            expires,
-            started,
-        };
+        let subscription =
+            Subscription { name: name.get_ref().as_str().into(), scope, state: *state, expires, started };
         // Each by itself first, so that what is wrong is said at its place.
         for (place, source) in places.iter().zip([Some(primary), secondary.as_ref()].into_iter().flatten()) {
             let wrong = |reason: String| fault(&source.span(), reason, "put a random key there, as one line of text");
@@ -77,7 +75,7 @@ fn moment(written: Option<&Spanned<toml::value::Datetime>>) -> Result<Option<Tim
 }
 
 /// A moment that is written with its distance from UTC.
-fn timestamp(moment: &toml::value::Datetime) -> Option<Timestamp> {
+pub(crate) fn timestamp(moment: &toml::value::Datetime) -> Option<Timestamp> {
     let (date, time, offset) = (moment.date?, moment.time?, moment.offset?);
     let minutes = match offset {
         toml::value::Offset::Z => 0,

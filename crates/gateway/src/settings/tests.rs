@@ -60,6 +60,7 @@ fn read_in(text: &str, beside: &Path) -> Result<Gateway, SettingsError> {
         random,
         access_log: Arc::new(AccessLog::off()),
         telemetry: Arc::new(crate::Telemetry::new(None, &[], 1)),
+        store: None,
     };
     let variable = |name: &str| match name {
         "SECRET" => Some("a secret of sixteen".to_owned()),

@@ -32,6 +32,22 @@ pub(super) fn all(gateway: &Gateway) -> Vec<Family> {
             telemetry.tracer().dropped(),
         ),
     ]);
+    if let Some(store) = gateway.store() {
+        families.extend([
+            plain(
+                "deputize_gateway_usage_lost_total",
+                "Calls that are in no sum of usage, since the database took nothing for too long",
+                Kind::Counter,
+                store.usage().lost(),
+            ),
+            plain(
+                "deputize_gateway_database_writable",
+                "Whether the database took the latest write",
+                Kind::Gauge,
+                store.writable().into(),
+            ),
+        ]);
+    }
     families.retain(|family| !family.samples.is_empty());
     families
 }

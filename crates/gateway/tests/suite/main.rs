@@ -18,6 +18,7 @@ mod http2;
 mod imports;
 mod introspect;
 mod limits;
+mod management;
 mod mutual;
 mod onward;
 mod openapi;

@@ -7,7 +7,7 @@ use gateway::{AccessLog, File, Front, Gateway, Ids, Ports, Telemetry};
 use jose::Algorithm;
 use serde_json::{Value, json};
 use serve::{Listeners, Socket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use testkit::{Issuer, SetClock};
@@ -173,7 +173,7 @@ pub(crate) struct World {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) address: std::net::SocketAddr,
     pub(crate) log: Arc<AccessLog>,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     listeners: Option<Listeners>,
 }
 
@@ -207,6 +207,11 @@ impl World {
 
     /// With ports that are edited.
     pub(crate) async fn with(text: &str, clock: SetClock, edit: impl FnOnce(Ports) -> Ports) -> Self {
+        Self::within(text, clock, |ports, _| edit(ports)).await
+    }
+
+    /// The same, for ports that keep something in its folder.
+    pub(crate) async fn within(text: &str, clock: SetClock, edit: impl FnOnce(Ports, &Path) -> Ports) -> Self {
         let issuer = Issuer::start(clock.clone(), Algorithm::RS256).await.unwrap();
         let service = Service::start().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -215,8 +220,8 @@ impl World {
         std::fs::create_dir_all(&folder).unwrap();
         let log = Arc::new(AccessLog::kept());
         let file = read(&places(text, &issuer, &service));
-        let gateway =
-            Gateway::new(&file, &variable, &folder, edit(ports(&clock, &log))).unwrap_or_else(|e| panic!("{e}"));
+        let ports = edit(ports(&clock, &log), &folder);
+        let gateway = Gateway::new(&file, &variable, &folder, ports).unwrap_or_else(|e| panic!("{e}"));
         let gateway = Arc::new(gateway);
         let mut listeners = Listeners::new();
         listeners.add(Socket::Tcp(listener), None, Arc::new(Front::new(Arc::clone(&gateway), false)));
@@ -328,6 +333,7 @@ pub(crate) fn ports(clock: &SetClock, log: &Arc<AccessLog>) -> Ports {
         random,
         access_log: Arc::clone(log),
         telemetry: Arc::new(Telemetry::new(None, &[], 1)),
+        store: None,
     }
 }
 
