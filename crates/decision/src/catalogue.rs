@@ -677,6 +677,12 @@ catalogue! {
     ConditionHolds: "condition.holds", None, "access_denied", None, 403, ApiOwner, Some("ConditionNotMet"),
         "the condition of the API holds for the request",
         "read the condition, which the answer names: it looks at claims of the token, and at the request";
+    AuthorizerAllows: "authorizer.allows", None, "access_denied", None, 403, ApiOwner, Some("AuthorizerRefused"),
+        "the service that decides on requests allows this one",
+        "ask whoever keeps that service why it refuses";
+    AuthorizerAvailable: "authorizer.available", None, "temporarily_unavailable", None, 503, Operator, Some("AuthorizerUnavailable"),
+        "the service that decides on requests does decide",
+        "try again later; check that the gateway can reach the address of `authorize_by`, and what that answers";
     LimitRate: "limit.rate", None, "temporarily_unavailable", None, 429, Caller, Some("RateLimitExceeded"),
         "there were no more calls lately than the API allows",
         "call again after the seconds that the answer names";

@@ -7,6 +7,7 @@ use crate::routes::Operation;
 use crate::sign_in::Signed;
 use decision::Timestamp;
 use guard::{Guard, Principal, Proof};
+use http::{HeaderName, HeaderValue};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub(crate) struct Call {
     pub(crate) signed: Option<Arc<Signed>>,
     /// The name of the product in whose context the call is made.
     pub(crate) product: Option<Arc<str>>,
+    /// Fields that the service is sent, in place of any that the caller sent.
+    pub(crate) added: Vec<(HeaderName, HeaderValue)>,
     /// In whose context the call is made.
     pub(crate) admission: Admission,
     /// What is to be done once the answer is known.

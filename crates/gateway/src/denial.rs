@@ -3,6 +3,7 @@ use crate::Refusal;
 use crate::body::Body;
 use crate::protected_resource::challenged;
 use crate::sign_in::{Retry, refusal};
+use bytes::Bytes;
 use decision::CheckId;
 use guard::Refused;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -23,6 +24,8 @@ pub(crate) struct Denial {
     field: Option<(HeaderName, HeaderValue)>,
     /// Where a person is told, on a page, and can try again.
     page: Option<Retry>,
+    /// What it says in place of the usual body, and what kind of text that is.
+    body: Option<(HeaderValue, Bytes)>,
     /// Where a guard has given one, and logged it.
     pub(crate) decision_id: Option<String>,
     /// Whether the connection cannot be trusted to be in step any more.
@@ -57,6 +60,7 @@ impl Denial {
             challenges: Vec::new(),
             retry_after: None,
             field: None,
+            body: None,
             page: None,
             decision_id: None,
             closes: false,
@@ -93,6 +97,12 @@ impl Denial {
 
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Says this, of this kind, in place of the usual body.
+    pub(crate) fn body(mut self, kind: HeaderValue, body: Bytes) -> Self {
+        self.body = Some((kind, body));
         self
     }
 
@@ -140,10 +150,15 @@ impl Denial {
             check: self.check.entry().id,
             decision_id,
         };
-        let mut response = Response::new(Body::text(serde_json::to_vec(&told).unwrap_or_default()));
+        let usual = || {
+            let kind = HeaderValue::from_static("application/json");
+            (kind, serde_json::to_vec(&told).unwrap_or_default().into())
+        };
+        let (kind, body) = self.body.unwrap_or_else(usual);
+        let mut response = Response::new(Body::text(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_TYPE, kind);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         for challenge in self.challenges {
             headers.append(header::WWW_AUTHENTICATE, challenge);

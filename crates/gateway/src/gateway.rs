@@ -462,6 +462,7 @@ impl Gateway {
             principal: None,
             signed: None,
             product: None,
+            added: Vec::new(),
             admission: Admission::default(),
             after: std::mem::take(after),
         };

@@ -1,4 +1,5 @@
 //! Policies: each is one file with its configuration, its rule and its tests, and one line in the table here.
+mod authorize_by;
 mod check_header;
 pub(crate) mod cors;
 pub(crate) mod dpop;
@@ -152,7 +153,7 @@ macro_rules! policies {
 }
 
 policies! {
-    once: cors, ip_filter, subscription_key, validate_client_certificate, sign_in, validate_azure_ad_token, validate_jwt, introspect, dpop, require, rate_limit, quota;
+    once: cors, ip_filter, subscription_key, validate_client_certificate, sign_in, validate_azure_ad_token, validate_jwt, introspect, dpop, require, authorize_by, rate_limit, quota;
     many: check_header, rate_limit_by_key, set_header;
 }
 

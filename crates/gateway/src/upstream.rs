@@ -177,6 +177,9 @@ impl Upstream {
         headers.insert(FORWARDED_FOR, forwarded_for?);
         let own = HeaderValue::from_static(if told.is_tls { "https" } else { "http" });
         headers.insert(FORWARDED_PROTO, proto.unwrap_or(own));
+        for (name, value) in std::mem::take(&mut call.added) {
+            call.request.headers_mut().insert(name, value);
+        }
         for policy in &operation.rules(call.admission.product).rewrites {
             // A rewrite changes fields and refuses nothing: what could be refused has been.
             let _ = policy.decide(&mut call);

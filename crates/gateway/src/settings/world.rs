@@ -166,6 +166,11 @@ impl<'a> World<'a> {
         self.sign_in.clone()
     }
 
+    /// What asks services that the configuration names; redirects are not followed, and some addresses are never reached.
+    pub(crate) fn fetch(&self) -> fetch::Fetch {
+        self.ports.streams.clone()
+    }
+
     /// Unpredictable bytes.
     pub(crate) fn random(&self) -> Arc<dyn client::Random> {
         Arc::clone(&self.ports.random)

@@ -2,6 +2,7 @@
 //! attacks, where they have a row there.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop")]
 mod answers;
+mod authorize_by;
 mod authorizer;
 mod browser;
 mod callers;

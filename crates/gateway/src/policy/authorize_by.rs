@@ -1,0 +1,245 @@
+//! `authorize_by`: a service that decides on each request, such as a decision point or a web application firewall. Without its word
+//! nothing is forwarded.
+use super::{Decided, Part, Pending, Phase, Policy};
+use crate::address::Address;
+use crate::call::Call;
+use crate::canonical::is_about_the_message;
+use crate::denial::Denial;
+use crate::settings::{SettingsError, Spanned, World, fault, field_name};
+use bytes::Bytes;
+use decision::{CheckId, Timestamp};
+use fetch::{Fetch, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// So many failures in a row, and it is not asked for a while.
+const FAILURES: u32 = 5;
+/// How many seconds it is not asked then.
+const WHILE: i64 = 5;
+/// The largest refusal that is passed on, in bytes.
+const LONGEST: usize = 64 << 10;
+
+/// Asks a service about each request, and lets by what it answers 200 to; its 401 and 403 refuse, and so does everything else that it
+/// answers or does not answer.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "authorize_by")]
+pub(crate) struct Table {
+    /// Where it is asked, by `POST`: over `https`, or over `http` on this machine.
+    url: Spanned<String>,
+    /// The fields of the request that it is told; by default none.
+    #[serde(default)]
+    headers: Vec<Spanned<String>>,
+    /// Whether it is told the claims of the verified token.
+    #[serde(default)]
+    claims: bool,
+    /// The fields of its answer that the service behind is sent, which callers then may not send; by default none.
+    #[serde(default)]
+    response_headers: Vec<Spanned<String>>,
+    /// Whether callers are told a refusal in its words; by default in the gateway's.
+    #[serde(default)]
+    pass_on: bool,
+    /// Milliseconds that it may take, 1 to 30 000.
+    #[serde(default = "thousand")]
+    timeout_milliseconds: Spanned<u64>,
+    /// Requests that it is asked about at once; further ones are refused.
+    #[serde(default = "hundred")]
+    max_requests: Spanned<usize>,
+}
+
+fn thousand() -> Spanned<u64> {
+    Spanned::new(0..0, 1_000)
+}
+
+fn hundred() -> Spanned<usize> {
+    Spanned::new(0..0, 100)
+}
+
+impl super::Table for Table {
+    fn part(&self, _: &Range<usize>, world: &mut World<'_>) -> Result<Part, SettingsError> {
+        let names = |list: &[Spanned<String>]| list.iter().map(field_name).collect::<Result<Vec<_>, _>>();
+        let told = names(&self.headers)?;
+        let taken = names(&self.response_headers)?;
+        for (name, text) in taken.iter().zip(&self.response_headers) {
+            if is_about_the_message(name) || name.as_str().starts_with("x-forwarded-") {
+                let problem = format!("`{name}` is not for it to say");
+                return Err(fault(
+                    &text.span(),
+                    problem,
+                    "take it out: it frames the message, or is the gateway's own",
+                ));
+            }
+            world.inject(name.clone());
+        }
+        let (milliseconds, most) = (*self.timeout_milliseconds.get_ref(), *self.max_requests.get_ref());
+        if !(1..=30_000).contains(&milliseconds) {
+            let hint = "write 1 to 30000: callers wait as long";
+            return Err(fault(&self.timeout_milliseconds.span(), "this is no time to wait", hint));
+        }
+        if !(1..=Semaphore::MAX_PERMITS).contains(&most) {
+            return Err(fault(&self.max_requests.span(), "nothing would be asked", "write 1 or more"));
+        }
+        Ok(Part::Rule(Arc::new(AuthorizeBy {
+            url: address(&self.url)?,
+            fetch: world.fetch(),
+            told,
+            claims: self.claims,
+            taken,
+            pass_on: self.pass_on,
+            patience: Duration::from_millis(milliseconds),
+            slots: Semaphore::new(most),
+            failures: AtomicU32::new(0),
+            left_alone_until: AtomicI64::new(i64::MIN),
+        })))
+    }
+
+    fn told(&self) -> String {
+        let url = self.url.get_ref();
+        let claims = if self.claims { ", with the token's claims" } else { "" };
+        format!("what `{}` allows{claims}", url.split(['?', '#']).next().unwrap_or_default())
+    }
+}
+
+fn address(text: &Spanned<String>) -> Result<String, SettingsError> {
+    let wrong = |problem: &str| fault(&text.span(), problem, "write `https://decisions.internal/check`");
+    let uri: Uri = text.get_ref().parse().map_err(|_| wrong("this is no address"))?;
+    let authority = uri.authority().ok_or_else(|| wrong("the address names no host"))?;
+    let host = authority.host().trim_matches(['[', ']']);
+    let is_here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    match uri.scheme_str() {
+        _ if authority.as_str().contains('@') => Err(wrong("the address names a user")),
+        Some("https") => Ok(text.get_ref().clone()),
+        Some("http") if is_here => Ok(text.get_ref().clone()),
+        Some("http") => Err(wrong("what is asked and answered there could be read and changed on the way")),
+        _ => Err(wrong("the address has another scheme than `https`")),
+    }
+}
+
+struct AuthorizeBy {
+    url: String,
+    fetch: Fetch,
+    told: Vec<HeaderName>,
+    claims: bool,
+    taken: Vec<HeaderName>,
+    pass_on: bool,
+    patience: Duration,
+    slots: Semaphore,
+    /// In a row.
+    failures: AtomicU32,
+    /// A second of the clock.
+    left_alone_until: AtomicI64,
+}
+
+impl AuthorizeBy {
+    /// What it is told of a call. `None` for fields that JSON cannot tell as they are.
+    fn question(&self, call: &Call) -> Option<Value> {
+        let request = &call.request;
+        let mut headers = Map::new();
+        for name in &self.told {
+            let lines = request.headers().get_all(name).iter().map(|line| line.to_str().ok().map(Value::from));
+            let lines: Vec<Value> = lines.collect::<Option<_>>()?;
+            if !lines.is_empty() {
+                headers.insert(name.as_str().to_owned(), lines.into());
+            }
+        }
+        let address = match call.caller {
+            Address::Known(address) => Some(address.to_canonical().to_string()),
+            Address::Unreadable => None,
+        };
+        let claims = call.principal.as_ref().filter(|_| self.claims).map(|(principal, _)| principal.all_claims());
+        Some(json!({
+            "method": request.method().as_str(),
+            "host": request.host(),
+            "path": request.path(),
+            "query": request.query(),
+            "headers": headers,
+            "ip": address,
+            "operation": &*call.operation.name,
+            "subscription": call.admission.subscription.as_deref(),
+            "product": call.product.as_deref(),
+            "claims": claims,
+        }))
+    }
+
+    async fn ask(&self, question: &Value, now: Timestamp) -> Result<Response, Box<Denial>> {
+        let unavailable = || Box::new(Denial::of(CheckId::AuthorizerAvailable).retry_after(1));
+        if now.0 < self.left_alone_until.load(Ordering::Relaxed) {
+            return Err(unavailable());
+        }
+        let _slot = self.slots.try_acquire().map_err(|_| unavailable())?;
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let body = Bytes::from(question.to_string());
+        let asked = tokio::time::timeout(self.patience, self.fetch.send(Method::POST, &self.url, headers, body)).await;
+        let found = match asked {
+            Ok(Ok(answer)) if is_a_decision(answer.status) => {
+                self.failures.store(0, Ordering::Relaxed);
+                return Ok(answer);
+            }
+            Ok(Ok(answer)) => format!("it answered {}", answer.status.as_u16()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("it did not answer within {} ms", self.patience.as_millis()),
+        };
+        if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES {
+            // The next one after that tries it, and one failure more is enough.
+            self.left_alone_until.store(now.plus(WHILE).0, Ordering::Relaxed);
+        }
+        tracing::warn!(reason = %found, "the service that decides on requests does not decide");
+        Err(unavailable())
+    }
+
+    fn refused(&self, answer: Response) -> Denial {
+        let mut denial = Denial::of(CheckId::AuthorizerAllows).status(answer.status);
+        for challenge in answer.headers.get_all(header::WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok())
+        {
+            denial = denial.challenge(&challenge);
+        }
+        if !self.pass_on || answer.body.len() > LONGEST {
+            return denial;
+        }
+        let kind = answer.headers.get(header::CONTENT_TYPE).cloned();
+        denial.body(kind.unwrap_or(HeaderValue::from_static("application/octet-stream")), answer.body)
+    }
+}
+
+fn is_a_decision(status: StatusCode) -> bool {
+    matches!(status, StatusCode::OK | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+impl Policy for AuthorizeBy {
+    fn phase(&self) -> Phase {
+        Phase::Authorize
+    }
+
+    fn decide(&self, _: &mut Call) -> Decided {
+        Decided::Wait
+    }
+
+    fn settle<'a>(&'a self, call: &'a mut Call) -> Pending<'a, Result<(), Box<Denial>>> {
+        Box::pin(async move {
+            let question = self.question(call).ok_or_else(|| {
+                Box::new(
+                    Denial::of(CheckId::GatewayRequest)
+                        .message("a field has characters beyond ASCII, and is not told on"),
+                )
+            })?;
+            let answer = self.ask(&question, call.now).await?;
+            if answer.status != StatusCode::OK {
+                return Err(Box::new(self.refused(answer)));
+            }
+            for name in &self.taken {
+                let mut lines = answer.headers.get_all(name).iter();
+                if let (Some(line), None) = (lines.next(), lines.next()) {
+                    call.added.push((name.clone(), line.clone()));
+                }
+            }
+            Ok(())
+        })
+    }
+}
