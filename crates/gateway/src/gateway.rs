@@ -440,7 +440,9 @@ impl Gateway {
         }
         let opening = match (upgrade, &operation.stream) {
             (Some(asked), Some(stream)) if stream.websocket && asked.is_for_websocket() => {
-                Some(asked.opening(&request, peer.is_tls, operation.cors.as_deref())?)
+                // The page's own origin is that which its browser sees.
+                let is_tls = address::is_tls(peer.address, peer.is_tls, headers, &state.proxies);
+                Some(asked.opening(&request, is_tls, operation.cors.as_deref())?)
             }
             // What asks for another protocol where there is none is a request like any other.
             _ => None,

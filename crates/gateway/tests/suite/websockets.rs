@@ -261,6 +261,22 @@ async fn pages_open_websockets_where_cors_lists_them_and_where_any_may_without_c
 }
 
 #[tokio::test]
+async fn behind_a_proxy_that_ends_tls_a_pages_own_origin_is_the_one_that_its_browser_sees() {
+    let service = Service::agreeing().await;
+    for (proxies, origin, status) in [
+        ("trusted_proxies = [\"127.0.0.0/8\"]\n", "https://api.example", 101),
+        ("trusted_proxies = [\"127.0.0.0/8\"]\n", "http://api.example", 403),
+        ("", "http://api.example", 101),
+        ("", "https://api.example", 403),
+    ] {
+        let world = World::start(&format!("{proxies}{}", configuration(PUBLIC, &service, ""))).await;
+        let fields = handshake(&[("origin", origin), ("x-forwarded-proto", "https")]);
+        let answer = head(&mut connected(&world, &fields).await).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{proxies}{origin}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn g_12_without_a_good_token_there_is_no_handshake_and_the_service_is_not_sent_it() {
     let service = Service::agreeing().await;
     let world = World::start(&configuration(ORDERS, &service, "")).await;
