@@ -262,13 +262,13 @@ async fn pages_open_websockets_where_cors_lists_them_and_where_any_may_without_c
 
 #[tokio::test]
 async fn behind_a_proxy_that_ends_tls_a_pages_own_origin_is_the_one_that_its_browser_sees() {
-    let service = Service::agreeing().await;
     for (proxies, origin, status) in [
         ("trusted_proxies = [\"127.0.0.0/8\"]\n", "https://api.example", 101),
         ("trusted_proxies = [\"127.0.0.0/8\"]\n", "http://api.example", 403),
         ("", "http://api.example", 101),
         ("", "https://api.example", 403),
     ] {
+        let service = Service::agreeing().await;
         let world = World::start(&format!("{proxies}{}", configuration(PUBLIC, &service, ""))).await;
         let fields = handshake(&[("origin", origin), ("x-forwarded-proto", "https")]);
         let answer = head(&mut connected(&world, &fields).await).await;
