@@ -266,7 +266,6 @@ async fn behind_a_proxy_that_ends_tls_a_pages_own_origin_is_the_one_that_its_bro
         ("trusted_proxies = [\"127.0.0.0/8\"]\n", "https://api.example", 101),
         ("trusted_proxies = [\"127.0.0.0/8\"]\n", "http://api.example", 403),
         ("", "http://api.example", 101),
-        ("", "https://api.example", 403),
     ] {
         let service = Service::agreeing().await;
         let world = World::start(&format!("{proxies}{}", configuration(PUBLIC, &service, ""))).await;
