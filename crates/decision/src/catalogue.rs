@@ -569,6 +569,9 @@ catalogue! {
     GatewayMethod: "gateway.method", None, "invalid_request", None, 405, Caller, None,
         "the method is one that is forwarded",
         "use another method than `TRACE` and `CONNECT`";
+    GatewayMisdirected: "gateway.misdirected", None, "invalid_request", None, 421, Caller, None,
+        "the connection was opened for the host that is asked for",
+        "open a connection for this host, and show the certificate there";
     GatewayCredentialSingle: "gateway.credential_single", None, "invalid_request", None, 400, Caller, None,
         "the request carries one credential",
         "send one `Authorization` field, and no token elsewhere";

@@ -259,7 +259,8 @@ impl<S: Serve> Door<S> {
             let Some(tls) = tls else { return connection.speak(stream, Spoken::Either).await };
             // Who does not finish a handshake is nobody we know: not worth a line in the log.
             let Ok(Ok(stream)) = timeout(PATIENCE, tls.accept(stream)).await else { return };
-            connection.shown = stream.get_ref().1.peer_certificates().map(Shown::of);
+            let told = stream.get_ref().1;
+            connection.shown = told.peer_certificates().map(|chain| Shown::of(chain, told.server_name()));
             let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             connection.speak(stream, if two { Spoken::Two } else { Spoken::One }).await;
         });

@@ -9,13 +9,19 @@ use std::sync::{Arc, OnceLock};
 /// connection, resumed ones included; requests over other connections have none.
 pub struct Shown {
     chain: Vec<CertificateDer<'static>>,
+    server_name: Option<Box<str>>,
     read: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Shown {
-    pub(crate) fn of(chain: &[CertificateDer<'_>]) -> Arc<Self> {
+    pub(crate) fn of(chain: &[CertificateDer<'_>], server_name: Option<&str>) -> Arc<Self> {
         let chain = chain.iter().map(|one| one.clone().into_owned()).collect();
-        Arc::new(Self { chain, read: OnceLock::new() })
+        Arc::new(Self { chain, server_name: server_name.map(Into::into), read: OnceLock::new() })
+    }
+
+    /// The host that the connection was opened for, where the handshake named one (SNI, RFC 6066 section 3).
+    pub fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
     }
 
     /// The certificates.

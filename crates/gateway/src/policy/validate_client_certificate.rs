@@ -232,6 +232,10 @@ impl Policy for ValidateClientCertificate {
 
     fn decide(&self, call: &mut Call) -> Decided {
         let judged = match (&call.certificate, self.rule.current()) {
+            // Shown to another host, over a connection that is used for this one too.
+            (Some(certificate), _) if !certificate.is_for(call.request.host()) => {
+                return Decided::Deny(Box::new(Denial::of(CheckId::GatewayMisdirected)));
+            }
             (None, _) => Err(CheckId::CertificatePresent),
             (_, None) => Err(CheckId::SecretAvailable),
             (Some(certificate), Some(rule)) => certificate.judged(&rule, call.now),
@@ -246,6 +250,8 @@ impl Policy for ValidateClientCertificate {
 /// The certificate of a connection, and what was decided about it.
 pub(crate) struct Certificate {
     read: Option<PeerCertificate>,
+    /// The host that it was shown to.
+    host: Option<Box<str>>,
     /// By rule: what was decided, and in which second. A signature is verified once in a second, not for every request.
     judged: Mutex<Vec<Judged>>,
 }
@@ -259,7 +265,13 @@ const RULES: usize = 16;
 impl Certificate {
     /// That of a request's connection, read once for all of its requests.
     pub(crate) fn of(shown: &Shown) -> Option<Arc<Self>> {
-        shown.read(|chain| Self { read: PeerCertificate::read(chain), judged: Mutex::default() })
+        let host = shown.server_name().map(Into::into);
+        shown.read(|chain| Self { read: PeerCertificate::read(chain), host, judged: Mutex::default() })
+    }
+
+    /// Whether it was shown to this host, as far as the handshake named one.
+    fn is_for(&self, host: &str) -> bool {
+        self.host.as_deref().is_none_or(|name| name.trim_end_matches('.').eq_ignore_ascii_case(host))
     }
 
     /// What tokens that are bound to it carry.

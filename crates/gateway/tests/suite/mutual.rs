@@ -365,13 +365,49 @@ async fn g_18_what_one_operation_takes_another_may_refuse_on_the_same_connection
     }
 }
 
+#[tokio::test]
+async fn t_06_a_certificate_counts_for_the_host_that_its_connection_was_opened_for() {
+    let ca = Ca::new("root");
+    let policies = r#"
+        [api.operation.policies.validate_client_certificate]
+        authorities = ["{folder}/ca.pem"]
+        validate_revocation = false
+        [[api.operation]]
+        name = "open"
+        method = "GET"
+        path = "/open"
+        [api.operation.policies.ip_filter]
+        action = "allow"
+        address = ["127.0.0.1"]
+    "#;
+    let files = [("ca.pem", ca.pem.as_str())];
+    let gateway = Asking::start("misdirected", &files, policies, ClientCertificates::Optional).await;
+    let mut kept = gateway.kept(&ca.client("a", 7, 100)).await;
+    for (path, host, status) in [
+        ("/a", "api.example", "200"),
+        ("/a", "API.example:443", "200"),
+        ("/a", "other.example", "421"),
+        ("/a", "api.example.evil.example", "421"),
+        // What asks for no certificate is served over any connection.
+        ("/open", "other.example", "200"),
+        ("/a", "api.example", "200"),
+    ] {
+        assert_eq!(kept.asked_of(host, path).await, status, "{host}{path}");
+    }
+}
+
 /// A connection that is kept.
 struct Kept(tokio_rustls::client::TlsStream<TcpStream>);
 
 impl Kept {
     /// The status of an answer, all of which is read.
     async fn asked(&mut self, path: &str) -> String {
-        self.0.write_all(get(path, &[]).as_bytes()).await.unwrap();
+        self.asked_of("api.example", path).await
+    }
+
+    async fn asked_of(&mut self, host: &str, path: &str) -> String {
+        let request = get(path, &[]).replacen("api.example", host, 1);
+        self.0.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
         loop {
             let mut some = [0; 4_096];
