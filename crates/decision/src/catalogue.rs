@@ -690,8 +690,8 @@ catalogue! {
         "there were no more calls lately than the API allows",
         "call again after the seconds that the answer names";
     LimitQuota: "limit.quota", None, "access_denied", None, 403, ApiOwner, Some("QuotaExceeded"),
-        "some of the subscription's quota is left",
-        "wait for the next window, or subscribe to a product with a larger quota";
+        "some of the quota is left that the subscription has, or whoever has the same key",
+        "wait for the next window, or ask for a larger quota";
     IntrospectionAvailable: "introspection.available", None, "temporarily_unavailable", None, 503, Operator, Some("IntrospectionUnavailable"),
         "the issuer says what the token is worth when it is asked",
         "try again later; check that the gateway can reach the introspection endpoint, and its credential there";

@@ -1,5 +1,5 @@
 //! What policies leave to be done once the answer is known, be it a service's or a refusal.
-use crate::limits::{Counted, Key, Limits};
+use crate::limits::{Charged, Counted, Limits};
 use crate::policy::cors::Cors;
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -16,8 +16,8 @@ pub(crate) struct After {
     pub(crate) cookies: Vec<HeaderValue>,
     /// Calls that count only with some statuses.
     pub(crate) conditions: Vec<Condition>,
-    /// Quotas that the bytes of the bodies count for.
-    pub(crate) bytes: Vec<Key>,
+    /// Quotas that the call was counted for.
+    pub(crate) charges: Vec<Charge>,
 }
 
 /// A call that was counted in advance.
@@ -25,6 +25,15 @@ pub(crate) struct Condition {
     pub(crate) counted: Counted,
     /// The statuses with which it counts.
     pub(crate) statuses: Arc<[StatusCode]>,
+}
+
+/// A call that was counted for a quota.
+pub(crate) struct Charge {
+    pub(crate) charged: Charged,
+    /// Whether the bytes of its bodies count too.
+    pub(crate) bytes: bool,
+    /// The statuses with which it counts, if not all.
+    pub(crate) statuses: Option<Arc<[StatusCode]>>,
 }
 
 impl After {
@@ -42,12 +51,19 @@ impl After {
         for condition in self.conditions.drain(..).filter(|condition| !condition.statuses.contains(&status)) {
             limits.give_back(&condition.counted);
         }
+        self.charges.retain(|Charge { charged, bytes, statuses }| {
+            if statuses.as_ref().is_none_or(|statuses| statuses.contains(&status)) {
+                return *bytes;
+            }
+            limits.quotas.give_back(charged);
+            false
+        });
     }
 
     /// Counts what went by.
     pub(crate) fn end(&self, bytes: u64, limits: &Limits) {
-        for key in &self.bytes {
-            limits.spend_bytes(*key, bytes);
+        for charge in &self.charges {
+            limits.quotas.spend_bytes(&charge.charged, bytes);
         }
     }
 }

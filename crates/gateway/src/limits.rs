@@ -1,4 +1,8 @@
 //! How often somebody called lately, and how much they used of what they may: in memory, bounded, exact to the second.
+mod quotas;
+
+pub(crate) use quotas::{Charged, Quota, Quotas, Spent};
+
 use crate::policy::dpop::Proofs;
 use decision::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -57,25 +61,6 @@ pub(crate) struct Counted {
     pub(crate) remaining: u64,
 }
 
-/// What may be used within windows that follow one another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Quota {
-    pub(crate) calls: Option<u64>,
-    /// Bytes of bodies, both ways.
-    pub(crate) bytes: Option<u64>,
-    /// Seconds; 0 for a window that does not end.
-    pub(crate) period: i64,
-    /// When the first window began.
-    pub(crate) started: Timestamp,
-}
-
-/// What was used up, and the seconds until there is more, if there ever is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Spent {
-    Calls(Option<u64>),
-    Bytes(Option<u64>),
-}
-
 /// All counters. They outlive configurations: a reload gives nobody new calls.
 ///
 /// Who makes up keys cannot have others forgotten: where there is no room, and nothing that is over to drop, new keys share
@@ -83,9 +68,9 @@ pub(crate) enum Spent {
 pub(crate) struct Limits {
     /// Which proofs of possession were used.
     pub(crate) proofs: Proofs,
+    /// How much was used.
+    pub(crate) quotas: Quotas,
     shards: Vec<Mutex<Shard>>,
-    /// By subscription, of which there are as many as are configured.
-    used: Mutex<HashMap<Key, Used>>,
     /// For each shard.
     bytes: usize,
 }
@@ -109,13 +94,6 @@ struct Recent {
     weighed: usize,
 }
 
-#[derive(Default)]
-struct Used {
-    window: i64,
-    calls: u64,
-    bytes: u64,
-}
-
 impl Default for Limits {
     fn default() -> Self {
         Self::within(BYTES)
@@ -130,7 +108,7 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Limits {
     fn within(bytes: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { proofs: Proofs::default(), shards, used: Mutex::default(), bytes: bytes / SHARDS }
+        Self { proofs: Proofs::default(), quotas: Quotas::default(), shards, bytes: bytes / SHARDS }
     }
 
     fn shard(&self, key: &Key) -> Option<MutexGuard<'_, Shard>> {
@@ -156,36 +134,6 @@ impl Limits {
         let count = counted.count.min(mark.1);
         mark.1 -= count;
         recent.sum = recent.sum.saturating_sub(count);
-    }
-
-    /// Counts a call, if some of the quota is left.
-    pub(crate) fn spend(&self, key: Key, quota: &Quota, now: Timestamp) -> Result<(), Spent> {
-        let since = now.0.saturating_sub(quota.started.0);
-        let window = if quota.period > 0 { since.div_euclid(quota.period) } else { 0 };
-        let mut all = held(&self.used);
-        let used = all.entry(key).or_default();
-        if used.window < window {
-            *used = Used::default();
-        }
-        // A clock that was put back gives nobody a new window.
-        used.window = window;
-        let until = (quota.period > 0).then(|| quota.period - since.rem_euclid(quota.period));
-        let until = until.map(|seconds| u64::try_from(seconds).unwrap_or(1).max(1));
-        if quota.calls.is_some_and(|calls| used.calls >= calls) {
-            return Err(Spent::Calls(until));
-        }
-        if quota.bytes.is_some_and(|bytes| used.bytes >= bytes) {
-            return Err(Spent::Bytes(until));
-        }
-        used.calls = used.calls.saturating_add(1);
-        Ok(())
-    }
-
-    /// Adds the bytes of a call that was counted.
-    pub(crate) fn spend_bytes(&self, key: Key, bytes: u64) {
-        if let Some(used) = held(&self.used).get_mut(&key) {
-            used.bytes = used.bytes.saturating_add(bytes);
-        }
     }
 }
 
@@ -405,48 +353,5 @@ mod tests {
     fn parts_of_a_key_keep_their_bounds() {
         assert_ne!(Key::of([b"a".as_slice(), b"bc"]), Key::of([b"ab".as_slice(), b"c"]));
         assert_ne!(Key::of([b"a".as_slice(), b""]), Key::of([b"a".as_slice()]));
-    }
-
-    fn quota(calls: Option<u64>, bytes: Option<u64>, period: i64) -> Quota {
-        Quota { calls, bytes, period, started: Timestamp(1_000) }
-    }
-
-    #[test]
-    fn a_quota_is_for_windows_from_its_start() {
-        let limits = Limits::default();
-        let two = quota(Some(2), None, 100);
-        for (now, expected) in [
-            (1_010, Ok(())),
-            (1_099, Ok(())),
-            (1_099, Err(Spent::Calls(Some(1)))),
-            (1_100, Ok(())),
-            (1_140, Ok(())),
-            (1_150, Err(Spent::Calls(Some(50)))),
-            (1_020, Err(Spent::Calls(Some(80)))),
-            (1_100, Ok(())),
-        ] {
-            assert_eq!(limits.spend(key("a"), &two, Timestamp(now)), expected, "at {now}");
-        }
-        assert_eq!(limits.spend(key("b"), &two, Timestamp(900)), Ok(()), "before its start");
-    }
-
-    #[test]
-    fn a_quota_for_life_does_not_come_back() {
-        let limits = Limits::default();
-        let one = quota(Some(1), None, 0);
-        assert_eq!(limits.spend(key("a"), &one, Timestamp(0)), Ok(()));
-        assert_eq!(limits.spend(key("a"), &one, Timestamp(i64::MAX)), Err(Spent::Calls(None)));
-    }
-
-    #[test]
-    fn bytes_count_once_they_went_by() {
-        let limits = Limits::default();
-        let kilobyte = quota(None, Some(1_024), 100);
-        assert_eq!(limits.spend(key("a"), &kilobyte, Timestamp(1_000)), Ok(()));
-        limits.spend_bytes(key("a"), 1_023);
-        assert_eq!(limits.spend(key("a"), &kilobyte, Timestamp(1_001)), Ok(()));
-        limits.spend_bytes(key("a"), u64::MAX);
-        assert_eq!(limits.spend(key("a"), &kilobyte, Timestamp(1_002)), Err(Spent::Bytes(Some(98))));
-        assert_eq!(limits.spend(key("a"), &kilobyte, Timestamp(1_100)), Ok(()));
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod dpop;
 mod introspect;
 mod ip_filter;
 mod quota;
+mod quota_by_key;
 mod rate_limit;
 mod rate_limit_by_key;
 mod require;
@@ -154,7 +155,7 @@ macro_rules! policies {
 
 policies! {
     once: cors, ip_filter, subscription_key, validate_client_certificate, sign_in, validate_azure_ad_token, validate_jwt, introspect, dpop, require, authorize_by, rate_limit, quota;
-    many: check_header, rate_limit_by_key, set_header;
+    many: check_header, rate_limit_by_key, quota_by_key, set_header;
 }
 
 impl Tables {

@@ -16,7 +16,7 @@ pub(crate) use doors::Door;
 pub use file::{CertificateTable, ClientCertificates, File, Pem, Source};
 pub use management::ManagementTable;
 pub use spanned::Spanned;
-pub(crate) use subscriptions::timestamp;
+pub(crate) use subscriptions::{moment, timestamp};
 pub(crate) use vaults::ManagedIdentityTable;
 pub(crate) use world::World;
 

@@ -39,7 +39,7 @@ pub(crate) struct Table {
     total_calls_header_name: Option<Spanned<String>>,
 }
 
-fn one() -> Spanned<u64> {
+pub(super) fn one() -> Spanned<u64> {
     Spanned::new(0..0, 1)
 }
 
@@ -47,7 +47,7 @@ fn one() -> Spanned<u64> {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "counter_key_part")]
-enum Element {
+pub(super) enum Element {
     /// The caller's address; of IPv6 the network of 64 bits, whose addresses are one caller's to choose.
     Address,
     /// The subscription whose key was shown.
@@ -72,36 +72,11 @@ impl super::Table for Table {
             let hint = "write 1 to `calls`";
             return Err(fault(&self.increment_count.span(), "a call counts nothing, or more than there is", hint));
         }
-        if self.counter_key.get_ref().is_empty() {
-            let hint = "write `counter_key = [\"address\"]`";
-            return Err(fault(&self.counter_key.span(), "the key has no part", hint));
-        }
-        let mut elements = Vec::new();
-        for element in self.counter_key.get_ref() {
-            elements.push(match element.get_ref() {
-                Element::Address => Source::Address,
-                Element::Subscription => Source::Subscription,
-                Element::Api => Source::Api,
-                Element::Operation => Source::Operation,
-                Element::Header(name) => Source::Header(field_name(&Spanned::new(element.span(), name.clone()))?),
-                Element::Claim(name) => Source::Claim(name.clone()),
-                Element::Text(text) => Source::Text(text.clone()),
-            });
-        }
-        let statuses = match &self.increment_statuses {
-            None => None,
-            Some(codes) => {
-                let read: Result<Vec<_>, _> = codes.get_ref().iter().map(|code| StatusCode::from_u16(*code)).collect();
-                let read = read.ok().filter(|statuses| !statuses.is_empty());
-                let wrong = || fault(&codes.span(), "these are no statuses", "write `[200, 201]`");
-                Some(read.ok_or_else(wrong)?.into())
-            }
-        };
         Ok(Part::Rule(Arc::new(RateLimitByKey {
             rate,
             count,
-            elements,
-            statuses,
+            sources: sources(&self.counter_key)?,
+            statuses: statuses(self.increment_statuses.as_ref())?,
             fields: Fields::read(
                 self.retry_after_header_name.as_ref(),
                 self.remaining_calls_header_name.as_ref(),
@@ -112,21 +87,65 @@ impl super::Table for Table {
     }
 
     fn told(&self) -> String {
-        let parts = self.counter_key.get_ref().iter().map(|element| match element.get_ref() {
-            Element::Address => "address".to_owned(),
-            Element::Subscription => "subscription".to_owned(),
-            Element::Api => "API".to_owned(),
-            Element::Operation => "operation".to_owned(),
-            Element::Header(name) => format!("`{name}`"),
-            Element::Claim(name) => format!("claim `{name}`"),
-            Element::Text(text) => format!("`{text}`"),
-        });
         let (calls, period) = (self.calls.get_ref(), self.renewal_period.get_ref());
-        format!("{calls} calls in {period} s for each {}", parts.collect::<Vec<_>>().join(" and "))
+        format!("{calls} calls in {period} s for each {}", told(&self.counter_key))
     }
 }
 
-enum Source {
+/// Where the parts of a key are read.
+pub(super) fn sources(key: &Spanned<Vec<Spanned<Element>>>) -> Result<Vec<Source>, SettingsError> {
+    if key.get_ref().is_empty() {
+        return Err(fault(&key.span(), "the key has no part", "write `counter_key = [\"address\"]`"));
+    }
+    let source = |element: &Spanned<Element>| {
+        Ok(match element.get_ref() {
+            Element::Address => Source::Address,
+            Element::Subscription => Source::Subscription,
+            Element::Api => Source::Api,
+            Element::Operation => Source::Operation,
+            Element::Header(name) => Source::Header(field_name(&Spanned::new(element.span(), name.clone()))?),
+            Element::Claim(name) => Source::Claim(name.clone()),
+            Element::Text(text) => Source::Text(text.clone()),
+        })
+    };
+    key.get_ref().iter().map(source).collect()
+}
+
+/// The statuses with which a call counts, if not all.
+pub(super) fn statuses(codes: Option<&Spanned<Vec<u16>>>) -> Result<Option<Arc<[StatusCode]>>, SettingsError> {
+    let Some(codes) = codes else { return Ok(None) };
+    let read: Result<Vec<_>, _> = codes.get_ref().iter().map(|code| StatusCode::from_u16(*code)).collect();
+    let read = read.ok().filter(|statuses| !statuses.is_empty());
+    let wrong = || fault(&codes.span(), "these are no statuses", "write `[200, 201]`");
+    Ok(Some(read.ok_or_else(wrong)?.into()))
+}
+
+/// What has one counter, in words.
+pub(super) fn told(key: &Spanned<Vec<Spanned<Element>>>) -> String {
+    let parts = key.get_ref().iter().map(|element| match element.get_ref() {
+        Element::Address => "address".to_owned(),
+        Element::Subscription => "subscription".to_owned(),
+        Element::Api => "API".to_owned(),
+        Element::Operation => "operation".to_owned(),
+        Element::Header(name) => format!("`{name}`"),
+        Element::Claim(name) => format!("claim `{name}`"),
+        Element::Text(text) => format!("`{text}`"),
+    });
+    parts.collect::<Vec<_>>().join(" and ")
+}
+
+/// The key of a call: of the policy and of numbers of it, and of what the call has of each source.
+pub(super) fn key(policy: &[u8], numbers: &[i64], sources: &[Source], call: &Call) -> Key {
+    let mut parts = vec![policy.to_vec()];
+    parts.extend(numbers.iter().map(|number| number.to_be_bytes().to_vec()));
+    for source in sources {
+        source.add(call, &mut parts);
+    }
+    Key::of(parts.iter().map(Vec::as_slice))
+}
+
+/// A part of a key that can be read.
+pub(super) enum Source {
     Address,
     Subscription,
     Api,
@@ -180,7 +199,7 @@ fn counted(address: IpAddr) -> IpAddr {
 struct RateLimitByKey {
     rate: Rate,
     count: u64,
-    elements: Vec<Source>,
+    sources: Vec<Source>,
     statuses: Option<Arc<[StatusCode]>>,
     fields: Fields,
     limits: Arc<Limits>,
@@ -193,11 +212,7 @@ impl Policy for RateLimitByKey {
 
     fn decide(&self, call: &mut Call) -> Decided {
         // Counters of other periods are others: one that forgets sooner would let the other's callers by.
-        let mut parts = vec![b"rate_limit_by_key".to_vec(), self.rate.period.to_be_bytes().to_vec()];
-        for element in &self.elements {
-            element.add(call, &mut parts);
-        }
-        let key = Key::of(parts.iter().map(Vec::as_slice));
+        let key = key(b"rate_limit_by_key", &[self.rate.period], &self.sources, call);
         let taken = self.limits.take(key, Keys::OfCallers, self.rate, self.count, call.now);
         if let (Some(statuses), Ok(counted)) = (&self.statuses, &taken) {
             call.after.conditions.push(Condition { counted: *counted, statuses: Arc::clone(statuses) });

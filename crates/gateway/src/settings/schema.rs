@@ -51,7 +51,7 @@ pub(crate) enum Subject {
 #[derive(JsonSchema)]
 #[schemars(inline)]
 #[expect(dead_code, reason = "its shape is what counts")]
-pub(super) struct Moment(#[schemars(extend("format" = "date-time"))] String);
+pub(crate) struct Moment(#[schemars(extend("format" = "date-time"))] String);
 
 fn schema() -> Value {
     let mut schema = schemars::schema_for!(File).to_value();

@@ -68,7 +68,8 @@ pub(super) fn subscriptions(
     Ok(all)
 }
 
-fn moment(written: Option<&Spanned<toml::value::Datetime>>) -> Result<Option<Timestamp>, SettingsError> {
+/// A moment of the file.
+pub(crate) fn moment(written: Option<&Spanned<toml::value::Datetime>>) -> Result<Option<Timestamp>, SettingsError> {
     let Some(moment) = written else { return Ok(None) };
     let wrong = || fault(&moment.span(), "this is no moment", "write it in UTC: `2027-01-31T00:00:00Z`");
     timestamp(moment.get_ref()).ok_or_else(wrong).map(Some)

@@ -295,6 +295,7 @@ fn the_example_is_sound() {
 fn rules_that_would_let_everybody_in_or_nobody_are_refused() {
     let with = |rule: &str| SOUND.replace("[[api.operation]]", &format!("{rule}\n[[api.operation]]"));
     let cors = |rule: &str| with(&format!("[api.policies.cors]\n{rule}"));
+    let of_key = |rule: &str| with(&format!("[[api.policies.quota_by_key]]\ncounter_key = [\"address\"]\n{rule}"));
     let by_key = |rule: &str| {
         with(&format!(
             "[[api.policies.rate_limit_by_key]]\ncalls = 5\nrenewal_period = 60\ncounter_key = [\"address\"]\n{rule}"
@@ -346,6 +347,16 @@ fn rules_that_would_let_everybody_in_or_nobody_are_refused() {
         (with("[api.policies.quota]\nrenewal_period = 60"), "[api.policies.quota]", "says no number"),
         (with("[api.policies.quota]\ncalls = 0\nrenewal_period = 60"), "[api.policies.quota]", "nobody can call"),
         (with("[api.policies.quota]\ncalls = 1\nrenewal_period = -1"), "-1", "out of range"),
+        (of_key("renewal_period = 0"), "[[api.policies.quota_by_key]]", "says no number"),
+        (of_key("calls = 0\nrenewal_period = 0"), "[[api.policies.quota_by_key]]", "nobody can call"),
+        (of_key("bandwidth = 0\nrenewal_period = 0"), "[[api.policies.quota_by_key]]", "nobody can call"),
+        (of_key("calls = 1\nrenewal_period = 299"), "299", "out of range"),
+        (of_key("calls = 1\nrenewal_period = -300"), "-300", "out of range"),
+        (of_key("calls = 5\nrenewal_period = 0\nincrement_count = 6"), "6", "more than there is"),
+        (of_key("bandwidth = 5\nrenewal_period = 0\nincrement_count = 0"), "0", "counts nothing"),
+        (of_key("calls = 5\nrenewal_period = 0\nincrement_statuses = []"), "[]", "no statuses"),
+        (of_key("calls = 5\nrenewal_period = 0").replace("[\"address\"]", "[]"), "[]", "no part"),
+        (of_key("calls = 5\nrenewal_period = 300\nfirst_period_start = 2027-01-31"), "2027-01-31", "no moment"),
     ] {
         let (found, told, hint) = wrong(&text);
         assert!(told.contains(problem), "expected `{problem}`, got `{told}`");
@@ -369,6 +380,10 @@ renewal_period = 60
 calls = 1000
 bandwidth = 40000
 renewal_period = 3600
+[[api.policies.quota_by_key]]
+bandwidth = 10
+renewal_period = 0
+counter_key = ["subscription", { text = "a" }]
 [[api.policies.rate_limit_by_key]]
 calls = 10
 renewal_period = 60
@@ -385,6 +400,7 @@ counter_key = ["address", { claim = "oid" }, { header = "X-Tenant" }]
             "rate_limit: 5 calls in 60 s for each subscription",
             "quota: 1000 calls and 40000 KB in 3600 s for each subscription",
             "rate_limit_by_key: 10 calls in 60 s for each address and claim `oid` and `X-Tenant`",
+            "quota_by_key: 10 KB for each subscription and `a`, once",
         ]
     );
 }

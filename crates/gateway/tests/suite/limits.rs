@@ -1,4 +1,4 @@
-//! `rate_limit`, `rate_limit_by_key` and `quota`, by a clock that is set.
+//! `rate_limit`, `rate_limit_by_key`, `quota` and `quota_by_key`, by a clock that is set.
 use crate::support::{ORDERS, PUBLIC, World};
 use serde_json::json;
 
@@ -327,4 +327,119 @@ async fn a_quota_of_kilobytes_counts_bodies_both_ways() {
     assert_eq!(refused.reason(), used_up());
     assert_eq!(refused.field("retry-after"), ["3570"]);
     assert_eq!(refused.json()["message"], "Out of bandwidth quota. Quota will be replenished in 00:59:30.");
+}
+
+fn quota_by_key(rest: &str) -> String {
+    public(&format!("[[api.policies.quota_by_key]]\n    {rest}"))
+}
+
+#[tokio::test]
+async fn whoever_has_the_same_key_shares_a_quota_until_its_window_is_over() {
+    let world = World::start(&quota_by_key(
+        "calls = 2
+    renewal_period = 3600
+    first_period_start = 2026-01-01T00:30:00Z
+    counter_key = [{ header = \"X-Tenant\" }]",
+    ))
+    .await;
+    let (a, b) = (("x-tenant", "a"), ("x-tenant", "b"));
+    for (caller, status) in [(a, 200), (a, 200), (a, 403), (b, 200)] {
+        assert_eq!(world.get("/", &[caller]).await.status, status, "{caller:?}");
+    }
+    let refused = world.get("/", &[a]).await;
+    assert_eq!(
+        (refused.reason(), refused.field("retry-after"), refused.check()),
+        (used_up(), vec!["1800"], "limit.quota".to_owned()),
+        "windows begin half an hour after full hours"
+    );
+    assert_eq!(refused.json()["message"], "Out of call volume quota. Quota will be replenished in 00:30:00.");
+    assert_eq!(world.service.seen().len(), 3);
+    world.clock.advance(1_799);
+    assert_eq!(world.get("/", &[a]).await.reason(), used_up());
+    world.clock.advance(1);
+    assert_eq!(world.get("/", &[a]).await.status, 200);
+}
+
+#[tokio::test]
+async fn weeks_of_a_quota_begin_on_mondays_where_nothing_else_is_said() {
+    let world =
+        World::start(&quota_by_key("calls = 1\n    renewal_period = 604800\n    counter_key = [\"address\"]")).await;
+    assert_eq!(world.get("/", &[]).await.status, 200);
+    // It is Friday, 8 o'clock.
+    let until_monday = (16 + 2 * 24) * 3_600;
+    assert_eq!(world.get("/", &[]).await.field("retry-after"), [until_monday.to_string()]);
+    world.clock.advance(until_monday);
+    assert_eq!(world.get("/", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_quota_is_used_by_the_statuses_that_it_names_and_until_they_are_known() {
+    let world = World::start(&quota_by_key(
+        "calls = 5
+    bandwidth = 1
+    renewal_period = 0
+    counter_key = [\"api\"]
+    increment_count = 2
+    increment_statuses = [401]",
+    ))
+    .await;
+    let long = "x".repeat(2_000);
+    world.service.answers(&format!("HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n{long}"));
+    for _ in 0..5 {
+        assert_eq!(world.get("/", &[]).await.status, 200, "what succeeds uses neither calls nor bytes");
+        while world.lines().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+    for _ in 0..2 {
+        world.service.answers("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(world.get("/", &[]).await.status, 401);
+    }
+    let refused = world.get("/", &[]).await;
+    assert_eq!(
+        (refused.reason(), refused.field("retry-after").len()),
+        (used_up(), 0),
+        "one is left, and a call is two"
+    );
+}
+
+#[tokio::test]
+async fn kilobytes_of_a_key_count_both_ways() {
+    let world = World::start(&quota_by_key(
+        "bandwidth = 1\n    renewal_period = 300\n    counter_key = [{ header = \"X-Tenant\" }]",
+    ))
+    .await;
+    let post = |tenant: &str| {
+        format!("POST / HTTP/1.1\r\nHost: a\r\nX-Tenant: {tenant}\r\nContent-Length: 1020\r\n\r\n{}", "x".repeat(1_020))
+    };
+    assert_eq!(world.raw(post("a")).await.status, 200, "and four come back");
+    while world.lines().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let refused = world.raw(post("a")).await;
+    assert_eq!((refused.reason(), refused.field("retry-after")), (used_up(), vec!["300"]));
+    assert_eq!(refused.json()["message"], "Out of bandwidth quota. Quota will be replenished in 00:05:00.");
+    assert_eq!(world.raw(post("b")).await.status, 200);
+}
+
+#[tokio::test]
+async fn quotas_of_other_windows_are_others_and_nobody_gets_calls_by_what_they_say() {
+    let of = |calls: u8, period: u32| {
+        format!("calls = {calls}\n    renewal_period = {period}\n    counter_key = [{{ claim = \"oid\" }}]")
+    };
+    let both = format!("{}\n    [[api.policies.quota_by_key]]\n    {}", of(1, 300), of(2, 86_400));
+    let limits = format!("[[api.policies.quota_by_key]]\n    {both}\n    [[api.operation]]");
+    let world = World::start(&ORDERS.replacen("[[api.operation]]", &limits, 1)).await;
+    let ada = world.bearer(&json!({}));
+    for _ in 0..3 {
+        assert_eq!(world.get("/", &[("authorization", &format!("{ada}x"))]).await.reason().0, 401);
+    }
+    for (advance, expected) in [(0, 200), (0, 403), (300, 200), (300, 403)] {
+        world.clock.advance(advance);
+        let token = world.bearer(&json!({"uti": advance.to_string(), "scp": "Other"}));
+        let answer = world.get("/", &[("authorization", &token), ("x-tenant", "new"), ("oid", "o-eve")]).await;
+        assert_eq!(answer.status, expected, "after {advance}");
+    }
+    let eve = world.bearer(&json!({"oid": "o-eve"}));
+    assert_eq!(world.get("/", &[("authorization", &eve)]).await.status, 200);
 }

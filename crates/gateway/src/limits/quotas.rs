@@ -1,0 +1,253 @@
+//! How much of what they may callers used, in windows that follow one another: in memory, bounded.
+use super::{Key, Keys, held};
+use decision::Timestamp;
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+/// How many bytes of counters are kept.
+const BYTES: usize = 16 << 20;
+const NUMBER: u8 = 16;
+const SHARDS: usize = NUMBER as usize;
+/// What a counter costs: itself and its key in a table that has just grown.
+const COST: usize = 176;
+/// Counters that keys share, in each shard and for each quota, once there is no room for one of their own.
+const SHARED: u8 = 64;
+
+/// What may be used within windows that follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quota {
+    pub(crate) calls: Option<u64>,
+    /// Bytes of bodies, both ways.
+    pub(crate) bytes: Option<u64>,
+    /// Seconds; 0 for a window that does not end.
+    pub(crate) period: i64,
+    /// When the first window began.
+    pub(crate) started: Timestamp,
+}
+
+/// What was used up, and the seconds until there is more, if there ever is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spent {
+    Calls(Option<u64>),
+    Bytes(Option<u64>),
+}
+
+/// A call that was counted: its bytes can be added, and it can be given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Charged {
+    key: Key,
+    window: i64,
+    count: u64,
+}
+
+/// All counters of quotas. Who makes up keys cannot have others forgotten: where there is no room, and no window that is over,
+/// new keys share counters with one another. One that shared and finds room later begins anew: it has its quota twice at most.
+pub(crate) struct Quotas {
+    shards: Vec<Mutex<Shard>>,
+    /// Counters in each shard.
+    most: usize,
+}
+
+#[derive(Default)]
+struct Shard {
+    used: HashMap<Key, Used>,
+    /// The last second in which all of it was looked through.
+    swept: i64,
+}
+
+#[derive(Default)]
+struct Used {
+    window: i64,
+    ends: Option<i64>,
+    calls: u64,
+    bytes: u64,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self::within(BYTES)
+    }
+}
+
+impl Quota {
+    /// The number of the window at this moment, and when it ends.
+    fn window(&self, now: Timestamp) -> (i64, Option<i64>) {
+        if self.period <= 0 {
+            return (0, None);
+        }
+        let since = now.0.saturating_sub(self.started.0);
+        let ends = now.0.saturating_add(self.period - since.rem_euclid(self.period));
+        (since.div_euclid(self.period), Some(ends))
+    }
+}
+
+impl Quotas {
+    fn within(bytes: usize) -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), most: bytes / COST / SHARDS }
+    }
+
+    fn shard(&self, key: &Key) -> Option<&Mutex<Shard>> {
+        let Key([first, ..]) = key;
+        self.shards.get(usize::from(*first) % SHARDS)
+    }
+
+    /// Counts a call, if there is room for it. The key is one of this quota's windows alone: their length and start are part of it.
+    pub(crate) fn spend(
+        &self,
+        key: Key,
+        keys: Keys,
+        quota: &Quota,
+        count: u64,
+        now: Timestamp,
+    ) -> Result<Charged, Spent> {
+        let (window, ends) = quota.window(now);
+        let until = ends.map(|ends| u64::try_from(ends.saturating_sub(now.0)).unwrap_or(1).max(1));
+        let Some(shard) = self.shard(&key) else { return Err(Spent::Calls(until)) };
+        let mut shard = held(shard);
+        let key = shard.place(key, keys, quota, now.0, self.most);
+        let used = shard.used.entry(key).or_default();
+        if used.window < window {
+            *used = Used::default();
+        }
+        // A clock that was put back gives nobody a new window.
+        (used.window, used.ends) = (window, ends);
+        let over = |most: Option<u64>, used: u64| most.is_some_and(|most| used >= most);
+        if over(quota.calls, used.calls.saturating_add(count.saturating_sub(1))) {
+            return Err(Spent::Calls(until));
+        }
+        if over(quota.bytes, used.bytes) {
+            return Err(Spent::Bytes(until));
+        }
+        used.calls = used.calls.saturating_add(count);
+        Ok(Charged { key, window, count })
+    }
+
+    /// Adds the bytes of a call that was counted.
+    pub(crate) fn spend_bytes(&self, charged: &Charged, bytes: u64) {
+        self.with(charged, |used| used.bytes = used.bytes.saturating_add(bytes));
+    }
+
+    /// As if a call had not been made.
+    pub(crate) fn give_back(&self, charged: &Charged) {
+        self.with(charged, |used| used.calls = used.calls.saturating_sub(charged.count));
+    }
+
+    /// A call whose window is over by now counts for none.
+    fn with(&self, charged: &Charged, change: impl FnOnce(&mut Used)) {
+        let Some(shard) = self.shard(&charged.key) else { return };
+        if let Some(used) = held(shard).used.get_mut(&charged.key).filter(|used| used.window == charged.window) {
+            change(used);
+        }
+    }
+}
+
+impl Shard {
+    /// The counter of this key: its own, or one that it shares.
+    fn place(&mut self, key: Key, keys: Keys, quota: &Quota, now: i64, most: usize) -> Key {
+        if keys == Keys::Configured || self.used.len() < most || self.used.contains_key(&key) {
+            return key;
+        }
+        if self.swept != now {
+            self.swept = now;
+            self.used.retain(|_, used| used.ends.is_none_or(|ends| ends > now));
+        }
+        if self.used.len() < most {
+            return key;
+        }
+        let Key([first, second, ..]) = key;
+        let times = [quota.period.to_be_bytes(), quota.started.0.to_be_bytes()];
+        let [calls, bytes] = [quota.calls, quota.bytes].map(|most| most.unwrap_or(u64::MAX).to_be_bytes());
+        let Key(mut shared) = Key::of([b"shared".as_slice(), &[second % SHARED], times.as_flattened(), &calls, &bytes]);
+        // It is found in this shard again.
+        if let Some(byte) = shared.first_mut() {
+            *byte = first % NUMBER;
+        }
+        Key(shared)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Key {
+        Key::of([text.as_bytes()])
+    }
+
+    fn quota(calls: Option<u64>, bytes: Option<u64>, period: i64) -> Quota {
+        Quota { calls, bytes, period, started: Timestamp(1_000) }
+    }
+
+    fn spend(quotas: &Quotas, of: &str, quota: &Quota, now: i64) -> Result<(), Spent> {
+        quotas.spend(key(of), Keys::OfCallers, quota, 1, Timestamp(now)).map(drop)
+    }
+
+    #[test]
+    fn a_quota_is_for_windows_from_its_start() {
+        let quotas = Quotas::default();
+        let two = quota(Some(2), None, 100);
+        for (now, expected) in [
+            (1_010, Ok(())),
+            (1_099, Ok(())),
+            (1_099, Err(Spent::Calls(Some(1)))),
+            (1_100, Ok(())),
+            (1_140, Ok(())),
+            (1_150, Err(Spent::Calls(Some(50)))),
+            (1_020, Err(Spent::Calls(Some(80)))),
+            (1_100, Ok(())),
+        ] {
+            assert_eq!(spend(&quotas, "a", &two, now), expected, "at {now}");
+        }
+        assert_eq!(spend(&quotas, "b", &two, 900), Ok(()), "before its start");
+    }
+
+    #[test]
+    fn a_quota_for_life_does_not_come_back() {
+        let quotas = Quotas::default();
+        let one = quota(Some(1), None, 0);
+        assert_eq!(spend(&quotas, "a", &one, 0), Ok(()));
+        assert_eq!(spend(&quotas, "a", &one, i64::MAX), Err(Spent::Calls(None)));
+    }
+
+    #[test]
+    fn bytes_count_once_they_went_by() {
+        let quotas = Quotas::default();
+        let kilobyte = quota(None, Some(1_024), 100);
+        let take = |now| quotas.spend(key("a"), Keys::Configured, &kilobyte, 1, Timestamp(now));
+        quotas.spend_bytes(&take(1_000).unwrap(), 1_023);
+        let last = take(1_001).unwrap();
+        quotas.spend_bytes(&last, u64::MAX);
+        assert_eq!(take(1_002), Err(Spent::Bytes(Some(98))));
+        assert!(take(1_100).is_ok());
+        quotas.spend_bytes(&last, u64::MAX);
+        assert!(take(1_101).is_ok(), "bytes of a window that is over count for no other");
+    }
+
+    #[test]
+    fn a_call_can_count_for_several_and_be_given_back() {
+        let quotas = Quotas::default();
+        let five = quota(Some(5), None, 100);
+        let take = |count| quotas.spend(key("a"), Keys::OfCallers, &five, count, Timestamp(1_000));
+        let three = take(3).unwrap();
+        assert_eq!(take(3), Err(Spent::Calls(Some(100))), "never more than there is");
+        take(2).unwrap();
+        assert!(take(1).is_err());
+        quotas.give_back(&three);
+        assert!(take(3).is_ok() && take(1).is_err());
+    }
+
+    #[test]
+    fn keys_without_number_take_bounded_memory_and_get_nobody_a_new_quota() {
+        let quotas = Quotas::within(SHARDS * COST * 10);
+        let one = quota(Some(1), None, 100);
+        assert_eq!(spend(&quotas, "victim", &one, 1_000), Ok(()));
+        let passed = (0..50_000).filter(|at| spend(&quotas, &format!("made up {at}"), &one, 1_001).is_ok()).count();
+        assert!(passed <= SHARDS * (10 + usize::from(SHARED)), "{passed}");
+        assert_eq!(spend(&quotas, "victim", &one, 1_002), Err(Spent::Calls(Some(98))), "whoever is limited stays so");
+        let counters: usize = quotas.shards.iter().map(|shard| held(shard).used.len()).sum();
+        assert!(counters <= SHARDS * (10 + usize::from(SHARED)), "{counters}");
+        let configured = |at: u32| quotas.spend(key(&format!("s{at}")), Keys::Configured, &one, 1, Timestamp(1_003));
+        assert!((0..2_000).all(|at| configured(at).is_ok()), "subscriptions have their own");
+        assert_eq!(spend(&quotas, "somebody new", &one, 1_100), Ok(()), "once windows are over there is room");
+    }
+}
