@@ -160,6 +160,7 @@ impl<'a> Reading<'a> {
                 "rate-limit" => self.rate_limit(node),
                 "rate-limit-by-key" => self.rate_limit_by_key(node),
                 "quota" => self.quota(node),
+                "quota-by-key" => self.quota_by_key(node),
                 "set-header" => self.set_header(node),
                 "set-backend-service" => self.set_backend_service(node),
                 "authentication-certificate" => self.authentication_certificate(node),
@@ -184,9 +185,6 @@ impl<'a> Reading<'a> {
             }
             "rewrite-uri" | "set-query-parameter" | "set-method" | "set-body" | "find-and-replace" => {
                 "requests are not rewritten: the service gets the path below the API's, and the body, as they came"
-            }
-            "quota-by-key" => {
-                "quotas are counted for subscriptions; write `quota`, or `rate_limit_by_key` for a short while"
             }
             "return-response" | "mock-response" => "the gateway gives no answers of its own but refusals",
             _ => "there is no counterpart",

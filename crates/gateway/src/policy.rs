@@ -5,6 +5,7 @@ pub(crate) mod cors;
 pub(crate) mod dpop;
 mod introspect;
 mod ip_filter;
+mod narrower;
 mod quota;
 mod quota_by_key;
 mod rate_limit;

@@ -8,12 +8,46 @@ impl<'a> Reading<'a> {
     pub(super) fn rate_limit(&mut self, node: Element<'a>) {
         let Some(mut table) = self.rate(node) else { return };
         self.names_of_fields(node, &mut table);
-        self.narrower(node);
+        self.nested(node, &mut table, Self::rate);
         self.parts.once.push(("rate_limit", table));
     }
 
     pub(super) fn rate_limit_by_key(&mut self, node: Element<'a>) {
         let Some(mut table) = self.rate(node) else { return };
+        if self.key(node, &mut table).is_none() {
+            return;
+        }
+        self.names_of_fields(node, &mut table);
+        self.parts.many.push(("rate_limit_by_key", table));
+    }
+
+    pub(super) fn quota(&mut self, node: Element<'a>) {
+        let Some(mut table) = self.amounts(node) else { return };
+        self.nested(node, &mut table, Self::amounts);
+        self.parts.once.push(("quota", table));
+    }
+
+    pub(super) fn quota_by_key(&mut self, node: Element<'a>) {
+        let Some(mut table) = self.amounts(node) else { return };
+        if self.key(node, &mut table).is_none() {
+            return;
+        }
+        if node.has_attribute("first-period-start") {
+            let text = self.attribute(node, "first-period-start");
+            let moment = text.and_then(|text| text.parse::<toml::value::Datetime>().ok());
+            let Some(moment) = moment.filter(|moment| moment.offset.is_some()) else {
+                return self.leave(
+                    node,
+                    "`first-period-start` is no moment such as 2027-01-31T00:00:00Z, so the quota is left out whole",
+                );
+            };
+            table.set_written("first_period_start", moment.to_string());
+        }
+        self.parts.many.push(("quota_by_key", table));
+    }
+
+    /// Whose calls count, which, and how much; nothing where the limit is left out.
+    fn key(&mut self, node: Element<'a>, table: &mut Table) -> Option<()> {
         let key = node.attribute("counter-key").unwrap_or_default();
         let elements = if is_expression(key) {
             elements(key)
@@ -23,14 +57,16 @@ impl<'a> Reading<'a> {
         let Some(elements) = elements.filter(|elements| !elements.is_empty()) else {
             let why =
                 "`counter-key` is an expression of which a part has no counterpart, so the limit is left out whole";
-            return self.leave(node, why);
+            self.leave(node, why);
+            return None;
         };
         table.set("counter_key", Value::Array(elements));
         if node.has_attribute("increment-count") {
-            match self.attribute(node, "increment-count").and_then(|text| text.parse::<i64>().ok()) {
-                Some(count) => table.set("increment_count", count),
-                None => return self.leave(node, "`increment-count` is no number, so the limit is left out whole"),
-            }
+            let Some(count) = self.attribute(node, "increment-count").and_then(|text| text.parse::<i64>().ok()) else {
+                self.leave(node, "`increment-count` is no number, so the limit is left out whole");
+                return None;
+            };
+            table.set("increment_count", count);
         }
         if let Some(condition) = node.attribute("increment-condition") {
             match statuses(condition) {
@@ -41,27 +77,27 @@ impl<'a> Reading<'a> {
                 ),
             }
         }
-        self.names_of_fields(node, &mut table);
-        self.parts.many.push(("rate_limit_by_key", table));
+        Some(())
     }
 
-    pub(super) fn quota(&mut self, node: Element<'a>) {
+    /// Calls, kilobytes and seconds of a quota.
+    fn amounts(&mut self, node: Element<'a>) -> Option<Table> {
         let mut table = Table::default();
         for (attribute, name) in [("calls", "calls"), ("bandwidth", "bandwidth"), ("renewal-period", "renewal_period")]
         {
             if node.has_attribute(attribute) {
-                match self.attribute(node, attribute).and_then(|text| text.parse::<i64>().ok()) {
-                    Some(number) => table.set(name, number),
-                    None => {
-                        return self.leave(node, format!("`{attribute}` is no number, so the quota is left out whole"));
-                    }
-                }
+                let number = self.attribute(node, attribute).and_then(|text| text.parse::<i64>().ok());
+                let Some(number) = number else {
+                    self.leave(node, format!("`{attribute}` is no number, so the quota is left out whole"));
+                    return None;
+                };
+                table.set(name, number);
             } else if attribute == "renewal-period" {
-                return self.leave(node, "`renewal-period` is missing");
+                self.leave(node, "`renewal-period` is missing");
+                return None;
             }
         }
-        self.narrower(node);
-        self.parts.once.push(("quota", table));
+        Some(table)
     }
 
     fn rate(&mut self, node: Element<'a>) -> Option<Table> {
@@ -93,11 +129,44 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Limits of single APIs and operations within one of a product.
-    fn narrower(&mut self, node: Element<'a>) {
-        for child in node.children().filter(Node::is_element) {
-            self.leave(child, "write this limit in the API or the operation itself; there it is for every product");
+    /// Limits of single APIs and operations within another one, each read by `read`.
+    fn nested(&mut self, node: Element<'a>, table: &mut Table, read: fn(&mut Self, Element<'a>) -> Option<Table>) {
+        let of_apis = self.named(node, "api", read);
+        let mut all = Vec::new();
+        for (child, mut api) in of_apis {
+            let of_operations = self.named(child, "operation", read).into_iter().map(|(_, operation)| operation);
+            api.set_tables("operation", &of_operations.collect::<Vec<_>>());
+            all.push(api);
         }
+        table.set_tables("api", &all);
+    }
+
+    /// The children of this name, and what they say, with their names in the first place.
+    fn named(
+        &mut self,
+        node: Element<'a>,
+        what: &str,
+        read: fn(&mut Self, Element<'a>) -> Option<Table>,
+    ) -> Vec<(Element<'a>, Table)> {
+        let mut all = Vec::new();
+        for child in node.children().filter(Node::is_element) {
+            if !child.has_tag_name(what) {
+                self.no_counterpart(child);
+                continue;
+            }
+            // API Management takes the id where both are there.
+            let attribute = if child.has_attribute("id") { "id" } else { "name" };
+            let Some(name) = self.attribute(child, attribute).filter(|name| !name.is_empty()) else {
+                self.leave(child, format!("it names no {what}, so its limit is left out whole"));
+                continue;
+            };
+            let Some(numbers) = read(self, child) else { continue };
+            let mut made = Table::default();
+            made.set("name", name);
+            made.append(numbers);
+            all.push((child, made));
+        }
+        all
     }
 }
 

@@ -368,3 +368,71 @@ fn a_managed_identity_stays_one() {
         assert!(!imported.toml.contains("managed_identity =") && !imported.left.is_empty(), "{}", imported.toml);
     }
 }
+
+#[test]
+fn limits_of_single_apis_and_operations_stay_within_that_of_the_product() {
+    let product = |inside: &str| {
+        let imported = imported(&format!("<policies><inbound><base />{inside}</inbound></policies>"), Scope::Product);
+        let whole: toml::Table = toml::from_str(&imported.toml).unwrap_or_else(|error| panic!("{error}"));
+        let policies = whole.get("product").and_then(|product| product.get("policies")).cloned();
+        (policies.unwrap_or(toml::Value::Boolean(false)), imported.left)
+    };
+    for (policy, element) in [("rate_limit", "rate-limit"), ("quota", "quota")] {
+        let (policies, left) = product(&format!(
+            r#"<{element} calls="9" renewal-period="60"><api id="orders" name="Orders" calls="5" renewal-period="30">
+                 <operation name="create" calls="1" renewal-period="10" /><operation name="drop" calls="2" renewal-period="10" />
+               </api><api name="billing" calls="3" renewal-period="60" /></{element}>"#
+        ));
+        assert_eq!(left, []);
+        let limit = &policies[policy];
+        let of = |it: &toml::Value| {
+            (it["name"].as_str().unwrap().to_owned(), it["calls"].as_integer(), it["renewal_period"].as_integer())
+        };
+        assert_eq!(limit["calls"].as_integer(), Some(9));
+        assert_eq!(of(&limit["api"][0]), ("orders".to_owned(), Some(5), Some(30)), "the id, where both are there");
+        assert_eq!(of(&limit["api"][1]), ("billing".to_owned(), Some(3), Some(60)));
+        assert_eq!(of(&limit["api"][0]["operation"][0]), ("create".to_owned(), Some(1), Some(10)));
+        assert_eq!(of(&limit["api"][0]["operation"][1]), ("drop".to_owned(), Some(2), Some(10)));
+        // What is not known is left out whole, and told; the rest stays.
+        for wrong in [
+            r#"<api calls="5" renewal-period="30"/>"#,
+            r#"<api name="{{unknown}}" calls="5" renewal-period="30"/>"#,
+            r#"<api name="a" calls="many" renewal-period="30"/>"#,
+            r#"<api name="a" calls="5"/>"#,
+            r#"<operation name="a" calls="5" renewal-period="30"/>"#,
+        ] {
+            let (policies, left) = product(&format!(r#"<{element} calls="9" renewal-period="60">{wrong}</{element}>"#));
+            assert!(policies[policy].get("api").is_none() && !left.is_empty(), "{wrong}: {policies} {left:?}");
+        }
+    }
+}
+
+#[test]
+fn a_quota_of_a_key_is_carried_whole_or_not_at_all() {
+    let good = inbound(
+        r#"<quota-by-key calls="10" bandwidth="100" renewal-period="3600" counter-key="@(context.Request.IpAddress)"
+             increment-condition="@(context.Response.StatusCode == 200)" increment-count="2" first-period-start="2026-01-01T00:00:00Z" />"#,
+    );
+    assert_eq!(good.left, []);
+    let policies_of_good = policies(&good);
+    let quota = &policies_of_good["quota_by_key"][0];
+    assert_eq!(
+        quota.to_string(),
+        "{ bandwidth = 100, calls = 10, counter_key = [\"address\"], first_period_start = 2026-01-01T00:00:00Z, \
+         increment_count = 2, increment_statuses = [200], renewal_period = 3600 }"
+    );
+    for (attributes, is_left_out) in [
+        (r#"calls="10" counter-key="a""#, true),
+        (r#"calls="many" renewal-period="0" counter-key="a""#, true),
+        (r#"calls="10" renewal-period="0""#, true),
+        (r#"calls="10" renewal-period="0" counter-key="@(context.Request.Url.Path)""#, true),
+        (r#"calls="10" renewal-period="0" counter-key="a" increment-count="@(1)""#, true),
+        (r#"calls="10" renewal-period="0" counter-key="a" first-period-start="2026-01-01""#, true),
+        (r#"calls="10" renewal-period="0" counter-key="a" first-period-start="{{unknown}}""#, true),
+        (r#"calls="10" renewal-period="0" counter-key="a" increment-condition="@(true)""#, false),
+    ] {
+        let imported = inbound(&format!("<quota-by-key {attributes} />"));
+        assert_eq!(policies(&imported).is_empty(), is_left_out, "{attributes}: {}", imported.toml);
+        assert!(!imported.left.is_empty(), "{attributes}");
+    }
+}

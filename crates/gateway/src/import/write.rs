@@ -19,6 +19,19 @@ impl Table {
         }
     }
 
+    /// Tables within a line, where there are some.
+    pub(super) fn set_tables(&mut self, name: &'static str, tables: &[Self]) {
+        if !tables.is_empty() {
+            let all: Vec<String> = tables.iter().map(Self::inline).collect();
+            self.set_written(name, format!("[{}]", all.join(", ")));
+        }
+    }
+
+    /// Takes in what another one has.
+    pub(super) fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// A value that is written already: a table within a line, or a date.
     pub(super) fn set_written(&mut self, name: &'static str, written: String) {
         self.0.push((name, written));

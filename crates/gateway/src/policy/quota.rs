@@ -1,9 +1,10 @@
 //! `quota`: so many calls, or kilobytes, of each subscription, until its next window begins.
+use super::narrower::{About, MOST, once};
 use super::{Decided, Part, Phase, Policy};
 use crate::after::Charge;
 use crate::call::Call;
 use crate::denial::Denial;
-use crate::limits::{Key, Keys, Limits, Quota, Spent};
+use crate::limits::{Charged, Key, Keys, Limits, Quota, Spent};
 use crate::settings::{SettingsError, Spanned, World, fault};
 use decision::{CheckId, Timestamp};
 use schemars::JsonSchema;
@@ -22,27 +23,88 @@ pub(crate) struct Table {
     bandwidth: Option<u64>,
     /// Seconds of a window. They follow one another from the moment that the subscription `started`; 0 for one that does not end.
     renewal_period: Spanned<i64>,
+    /// Quotas of single APIs, beside this one.
+    #[serde(default)]
+    api: Vec<Spanned<OfApi>>,
+}
+
+/// So many calls, or kilobytes, of each subscription to one API.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "quota_api")]
+struct OfApi {
+    /// The API's name.
+    name: Spanned<String>,
+    /// Calls within a window.
+    calls: Option<u64>,
+    /// Kilobytes of bodies within a window, both ways.
+    bandwidth: Option<u64>,
+    /// Seconds of a window; 0 for one that does not end.
+    renewal_period: Spanned<i64>,
+    /// Quotas of single operations of it, beside this one.
+    #[serde(default)]
+    operation: Vec<Spanned<OfOperation>>,
+}
+
+/// So many calls, or kilobytes, of each subscription to one operation.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "quota_operation")]
+struct OfOperation {
+    /// The operation's name.
+    name: Spanned<String>,
+    /// Calls within a window.
+    calls: Option<u64>,
+    /// Kilobytes of bodies within a window, both ways.
+    bandwidth: Option<u64>,
+    /// Seconds of a window; 0 for one that does not end.
+    renewal_period: Spanned<i64>,
 }
 
 impl super::Table for Table {
     fn part(&self, at: &Range<usize>, world: &mut World<'_>) -> Result<Part, SettingsError> {
-        let (calls, bytes, period) = window("quota", at, self.calls, self.bandwidth, &self.renewal_period)?;
-        Ok(Part::Rule(Arc::new(Rule { place: world.place().into(), calls, bytes, period, limits: world.limits() })))
+        let window = |at: &Range<usize>, calls, bandwidth, period| window("quota", at, calls, bandwidth, period);
+        let mut windows = vec![(About::All, window(at, self.calls, self.bandwidth, &self.renewal_period)?)];
+        once(self.api.iter().map(|api| &api.get_ref().name))?;
+        for api in &self.api {
+            let OfApi { name, calls, bandwidth, renewal_period, operation } = api.get_ref();
+            windows.push((About::api(name, world), window(&api.span(), *calls, *bandwidth, renewal_period)?));
+            once(operation.iter().map(|operation| &operation.get_ref().name))?;
+            for of_operation in operation {
+                let OfOperation { name: operation, calls, bandwidth, renewal_period } = of_operation.get_ref();
+                let window = window(&of_operation.span(), *calls, *bandwidth, renewal_period)?;
+                windows.push((About::operation(name, operation, world), window));
+            }
+        }
+        Ok(Part::Rule(Arc::new(Rule { place: world.place().into(), windows, limits: world.limits() })))
     }
 
     fn told(&self) -> String {
-        told(self.calls, self.bandwidth, *self.renewal_period.get_ref(), "subscription")
+        let mut all = vec![told(self.calls, self.bandwidth, *self.renewal_period.get_ref(), "for each subscription")];
+        for api in &self.api {
+            let OfApi { name, calls, bandwidth, renewal_period, operation } = api.get_ref();
+            all.push(told(*calls, *bandwidth, *renewal_period.get_ref(), &format!("to {}", name.get_ref())));
+            for of_operation in operation {
+                let OfOperation { name: operation, calls, bandwidth, renewal_period } = of_operation.get_ref();
+                let each = format!("to {}/{}", name.get_ref(), operation.get_ref());
+                all.push(told(*calls, *bandwidth, *renewal_period.get_ref(), &each));
+            }
+        }
+        all.join("; ")
     }
 }
 
-/// Calls, bytes and seconds of a quota that can be counted.
+/// Calls, bytes and seconds of a quota.
+pub(super) type Window = (Option<u64>, Option<u64>, i64);
+
+/// What can be counted.
 pub(super) fn window(
     policy: &str,
     at: &Range<usize>,
     calls: Option<u64>,
     bandwidth: Option<u64>,
     period: &Spanned<i64>,
-) -> Result<(Option<u64>, Option<u64>, i64), SettingsError> {
+) -> Result<Window, SettingsError> {
     let most = [calls, bandwidth];
     if most.iter().all(Option::is_none) || most.contains(&Some(0)) {
         let hint = "write `calls` or `bandwidth`, 1 or more";
@@ -61,8 +123,8 @@ pub(super) fn told(calls: Option<u64>, bandwidth: Option<u64>, period: i64, each
     let bytes = bandwidth.map(|kilobytes| format!("{kilobytes} KB"));
     let most = calls.into_iter().chain(bytes).collect::<Vec<_>>().join(" and ");
     match period {
-        0 => format!("{most} for each {each}, once"),
-        seconds => format!("{most} in {seconds} s for each {each}"),
+        0 => format!("{most} {each}, once"),
+        seconds => format!("{most} in {seconds} s {each}"),
     }
 }
 
@@ -86,9 +148,8 @@ pub(super) fn refusal(spent: Spent) -> Denial {
 struct Rule {
     /// Where it is written: the same subscription is counted there alone.
     place: Arc<str>,
-    calls: Option<u64>,
-    bytes: Option<u64>,
-    period: i64,
+    /// At most [`MOST`] are about one call.
+    windows: Vec<(About, Window)>,
     limits: Arc<Limits>,
 }
 
@@ -100,17 +161,24 @@ impl Policy for Rule {
     fn decide(&self, call: &mut Call) -> Decided {
         let Some(subscription) = &call.admission.subscription else { return Decided::Pass };
         let started = call.admission.started.unwrap_or(Timestamp(0));
-        let quota = Quota { calls: self.calls, bytes: self.bytes, period: self.period, started };
-        let (period, started) = (self.period.to_be_bytes(), started.0.to_be_bytes());
-        let key = Key::of([b"quota".as_slice(), self.place.as_bytes(), subscription.as_bytes(), &period, &started]);
-        match self.limits.quotas.spend(key, Keys::Configured, &quota, 1, call.now) {
-            Ok(charged) => {
-                if self.bytes.is_some() {
-                    call.after.charges.push(Charge { charged, bytes: true, statuses: None });
+        let mut taken: [Option<(Charged, bool)>; MOST] = [None; MOST];
+        for ((about, window), place) in self.windows.iter().filter(|(about, _)| about.covers(call)).zip(&mut taken) {
+            let (calls, bytes, period) = *window;
+            let quota = Quota { calls, bytes, period, started };
+            let ([what, name], numbers) = (about.parts(), [period.to_be_bytes(), started.0.to_be_bytes()]);
+            let (here, whose, numbers) = (self.place.as_bytes(), subscription.as_bytes(), numbers.as_flattened());
+            let key = Key::of([b"quota".as_slice(), here, whose, what, name, numbers]);
+            match self.limits.quotas.spend(key, Keys::Configured, &quota, 1, call.now) {
+                Ok(charged) => *place = Some((charged, bytes.is_some())),
+                Err(spent) => {
+                    // What one of them refuses counts for none.
+                    taken.iter().flatten().for_each(|(charged, _)| self.limits.quotas.give_back(charged));
+                    return Decided::Deny(Box::new(refusal(spent)));
                 }
-                Decided::Pass
             }
-            Err(spent) => Decided::Deny(Box::new(refusal(spent))),
         }
+        let with_bytes = taken.into_iter().flatten().filter(|(_, bytes)| *bytes);
+        call.after.charges.extend(with_bytes.map(|(charged, bytes)| Charge { charged, bytes, statuses: None }));
+        Decided::Pass
     }
 }

@@ -62,7 +62,7 @@ impl super::Table for Table {
     }
 
     fn told(&self) -> String {
-        let each = super::rate_limit_by_key::told(&self.counter_key);
+        let each = format!("for each {}", super::rate_limit_by_key::told(&self.counter_key));
         super::quota::told(self.calls, self.bandwidth, *self.renewal_period.get_ref(), &each)
     }
 }

@@ -1,4 +1,5 @@
 //! `rate_limit`: so many calls of each subscription within a while.
+use super::narrower::{About, MOST, once};
 use super::{Decided, Part, Phase, Policy};
 use crate::call::Call;
 use crate::denial::Denial;
@@ -26,13 +27,54 @@ pub(crate) struct Table {
     remaining_calls_header_name: Option<Spanned<String>>,
     /// A field of answers that says `calls`.
     total_calls_header_name: Option<Spanned<String>>,
+    /// Limits of single APIs, beside this one.
+    #[serde(default)]
+    api: Vec<OfApi>,
+}
+
+/// So many calls of each subscription to one API.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "rate_limit_api")]
+struct OfApi {
+    /// The API's name.
+    name: Spanned<String>,
+    /// Calls within `renewal_period`.
+    calls: Spanned<u64>,
+    /// Seconds, 1 to 300.
+    renewal_period: Spanned<i64>,
+    /// Limits of single operations of it, beside this one.
+    #[serde(default)]
+    operation: Vec<OfOperation>,
+}
+
+/// So many calls of each subscription to one operation.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "rate_limit_operation")]
+struct OfOperation {
+    /// The operation's name.
+    name: Spanned<String>,
+    /// Calls within `renewal_period`.
+    calls: Spanned<u64>,
+    /// Seconds, 1 to 300.
+    renewal_period: Spanned<i64>,
 }
 
 impl super::Table for Table {
     fn part(&self, _: &Range<usize>, world: &mut World<'_>) -> Result<Part, SettingsError> {
+        let mut rates = vec![(About::All, rate(&self.calls, &self.renewal_period)?)];
+        once(self.api.iter().map(|api| &api.name))?;
+        for api in &self.api {
+            rates.push((About::api(&api.name, world), rate(&api.calls, &api.renewal_period)?));
+            once(api.operation.iter().map(|operation| &operation.name))?;
+            for OfOperation { name, calls, renewal_period } in &api.operation {
+                rates.push((About::operation(&api.name, name, world), rate(calls, renewal_period)?));
+            }
+        }
         Ok(Part::Rule(Arc::new(RateLimit {
             place: world.place().into(),
-            rate: rate(&self.calls, &self.renewal_period)?,
+            rates,
             fields: Fields::read(
                 self.retry_after_header_name.as_ref(),
                 self.remaining_calls_header_name.as_ref(),
@@ -44,7 +86,16 @@ impl super::Table for Table {
 
     fn told(&self) -> String {
         let (calls, period) = (self.calls.get_ref(), self.renewal_period.get_ref());
-        format!("{calls} calls in {period} s for each subscription")
+        let mut told = vec![format!("{calls} calls in {period} s for each subscription")];
+        for api in &self.api {
+            let (name, calls, period) = (api.name.get_ref(), api.calls.get_ref(), api.renewal_period.get_ref());
+            told.push(format!("{calls} calls in {period} s to {name}"));
+            for OfOperation { name: operation, calls, renewal_period } in &api.operation {
+                let (operation, calls, period) = (operation.get_ref(), calls.get_ref(), renewal_period.get_ref());
+                told.push(format!("{calls} calls in {period} s to {name}/{operation}"));
+            }
+        }
+        told.join("; ")
     }
 }
 
@@ -111,7 +162,8 @@ fn field_name_of_answer(text: &Spanned<String>) -> Result<HeaderName, SettingsEr
 struct RateLimit {
     /// Where it is written: the same subscription is counted there alone.
     place: Arc<str>,
-    rate: Rate,
+    /// At most [`MOST`] are about one call.
+    rates: Vec<(About, Rate)>,
     fields: Fields,
     limits: Arc<Limits>,
 }
@@ -123,8 +175,22 @@ impl Policy for RateLimit {
 
     fn decide(&self, call: &mut Call) -> Decided {
         let Some(subscription) = &call.admission.subscription else { return Decided::Pass };
-        let key = Key::of([b"rate_limit".as_slice(), self.place.as_bytes(), subscription.as_bytes()]);
-        let taken = self.limits.take(key, Keys::Configured, self.rate, 1, call.now);
-        self.fields.told(call, self.rate, taken.as_ref().map_err(|seconds| *seconds))
+        let mut taken: [Option<(Rate, Counted)>; MOST] = [None; MOST];
+        for ((about, rate), place) in self.rates.iter().filter(|(about, _)| about.covers(call)).zip(&mut taken) {
+            let [what, name] = about.parts();
+            let key = Key::of([b"rate_limit".as_slice(), self.place.as_bytes(), subscription.as_bytes(), what, name]);
+            match self.limits.take(key, Keys::Configured, *rate, 1, call.now) {
+                Ok(counted) => *place = Some((*rate, counted)),
+                Err(seconds) => {
+                    // What one of them refuses counts for none.
+                    taken.iter().flatten().for_each(|(_, counted)| self.limits.give_back(counted));
+                    return self.fields.told(call, *rate, Err(seconds));
+                }
+            }
+        }
+        let Some((rate, counted)) = taken.iter().flatten().min_by_key(|(_, counted)| counted.remaining) else {
+            return Decided::Pass;
+        };
+        self.fields.told(call, *rate, Ok(counted))
     }
 }

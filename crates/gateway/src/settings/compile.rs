@@ -148,6 +148,7 @@ pub(crate) fn compile(
         places.push((host.clone(), Arc::clone(&prefix)));
         routes.add(host, &prefix, operations);
     }
+    world.is_there(&routes)?;
     for (table, (product, _)) in file.product.iter().zip(&products) {
         if ports.store.as_ref().is_some_and(|store| store.held().product(&product.name).is_some()) {
             return Err(twice("a product of the database", &table.get_ref().name));

@@ -295,6 +295,15 @@ fn the_example_is_sound() {
 fn rules_that_would_let_everybody_in_or_nobody_are_refused() {
     let with = |rule: &str| SOUND.replace("[[api.operation]]", &format!("{rule}\n[[api.operation]]"));
     let cors = |rule: &str| with(&format!("[api.policies.cors]\n{rule}"));
+    let of_api = |policy: &str, rule: &str| {
+        with(&format!("[api.policies.{policy}]\ncalls = 5\nrenewal_period = 60\n[[api.policies.{policy}.api]]\n{rule}"))
+    };
+    let narrower = "name = \"orders\"\ncalls = 1\nrenewal_period = 1\n";
+    let of_operation = |policy: &str, name: &str| {
+        let operation = format!("[[api.policies.{policy}.api.operation]]\n");
+        of_api(policy, &format!("{narrower}{operation}{}", narrower.replace("orders", name)))
+    };
+    let twice_of_api = |policy: &str| of_api(policy, &format!("{narrower}[[api.policies.{policy}.api]]\n{narrower}"));
     let of_key = |rule: &str| with(&format!("[[api.policies.quota_by_key]]\ncounter_key = [\"address\"]\n{rule}"));
     let by_key = |rule: &str| {
         with(&format!(
@@ -347,6 +356,15 @@ fn rules_that_would_let_everybody_in_or_nobody_are_refused() {
         (with("[api.policies.quota]\nrenewal_period = 60"), "[api.policies.quota]", "says no number"),
         (with("[api.policies.quota]\ncalls = 0\nrenewal_period = 60"), "[api.policies.quota]", "nobody can call"),
         (with("[api.policies.quota]\ncalls = 1\nrenewal_period = -1"), "-1", "out of range"),
+        (of_api("rate_limit", "name = \"order\"\ncalls = 1\nrenewal_period = 1"), "\"order\"", "no API `order`"),
+        (of_api("rate_limit", "name = \"orders\"\ncalls = 0\nrenewal_period = 1"), "0", "nobody could call"),
+        (of_api("rate_limit", "name = \"orders\"\ncalls = 1\nrenewal_period = 301"), "301", "out of range"),
+        (of_api("quota", "name = \"order\"\ncalls = 1\nrenewal_period = 1"), "\"order\"", "no API `order`"),
+        (of_api("quota", "name = \"orders\"\nrenewal_period = 1"), "[[api.policies.quota.api]]", "says no number"),
+        (of_operation("rate_limit", "raed"), "\"raed\"", "`orders` has no operation `raed`"),
+        (of_operation("quota", "raed"), "\"raed\"", "`orders` has no operation `raed`"),
+        (twice_of_api("rate_limit"), "\"orders\"", "has a limit here already"),
+        (twice_of_api("quota"), "\"orders\"", "has a limit here already"),
         (of_key("renewal_period = 0"), "[[api.policies.quota_by_key]]", "says no number"),
         (of_key("calls = 0\nrenewal_period = 0"), "[[api.policies.quota_by_key]]", "nobody can call"),
         (of_key("bandwidth = 0\nrenewal_period = 0"), "[[api.policies.quota_by_key]]", "nobody can call"),
@@ -376,10 +394,22 @@ allow_credentials = true
 [api.policies.rate_limit]
 calls = 5
 renewal_period = 60
+[[api.policies.rate_limit.api]]
+name = "orders"
+calls = 2
+renewal_period = 60
+[[api.policies.rate_limit.api.operation]]
+name = "read"
+calls = 1
+renewal_period = 30
 [api.policies.quota]
 calls = 1000
 bandwidth = 40000
 renewal_period = 3600
+[[api.policies.quota.api]]
+name = "orders"
+calls = 500
+renewal_period = 0
 [[api.policies.quota_by_key]]
 bandwidth = 10
 renewal_period = 0
@@ -397,8 +427,8 @@ counter_key = ["address", { claim = "oid" }, { header = "X-Tenant" }]
         [
             "cors: pages of https://app.example, with cookies",
             "validate_jwt: a token of contoso for api://orders, give or take 60 s",
-            "rate_limit: 5 calls in 60 s for each subscription",
-            "quota: 1000 calls and 40000 KB in 3600 s for each subscription",
+            "rate_limit: 5 calls in 60 s for each subscription; 2 calls in 60 s to orders; 1 calls in 30 s to orders/read",
+            "quota: 1000 calls and 40000 KB in 3600 s for each subscription; 500 calls to orders, once",
             "rate_limit_by_key: 10 calls in 60 s for each address and claim `oid` and `X-Tenant`",
             "quota_by_key: 10 KB for each subscription and `a`, once",
         ]

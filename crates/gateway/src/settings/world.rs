@@ -6,6 +6,7 @@ use crate::cut_offs::{AllHeard, Heard, Source as Told};
 use crate::gateway::Ports;
 use crate::limits::Limits;
 use crate::rotating::Rotates;
+use crate::routes::Routes;
 use crate::secrets::{Command, Fetched, Material, Place};
 use crate::sign_in::SignIn;
 use crate::telemetry::Telemetry;
@@ -59,6 +60,8 @@ pub(crate) struct World<'a> {
     pub(super) rotating: Vec<Arc<dyn Rotates>>,
     /// Whether the listener asks callers for certificates.
     certificates: bool,
+    /// APIs, and operations of them, that policies name.
+    expected: Vec<(Spanned<String>, Option<Spanned<String>>)>,
 }
 
 impl<'a> World<'a> {
@@ -90,6 +93,7 @@ impl<'a> World<'a> {
             secrets: Vec::new(),
             rotating: Vec::new(),
             certificates: file.client_certificates.is_some(),
+            expected: Vec::new(),
         };
         for table in &file.issuer {
             let issuer = world.read_issuer(table)?;
@@ -179,6 +183,35 @@ impl<'a> World<'a> {
     /// The scope that is read, in words: `api orders`.
     pub(crate) fn place(&self) -> &str {
         &self.place
+    }
+
+    /// Notes that a policy names an API, or an operation of it.
+    pub(crate) fn expect(&mut self, api: &Spanned<String>, operation: Option<&Spanned<String>>) {
+        let named = |name: &Spanned<String>| Spanned::new(name.span(), name.get_ref().clone());
+        self.expected.push((named(api), operation.map(named)));
+    }
+
+    /// Whether all that policies name is there.
+    pub(super) fn is_there(&self, routes: &Routes) -> Result<(), SettingsError> {
+        for (api, operation) in &self.expected {
+            let all = routes.all().iter().filter(|known| *known.api_name == **api.get_ref());
+            let Some(operation) = operation else {
+                if all.count() == 0 {
+                    let mut known: Vec<&str> = routes.all().iter().map(|operation| &*operation.api_name).collect();
+                    known.dedup();
+                    let problem = format!("there is no API `{}` with operations", api.get_ref());
+                    return Err(fault(&api.span(), problem, format!("name one of them: {}", known.join(", "))));
+                }
+                continue;
+            };
+            let known: Vec<&str> =
+                all.filter_map(|known| known.name.strip_prefix(&format!("{}/", api.get_ref()))).collect();
+            if !known.contains(&operation.get_ref().as_str()) {
+                let problem = format!("the API `{}` has no operation `{}`", api.get_ref(), operation.get_ref());
+                return Err(fault(&operation.span(), problem, format!("name one of them: {}", known.join(", "))));
+            }
+        }
+        Ok(())
     }
 
     /// Where relative paths begin.

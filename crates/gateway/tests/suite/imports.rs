@@ -276,7 +276,10 @@ async fn open_data_for_a_network_with_a_limit_for_each_address() {
 #[tokio::test]
 async fn a_product_with_a_rate_and_a_quota_for_each_subscription() {
     let text = imported_at(include_str!("../imports/08-product.xml"), Scope::Product).toml;
+    let create =
+        "[[api.operation]]\n    name = \"create\"\n    method = \"POST\"\n    path = \"/*\"\n    [[api.operation]]";
     let keyed = PUBLIC.replacen("public = true", "[api.policies.subscription_key]", 1);
+    let keyed = keyed.replacen("[[api.operation]]", create, 1);
     let product = "[[product]]\nname = \"partners\"\napis = [\"orders\"]\n";
     let subscription = |name: &str| {
         let key = format!("{{ env = \"KEY_{}\" }}", name.to_uppercase());
@@ -294,17 +297,17 @@ async fn a_product_with_a_rate_and_a_quota_for_each_subscription() {
     ] {
         assert_eq!(world.get("/orders", fields).await.reason(), expected, "{fields:?}");
     }
-    for _ in 0..3 {
-        for left in ["1", "0"] {
-            let answer = world.get("/orders", &[key, partner, ("x-plan", "gold"), ("x-product", "all")]).await;
-            assert_eq!(
-                (answer.status, answer.field("x-rate-left"), answer.field("x-rate-total")),
-                (200, vec![left], vec!["2"])
-            );
-        }
+    let fields = [key, partner, ("x-plan", "gold"), ("x-product", "all")];
+    // One of the API within five seconds, two of the product within ten.
+    for total in ["1", "2", "2", "2", "2", "2"] {
+        let answer = world.get("/orders", &fields).await;
+        assert_eq!(
+            (answer.status, answer.field("x-rate-left"), answer.field("x-rate-total")),
+            (200, vec!["0"], vec![total])
+        );
         let refused = world.get("/orders", &[key, partner]).await;
-        assert_eq!((refused.reason(), refused.field("retry-after")), (is(429, "RateLimitExceeded"), vec!["10"]));
-        world.clock.advance(10);
+        assert_eq!((refused.reason(), refused.field("retry-after")), (is(429, "RateLimitExceeded"), vec!["5"]));
+        world.clock.advance(5);
     }
     let refused = world.get("/orders", &[key, partner]).await;
     assert_eq!((refused.reason(), refused.field("retry-after")), (is(403, "QuotaExceeded"), vec!["3570"]));
@@ -318,7 +321,17 @@ async fn a_product_with_a_rate_and_a_quota_for_each_subscription() {
     let other = [("ocp-apim-subscription-key", "adatum-0123456789"), ("x-partner", "adatum")];
     assert_eq!(world.get("/orders", &other).await.status, 200, "another subscription has its own");
     assert_eq!(world.service.only().field("x-plan"), ["standard"]);
-    world.clock.advance(3_570);
+    world.clock.advance(5);
+    let create = format!(
+        "POST /orders HTTP/1.1\r\nHost: a\r\n{}: {}\r\nX-Partner: adatum\r\nContent-Length: 0\r\n\r\n",
+        key.0, other[0].1
+    );
+    world.clock.advance(5);
+    assert_eq!(world.raw(&create).await.status, 200);
+    world.clock.advance(5);
+    assert_eq!(world.raw(&create).await.field("retry-after"), ["5"], "one order within ten seconds");
+    world.clock.advance(5);
+    world.clock.advance(3_550);
     assert_eq!(world.get("/orders", &[key, partner]).await.status, 200);
 }
 
@@ -386,6 +399,11 @@ async fn what_applies_to_all_apis() {
         assert_eq!(asked(&world, &json!({}), fields).await, expected, "{fields:?}");
     }
     world.clock.advance(30);
+    for expected in [is(200, ""), is(200, ""), is(403, "QuotaExceeded")] {
+        assert_eq!(asked(&world, &json!({}), &[BEARER, door]).await, expected);
+    }
+    // Windows begin at seven.
+    world.clock.advance(23 * 3_600 - 30);
     assert_eq!(asked(&world, &json!({}), &[BEARER, door]).await, is(200, ""));
     for seen in world.service.seen().into_iter().map(Seen) {
         assert_eq!(seen.field("x-edge"), ["weu"]);
@@ -409,7 +427,7 @@ fn what_has_no_counterpart_is_told() {
     let at = |xml: &str, scope| imported_at(xml, scope).left.into_iter().map(|left| left.element).collect::<Vec<_>>();
     assert_eq!(
         at(include_str!("../imports/08-product.xml"), Scope::Product),
-        ["rate-limit", "api", "cors", "redirect-content-urls"]
+        ["rate-limit", "cors", "redirect-content-urls"]
     );
-    assert_eq!(at(include_str!("../imports/10-all-apis.xml"), Scope::Global), ["inbound", "quota-by-key"]);
+    assert_eq!(at(include_str!("../imports/10-all-apis.xml"), Scope::Global), ["inbound"]);
 }

@@ -443,3 +443,84 @@ async fn quotas_of_other_windows_are_others_and_nobody_gets_calls_by_what_they_s
     let eve = world.bearer(&json!({"oid": "o-eve"}));
     assert_eq!(world.get("/", &[("authorization", &eve)]).await.status, 200);
 }
+
+/// An API with two operations, behind keys of subscriptions to a product with these policies.
+fn with_creation(policies: &str) -> String {
+    let creation =
+        "[[api.operation]]\n    name = \"create\"\n    method = \"POST\"\n    path = \"/*\"\n    [[api.operation]]";
+    keyed(policies).replacen("[[api.operation]]", creation, 1)
+}
+
+#[tokio::test]
+async fn a_rate_of_a_product_can_be_narrower_for_one_api_and_one_operation() {
+    let world = World::start(&with_creation(
+        "[product.policies.rate_limit]
+    calls = 4
+    renewal_period = 100
+    remaining_calls_header_name = \"X-Left\"
+    total_calls_header_name = \"X-Total\"
+    [[product.policies.rate_limit.api]]
+    name = \"orders\"
+    calls = 3
+    renewal_period = 20
+    [[product.policies.rate_limit.api.operation]]
+    name = \"create\"
+    calls = 1
+    renewal_period = 10",
+    ))
+    .await;
+    let create = |key: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{KEY}: {key}\r\nContent-Length: 0\r\n\r\n");
+    let told = |answer: &crate::support::Answered| {
+        let field = |name: &str| answer.field(name).first().map(|text| (*text).to_owned()).unwrap_or_default();
+        [answer.status.to_string(), field("x-left"), field("x-total"), field("retry-after")].join(" ")
+    };
+    assert_eq!(told(&world.raw(create(A.1)).await), "200 0 1 ", "the operation's is the least");
+    for _ in 0..3 {
+        assert_eq!(told(&world.raw(create(A.1)).await), "429 0 1 10", "and what it refuses counts for no other");
+    }
+    assert_eq!(told(&world.raw(create(B.1)).await), "200 0 1 ", "another subscription has its own");
+    assert_eq!(told(&world.get("/", &[A]).await), "200 1 3 ", "another operation is of the API alone");
+    assert_eq!(told(&world.get("/", &[A]).await), "200 0 3 ");
+    assert_eq!(told(&world.get("/", &[A]).await), "429 0 3 20");
+    world.clock.advance(20);
+    assert_eq!(told(&world.get("/", &[A]).await), "200 0 4 ");
+    assert_eq!(told(&world.get("/", &[A]).await), "429 0 4 80");
+}
+
+#[tokio::test]
+async fn a_quota_of_a_product_can_be_narrower_for_one_api_and_one_operation() {
+    let world = World::start(&with_creation(
+        "[product.policies.quota]
+    calls = 3
+    renewal_period = 0
+    [[product.policies.quota.api]]
+    name = \"orders\"
+    bandwidth = 1
+    renewal_period = 3600
+    [[product.policies.quota.api.operation]]
+    name = \"create\"
+    calls = 1
+    renewal_period = 600",
+    ))
+    .await;
+    let create = |length: usize| {
+        let body = "x".repeat(length);
+        format!("POST / HTTP/1.1\r\nHost: a\r\n{KEY}: {}\r\nContent-Length: {length}\r\n\r\n{body}", A.1)
+    };
+    assert_eq!(world.raw(create(1_100)).await.status, 200);
+    while world.lines().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let refused = world.get("/", &[A]).await;
+    assert_eq!((refused.reason(), refused.field("retry-after")), (used_up(), vec!["3570"]));
+    assert!(refused.json()["message"].as_str().unwrap().starts_with("Out of bandwidth quota."), "the API's");
+    world.clock.advance(3_570);
+    assert_eq!(world.raw(create(0)).await.status, 200);
+    for _ in 0..3 {
+        let refused = world.raw(create(0)).await;
+        assert_eq!((refused.reason(), refused.field("retry-after")), (used_up(), vec!["600"]), "the operation's");
+    }
+    assert_eq!(world.get("/", &[A]).await.status, 200, "what it refused counts for no other");
+    let refused = world.get("/", &[A]).await;
+    assert_eq!((refused.reason(), refused.field("retry-after").len()), (used_up(), 0), "the product's");
+}
