@@ -1,11 +1,12 @@
 //! `deputize gateway`: stands before APIs, by a configuration file.
 mod beside;
+mod doors;
 mod trace;
 
 use crate::authority::runtime;
 use crate::failure::{Failure, why};
 use crate::file::Text;
-use crate::listen::{self, Sockets};
+use crate::listen::Sockets;
 use crate::log;
 use crate::output::{printable, say};
 use crate::serve::Ending;
@@ -109,8 +110,9 @@ pub(crate) fn run(Options { command, file }: Options) -> Result<ExitCode, Failur
     match command {
         Some(Command::Check { file }) => {
             let read = Read::file(&file)?;
-            let gateway = read.gateway(AccessLog::off(), None, None)?;
+            let gateway = Arc::new(read.gateway(AccessLog::off(), None, None)?);
             share(&read)?;
+            doors::wanted(&read, &gateway)?;
             let operations = gateway.effective().len();
             say(format_args!("`{}` is sound; operations: {operations}", file.display()));
             for what in gateway.missing() {
@@ -279,19 +281,8 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     let access_log = if logs { AccessLog::kept() } else { AccessLog::off() };
     let store = read.store()?;
     let gateway = Arc::new(read.gateway(access_log, push.as_ref(), store.clone())?);
-    let entrance = gateway.entrances().into_iter().next();
-    let entrance = entrance.ok_or_else(|| Failure::plain("the configuration has no listener"))?;
-    let wanted = read.file.listen.as_ref();
-    let misplaced = |problem: &str, hint: &str| match wanted {
-        Some(listen) => read.text.fault(&listen.span(), problem, hint),
-        None => Failure::new(problem, hint),
-    };
-    let addresses = listen::parse(wanted.map_or("localhost:8443", |listen| listen.get_ref()))
-        .ok_or_else(|| misplaced("`listen` is no address", "write `localhost:8443` or `0.0.0.0:8443`"))?;
-    if !entrance.is_tls() && !addresses.iter().all(|address| address.ip().is_loopback()) {
-        let hint = "add `[[certificate]]` with `certificate` and `key`, or listen on `localhost`";
-        return Err(misplaced("HTTP without TLS is served on loopback only", hint));
-    }
+    let wanted = doors::wanted(&read, &gateway)?;
+    let shown: Vec<_> = wanted.iter().filter_map(|(_, all)| all.first().map(ToString::to_string)).collect();
     let handover = read.file.handover.as_ref().map(|path| read.beside().join(path.get_ref()));
     let unable = |path: &Path, error: &std::io::Error| {
         let problem = format!("sockets cannot be handed over at `{}`: {}", path.display(), why(error));
@@ -302,16 +293,18 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
         Some(path) => Sockets::after(path).await.map_err(|error| unable(path, &error))?,
         None => Sockets::default(),
     };
-    let bound = sockets.tcp(&addresses, "choose another with `listen`").await?;
-    let (front, entrance) = (Arc::new(entrance.front()), Arc::new(entrance));
+    let bound = doors::bind(wanted, &mut sockets).await?;
     let mut listeners = Listeners::new();
     let drained = Arc::new(Notify::new());
     beside::listen(&read, &gateway, &mut sockets, &mut listeners).await?;
-    beside::manage(&read, &gateway, &entrance, &drained, &mut sockets, &mut listeners).await?;
+    beside::manage(&read, &gateway, &drained, &mut sockets, &mut listeners).await?;
     let proxies = Arc::clone(&gateway);
     listeners.share(share(&read)?, move |address| proxies.is_proxy(address));
-    for socket in bound {
-        listeners.add_behind(socket, Arc::clone(&entrance) as _, Arc::clone(&front));
+    for doors::Bound { entrance, sockets } in bound {
+        let front = Arc::new(entrance.front());
+        for socket in sockets {
+            listeners.add_behind(socket, Arc::clone(&entrance) as _, Arc::clone(&front));
+        }
     }
     let pushing = push.map(|push| beside::push(push, &gateway)).transpose()?;
     let access_log = Arc::clone(gateway.access_log());
@@ -328,8 +321,7 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     if let Some(store) = &store {
         tokio::spawn(store.watch());
     }
-    let shown = addresses.first().map(ToString::to_string).unwrap_or_default();
-    tracing::info!(listener.address = shown, operations = gateway.effective().len(), "{SERVES}");
+    tracing::info!(listener.address = shown.join(", "), operations = gateway.effective().len(), "{SERVES}");
     let offer = match &handover {
         Some(path) => {
             // Requests that come here first need not wait for keys, if these can be had.

@@ -44,11 +44,16 @@ impl Entrance {
     }
 }
 
-/// A listener that the configuration has no more lets nobody in.
+/// A listener that the configuration has no more lets nobody in, and one for a firewall or a load balancer nobody else.
 impl Gate for Entrance {
-    fn admit(&self, _: Option<IpAddr>) -> Option<Way> {
+    fn admit(&self, from: Option<IpAddr>) -> Option<Way> {
         let door = self.gateway.door(&self.name)?;
-        Some(Way { tls: door.tls.as_ref().map(|speaks| Tls::Server(Arc::clone(&speaks.config))) })
+        let is_proxy = || from.is_some_and(|from| self.gateway.is_proxy(from));
+        if !door.takes(from) || door.proxy_protocol && !is_proxy() {
+            return None;
+        }
+        let tls = door.tls.as_ref().map(|speaks| Tls::Server(Arc::clone(&speaks.config)));
+        Some(Way { tls, is_introduced: door.proxy_protocol })
     }
 }
 

@@ -253,10 +253,16 @@ impl Gateway {
         self.state.load().lasting.doors.iter().find(|door| &*door.name == name).cloned()
     }
 
-    /// The listeners of the configuration.
+    /// The listeners of the configuration, in the order of [`File::addresses`].
     pub fn entrances(self: &Arc<Self>) -> Vec<Entrance> {
-        let doors = self.state.load().lasting.doors.clone();
-        doors.iter().map(|door| Entrance::new(Arc::clone(self), Arc::clone(&door.name))).collect()
+        let state = self.state.load();
+        let doors = state.lasting.doors.iter().filter(|door| &*door.name != Door::MANAGEMENT);
+        doors.map(|door| Entrance::new(Arc::clone(self), Arc::clone(&door.name))).collect()
+    }
+
+    /// The listener of the management API, where there is one.
+    pub fn management_entrance(self: &Arc<Self>) -> Option<Entrance> {
+        Some(Entrance::new(Arc::clone(self), Arc::clone(&self.door(Door::MANAGEMENT)?.name)))
     }
 
     /// Where requests are told of.

@@ -55,6 +55,8 @@ pub use import::{ImportError, Imported, Left, Scope, import_apim};
 pub use management::{Management, Operator, openapi};
 pub use routes::Told;
 pub use settings::schema::reference;
-pub use settings::{CertificateTable, ClientCertificates, File, ManagementTable, Pem, SettingsError, Source, Spanned};
+pub use settings::{
+    CertificateTable, ClientCertificates, File, ListenerTable, ManagementTable, Pem, SettingsError, Source, Spanned,
+};
 pub use status::{Control, Status};
 pub use store::{Store, StoreError};

@@ -13,6 +13,7 @@ mod world;
 
 pub(crate) use compile::{Compiled, Lasting, compile};
 pub(crate) use doors::Door;
+pub use doors::ListenerTable;
 pub use file::{CertificateTable, ClientCertificates, File, Pem, Source};
 pub use management::ManagementTable;
 pub use spanned::Spanned;

@@ -37,11 +37,13 @@
 //! ```
 #![warn(missing_docs)]
 
+mod given;
 mod handover;
 mod in_order;
 mod listeners;
 mod mutual;
 mod peer;
+mod proxy;
 mod share;
 mod shown;
 mod silence;

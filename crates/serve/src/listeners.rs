@@ -1,6 +1,8 @@
 //! Listeners, from their sockets to their end.
+use crate::given::Given;
 use crate::in_order::InOrder;
-use crate::share::{Share, Shares};
+use crate::proxy::{Told, introduced};
+use crate::share::{OverShare, Share, Shares};
 use crate::silence::{Asked, Over, PATIENCE, Sent, Watched};
 use crate::{Shown, Socket, Tls};
 use bytes::Bytes;
@@ -22,7 +24,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// For requests that are under way when the end comes.
 pub const DRAIN: Duration = Duration::from_secs(30);
@@ -52,7 +54,7 @@ pub trait Serve: Send + Sync + 'static {
 pub struct Caller {
     /// The user whose program it is, where it came over a Unix socket.
     pub uid: Option<u32>,
-    /// The address that it came from, where it came over a network.
+    /// The address that it came from, where it came over a network: the one that a proxy tells, where it is asked.
     pub address: Option<IpAddr>,
     /// The address that it came to, where it came over a network.
     pub reached: Option<IpAddr>,
@@ -94,6 +96,10 @@ pub trait Gate: Send + Sync + 'static {
 pub struct Way {
     /// How TLS is spoken, if it is.
     pub tls: Option<Tls>,
+    /// Whether it comes from a proxy, which tells first whose connection it carries, with a header of the PROXY protocol. Without one,
+    /// or with one that cannot be read, it is closed without a word. The connection counts as that of the address that is told, and
+    /// is served as such.
+    pub is_introduced: bool,
 }
 
 /// Everybody comes in the same way.
@@ -140,7 +146,7 @@ impl Listeners {
 
     /// Begins to serve.
     pub fn add<S: Serve>(&mut self, socket: impl Into<Socket>, tls: Option<Tls>, service: Arc<S>) {
-        self.add_behind(socket, Arc::new(Open(Way { tls })), service);
+        self.add_behind(socket, Arc::new(Open(Way { tls, is_introduced: false })), service);
     }
 
     /// Begins to serve those whom a gate admits.
@@ -240,31 +246,44 @@ impl<S: Serve> Door<S> {
         caller: Caller,
         permit: OwnedSemaphorePermit,
     ) {
-        let Some(Way { tls }) = self.gate.admit(caller.address) else { return };
-        let share = match self.shares.as_ref().zip(caller.address).map(|(shares, address)| shares.take(address)) {
+        let Some(Way { tls, is_introduced }) = self.gate.admit(caller.address) else { return };
+        let shares = self.shares.clone();
+        let mut share = None;
+        if !is_introduced {
             // Not worth a line in the log for each: who does it would fill that instead.
-            Some(Err(_)) => return,
-            Some(Ok(share)) => share,
-            None => None,
-        };
-        let mut connection = Connection {
-            service: Arc::clone(&self.service),
-            caller,
-            shown: None,
-            permit: Arc::new((permit, share)),
-            leaving: self.leaving.clone(),
-            ended: self.ended.clone(),
-        };
+            let Ok(own) = taken(shares.as_ref(), caller.address) else { return };
+            share = own;
+        }
+        let service = Arc::clone(&self.service);
+        let (leaving, ended) = (self.leaving.clone(), self.ended.clone());
         tokio::spawn(async move {
+            let until = Instant::now() + PATIENCE;
+            let (mut stream, mut caller, mut first) = (stream, caller, Vec::new());
+            if is_introduced {
+                let Ok(Some((told, follows))) = timeout_at(until, introduced(&mut stream)).await else { return };
+                if let Told::From(from, to) = told {
+                    (caller.address, caller.reached) = (Some(from), Some(to));
+                }
+                let Ok(theirs) = taken(shares.as_ref(), caller.address) else { return };
+                (share, first) = (theirs, follows);
+            }
+            let stream = Given::new(first, stream);
+            let permit = Arc::new((permit, share));
+            let mut connection = Connection { service, caller, shown: None, permit, leaving, ended };
             let Some(tls) = tls else { return connection.speak(stream, Spoken::Either).await };
             // Who does not finish a handshake is nobody we know: not worth a line in the log.
-            let Ok(Ok(stream)) = timeout(PATIENCE, tls.accept(stream)).await else { return };
+            let Ok(Ok(stream)) = timeout_at(until, tls.accept(stream)).await else { return };
             let told = stream.get_ref().1;
             connection.shown = told.peer_certificates().map(|chain| Shown::of(chain, told.server_name()));
             let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             connection.speak(stream, if two { Spoken::Two } else { Spoken::One }).await;
         });
     }
+}
+
+/// What a connection from this address counts as, beside one of all.
+fn taken(shares: Option<&Shares>, address: Option<IpAddr>) -> Result<Option<Share>, OverShare> {
+    shares.zip(address).map_or(Ok(None), |(shares, address)| shares.take(address))
 }
 
 enum Accepted {

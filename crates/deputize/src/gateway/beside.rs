@@ -4,7 +4,7 @@ use crate::failure::{Failure, why};
 use crate::listen::{self, Sockets};
 use crate::system;
 use fetch::{Allow, Fetch};
-use gateway::{Authorizer, Control, Entrance, Gateway, Management, Operator, Status};
+use gateway::{Authorizer, Control, Gateway, Management, Operator, Status};
 use serve::{Listeners, Socket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -55,12 +55,14 @@ pub(super) async fn listen(
 pub(super) async fn manage(
     read: &Read,
     gateway: &Arc<Gateway>,
-    entrance: &Arc<Entrance>,
     drained: &Arc<Notify>,
     sockets: &mut Sockets,
     listeners: &mut Listeners,
 ) -> Result<(), Failure> {
-    let Some(table) = &read.file.management else { return Ok(()) };
+    let Some((table, entrance)) = read.file.management.as_ref().zip(gateway.management_entrance()) else {
+        return Ok(());
+    };
+    let entrance = Arc::new(entrance);
     let wanted = &table.get_ref().listen;
     let fault = |problem: &str, hint: &str| read.text.fault(&wanted.span(), problem, hint);
     let addresses = listen::parse(wanted.get_ref())
@@ -73,7 +75,7 @@ pub(super) async fn manage(
     let Some(management) = Management::new(Arc::clone(gateway), Arc::new(process)) else { return Ok(()) };
     let management = Arc::new(management);
     for socket in sockets.tcp(&addresses, "choose another with `listen` of `[management]`").await? {
-        listeners.add_behind(socket, Arc::clone(entrance) as _, Arc::clone(&management));
+        listeners.add_behind(socket, Arc::clone(&entrance) as _, Arc::clone(&management));
     }
     Ok(())
 }

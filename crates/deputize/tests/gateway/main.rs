@@ -6,6 +6,7 @@
     reason = "a test of processes, in real time"
 )]
 mod floods;
+mod listeners;
 mod overload;
 mod restart;
 mod soak;

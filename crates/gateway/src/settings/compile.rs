@@ -1,5 +1,5 @@
 //! From the file to what answers requests: scopes put together, narrower ones after wider ones.
-use super::doors::{Doors, doors};
+use super::doors::{Doors, doors, network};
 use super::file::{ApiTable, OperationTable, ProtectedResourceTable};
 use super::management;
 use super::openapi::{self, Described};
@@ -102,14 +102,7 @@ pub(crate) fn compile(
     before: &Lasting,
 ) -> Result<Compiled, SettingsError> {
     let mut world = World::read(file, variable, beside, ports, limits, before)?;
-    let mut proxies = Vec::new();
-    for text in &file.trusted_proxies {
-        let network = policy::network(text.get_ref());
-        proxies
-            .push(network.ok_or_else(|| {
-                fault(&text.span(), "this is neither an address nor a network", "write `10.0.0.0/8`")
-            })?);
-    }
+    let proxies: Vec<IpNet> = file.trusted_proxies.iter().map(network).collect::<Result<_, _>>()?;
     let upstreams = upstreams(file, &mut world, &before.upstreams)?;
     let global = Read::scope("global".to_owned(), &file.policies, &mut world)?;
     let products = products(file, &mut world)?;
@@ -157,7 +150,7 @@ pub(crate) fn compile(
     let names = products.iter().map(|(product, _)| Arc::clone(&product.name)).collect();
     let products = products.into_iter().map(|(product, _)| product).collect();
     let subscriptions = subscriptions(file, products, &mut world, ports)?;
-    let doors = doors(file, &mut world, &before.doors)?;
+    let doors = doors(file, &mut world, &proxies, &before.doors)?;
     let management = management::guard(file, &mut world)?;
     Ok(Compiled {
         management,

@@ -1,15 +1,41 @@
 //! Listeners of the file: how each of them speaks.
 use super::file::{CertificateTable, ClientCertificates};
-use super::world::World;
+use super::world::{World, twice};
 use super::{File, SettingsError, Spanned, fault};
+use crate::address::is_trusted;
 use crate::certificates::Certificates;
+use crate::policy;
 use crate::rotating::Rotates;
 use crate::secrets::Material;
+use ipnet::IpNet;
 use rustls::ServerConfig;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The listeners of a configuration.
 pub(crate) type Doors = Vec<Arc<Door>>;
+
+/// A listener of its own.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "listener")]
+pub struct ListenerTable {
+    /// Where to listen, such as `localhost:8080` or `0.0.0.0:8443`.
+    pub address: Spanned<String>,
+    /// Whether TLS is not spoken there: on loopback only, behind something on this machine that speaks it.
+    #[serde(default)]
+    pub(crate) plain: bool,
+    /// Whether each connection comes from one of `trusted_proxies`, which tells first whose it is, by the PROXY protocol, version 1 or 2.
+    /// It is that address's connection then, for policies, shares and the log; what comes from anybody else, or without such a header,
+    /// is closed without an answer.
+    #[serde(default)]
+    pub(crate) proxy_protocol: bool,
+    /// Addresses and networks that connections may come from, a firewall's, say; by default all. Of a connection whose proxy tells whose
+    /// it is, the proxy's own address counts here.
+    pub(crate) ingress_from: Option<Spanned<Vec<Spanned<String>>>>,
+}
 
 /// One listener.
 pub(crate) struct Door {
@@ -17,6 +43,33 @@ pub(crate) struct Door {
     pub(crate) name: Arc<str>,
     /// How TLS is spoken there, if it is.
     pub(crate) tls: Option<Arc<Speaks>>,
+    /// Where connections may come from, if not from everywhere.
+    ingress: Option<Vec<IpNet>>,
+    /// Whether a proxy tells first whose connection it is.
+    pub(crate) proxy_protocol: bool,
+}
+
+impl Door {
+    /// The management API's.
+    pub(crate) const MANAGEMENT: &str = "management";
+
+    fn plain(name: &str) -> Self {
+        Self { name: name.into(), tls: None, ingress: None, proxy_protocol: false }
+    }
+
+    /// Whether a connection may come from there.
+    pub(crate) fn takes(&self, from: Option<IpAddr>) -> bool {
+        let Some(networks) = &self.ingress else { return true };
+        from.is_some_and(|from| is_trusted(from.to_canonical(), networks))
+    }
+}
+
+impl File {
+    /// Where callers are listened to, in the order of the gateway's entrances; `None` is where the file does not say.
+    pub fn addresses(&self) -> Vec<Option<&Spanned<String>>> {
+        let simple = (self.listen.is_some() || self.listener.is_empty()).then_some(self.listen.as_ref());
+        simple.into_iter().chain(self.listener.iter().map(|table| Some(&table.get_ref().address))).collect()
+    }
 }
 
 /// How TLS is spoken.
@@ -29,23 +82,76 @@ pub(crate) struct Speaks {
     rotating: Vec<Arc<dyn Rotates>>,
 }
 
-pub(super) fn doors(file: &File, world: &mut World<'_>, before: &Doors) -> Result<Doors, SettingsError> {
-    let name: Arc<str> = "listen".into();
+pub(super) fn doors(
+    file: &File,
+    world: &mut World<'_>,
+    proxies: &[IpNet],
+    before: &Doors,
+) -> Result<Doors, SettingsError> {
     let callers = file.client_certificates;
     if callers.is_some() && file.certificate.is_empty() {
         let hint = "add `[[certificate]]` with `certificate` and `key`, or drop `client_certificates`";
         return Err(fault(&(0..0), "callers show certificates over TLS only, and there is none", hint));
     }
-    let before = before.iter().find(|door| door.name == name);
-    let known = before.and_then(|door| door.tls.as_ref());
+    let known = before.iter().find_map(|door| door.tls.as_ref());
     let tls = speaks(&file.certificate, callers, world, known)?;
+    let mut doors = Vec::new();
+    if file.listen.is_some() || file.listener.is_empty() {
+        doors.push(Door { tls: tls.clone(), ..Door::plain("listen") });
+    }
+    for (at, table) in file.listener.iter().enumerate() {
+        let address = &table.get_ref().address;
+        let is_other = |other: &Spanned<ListenerTable>| other.get_ref().address.get_ref() == address.get_ref();
+        if file.listener.iter().take(at).any(is_other) {
+            return Err(twice("a listener", address));
+        }
+        let door = door(table.get_ref(), tls.as_ref(), proxies)?;
+        if !before.is_empty() && !before.iter().any(|before| before.name == door.name) {
+            let problem = format!("nobody listens at `{}` yet", address.get_ref());
+            return Err(fault(&address.span(), problem, "start the gateway anew for another listener"));
+        }
+        doors.push(door);
+    }
+    if file.management.is_some() {
+        doors.push(Door { tls, ..Door::plain(Door::MANAGEMENT) });
+    }
     // Connections in the clear are for this machine alone, and where the socket is was settled when it was bound.
-    if before.is_some_and(|before| before.tls.is_some() != tls.is_some()) {
+    let changes = |door: &Door| {
+        before.iter().any(|before| before.name == door.name && before.tls.is_some() != door.tls.is_some())
+    };
+    if doors.iter().any(changes) {
         let at = file.certificate.first().map_or(0..0, Spanned::span);
         let problem = "whether TLS is spoken does not change while the gateway runs";
-        return Err(fault(&at, problem, "start it anew for that, or leave `[[certificate]]` as it was"));
+        return Err(fault(&at, problem, "start it anew for that, or leave `[[certificate]]` and `plain` as they were"));
     }
-    Ok(vec![Arc::new(Door { name, tls })])
+    Ok(doors.into_iter().map(Arc::new).collect())
+}
+
+fn door(table: &ListenerTable, tls: Option<&Arc<Speaks>>, proxies: &[IpNet]) -> Result<Door, SettingsError> {
+    let at = table.address.span();
+    if !table.plain && tls.is_none() {
+        let hint = "add `[[certificate]]` with `certificate` and `key`, or write `plain = true`";
+        return Err(fault(&at, "there is no certificate for this listener", hint));
+    }
+    if table.proxy_protocol && proxies.is_empty() {
+        let hint = "name the load balancers in `trusted_proxies`, or drop `proxy_protocol`";
+        return Err(fault(&at, "nobody may tell here whose a connection is", hint));
+    }
+    let ingress = table.ingress_from.as_ref().map(|all| {
+        if all.get_ref().is_empty() {
+            return Err(fault(&all.span(), "no connection may come from anywhere", "name networks, or drop it"));
+        }
+        all.get_ref().iter().map(network).collect()
+    });
+    let name = format!("listener {}", table.address.get_ref()).into();
+    let tls = tls.filter(|_| !table.plain).cloned();
+    Ok(Door { name, tls, ingress: ingress.transpose()?, proxy_protocol: table.proxy_protocol })
+}
+
+/// An address or a network.
+pub(super) fn network(text: &Spanned<String>) -> Result<IpNet, SettingsError> {
+    policy::network(text.get_ref())
+        .ok_or_else(|| fault(&text.span(), "this is neither an address nor a network", "write `10.0.0.0/8`"))
 }
 
 /// TLS with these certificates; where that is how it was spoken before, sessions of then can be resumed.

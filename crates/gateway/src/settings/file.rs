@@ -1,5 +1,6 @@
 //! The file as it is written.
 use super::Spanned;
+use super::doors::ListenerTable;
 use super::management::ManagementTable;
 use super::vaults::{FederatedIdentity, VaultTable};
 use crate::store::State;
@@ -14,9 +15,12 @@ use std::path::PathBuf;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct File {
-    /// Where to listen; by default `localhost:8443`.
+    /// Where to listen; by default `localhost:8443`, or where each `[[listener]]` says.
     pub listen: Option<Spanned<String>>,
-    /// Certificates of the listener; the first is for clients that name no host, or another. Without any, only this machine is
+    /// More listeners, each with rules of its own about who may connect. SIGHUP reads these again; another listener takes a restart.
+    #[serde(default)]
+    pub listener: Vec<Spanned<ListenerTable>>,
+    /// Certificates of the listeners; the first is for clients that name no host, or another. Without any, only this machine is
     /// listened to.
     #[serde(default)]
     pub certificate: Vec<Spanned<CertificateTable>>,

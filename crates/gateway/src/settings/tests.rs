@@ -246,6 +246,28 @@ fn where_a_service_is_and_how_it_is_kept_is_said_in_one_way() {
 }
 
 #[test]
+fn a_listener_says_who_may_connect_and_how_it_speaks() {
+    let with = |more: &str| format!("[[listener]]\naddress = \"localhost:8080\"\n{more}\n{SOUND}");
+    for (text, place, problem) in [
+        (with(""), "\"localhost:8080\"", "no certificate for this listener"),
+        (with("plain = true\nproxy_protocol = true"), "\"localhost:8080\"", "nobody may tell here whose"),
+        (with("plain = true\ningress_from = []"), "[]", "no connection may come from anywhere"),
+        (with("plain = true\ningress_from = [\"10.0.0.1/33\"]"), "\"10.0.0.1/33\"", "neither an address nor a network"),
+        (
+            with("plain = true\n[[listener]]\naddress = 'localhost:8080'\nplain = true"),
+            "'localhost:8080'",
+            "there is a listener `localhost:8080` already",
+        ),
+    ] {
+        let (found, told, hint) = wrong(&text);
+        assert_eq!(found, place, "{told}");
+        assert!(told.contains(problem), "expected `{problem}`, got `{told}`");
+        assert!(!hint.is_empty());
+    }
+    assert!(read(&with("plain = true\ningress_from = [\"10.0.0.0/8\", \"::1\"]")).is_ok());
+}
+
+#[test]
 fn an_api_without_a_caller_check_says_that_it_is_public() {
     let open =
         SOUND.replace("[api.policies.validate_jwt]\nissuers = [\"contoso\"]\naudiences = [\"api://orders\"]", "");

@@ -19,6 +19,7 @@ mod http2;
 mod imports;
 mod introspect;
 mod limits;
+mod listeners;
 mod management;
 mod mutual;
 mod onward;

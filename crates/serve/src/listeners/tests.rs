@@ -7,6 +7,8 @@ use std::task::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, Sleep};
 
+mod introduced;
+
 /// A body that says something every second, so many times.
 struct Words(usize, Option<Pin<Box<Sleep>>>);
 

@@ -1,0 +1,46 @@
+//! Where callers are listened to.
+use super::Read;
+use crate::failure::Failure;
+use crate::listen::{self, Sockets};
+use gateway::{Entrance, Gateway};
+use serve::Socket;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A listener, and what it is bound to.
+pub(super) struct Bound {
+    pub(super) entrance: Arc<Entrance>,
+    pub(super) sockets: Vec<Socket>,
+}
+
+/// Every listener of the file, and its addresses.
+pub(super) fn wanted(read: &Read, gateway: &Arc<Gateway>) -> Result<Vec<(Entrance, Vec<SocketAddr>)>, Failure> {
+    let mut all = Vec::new();
+    for (entrance, wanted) in gateway.entrances().into_iter().zip(read.file.addresses()) {
+        let misplaced = |problem: &str, hint: &str| match wanted {
+            Some(listen) => read.text.fault(&listen.span(), problem, hint),
+            None => Failure::new(problem, hint),
+        };
+        let addresses = listen::parse(wanted.map_or("localhost:8443", |listen| listen.get_ref()))
+            .ok_or_else(|| misplaced("this is no address to listen at", "write `localhost:8443` or `0.0.0.0:8443`"))?;
+        if !entrance.is_tls() && !addresses.iter().all(|address| address.ip().is_loopback()) {
+            let hint = "add `[[certificate]]` with `certificate` and `key` and no `plain`, or listen on `localhost`";
+            return Err(misplaced("HTTP without TLS is served on loopback only", hint));
+        }
+        all.push((entrance, addresses));
+    }
+    Ok(all)
+}
+
+/// Binds them, or takes them over.
+pub(super) async fn bind(
+    wanted: Vec<(Entrance, Vec<SocketAddr>)>,
+    sockets: &mut Sockets,
+) -> Result<Vec<Bound>, Failure> {
+    let mut all = Vec::new();
+    for (entrance, addresses) in wanted {
+        let sockets = sockets.tcp(&addresses, "choose another address to listen at").await?;
+        all.push(Bound { entrance: Arc::new(entrance), sockets });
+    }
+    Ok(all)
+}
