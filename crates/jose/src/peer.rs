@@ -16,9 +16,14 @@ use webpki::{
 };
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 /// The longest chain that is looked at, the caller's own certificate included.
 const LONGEST: usize = 10;
+
+/// Ed25519 (RFC 8410 section 3).
+const ED25519: &str = "1.3.101.112";
 
 /// A certificate that somebody showed, and the others of its chain.
 pub struct PeerCertificate {
@@ -29,10 +34,26 @@ pub struct PeerCertificate {
     serial: Vec<u8>,
     common_name: Option<String>,
     dns_names: Vec<String>,
-    /// Whether its key may sign handshakes.
+    /// Whether its key may sign handshakes, and is of a kind and size that does.
     signs: bool,
     not_before: Timestamp,
     not_after: Timestamp,
+}
+
+/// Whether a key is one that a handshake is taken from. Somebody else may have shaken hands.
+fn is_strong(key: &SubjectPublicKeyInfo<'_>) -> bool {
+    let curve = || key.algorithm.parameters.as_ref()?.as_oid().ok().map(|curve| curve.to_id_string());
+    match key.parsed() {
+        Ok(PublicKey::RSA(rsa)) => {
+            let modulus = rsa.modulus.strip_prefix(&[0]).unwrap_or(rsa.modulus);
+            crate::rsa::check(modulus, rsa.exponent).is_ok()
+        }
+        // P-256, P-384 and P-521.
+        Ok(PublicKey::EC(_)) => {
+            curve().is_some_and(|curve| ["1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"].contains(&&*curve))
+        }
+        _ => key.algorithm.algorithm.to_id_string() == ED25519,
+    }
 }
 
 /// What one certificate is told apart by.
@@ -68,7 +89,8 @@ impl PeerCertificate {
             (Some(one), None) => one.as_str().ok().map(str::to_owned),
             _ => None,
         };
-        let signs = parsed.key_usage().ok()?.is_none_or(|usage| usage.value.digital_signature());
+        let may_sign = parsed.key_usage().ok()?.is_none_or(|usage| usage.value.digital_signature());
+        let signs = may_sign && is_strong(parsed.public_key());
         let alternatives = parsed.subject_alternative_name().ok()?.map(|extension| &extension.value.general_names);
         let dns_names = alternatives.into_iter().flatten().filter_map(|name| match name {
             GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),

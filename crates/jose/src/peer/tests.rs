@@ -171,6 +171,32 @@ fn t_01_an_anchor_keeps_its_own_limits_and_dates() {
     assert_eq!(fault(&trusting(&[&late]), &[&leaf(&late, |_| {})]), Some(Distrust::Untrusted));
 }
 
+/// Made once with `openssl`, whose keys may be weak: an authority, and the certificates that the test names.
+const WEAK: &str = include_str!("weak.pem");
+
+#[test]
+fn t_01_weak_keys_and_sha_1_are_vouched_for_nowhere_in_a_chain() {
+    let all: Vec<Der> = CertificateDer::pem_slice_iter(WEAK.as_bytes()).collect::<Result<_, _>>().unwrap();
+    let [root, sound, small, curve, sha1, weak, by_weak, between, by_between] = all.as_slice() else { panic!() };
+    let root = WEAK.split_inclusive("-----END CERTIFICATE-----").next().filter(|_| !root.is_empty()).unwrap();
+    let trusted = Authorities::read(root.as_bytes()).unwrap();
+    let at = Timestamp(1_900_000_000);
+    let judged = |chain: &[&Der]| {
+        let chain: Vec<Der> = chain.iter().map(|der| (*der).clone()).collect();
+        trusted.vouch(&PeerCertificate::read(&chain).unwrap(), at).err()
+    };
+    assert_eq!(judged(&[sound]), None);
+    for (chain, what) in [
+        (&[small][..], "RSA with 1024 bits"),
+        (&[curve], "a small curve"),
+        (&[sha1], "SHA-1"),
+        (&[by_weak, weak], "an authority of 1024 bits"),
+        (&[by_between, between], "an authority that SHA-1 vouches for"),
+    ] {
+        assert_eq!(judged(chain), Some(Distrust::Untrusted), "{what}");
+    }
+}
+
 #[test]
 fn t_01_long_chains_are_not_looked_at() {
     let root = ca("root", None, |_| {});
