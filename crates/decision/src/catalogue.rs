@@ -686,6 +686,15 @@ catalogue! {
     AuthorizerAvailable: "authorizer.available", None, "temporarily_unavailable", None, 503, Operator, Some("AuthorizerUnavailable"),
         "the service that decides on requests does decide",
         "try again later; check that the gateway can reach the address of `authorize_by`, and what that answers";
+    SendRequestValues: "send_request.values", None, "invalid_request", None, 400, Caller, Some("RequestValueUnusable"),
+        "what another service is to be told of the request stands there, once and as a text that fits",
+        "send what the answer names, once; or get a token with the claim that it names";
+    SendRequestExpected: "send_request.expected", None, "access_denied", None, 502, ApiOwner, Some("AnswerNotExpected"),
+        "the service that is asked about the request answers as the API expects",
+        "compare what it answers with `expect_status`, `expression` and `set_headers` of `send_request`; the gateway's log says what was found";
+    SendRequestAnswered: "send_request.answered", None, "temporarily_unavailable", None, 503, Operator, Some("AnswerUnavailable"),
+        "the service that is asked about the request answers",
+        "try again later; check that the gateway can reach the address of `send_request`, and what that answers";
     LimitRate: "limit.rate", None, "temporarily_unavailable", None, 429, Caller, Some("RateLimitExceeded"),
         "there were no more calls lately than the API allows",
         "call again after the seconds that the answer names";

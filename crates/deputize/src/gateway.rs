@@ -115,6 +115,9 @@ pub(crate) fn run(Options { command, file }: Options) -> Result<ExitCode, Failur
             doors::wanted(&read, &gateway)?;
             let operations = gateway.effective().len();
             say(format_args!("`{}` is sound; operations: {operations}", file.display()));
+            for what in gateway.remarks() {
+                say(format_args!("mind: {}", printable(&what)));
+            }
             for what in gateway.missing() {
                 say(format_args!("not looked up: {}", printable(&what)));
             }

@@ -35,7 +35,7 @@ impl Allow {
         Self { loopback: true, private: true, plain_loopback: false, plain: false, instance_metadata: false };
 
     /// Whether this address may be connected to.
-    pub(crate) fn admits(self, address: IpAddr) -> bool {
+    pub fn admits(self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(v4) => self.admits_v4(v4),
             IpAddr::V6(v6) => match embedded_v4(v6) {

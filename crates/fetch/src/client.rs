@@ -47,6 +47,7 @@ pub struct Fetch {
     allow: Allow,
     pub(crate) total: Duration,
     max_bytes: usize,
+    made_by: Arc<FetchBuilder>,
 }
 
 /// What a [`Fetch`] may do.
@@ -75,6 +76,11 @@ impl Fetch {
             idle: usize::MAX,
             http2: false,
         }
+    }
+
+    /// Starts from what this one may do, for another that may do less, or more. It shares no connections.
+    pub fn to_builder(&self) -> FetchBuilder {
+        FetchBuilder::clone(&self.made_by)
     }
 
     /// Fetches a document.
@@ -230,6 +236,7 @@ impl FetchBuilder {
     pub fn build(self) -> Result<Fetch, FetchError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let unusable = |e: rustls::Error| FetchError::Authorities(e.to_string());
+        let made_by = Arc::new(self.clone());
         let verifier =
             rustls_platform_verifier::Verifier::new_with_extra_roots(self.roots, provider.clone()).map_err(unusable)?;
         let tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -259,7 +266,8 @@ impl FetchBuilder {
             .pool_max_idle_per_host(self.idle)
             .http2_only(self.http2);
         let (client, passing) = (pooled.build(https.clone()), pooled.build(https));
-        Ok(Fetch { client, streaming, passing, allow: self.allow, total: self.total, max_bytes: self.max_bytes })
+        let Self { allow, total, max_bytes, .. } = self;
+        Ok(Fetch { client, streaming, passing, allow, total, max_bytes, made_by })
     }
 }
 

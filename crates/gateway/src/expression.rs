@@ -106,6 +106,21 @@ impl Expression {
     }
 }
 
+impl Expression {
+    /// Whether it holds of `response`, an answer.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub(crate) fn of_answer(&self, status: u16, json: &serde_json::Value) -> Result<(), String> {
+        let unmet = match self.holds(|_, room| values::of_answer(status, json, room)) {
+            Ok(()) => return Ok(()),
+            Err(Unmet::False) => "it says no".to_owned(),
+            Err(Unmet::Undecided(why)) => why,
+        };
+        Err(format!("`{}`: {unmet}", self.told()))
+    }
+}
+
 impl Policy for Expression {
     fn phase(&self) -> Phase {
         Phase::Authorize

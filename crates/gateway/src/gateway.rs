@@ -225,6 +225,11 @@ impl Gateway {
         }
     }
 
+    /// What is sound, and yet lets by what is refused otherwise.
+    pub fn remarks(&self) -> Vec<String> {
+        self.state.load().remarks.clone()
+    }
+
     /// What has to be fetched and is not there: requests that need it are refused.
     pub fn missing(&self) -> Vec<String> {
         let state = self.state.load();

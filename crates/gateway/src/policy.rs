@@ -1,4 +1,5 @@
 //! Policies: each is one file with its configuration, its rule and its tests, and one line in the table here.
+mod asking;
 mod authorize_by;
 mod check_header;
 pub(crate) mod cors;
@@ -11,6 +12,7 @@ mod quota_by_key;
 mod rate_limit;
 mod rate_limit_by_key;
 mod require;
+mod send_request;
 mod set_header;
 mod sign_in;
 mod subscription_key;
@@ -156,7 +158,7 @@ macro_rules! policies {
 
 policies! {
     once: cors, ip_filter, subscription_key, validate_client_certificate, sign_in, validate_azure_ad_token, validate_jwt, introspect, dpop, require, authorize_by, rate_limit, quota;
-    many: check_header, rate_limit_by_key, quota_by_key, set_header;
+    many: check_header, send_request, rate_limit_by_key, quota_by_key, set_header;
 }
 
 impl Tables {

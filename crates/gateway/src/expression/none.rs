@@ -14,6 +14,10 @@ impl Expression {
         Err(fault(&text.span(), "this gateway was built without expressions", "build it with the feature `cel`"))
     }
 
+    pub(crate) fn of_answer(&self, _: u16, _: &serde_json::Value) -> Result<(), String> {
+        match *self {}
+    }
+
     pub(crate) fn uses(&self, _: &str) -> bool {
         match *self {}
     }

@@ -62,6 +62,11 @@ pub(super) fn of_call(call: &Call, variable: &str, by: &Expression, room: &mut R
     })
 }
 
+/// The one variable of an answer.
+pub(super) fn of_answer(status: u16, json: &Json, room: &mut Room) -> Result<Value, Unusable> {
+    Ok(Value::from(HashMap::from([("status", Value::Int(status.into())), ("json", value_of(json, room)?)])))
+}
+
 fn request(call: &Call, by: &Expression, room: &mut Room) -> Result<Value, Unusable> {
     let request = &call.request;
     let mut members: HashMap<&str, Value> = HashMap::from([

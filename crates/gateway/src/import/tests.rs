@@ -238,6 +238,60 @@ fn a_token_that_was_exchanged_by_hand_is_one_line() {
 }
 
 #[test]
+fn a_request_of_plain_texts_is_carried_over_and_another_is_told() {
+    let whole = |attributes: &str, inside: &str| {
+        inbound(&format!("<send-request response-variable-name=\"r\" {attributes}>{inside}</send-request>"))
+    };
+    let plain = r#"<set-url>https://scores.example/check?v=1</set-url><set-method>post</set-method>
+        <set-header name="X-Edge" exists-action="override"><value>a</value></set-header>
+        <set-header name="Authorization" exists-action="override"><value>Basic abc</value></set-header>
+        <set-body>{ "seen": true }</set-body>"#;
+    let imported = whole("mode=\"new\" timeout=\"20\" ignore-error=\"true\"", plain);
+    let policy = policies(&imported)["send_request"][0].clone();
+    assert_eq!(policy["url"].as_str(), Some("https://scores.example/check?v=1"));
+    assert_eq!((policy["method"].as_str(), policy["body"].as_str()), (Some("POST"), Some("{ \"seen\": true }")));
+    assert_eq!(policy["headers"][0]["value"].as_str(), Some("a"));
+    assert_eq!(policy["headers"][1]["secret"]["env"].as_str(), Some("SEND_REQUEST_SECRET"));
+    assert_eq!(
+        (policy["timeout_milliseconds"].as_integer(), policy["ignore_error"].as_bool()),
+        (Some(20_000), Some(true))
+    );
+    assert!(imported.toml.contains("# allowed_hosts = [\"https://scores.example:443\"]"), "{}", imported.toml);
+    assert!(!imported.toml.contains("Basic abc"));
+    assert!(imported.left.iter().any(|left| left.why.contains("SEND_REQUEST_SECRET")));
+    assert!(imported.left.iter().any(|left| left.why.contains("expect_status")));
+    let url = "<set-url>https://scores.example/</set-url>";
+    let usual = whole("", url);
+    let policy = policies(&usual)["send_request"][0].clone();
+    assert_eq!((policy["method"].as_str(), policy["timeout_milliseconds"].as_integer()), (Some("GET"), Some(30_000)));
+    assert!(policy.get("ignore_error").is_none() && usual.left.iter().any(|left| left.why.contains("30 seconds")));
+    for (attributes, inside) in [
+        ("mode=\"copy\"", url.to_owned()),
+        ("", String::new()),
+        ("", "<set-url>http://scores.example/</set-url>".to_owned()),
+        ("", "<set-url>https://u@scores.example/</set-url>".to_owned()),
+        ("", "<set-url>https://scores.example/{a}</set-url>".to_owned()),
+        ("", "<set-url>@(\"https://scores.example/\" + context.Request.Url.Path)</set-url>".to_owned()),
+        ("", format!("{url}<set-method>TRACE</set-method>")),
+        ("", format!("{url}<set-body>a</set-body>")),
+        ("", format!("{url}<set-method>POST</set-method><set-body>@(context.Request.Body.As&lt;string>())</set-body>")),
+        ("", format!("{url}<set-method>POST</set-method><set-body template=\"liquid\">a</set-body>")),
+        ("", format!("{url}<set-header name=\"a\" exists-action=\"skip\"><value>b</value></set-header>")),
+        ("", format!("{url}<set-header name=\"a\"><value>b</value><value>c</value></set-header>")),
+        ("", format!("{url}<set-header name=\"a\"><value>b{{path}}</value></set-header>")),
+        ("", format!("{url}<set-header name=\"a\"><value>@(context.RequestId)</value></set-header>")),
+        ("", format!("{url}<authentication-certificate thumbprint=\"AB\" />")),
+        ("timeout=\"soon\"", url.to_owned()),
+        ("timeout=\"0\"", url.to_owned()),
+        ("ignore-error=\"perhaps\"", url.to_owned()),
+    ] {
+        let imported = whole(attributes, &inside);
+        assert!(!imported.toml.contains("send_request]"), "{attributes} {inside}: {}", imported.toml);
+        assert!(!imported.left.is_empty(), "{attributes} {inside}");
+    }
+}
+
+#[test]
 fn what_is_no_policy_document_is_told_by_its_line() {
     for (xml, line, problem) in [
         ("", 1, "no XML"),

@@ -67,6 +67,8 @@ pub(super) struct Parts {
     pub(super) once: Vec<(&'static str, Table)>,
     /// Policies of which there can be several.
     pub(super) many: Vec<(&'static str, Table)>,
+    /// Hosts that requests are sent to.
+    pub(super) allowed_hosts: Vec<String>,
     /// The onward credential.
     pub(super) onward: Option<String>,
     /// Whether callers are to be asked for certificates.
@@ -88,6 +90,11 @@ impl Parts {
         if self.client_certificates {
             let mark = if scope == Scope::Api { "" } else { "# at the beginning of the file:\n# " };
             let _ = writeln!(made, "{mark}client_certificates = \"optional\"\n");
+        }
+        if !self.allowed_hosts.is_empty() {
+            let hosts = Value::from(self.allowed_hosts.clone());
+            let (mark, head) = if scope == Scope::Api { ("", "") } else { ("# ", "# in the file:\n") };
+            let _ = writeln!(made, "{head}{mark}[send_request]\n{mark}allowed_hosts = {hosts}\n");
         }
         for issuer in &self.issuers {
             issuer.toml("[[issuer]]", &mut made);

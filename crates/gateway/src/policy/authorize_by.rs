@@ -1,28 +1,21 @@
 //! `authorize_by`: a service that decides on each request, such as a decision point or a web application firewall. Without its word
 //! nothing is forwarded.
+use super::asking::{Asking, Unanswered, taken};
 use super::{Decided, Part, Pending, Phase, Policy};
 use crate::address::Address;
 use crate::call::Call;
-use crate::canonical::is_about_the_message;
 use crate::denial::Denial;
 use crate::settings::{SettingsError, Spanned, World, fault, field_name};
 use bytes::Bytes;
 use decision::{CheckId, Timestamp};
-use fetch::{Fetch, Response};
+use fetch::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::time::Duration;
-use tokio::sync::Semaphore;
 
-/// So many failures in a row, and it is not asked for a while.
-const FAILURES: u32 = 5;
-/// How many seconds it is not asked then.
-const WHILE: i64 = 5;
 /// The largest refusal that is passed on, in bytes.
 const LONGEST: usize = 64 << 10;
 
@@ -47,56 +40,24 @@ pub(crate) struct Table {
     #[serde(default)]
     pass_on: bool,
     /// Milliseconds that it may take, 1 to 30 000.
-    #[serde(default = "thousand")]
+    #[serde(default = "super::asking::thousand")]
     timeout_milliseconds: Spanned<u64>,
     /// Requests that it is asked about at once; further ones are refused.
-    #[serde(default = "hundred")]
+    #[serde(default = "super::asking::hundred")]
     max_requests: Spanned<usize>,
-}
-
-fn thousand() -> Spanned<u64> {
-    Spanned::new(0..0, 1_000)
-}
-
-fn hundred() -> Spanned<usize> {
-    Spanned::new(0..0, 100)
 }
 
 impl super::Table for Table {
     fn part(&self, _: &Range<usize>, world: &mut World<'_>) -> Result<Part, SettingsError> {
-        let names = |list: &[Spanned<String>]| list.iter().map(field_name).collect::<Result<Vec<_>, _>>();
-        let told = names(&self.headers)?;
-        let taken = names(&self.response_headers)?;
-        for (name, text) in taken.iter().zip(&self.response_headers) {
-            if is_about_the_message(name) || name.as_str().starts_with("x-forwarded-") {
-                let problem = format!("`{name}` is not for it to say");
-                return Err(fault(
-                    &text.span(),
-                    problem,
-                    "take it out: it frames the message, or is the gateway's own",
-                ));
-            }
-            world.inject(name.clone());
-        }
-        let (milliseconds, most) = (*self.timeout_milliseconds.get_ref(), *self.max_requests.get_ref());
-        if !(1..=30_000).contains(&milliseconds) {
-            let hint = "write 1 to 30000: callers wait as long";
-            return Err(fault(&self.timeout_milliseconds.span(), "this is no time to wait", hint));
-        }
-        if !(1..=Semaphore::MAX_PERMITS).contains(&most) {
-            return Err(fault(&self.max_requests.span(), "nothing would be asked", "write 1 or more"));
-        }
+        let told = self.headers.iter().map(field_name).collect::<Result<_, _>>()?;
+        let taken = self.response_headers.iter().map(|text| taken(text, world)).collect::<Result<_, _>>()?;
         Ok(Part::Rule(Arc::new(AuthorizeBy {
             url: address(&self.url)?,
-            fetch: world.fetch(),
+            asking: Asking::new(world.fetch(), &self.timeout_milliseconds, &self.max_requests)?,
             told,
             claims: self.claims,
             taken,
             pass_on: self.pass_on,
-            patience: Duration::from_millis(milliseconds),
-            slots: Semaphore::new(most),
-            failures: AtomicU32::new(0),
-            left_alone_until: AtomicI64::new(i64::MIN),
         })))
     }
 
@@ -124,17 +85,11 @@ fn address(text: &Spanned<String>) -> Result<String, SettingsError> {
 
 struct AuthorizeBy {
     url: String,
-    fetch: Fetch,
+    asking: Asking,
     told: Vec<HeaderName>,
     claims: bool,
     taken: Vec<HeaderName>,
     pass_on: bool,
-    patience: Duration,
-    slots: Semaphore,
-    /// In a row.
-    failures: AtomicU32,
-    /// A second of the clock.
-    left_alone_until: AtomicI64,
 }
 
 impl AuthorizeBy {
@@ -169,29 +124,10 @@ impl AuthorizeBy {
     }
 
     async fn ask(&self, question: &Value, now: Timestamp) -> Result<Response, Box<Denial>> {
-        let unavailable = || Box::new(Denial::of(CheckId::AuthorizerAvailable).retry_after(1));
-        if now.0 < self.left_alone_until.load(Ordering::Relaxed) {
-            return Err(unavailable());
-        }
-        let _slot = self.slots.try_acquire().map_err(|_| unavailable())?;
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         let body = Bytes::from(question.to_string());
-        let asked = tokio::time::timeout(self.patience, self.fetch.send(Method::POST, &self.url, headers, body)).await;
-        let found = match asked {
-            Ok(Ok(answer)) if is_a_decision(answer.status) => {
-                self.failures.store(0, Ordering::Relaxed);
-                return Ok(answer);
-            }
-            Ok(Ok(answer)) => format!("it answered {}", answer.status.as_u16()),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("it did not answer within {} ms", self.patience.as_millis()),
-        };
-        if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES {
-            // The next one after that tries it, and one failure more is enough.
-            self.left_alone_until.store(now.plus(WHILE).0, Ordering::Relaxed);
-        }
-        tracing::warn!(reason = %found, "the service that decides on requests does not decide");
-        Err(unavailable())
+        let asked = self.asking.ask((Method::POST, &self.url), headers, body, now, is_a_decision).await;
+        asked.map_err(|Unanswered| Box::new(Denial::of(CheckId::AuthorizerAvailable).retry_after(1)))
     }
 
     fn refused(&self, answer: Response) -> Denial {

@@ -50,6 +50,8 @@ pub(crate) struct Compiled {
     pub(crate) apis: Vec<Arc<str>>,
     /// What is kept up to date.
     pub(crate) rotating: Vec<Arc<dyn Rotates>>,
+    /// What is sound, and yet laxer than usual.
+    pub(crate) remarks: Vec<String>,
 }
 
 /// What a configuration that follows goes on with.
@@ -165,6 +167,7 @@ pub(crate) fn compile(
         sign_in: world.sign_in,
         injected: world.injected,
         rotating: world.rotating,
+        remarks: world.remarks,
         secrets: world.secrets,
     })
 }

@@ -1,5 +1,6 @@
 //! What the parts of a file refer to by name, and what they leave for all of it to know.
 use super::file::{AuthorityTable, CertificateTable, Exchange, IssuerTable, Pem, Source};
+use super::outbound::{Origin, Outbound};
 use super::vaults::{Holding, Vault, seconds, three_hundred};
 use super::{File, Lasting, SettingsError, Spanned, fault};
 use crate::cut_offs::{AllHeard, Heard, Source as Told};
@@ -58,6 +59,10 @@ pub(crate) struct World<'a> {
     pub(super) injected: Vec<HeaderName>,
     pub(super) secrets: Vec<String>,
     pub(super) rotating: Vec<Arc<dyn Rotates>>,
+    /// Where policies may send requests of their own.
+    outbound: Option<Outbound>,
+    /// What is sound, and yet laxer than usual.
+    pub(super) remarks: Vec<String>,
     /// Whether the listener asks callers for certificates.
     certificates: bool,
     /// APIs, and operations of them, that policies name.
@@ -92,9 +97,12 @@ impl<'a> World<'a> {
             injected: Vec::new(),
             secrets: Vec::new(),
             rotating: Vec::new(),
+            outbound: None,
+            remarks: Vec::new(),
             certificates: file.client_certificates.is_some(),
             expected: Vec::new(),
         };
+        world.outbound = file.send_request.as_ref().map(|table| Outbound::read(table, &ports.streams)).transpose()?;
         for table in &file.issuer {
             let issuer = world.read_issuer(table)?;
             let name = &table.get_ref().name;
@@ -173,6 +181,19 @@ impl<'a> World<'a> {
     /// What asks services that the configuration names; redirects are not followed, and some addresses are never reached.
     pub(crate) fn fetch(&self) -> fetch::Fetch {
         self.ports.streams.clone()
+    }
+
+    /// What sends requests to this host, if the file lists it.
+    pub(crate) fn outbound(&self, origin: &Origin, at: &Range<usize>) -> Result<fetch::Fetch, SettingsError> {
+        self.outbound.as_ref().and_then(|outbound| outbound.to(origin)).ok_or_else(|| {
+            let hint = format!("add `\"{origin}\"` to `allowed_hosts` of `[send_request]`");
+            fault(at, "requests are not sent to this host", hint)
+        })
+    }
+
+    /// Something that is sound, and yet laxer than usual.
+    pub(crate) fn remark(&mut self, what: String) {
+        self.remarks.push(what);
     }
 
     /// Unpredictable bytes.

@@ -30,6 +30,7 @@ mod presented;
 mod protected_resource;
 mod reliability;
 mod reload;
+mod send_request;
 mod services;
 mod shared_keys;
 mod sign_in;
