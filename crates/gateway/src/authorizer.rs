@@ -4,6 +4,8 @@
 mod asked;
 mod envoy;
 
+pub(crate) use asked::remark;
+
 use crate::denial::Denial;
 use crate::gateway::{Gateway, Judged};
 use asked::{Asked, Changes, Unreadable};

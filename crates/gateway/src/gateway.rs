@@ -126,9 +126,6 @@ impl Gateway {
     ) -> Result<(), SettingsError> {
         let before = self.state.load_full();
         let after = compile(file, variable, beside, &self.ports, &self.limits, &before.lasting)?;
-        if let (Some(after), Some(before)) = (&after.sign_in, &before.sign_in) {
-            after.keep(before);
-        }
         self.state.store(Arc::new(after));
         Ok(())
     }
@@ -437,7 +434,9 @@ impl Gateway {
             return Err(Ended::Own(headers, body));
         }
         if let Some((sign_in, origin)) = state.sign_in.as_ref().and_then(|own| Some((own, own.serves(&request)?))) {
-            let answered = Box::pin(sign_in.answer(origin, &request, body.take(), self.ports.clock.now())).await?;
+            let caller = address::caller(peer.address, headers, &state.proxies);
+            let answered =
+                Box::pin(sign_in.answer(origin, &request, (caller, body.take()), self.ports.clock.now())).await?;
             return Err(Ended::Answered(Box::new(answered)));
         }
         let found = state.routes.find(request.host(), request.method(), request.path());

@@ -4,6 +4,7 @@ mod quotas;
 pub(crate) use quotas::{Charged, Quota, Quotas, Spent};
 
 use crate::policy::dpop::Proofs;
+use crate::sign_in::Spent as SignedIn;
 use decision::Timestamp;
 use sha2::{Digest as _, Sha256};
 use std::collections::{HashMap, VecDeque};
@@ -68,6 +69,8 @@ pub(crate) struct Counted {
 pub(crate) struct Limits {
     /// Which proofs of possession were used.
     pub(crate) proofs: Proofs,
+    /// Which sign-ins were used up, and which sessions ended.
+    pub(crate) signed_in: SignedIn,
     /// How much was used.
     pub(crate) quotas: Quotas,
     shards: Vec<Mutex<Shard>>,
@@ -108,7 +111,13 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Limits {
     fn within(bytes: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { proofs: Proofs::default(), quotas: Quotas::default(), shards, bytes: bytes / SHARDS }
+        Self {
+            proofs: Proofs::default(),
+            signed_in: SignedIn::default(),
+            quotas: Quotas::default(),
+            shards,
+            bytes: bytes / SHARDS,
+        }
     }
 
     fn shard(&self, key: &Key) -> Option<MutexGuard<'_, Shard>> {

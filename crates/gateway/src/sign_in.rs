@@ -25,14 +25,15 @@ pub(crate) use origin::Origin;
 pub(crate) use page::{Retry, refusal};
 pub(crate) use provider::{Provider, Stale};
 pub(crate) use session::{By, Session, Signed, ZUMO};
+pub(crate) use spent::Spent;
 pub(crate) use table::Table;
 
 use crate::Canonical;
+use crate::limits::{Limits, Rate};
 use client::Random;
 use decision::Timestamp;
 use keys::Keys;
-use spent::Spent;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Below this path everything is the gateway's own.
 const PREFIX: &str = "/.auth/";
@@ -48,7 +49,10 @@ pub(crate) struct SignIn {
     lasts: i64,
     grace: i64,
     random: Arc<dyn Random>,
-    spent: OnceLock<Arc<Spent>>,
+    /// What counts requests, and knows what was used or ended before its time: all configurations share it.
+    limits: Arc<Limits>,
+    /// How often one address may ask for what costs a provider something.
+    rate: Rate,
 }
 
 impl SignIn {
@@ -90,13 +94,8 @@ impl SignIn {
         (is_of_browser && !self.spent().has(&session.id, now)).then_some((session, by))
     }
 
-    /// What was used or ended before its time. Other configurations of this process share it.
-    fn spent(&self) -> &Arc<Spent> {
-        self.spent.get_or_init(Arc::default)
-    }
-
-    /// Goes on with what the configuration before knew.
-    pub(crate) fn keep(&self, before: &Self) {
-        let _ = self.spent.set(Arc::clone(before.spent()));
+    /// What was used or ended before its time.
+    fn spent(&self) -> &Spent {
+        &self.limits.signed_in
     }
 }

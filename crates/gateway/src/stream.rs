@@ -24,6 +24,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 const LOOK: Duration = Duration::from_secs(2);
 /// How many seconds a stream goes on while its issuer does not answer.
 const UNANSWERED: i64 = 60;
+/// How many seconds a stream can outlive its token, or its session.
+pub(crate) const LONGEST_GRACE: i64 = 3_600;
 
 /// An operation whose requests and answers are streams, which take as long as they take: gRPC, Server-Sent Events,
 /// WebSockets.
@@ -47,7 +49,8 @@ pub(crate) struct Table {
     /// issuer takes back the key that signed it; and when the session (`sign_in`) that it was opened with is over.
     #[serde(default = "yes")]
     ends_with_token: bool,
-    /// Seconds that it may go on after the token has expired, or after the end of the session.
+    /// Seconds that it may go on after the token has expired, or after the end of the session; cut-offs and sign-outs end it in that
+    /// time too. Beside `introspect` it is of no use: an issuer says of what has expired that it is not active.
     #[serde(default)]
     grace_seconds: u64,
 }
@@ -85,7 +88,7 @@ impl Table {
         let seconds = |name: &str, seconds: u64| {
             (1..=604_800).contains(&seconds).then(|| Duration::from_secs(seconds)).ok_or_else(|| wrong(name, 604_800))
         };
-        let grace = i64::try_from(read.grace_seconds).ok().filter(|seconds| *seconds <= 3_600);
+        let grace = i64::try_from(read.grace_seconds).ok().filter(|seconds| *seconds <= LONGEST_GRACE);
         let grace = grace.ok_or_else(|| wrong("grace_seconds", 3_600))?;
         Ok(Arc::new(Stream {
             trailers: read.trailers,
@@ -209,15 +212,10 @@ impl Watch {
 
 impl Token {
     fn over(&self, clock: &dyn Clock) -> Option<Over> {
-        let expires = self.principal.expires().0;
-        let now = clock.now().0;
-        if now >= expires.saturating_add(self.grace) {
+        if clock.now().0 >= self.principal.expires().0.saturating_add(self.grace) {
             return Some(Over::Expired);
         }
-        if now >= expires {
-            return None;
-        }
-        match self.guard.try_check_again(&self.principal, &any_valid_token())? {
+        match self.guard.try_check_again(&self.principal, &any_valid_token(), self.grace)? {
             // That keys are not at hand says nothing about the token.
             Err(refused) if refused.check() != CheckId::KeysAvailable => Some(Over::Refused),
             _ => None,

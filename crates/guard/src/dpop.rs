@@ -123,7 +123,7 @@ impl Dpop {
 
     /// Remembers used proofs with others, and no longer than these do.
     pub fn remembered_by(mut self, spent: Arc<SpentProofs>) -> Self {
-        self.max_age = self.max_age.min(spent.max_age);
+        self.max_age = self.max_age.min(spent.max_age());
         self.spent = spent;
         self
     }
@@ -199,6 +199,9 @@ impl Dpop {
             let found =
                 format!("a proof that was made {} at {now}; at most {} s may lie between", proof.iat, self.max_age);
             return Err(ProofFault::of(found));
+        }
+        if !self.spent.covers(proof.iat) {
+            return Err(ProofFault::of("a proof from before proofs were good for so long"));
         }
         let wants_nonce = match &self.nonces {
             None => false,

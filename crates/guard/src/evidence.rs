@@ -81,7 +81,7 @@ impl NeedsKeys {
         let entry = contract.issuers.get(issuer);
         let Asked { certificate, key, .. } = asked;
         let token = Presented { typ: typ.as_deref(), issuer: entry, claims: &claims, certificate, key };
-        match decide_claims(&token, contract, None, now, &mut Silent) {
+        match decide_claims(&token, contract, None, asked.at(&claims, now), &mut Silent) {
             Err(check) if check != CheckId::RouteKnown => Ok(Evidence::Hopeless { claims, typ, issuer }),
             _ => Err(Self { issuer, claims, typ }),
         }

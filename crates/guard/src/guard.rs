@@ -217,10 +217,15 @@ impl Guard {
         self.attempt(Ok(authorization), asked, self.0.clock.now(), false).ok()
     }
 
-    /// Whether who was let in would be let in now, by this route; `None` if keys have to be fetched first. For what lasts longer
-    /// than the check at its beginning: streams.
-    pub fn try_check_again(&self, principal: &Principal, route: &Route) -> Option<Result<Principal, Refused>> {
-        let asked = Asked { route: Some(route), certificate: principal.certificate(), key: principal.key() };
+    /// Whether who was let in would be let in now, by this route, by a token that may have ended so many seconds ago; `None` if keys
+    /// have to be fetched first. For what lasts longer than the check at its beginning: streams.
+    pub fn try_check_again(
+        &self,
+        principal: &Principal,
+        route: &Route,
+        grace: i64,
+    ) -> Option<Result<Principal, Refused>> {
+        let asked = Asked { route: Some(route), certificate: principal.certificate(), key: principal.key(), grace };
         if let Some(proven) = principal.told() {
             return Some(self.decide(&Evidence::Proven(proven), asked));
         }

@@ -30,12 +30,22 @@ pub(crate) struct Asked<'a> {
     pub(crate) certificate: Option<&'a str>,
     /// The thumbprint of the key that the token is presented as bound to, which was proved.
     pub(crate) key: Option<&'a str>,
+    /// How many seconds ago the token may have ended: for what began before, and outlives it.
+    pub(crate) grace: i64,
 }
 
 impl<'a> Asked<'a> {
+    /// The time by which claims are judged: as long as the token may have ended, its last second.
+    pub(crate) fn at(&self, claims: &Claims, now: Timestamp) -> Timestamp {
+        match claims.expires() {
+            Some(end) if self.grace > 0 && now >= end => end.plus(-1).max(now.plus(-self.grace)),
+            _ => now,
+        }
+    }
+
     /// Of whom it is known what they hold.
     pub(crate) fn by(route: Option<&'a Route>, held: Held<'a>) -> Self {
-        Self { route, certificate: held.certificate, key: held.proof.map(Proof::thumbprint) }
+        Self { route, certificate: held.certificate, key: held.proof.map(Proof::thumbprint), grace: 0 }
     }
 }
 
@@ -48,7 +58,7 @@ pub(crate) fn judge<O: Observe>(
     streams: &[Arc<Subscription>],
     observer: &mut O,
 ) -> Result<(), CheckId> {
-    let Asked { route, certificate, key } = request;
+    let Asked { route, certificate, key, .. } = request;
     match evidence {
         Evidence::Proven(proven) => {
             established(None, &|id| confirmed(id, proven.token.expose()), observer)?;
@@ -59,7 +69,7 @@ pub(crate) fn judge<O: Observe>(
                 certificate,
                 key,
             };
-            let decided = decide_claims(&token, contract, route, now, observer);
+            let decided = decide_claims(&token, contract, route, request.at(token.claims, now), observer);
             if !O::EXHAUSTIVE {
                 decided?;
             }
@@ -79,7 +89,8 @@ pub(crate) fn judge<O: Observe>(
             let token =
                 Presented { typ: typ.as_deref(), issuer: contract.issuers.get(*issuer), claims, certificate, key };
             // It would not be hopeless if this let it by: and a defect denies.
-            decide_claims(&token, contract, route, now, observer).and(Err(CheckId::TokenSignature))
+            decide_claims(&token, contract, route, request.at(token.claims, now), observer)
+                .and(Err(CheckId::TokenSignature))
         }
         Evidence::Unproven { claims, typ, issuer, fault } => {
             established(Some(fault), &|_| String::new(), observer)?;
@@ -88,7 +99,7 @@ pub(crate) fn judge<O: Observe>(
             let issuer = issuer.and_then(|at| contract.issuers.get(at));
             if issuer.is_some() && fault.check != CheckId::TokenClaims {
                 let token = Presented { typ: typ.as_deref(), issuer, claims, certificate, key };
-                let _ = decide_claims(&token, contract, route, now, observer);
+                let _ = decide_claims(&token, contract, route, request.at(token.claims, now), observer);
             }
             Err(fault.check)
         }

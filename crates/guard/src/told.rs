@@ -133,7 +133,7 @@ impl Guard {
     /// # Errors
     /// If the request would be refused now.
     pub fn check_told_again(&self, principal: &Principal, told: &Told, route: &Route) -> Result<Principal, Refused> {
-        let asked = Asked { route: Some(route), certificate: principal.certificate(), key: principal.key() };
+        let asked = Asked { route: Some(route), certificate: principal.certificate(), key: principal.key(), grace: 0 };
         self.decide(&Evidence::Proven(Arc::clone(&told.0)), asked)
     }
 }

@@ -88,11 +88,27 @@ fn only<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Unrea
     value.ok_or_else(|| Unreadable(format!("the proxy has to set `{name}`, once; see the guide of the gateway")))
 }
 
+/// What proxies have to be told that ask by a subrequest: which fields are the gateway's to say. Those that its answer has not, they
+/// take out.
+pub(crate) fn remark(secrets: &[String], injected: &[HeaderName], signs_in: bool) -> String {
+    let mut names = vec!["authorization"];
+    names.extend(secrets.iter().map(String::as_str).chain(injected.iter().map(HeaderName::as_str)));
+    names.extend(signs_in.then_some("cookie"));
+    names.sort_unstable();
+    names.dedup();
+    format!(
+        "`authorizer`: proxies that ask at `/forward-auth` or `/auth-request` have to replace these by what the answer has, or take them out: {}",
+        names.join(", ")
+    )
+}
+
 /// What the proxy has to change in a request that is permitted.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) set: Vec<(HeaderName, HeaderValue)>,
     pub(super) remove: Vec<HeaderName>,
+    /// Those of `set` that came with another value.
+    overwrites: Vec<HeaderName>,
     /// Parameters of the query.
     pub(super) remove_parameters: Vec<String>,
 }
@@ -117,7 +133,8 @@ fn is_the_proxys(name: &HeaderName) -> bool {
 }
 
 impl Changes {
-    /// A field that says who somebody is, which did not come from the proxy, and which the service must not see.
+    /// A field that says who somebody is, which did not come from the proxy, and which the service must not see. That a proxy takes it
+    /// out, or has it overwritten, nobody can rely on: it does so with fields that it was told of, and no others.
     pub(super) fn forged(&self, injected: &[HeaderName]) -> Option<&HeaderName> {
         // What proxies set themselves, and credentials: those they are told to clear, by the guide.
         const OWN: [&str; 8] = [
@@ -130,7 +147,7 @@ impl Changes {
             "x-original-url",
             "authorization",
         ];
-        let mut gone = self.remove.iter().filter(|name| !OWN.contains(&name.as_str()));
+        let mut gone = self.remove.iter().chain(&self.overwrites).filter(|name| !OWN.contains(&name.as_str()));
         gone.find(|name| removes(name, injected))
     }
 
@@ -140,7 +157,7 @@ impl Changes {
             headers.get_all(name).iter().cloned().collect()
         };
         let changed = sent.headers.keys().filter(|name| values(&asked.headers, name) != values(&sent.headers, name));
-        let set = changed.filter(|name| !is_the_proxys(name));
+        let set: Vec<&HeaderName> = changed.filter(|name| !is_the_proxys(name)).collect();
         let gone = asked.headers.keys().filter(|name| !sent.headers.contains_key(*name) && !is_the_proxys(name));
         let names = |query: Option<&str>| -> Vec<String> {
             let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
@@ -150,7 +167,9 @@ impl Changes {
         let mut remove_parameters = names(asked.query());
         remove_parameters.retain(|name| !left.contains(name));
         Self {
+            overwrites: set.iter().copied().filter(|name| asked.headers.contains_key(*name)).cloned().collect(),
             set: set
+                .into_iter()
                 .flat_map(|name| values(&sent.headers, name).into_iter().map(|value| (name.clone(), value)))
                 .collect(),
             remove: gone.cloned().collect(),

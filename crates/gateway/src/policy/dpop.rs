@@ -3,15 +3,15 @@
 use super::Part;
 use crate::call::Call;
 use crate::settings::{SettingsError, Source, Spanned, World, fault};
+use decision::Timestamp;
 use guard::{DPOP, Dpop, Held, Proof, ProofFault, SpentProofs};
 use http::header::AUTHORIZATION;
 use jose::Algorithm;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// How old proofs may be at most, in seconds.
 const OLDEST: i64 = 300;
@@ -55,7 +55,7 @@ impl super::Table for Table {
             return Err(fault(&self.max_age_seconds.span(), "this is no age of a proof", hint));
         }
         let kept = world.limits();
-        let mut dpop = Dpop::default().max_age(max_age).remembered_by(kept.proofs.spent(max_age));
+        let mut dpop = Dpop::default().max_age(max_age).remembered_by(kept.proofs.spent(max_age, world.clock().now()));
         if let Some(names) = &self.algorithms {
             let mut algorithms = Vec::new();
             for name in names.get_ref() {
@@ -101,15 +101,16 @@ impl super::Table for Table {
 /// What outlives configurations: a reload makes no proof good again.
 #[derive(Default)]
 pub(crate) struct Proofs {
-    spent: Mutex<BTreeMap<i64, Arc<SpentProofs>>>,
+    spent: OnceLock<Arc<SpentProofs>>,
     secret: OnceLock<[u8; 32]>,
 }
 
 impl Proofs {
-    fn spent(&self, max_age: i64) -> Arc<SpentProofs> {
-        let mut all = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+    fn spent(&self, max_age: i64, now: Timestamp) -> Arc<SpentProofs> {
         let [most, of_key] = REMEMBERED;
-        Arc::clone(all.entry(max_age).or_insert_with(|| Arc::new(SpentProofs::new(max_age, most, of_key))))
+        let spent = self.spent.get_or_init(|| Arc::new(SpentProofs::new(max_age, most, of_key)));
+        spent.lengthen(max_age, now);
+        Arc::clone(spent)
     }
 
     fn secret(&self, world: &World<'_>) -> &[u8; 32] {

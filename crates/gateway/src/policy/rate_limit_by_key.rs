@@ -1,7 +1,7 @@
 //! `rate_limit_by_key`: so many calls within a while of whoever has the same key.
 use super::rate_limit::{Fields, rate};
 use super::{Decided, Part, Phase, Policy};
-use crate::address::Address;
+use crate::address::{Address, counted};
 use crate::after::Condition;
 use crate::call::Call;
 use crate::limits::{Key, Keys, Limits, Rate};
@@ -9,7 +9,6 @@ use crate::settings::{SettingsError, Spanned, World, fault, field_name};
 use http::{HeaderName, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -185,14 +184,6 @@ impl Source {
         parts.push(name.to_vec());
         parts.push(values.len().to_be_bytes().to_vec());
         parts.extend(values);
-    }
-}
-
-/// The address that a caller is counted by.
-fn counted(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 

@@ -6,11 +6,13 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep, timeout_at};
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -55,12 +57,12 @@ impl Command {
         let output = running.0.stdout.take().ok_or("the command has no output")?;
         let ends = Instant::now() + self.timeout;
         let late = || format!("the command takes longer than {} seconds", self.timeout.as_secs());
-        let read = tokio::task::spawn_blocking(move || {
-            let mut held = Zeroizing::new(Vec::new());
-            output.take(MOST + 1).read_to_end(&mut held).map(|_| held)
-        });
-        let read = timeout_at(ends, read).await.map_err(|_| late())?;
-        let held = read.ok().and_then(Result::ok).ok_or("the output of the command cannot be read")?;
+        let unreadable = |error: std::io::Error| format!("the output of the command cannot be read: {}", error.kind());
+        let output = Receiver::from_owned_fd(OwnedFd::from(output)).map_err(unreadable)?;
+        let mut held = Zeroizing::new(Vec::new());
+        // Not on a thread: whoever left the group and keeps its output open would keep that too.
+        let read = timeout_at(ends, output.take(MOST + 1).read_to_end(&mut held)).await;
+        read.map_err(|_| late())?.map_err(unreadable)?;
         if held.len() as u64 > MOST {
             return Err(format!("the command prints more than {} KiB", MOST >> 10));
         }
@@ -159,6 +161,30 @@ mod tests {
             assert!(error.contains(said), "{error}");
         }
         assert!(printed(&command(&["echo", "secret"], true), "").await.unwrap_err().contains("no JSON object"));
+    }
+
+    #[test]
+    fn who_leaves_and_keeps_its_output_open_is_in_no_others_way() {
+        let file = std::env::temp_dir().join(format!("deputize-gateway-left-{}", std::process::id()));
+        let script = format!("setsid sh -c 'echo $$ > {}; exec sleep 600' & wait", file.display());
+        let leaves = Command { timeout: Duration::from_millis(300), ..command(&["sh", "-c", &script], false) };
+        // What took a thread for as long as the output is open would have the next one wait for it.
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+        let mut left = Vec::new();
+        let found = runtime.block_on(async {
+            for _ in 0..3 {
+                assert!(printed(&leaves, "").await.unwrap_err().contains("takes longer"));
+                left.push(std::fs::read_to_string(&file).unwrap().trim().parse().unwrap());
+            }
+            let next = Command { timeout: Duration::from_secs(2), ..command(&["echo", "next"], false) };
+            printed(&next, "").await
+        });
+        for process in left {
+            rustix::process::kill_process(Pid::from_raw(process).unwrap(), Signal::KILL).unwrap();
+        }
+        std::fs::remove_file(file).unwrap();
+        assert_eq!(found.as_deref(), Ok("next"));
     }
 
     #[tokio::test]

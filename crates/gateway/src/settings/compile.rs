@@ -19,7 +19,7 @@ use crate::routes::{Asked, Operation, Pattern, Routes, Rules, Told, is_canonical
 use crate::sign_in::SignIn;
 use crate::subscriptions::{ApiId, Product, ProductId, Subscriptions};
 use crate::upstream::Upstream;
-use crate::{canonical, policy::Tables, stream};
+use crate::{authorizer, canonical, policy::Tables, stream};
 use decision::contract::Route;
 use guard::{Dpop, Guard};
 use http::HeaderName;
@@ -154,6 +154,10 @@ pub(crate) fn compile(
     let subscriptions = subscriptions(file, products, &mut world, ports)?;
     let doors = doors(file, &mut world, &proxies, &before.doors)?;
     let management = management::guard(file, &mut world)?;
+    if file.authorizer.is_some() {
+        let remark = authorizer::remark(&world.secrets, &world.injected, world.sign_in.is_some());
+        world.remark(remark);
+    }
     Ok(Compiled {
         management,
         apis: file.api.iter().map(|api| api.get_ref().name.get_ref().as_str().into()).collect(),

@@ -5,8 +5,11 @@ use super::provider::{Provider, Stale, is_away};
 use super::session::{By, Session, Tokens, challenge_digest};
 use super::{Origin, PREFIX, Retry, SignIn, client_directed, cookies, landing, navigation, page};
 use crate::Canonical;
+use crate::address::{Address, counted};
 use crate::body::Body;
 use crate::denial::Denial;
+use crate::limits::{Key, Keys};
+use crate::stream;
 use client::{AuthorizationRequest, Error};
 use decision::{CheckId, Timestamp};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
@@ -30,19 +33,28 @@ impl SignIn {
         &self,
         origin: &Origin,
         request: &Canonical,
-        body: Option<Incoming>,
+        (caller, body): (Address, Option<Incoming>),
         now: Timestamp,
     ) -> Answer {
+        let address = match caller {
+            Address::Known(address) => counted(address).to_string(),
+            Address::Unreadable => String::new(),
+        };
         let path = request.path().strip_prefix(PREFIX).unwrap_or_default();
         let at = path.split('/').collect::<Vec<_>>();
         let provider = |name: &str| self.provider(name).ok_or_else(|| Box::new(Denial::of(CheckId::GatewayOperation)));
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        if matches!(at.as_slice(), ["login", ..] | ["refresh" | "logout"]) {
+            self.seldom(&address, now)?;
+        }
         match at.as_slice() {
             ["login", name] if reads => self.login(provider(name)?, origin, request, now).await,
             ["login", name] if *request.method() == Method::POST => {
                 client_directed::answer(self, provider(name)?, origin, request, body, now).await
             }
-            ["login", name, "callback"] if reads => self.callback(provider(name)?, origin, request, now).await,
+            ["login", name, "callback"] if reads => {
+                self.callback(provider(name)?, origin, request, &address, now).await
+            }
             ["me"] if reads => self.me(origin, request, now),
             ["refresh"] if reads => self.refresh(origin, request, now).await,
             ["logout"] if reads => self.logout(origin, request, now).await,
@@ -82,13 +94,20 @@ impl SignIn {
     }
 
     /// The browser comes back from the provider.
-    async fn callback(&self, provider: &Arc<Provider>, origin: &Origin, request: &Canonical, now: Timestamp) -> Answer {
+    async fn callback(
+        &self,
+        provider: &Arc<Provider>,
+        origin: &Origin,
+        request: &Canonical,
+        address: &str,
+        now: Timestamp,
+    ) -> Answer {
         let not_ours = || Box::new(Denial::of(CheckId::SignInAnswer).page(begin_again(provider, "/")));
         let form = Form::decode(request.query().unwrap_or_default().as_bytes()).map_err(|_| not_ours())?;
         let state = form.value("state").ok_or_else(not_ours)?;
         let headers = request.headers();
         let pending = Pending::open(&self.keys, &provider.name, origin, headers, state, now).ok_or_else(not_ours)?;
-        if !self.spent().once(state, now.plus(pending::LASTS), now) {
+        if !self.spent().once(state, address, now.plus(pending::LASTS), now) {
             return Err(not_ours());
         }
         let retry = begin_again(provider, &pending.landing);
@@ -175,9 +194,20 @@ impl SignIn {
         landing.and_then(|to| found(&to, Vec::new()).ok()).unwrap_or_else(page::signed_out)
     }
 
-    /// From now on a session is nobody's.
+    /// Counts a request that costs a provider something, or that something is remembered of.
+    fn seldom(&self, address: &str, now: Timestamp) -> Result<(), Box<Denial>> {
+        let key = Key::of([b"sign_in".as_slice(), address.as_bytes()]);
+        let taken = self.limits.take(key, Keys::OfCallers, self.rate, 1, now);
+        taken.map(|_| ()).map_err(|seconds| {
+            let text = format!("too many sign-ins come from your address; try again in {seconds} seconds");
+            Box::new(Denial::of(CheckId::LimitRate).message(text).retry_after(seconds))
+        })
+    }
+
+    /// From now on a session is nobody's, in streams that outlive it too.
     fn end(&self, session: &Session, now: Timestamp) {
-        self.spent().end(&session.id, session.ends.plus(self.grace), now);
+        let until = session.ends.plus(self.grace.max(stream::LONGEST_GRACE));
+        self.spent().end(&session.id, [&session.provider, &sid(&session.claims())], until, now);
     }
 
     /// `Set-Cookie` for a session. Nothing if it is too long.

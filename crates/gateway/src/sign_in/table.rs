@@ -1,12 +1,13 @@
 //! Sign-in as it is written in the file.
 use super::provider::TokenFields;
 use super::{Keys, Origin, Provider, SignIn, landing};
+use crate::limits::Rate;
 use crate::settings::{SettingsError, Source, Spanned, World, fault};
 use decision::contract::{Contract, Disclosure};
 use oauth::Scopes;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Sign-in for browsers: who signs users in, and how their sessions are kept. Operations demand one with the policy `sign_in`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -25,6 +26,10 @@ pub(crate) struct Table {
     /// Hours after its end that `/.auth/refresh` still makes a new one of it.
     #[serde(default = "seventy_two")]
     grace_hours: Spanned<u32>,
+    /// How often a minute one address may sign in, refresh and sign out; each takes one or two requests. By default 600, so that offices
+    /// behind one address can.
+    #[serde(default = "six_hundred")]
+    requests_per_minute: Spanned<u32>,
     /// Addresses elsewhere that a sign-in or a sign-out may go on to, exactly, save for a query; by default none.
     #[serde(default)]
     redirect_uris: Vec<Spanned<String>>,
@@ -38,6 +43,10 @@ fn eight() -> Spanned<u32> {
 
 fn seventy_two() -> Spanned<u32> {
     Spanned::new(0..0, 72)
+}
+
+fn six_hundred() -> Spanned<u32> {
+    Spanned::new(0..0, 600)
 }
 
 /// An OpenID provider.
@@ -104,6 +113,10 @@ impl SignIn {
         if *read.session_hours.get_ref() == 0 {
             return Err(fault(&read.session_hours.span(), "a session would be over at once", "write at least 1"));
         }
+        let per_minute = *read.requests_per_minute.get_ref();
+        if per_minute == 0 {
+            return Err(fault(&read.requests_per_minute.span(), "nobody could sign in at all", "write 1 or more"));
+        }
         let mut providers: Vec<Arc<Provider>> = Vec::new();
         for provider in &read.provider {
             let provider = provider.get_ref().read(world)?;
@@ -126,7 +139,8 @@ impl SignIn {
             lasts: hours(&read.session_hours, 24 * 30)?,
             grace: hours(&read.grace_hours, 24 * 30)?,
             random: world.random(),
-            spent: OnceLock::new(),
+            limits: world.limits(),
+            rate: Rate { calls: u64::from(per_minute), period: 60 },
         })
     }
 }

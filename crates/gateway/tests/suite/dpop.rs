@@ -194,6 +194,33 @@ async fn the_address_is_the_one_that_the_caller_used() {
 }
 
 #[tokio::test]
+async fn j_21_a_used_proof_stays_used_whatever_is_said_later_of_how_old_proofs_may_be() {
+    let world = World::start(&with("max_age_seconds = 60")).await;
+    let caller = Caller::of(&world);
+    let (used, never) = ([caller.bound().good("1")], [caller.bound().good("2")]);
+    assert_eq!(caller.asks(&world, &used).await.status, 200);
+    world.reload(&with("max_age_seconds = 300")).unwrap();
+    is(&caller.asks(&world, &used).await, 401, "dpop.once");
+    assert_eq!(caller.asks(&world, &never).await.status, 200, "others are good");
+    // Without proofs in between, and with other ages, it is all the same.
+    world.reload(ORDERS).unwrap();
+    world.reload(&with("max_age_seconds = 299")).unwrap();
+    world.clock.advance(299);
+    is(&caller.asks(&world, &used).await, 401, "dpop.once");
+    // What is forgotten does not become good again where proofs may suddenly be older.
+    let world = World::start(&with("max_age_seconds = 10")).await;
+    let caller = Caller::of(&world);
+    let used = [caller.bound().good("1")];
+    assert_eq!(caller.asks(&world, &used).await.status, 200);
+    world.clock.advance(200);
+    let others = [caller.bound().edited("2", |_, claims| claims["iat"] = json!(NOON.0 + 200))];
+    assert_eq!(caller.asks(&world, &others).await.status, 200);
+    world.reload(&with("max_age_seconds = 300")).unwrap();
+    is(&caller.asks(&world, &used).await, 401, "dpop.proof");
+    is(&caller.asks(&world, &others).await, 401, "dpop.once");
+}
+
+#[tokio::test]
 async fn nonces_are_given_out_wanted_and_told_whatever_refusals_say() {
     let configured = ORDERS.replace(
         "audiences = [\"api://orders\"]",

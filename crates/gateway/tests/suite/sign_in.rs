@@ -1,6 +1,6 @@
 //! Sign-in at the edge: what people, pages and services see of it. What attackers see is in [`crate::sign_in_attacks`].
 use crate::browser::{Browser, FETCHES, NAVIGATES, SIGN_IN, ada, answers, challenge_of, principal, values};
-use crate::support::World;
+use crate::support::{PUBLIC, World};
 use serde_json::json;
 use testkit::Next;
 
@@ -182,6 +182,8 @@ async fn a_sign_out_ends_the_session_here_and_at_the_provider() {
         assert_eq!(stolen.clone().get(&world, "/x", FETCHES).await.status, 401);
         assert_eq!(stolen.clone().get(&world, "/.auth/me", FETCHES).await.status, 401);
         assert_eq!(stolen.clone().get(&world, "/.auth/refresh", FETCHES).await.status, 401);
+        // Where nobody signs in for a while, too.
+        world.reload(PUBLIC).unwrap();
         world.reload(SIGN_IN).unwrap();
     }
     assert_eq!(world.service.seen(), Vec::<String>::new());

@@ -396,3 +396,33 @@ async fn a_claims_request_that_is_none_is_not_handed_on() {
     let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
     assert_eq!(Browser::default().begin(&world, &wants(claims)).await.value("claims"), claims);
 }
+
+#[tokio::test]
+async fn one_address_signs_in_no_more_often_than_that_is_said_and_others_are_served() {
+    let few = SIGN_IN.replace("redirect_uris", "requests_per_minute = 4\n    redirect_uris");
+    let world = World::start(&format!("trusted_proxies = [\"127.0.0.1\"]\n{few}")).await;
+    let mut browser = Browser::default();
+    for target in ["/.auth/login/aad", "/.auth/login/aad/callback?state=x", "/.auth/refresh", "/.auth/logout"] {
+        assert_ne!(browser.get(&world, target, NAVIGATES).await.status, 429, "{target}");
+    }
+    for target in ["/.auth/login/aad", "/.auth/login/aad/callback?state=x", "/.auth/refresh", "/.auth/logout"] {
+        let answer = browser.get(&world, target, FETCHES).await;
+        assert_eq!((answer.status, answer.check().as_str()), (429, "limit.rate"), "{target}");
+        assert_eq!(answer.field("retry-after"), ["60"]);
+    }
+    assert_eq!(browser.get(&world, "/.auth/me", FETCHES).await.status, 401, "pages may ask who signed in");
+    assert_eq!(browser.get(&world, "/open/x", &[]).await.status, 200);
+    world.clock.advance(60);
+    assert_eq!(browser.get(&world, "/.auth/login/aad", NAVIGATES).await.status, 302);
+    // Whoever has a network of IPv6 has no more addresses for it.
+    for (at, status) in ["0:0:0:1", "0:0:0:2", "1:0:0:1", "ffff:0:0:0", "2:0:0:3"].iter().zip([302, 302, 302, 302, 429])
+    {
+        let address = format!("2001:db8:0:7:{at}");
+        let fields = [NAVIGATES, &[("x-forwarded-for", address.as_str())]].concat();
+        assert_eq!(Browser::default().get(&world, "/.auth/login/aad", &fields).await.status, status, "{address}");
+    }
+    let other = [NAVIGATES, &[("x-forwarded-for", "2001:db8:0:8::1")]].concat();
+    assert_eq!(Browser::default().get(&world, "/.auth/login/aad", &other).await.status, 302);
+    let none = SIGN_IN.replace("redirect_uris", "requests_per_minute = 0\n    redirect_uris");
+    assert!(world.reload(&none).unwrap_err().problem.contains("nobody could sign in"));
+}

@@ -416,6 +416,15 @@ async fn g_12_a_stream_ends_when_its_person_signs_out_or_the_session_is_over() {
     goes_on(&mut caller, &says).await;
     later(&world, 1).await;
     assert_eq!(read_until(&mut caller, "0\r\n\r\n").await, "0\r\n\r\n");
+    // Who signs out is gone in that time too, also where nothing could be refreshed any more.
+    let (world, mut browser, mut caller, says) =
+        events_with_session("idle_seconds = 36000\ngrace_seconds = 3600").await;
+    world.reload(&SIGN_IN.replace("redirect_uris", "grace_hours = 0\n    redirect_uris")).unwrap();
+    later(&world, 8 * 3_600 + 60).await;
+    goes_on(&mut caller, &says).await;
+    assert_eq!(browser.get(&world, "/.auth/logout", NAVIGATES).await.status, 302);
+    later(&world, 2).await;
+    assert_eq!(read_until(&mut caller, "0\r\n\r\n").await, "0\r\n\r\n");
     let (world, mut browser, mut caller, says) = events_with_session("ends_with_token = false").await;
     assert_eq!(browser.get(&world, "/.auth/logout", NAVIGATES).await.status, 302);
     later(&world, 10).await;

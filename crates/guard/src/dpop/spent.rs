@@ -4,6 +4,7 @@ use decision::Timestamp;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A proof, by digests of its key and of both key and id.
@@ -42,7 +43,9 @@ pub struct SpentProofs {
     pub(super) most: usize,
     pub(super) most_of_key: usize,
     /// How old proofs may be, in seconds.
-    pub(super) max_age: i64,
+    max_age: AtomicI64,
+    /// What was made before may have been used and forgotten.
+    since: AtomicI64,
 }
 
 const SHARES: usize = 16;
@@ -50,15 +53,15 @@ const SHARES: usize = 16;
 /// What is kept of the present span of time and of the one before. Spans are as long as proofs have to be remembered.
 #[derive(Default)]
 struct Spans<T> {
-    /// The number of the present span.
-    span: i64,
+    /// When the present span began.
+    began: i64,
     now: T,
     before: T,
 }
 
 impl std::fmt::Debug for SpentProofs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SpentProofs").field("max_age", &self.max_age).finish_non_exhaustive()
+        f.debug_struct("SpentProofs").field("max_age", &self.max_age()).finish_non_exhaustive()
     }
 }
 
@@ -71,13 +74,33 @@ impl SpentProofs {
             placed: RandomState::new(),
             most: proofs,
             most_of_key: of_one_key.max(1),
-            max_age,
+            max_age: AtomicI64::new(max_age),
+            since: AtomicI64::new(i64::MIN),
         }
+    }
+
+    /// From now on for proofs that are good for so many seconds; for those that are good for longer already, as before. Of what was made
+    /// before, and could only now be good, it cannot be told whether it was used: it is not good.
+    pub fn lengthen(&self, max_age: i64, now: Timestamp) {
+        let before = self.max_age.fetch_max(max_age, Ordering::Relaxed);
+        if before < max_age {
+            self.since.fetch_max(now.0.saturating_sub(before), Ordering::Relaxed);
+        }
+    }
+
+    /// How old proofs may be, in seconds.
+    pub(super) fn max_age(&self) -> i64 {
+        self.max_age.load(Ordering::Relaxed)
+    }
+
+    /// Whether it would be known that a proof that was made then has been used.
+    pub(super) fn covers(&self, made: Timestamp) -> bool {
+        made.0 >= self.since.load(Ordering::Relaxed)
     }
 
     /// Remembers a proof as long as it could be good, were it made by the fastest clock.
     pub(super) fn spend(&self, id: &Id, now: Timestamp) -> Result<(), Refused> {
-        let span = now.0.div_euclid(self.max_age.saturating_add(2 * AHEAD).max(1));
+        let span = (now.0, self.max_age().saturating_add(2 * AHEAD).max(1));
         let place = self.placed.hash_one(id.proof);
         let mut proofs = share(&self.proofs, place.into(), span)?;
         if proofs.now.contains(&id.proof) || proofs.before.contains(&id.proof) {
@@ -97,8 +120,12 @@ impl SpentProofs {
     }
 }
 
-/// One of the shares, for the present span.
-fn share<T: Default>(shares: &[Mutex<Spans<T>>], number: u128, span: i64) -> Result<MutexGuard<'_, Spans<T>>, Refused> {
+/// One of the shares, for the span of now, by its length.
+fn share<T: Default>(
+    shares: &[Mutex<Spans<T>>],
+    number: u128,
+    span: (i64, i64),
+) -> Result<MutexGuard<'_, Spans<T>>, Refused> {
     let at = usize::try_from(number % SHARES as u128).ok().and_then(|at| shares.get(at)).ok_or(Refused::Full)?;
     let mut share = at.lock().unwrap_or_else(PoisonError::into_inner);
     share.advance(span);
@@ -107,13 +134,14 @@ fn share<T: Default>(shares: &[Mutex<Spans<T>>], number: u128, span: i64) -> Res
 
 impl<T: Default> Spans<T> {
     /// A clock that is set back changes nothing: what is remembered stays.
-    fn advance(&mut self, span: i64) {
-        if span <= self.span {
+    fn advance(&mut self, (now, length): (i64, i64)) {
+        let over = now.saturating_sub(self.began).div_euclid(length);
+        if over <= 0 {
             return;
         }
         let ended = std::mem::take(&mut self.now);
-        self.before = if span == self.span + 1 { ended } else { T::default() };
-        self.span = span;
+        self.before = if over == 1 { ended } else { T::default() };
+        self.began = self.began.saturating_add(over.saturating_mul(length));
     }
 }
 
@@ -138,6 +166,22 @@ mod tests {
         }
         assert_eq!(at(&spent, "a", "x", 5_000), Ok(()));
         assert_eq!(at(&spent, "a", "x", 4_000), Err(Refused::Before), "though the clock was set back");
+    }
+
+    #[test]
+    fn what_was_used_stays_used_when_proofs_become_good_for_longer() {
+        for begin in [0, 30, 69, 1_005] {
+            let spent = SpentProofs::new(60, 1_000, 100);
+            assert_eq!(at(&spent, "a", "x", begin), Ok(()));
+            spent.lengthen(300, Timestamp(begin + 40));
+            spent.lengthen(10, Timestamp(begin + 41));
+            assert_eq!(spent.max_age(), 300);
+            for later in [40, 70, 140, 200, 310] {
+                assert_eq!(at(&spent, "a", "x", begin + later), Err(Refused::Before), "{begin} and {later} s");
+            }
+            // Made when none was remembered as long: nobody could tell.
+            assert!(!spent.covers(Timestamp(begin - 21)) && spent.covers(Timestamp(begin - 20)));
+        }
     }
 
     #[test]

@@ -286,7 +286,7 @@ async fn who_routes_requests_itself_shows_the_proof_and_uses_it_up() {
     let held = Held { proof: Some(&proof), ..Held::default() };
     let caller = world.guard.check_for(Some(&value), &route, held).await.unwrap();
     assert_eq!(caller.key(), Some(proof.thumbprint()));
-    assert!(world.guard.try_check_again(&caller, &route).unwrap().is_ok(), "a stream goes on");
+    assert!(world.guard.try_check_again(&caller, &route, 0).unwrap().is_ok(), "a stream goes on");
     assert!(world.guard.explain_for(Some(&value), &route, held).failed().is_none());
     assert!(world.guard.explain_for(Some(&value), &route, Held::default()).failed().is_some());
     assert!(dpop.spend(&proof, NOON).is_ok());
