@@ -120,7 +120,7 @@ async fn answer(router: &Router, request: hyper::Request<Body>) -> Response {
     if !one_host(&request) {
         return failed(StatusCode::BAD_REQUEST, "say which host is asked, once\n");
     }
-    match timeout(REQUEST, caught(Box::pin(router.clone().oneshot(request)))).await {
+    match timeout(REQUEST, caught(router.clone().oneshot(request))).await {
         Ok(Some(Ok(answer))) => answer,
         Ok(Some(Err(never))) => match never {},
         Ok(None) => failed(StatusCode::INTERNAL_SERVER_ERROR, "an internal error; it was logged\n"),

@@ -40,11 +40,11 @@ pub(crate) struct Call {
 
 /// A request that every policy of its operation lets by. Only [`crate::gateway`]'s authorisation makes one, and only one can be
 /// forwarded.
-pub(crate) struct Permitted(Call);
+pub(crate) struct Permitted(Box<Call>);
 
 impl Permitted {
     /// For the function that asks every policy, and for no other.
-    pub(crate) fn by_all_policies(call: Call) -> Self {
+    pub(crate) fn by_all_policies(call: Box<Call>) -> Self {
         Self(call)
     }
 
@@ -52,7 +52,7 @@ impl Permitted {
         &self.0
     }
 
-    pub(crate) fn into_call(self) -> Call {
+    pub(crate) fn into_call(self) -> Box<Call> {
         self.0
     }
 }

@@ -178,16 +178,21 @@ fn one_credential(headers: &mut HeaderMap, query: Option<&str>) -> Result<(), Re
     if values.next().is_some() || !matches!(query::value(query, "access_token"), Ok(None)) {
         return Err(Refusal::Credentials);
     }
-    let spaced = value.to_str().ok().and_then(|text| text.split_once("  "));
-    let rewritten = spaced.and_then(|(scheme, rest)| {
-        let is_scheme = !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric());
-        is_scheme.then(|| HeaderValue::try_from(format!("{scheme} {}", rest.trim_start_matches(' '))).ok())?
-    });
-    if let Some(mut value) = rewritten {
+    if let Some(mut value) = one_space(value) {
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
     Ok(())
+}
+
+/// A credential whose scheme more than one space follows, with one.
+fn one_space(credential: &HeaderValue) -> Option<HeaderValue> {
+    let end = credential.as_bytes().iter().position(|b| !b.is_ascii_alphanumeric())?;
+    if end == 0 || !credential.as_bytes().get(end..)?.starts_with(b"  ") {
+        return None;
+    }
+    let (scheme, rest) = credential.to_str().ok()?.split_at_checked(end)?;
+    HeaderValue::try_from(format!("{scheme} {}", rest.trim_start_matches(' '))).ok()
 }
 
 /// RFC 9113 section 8.2.3: HTTP/2 may split the field; elsewhere it is one.

@@ -57,6 +57,14 @@ impl Gate for Entrance {
     }
 }
 
+/// What is said of what should not happen.
+fn defect() -> Response<Body> {
+    Denial::of(CheckId::GatewayRequest)
+        .status(StatusCode::INTERNAL_SERVER_ERROR)
+        .message("an internal error; it was logged")
+        .response("")
+}
+
 impl Serve for Front {
     type Body = Body;
 
@@ -67,15 +75,11 @@ impl Serve for Front {
     const UPGRADES: bool = true;
 
     /// A defect fails its request and no other, and denies.
-    async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Response<Body> {
+    fn answer(&self, request: Request<Incoming>, caller: Caller) -> impl Future<Output = Response<Body>> + Send {
         // Who comes over a Unix socket is a program of this machine.
         let address = caller.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let peer = Peer { address, is_tls: self.is_tls };
-        caught(self.gateway.answer(request, peer)).await.unwrap_or_else(|| {
-            Denial::of(CheckId::GatewayRequest)
-                .status(StatusCode::INTERNAL_SERVER_ERROR)
-                .message("an internal error; it was logged")
-                .response("")
-        })
+        let answered = caught(self.gateway.answer(request, peer));
+        async move { answered.await.unwrap_or_else(defect) }
     }
 }

@@ -462,7 +462,8 @@ impl Gateway {
             Some(_) => address::is_tls(peer.address, peer.is_tls, headers, &state.proxies),
             None => peer.is_tls,
         };
-        let call = Call {
+        // It goes from hand to hand.
+        let call = Box::new(Call {
             caller: address::caller(peer.address, request.headers(), &state.proxies),
             request,
             operation,
@@ -477,7 +478,7 @@ impl Gateway {
             added: Vec::new(),
             admission: Admission::default(),
             after: std::mem::take(after),
-        };
+        });
         let document = call.operation.document.clone();
         let described = |denial: Box<Denial>| match &document {
             Some(address) => Box::new(denial.with_metadata(address)),
@@ -561,7 +562,7 @@ struct Answered {
 
 /// Asks every policy, in the order of the phases. The only way to a [`Permitted`].
 async fn authorise(
-    mut call: Call,
+    mut call: Box<Call>,
     state: &Compiled,
     record: &mut Record,
     after: &mut After,

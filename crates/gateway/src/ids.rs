@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where they come from.
 pub struct Ids {
-    process: u64,
+    /// In digits.
+    process: String,
     next: AtomicU64,
 }
 
@@ -13,11 +14,17 @@ impl Ids {
     pub fn new(random: &dyn Random) -> Self {
         let mut process = [0; 8];
         random.fill(&mut process);
-        Self { process: u64::from_ne_bytes(process), next: AtomicU64::new(0) }
+        Self { process: format!("{:016x}", u64::from_ne_bytes(process)), next: AtomicU64::new(0) }
     }
 
     /// The next one.
     pub fn next(&self) -> String {
-        format!("{:016x}{:016x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut id = String::with_capacity(2 * self.process.len());
+        id.push_str(&self.process);
+        let digits =
+            (0..u64::BITS).step_by(4).rev().map(|shift| u32::try_from(next >> shift & 0xf).unwrap_or_default());
+        id.extend(digits.filter_map(|digit| char::from_digit(digit, 16)));
+        id
     }
 }

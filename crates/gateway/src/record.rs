@@ -1,6 +1,7 @@
 //! What is gathered of one request while it is answered, and told once it is over.
 use crate::Canonical;
 use crate::access_log::{AccessLog, Line};
+use crate::address;
 use crate::body::Body;
 use crate::denial::Denial;
 use crate::gateway::{Peer, Ports};
@@ -14,8 +15,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use telemetry::{Began, Context, SpanId, recorded};
 
-/// How much of a host and a path that nobody has read yet is told.
+/// How much of a method and a path that nobody has read yet is told, in bytes.
 const SHOWN: usize = 256;
+
+fn shown(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(SHOWN)).unwrap_or_default()
+}
 
 /// One request.
 pub(crate) struct Record {
@@ -81,7 +86,7 @@ impl Record {
     /// What was asked, as it came.
     pub(crate) fn asked(&mut self, parts: &http::request::Parts) {
         self.method = parts.method.clone();
-        self.path = parts.uri.path().chars().take(SHOWN).collect();
+        self.path = shown(parts.uri.path()).to_owned();
     }
 
     /// What was asked, in its one form.
@@ -163,16 +168,15 @@ impl Drop for Record {
             store.usage().add(whose, Amount { calls: 1 - refused, refused, bytes }, Timestamp(self.at));
         }
         let principal = self.principal.as_ref();
-        let method: String = self.method.as_str().chars().take(SHOWN).collect();
         let steps = self.steps.take();
         let (user, tenant) = self.signed.as_ref().map_or((None, None), |signed| signed.who());
         let line = Line {
             at: self.at,
             decision_id: &self.decision_id,
-            method: &method,
+            method: shown(self.method.as_str()),
             host: &self.host,
             path: &self.path,
-            peer: &self.peer.to_string(),
+            peer: &address::text(self.peer),
             operation: self.operation.as_ref().map(|operation| &*operation.name),
             tenant: principal.and_then(guard::Principal::tid).or(tenant),
             subject: principal.map(|principal| principal.oid().unwrap_or_else(|| principal.sub())).or(user),
@@ -190,7 +194,9 @@ impl Drop for Record {
         };
         self.log.add(&line);
         if let Some(steps) = &steps {
-            self.telemetry.live().tell(&Line { steps: Some(steps), ..line });
+            let mut text = Vec::new();
+            Line { steps: Some(steps), ..line }.write(&mut text);
+            self.telemetry.live().tell(text);
         }
         if let Some((context, span)) = self.trace {
             self.telemetry.tracer().end(Traced {

@@ -163,7 +163,7 @@ impl Upstream {
             headers.remove(guard::DPOP);
         }
         let asked = match call.request.port() {
-            Some(port) => HeaderValue::try_from(format!("{}:{port}", call.request.host())),
+            Some(port) => HeaderValue::try_from([call.request.host(), ":", &port.to_string()].concat()),
             None => HeaderValue::from_str(call.request.host()),
         };
         let headers = call.request.headers_mut();
@@ -197,8 +197,8 @@ impl Upstream {
         // A service that has a path of its own is asked for just that; a slash at its end would be another one.
         let rest = if rest.is_empty() && self.base.is_empty() { "/" } else { rest };
         let target = match query {
-            Some(query) => format!("{}{rest}?{query}", self.base),
-            None => format!("{}{rest}", self.base),
+            Some(query) => [&*self.base, rest, "?", query].concat(),
+            None => [&*self.base, rest].concat(),
         };
         PathAndQuery::try_from(target).ok().map(Uri::from)
     }
@@ -212,12 +212,13 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 fn forwarded_for(request: &canonical::Canonical, peer: std::net::IpAddr, trusted: bool) -> Option<HeaderValue> {
     let peer = peer.to_canonical();
     let before = request.headers().get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-    let mut hops = String::new();
-    for value in before.filter(|_| trusted) {
-        hops.push_str(value);
-        hops.push_str(", ");
+    let peer = address::text(peer);
+    let mut hops: Vec<&str> = before.filter(|_| trusted).collect();
+    if hops.is_empty() {
+        return HeaderValue::try_from(peer).ok();
     }
-    HeaderValue::try_from(format!("{hops}{peer}")).ok()
+    hops.push(&peer);
+    HeaderValue::try_from(hops.join(", ")).ok()
 }
 
 /// `remove_identity_headers`, which always applies: whatever says who somebody is comes from the gateway, or is not there.

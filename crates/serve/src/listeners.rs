@@ -385,15 +385,14 @@ impl<S: Serve> Connection<S> {
 }
 
 /// What a future comes to, or nothing if it panics: the hook has logged where, and only this request fails. It is dropped then,
-/// so nothing sees what it left half done.
-pub async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = std::pin::pin!(future);
-    std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+/// so nothing sees what it left half done. It has a place of its own, as large as it is: what is returned is moved for little.
+pub fn caught<F: Future>(future: F) -> impl Future<Output = Option<F::Output>> {
+    let mut future = Box::pin(future);
+    std::future::poll_fn(move |context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
         Ok(Poll::Pending) => Poll::Pending,
         Err(_) => Poll::Ready(None),
     })
-    .await
 }
 
 #[cfg(test)]

@@ -7,24 +7,21 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName};
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// Whether it concerns one connection, be it named by `Connection` or not.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    let standard = matches!(
+        *name,
+        CONNECTION | TRANSFER_ENCODING | UPGRADE | TE | TRAILER | EXPECT | PROXY_AUTHORIZATION | PROXY_AUTHENTICATE
+    );
+    standard || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+}
 
-/// What concerns one connection, whether `Connection` names it or not.
-const HOP_BY_HOP: [HeaderName; 11] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    KEEP_ALIVE,
-    UPGRADE,
-    TE,
-    TRAILER,
-    EXPECT,
-    PROXY_AUTHORIZATION,
-    PROXY_AUTHENTICATE,
-    PROXY_CONNECTION,
-    HTTP2_SETTINGS,
-];
+/// Most messages have one such field or none: looking for each costs more than looking at all.
+fn without_hop_by_hop(headers: &mut HeaderMap) {
+    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name)).cloned() {
+        headers.remove(name);
+    }
+}
 
 /// What decides about a request, and so may not be taken out of it on the way.
 const END_TO_END: [HeaderName; 5] = [AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST];
@@ -69,18 +66,14 @@ pub(super) fn take_hop_by_hop(headers: &mut HeaderMap, secret: &dyn Fn(&str) -> 
     for name in named {
         headers.remove(name);
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+    without_hop_by_hop(headers);
     Ok(())
 }
 
 /// Whether a field frames a message, routes it, or decides about it, so that it is no trailer (RFC 9110 section 6.5.1).
 pub(crate) fn is_about_the_message(name: &HeaderName) -> bool {
     let decides = END_TO_END.iter().any(|kept| is_alias(name.as_str(), kept.as_str()));
-    decides
-        || HOP_BY_HOP.contains(name)
-        || matches!(*name, CONTENT_ENCODING | CONTENT_RANGE | SET_COOKIE | WWW_AUTHENTICATE)
+    decides || is_hop_by_hop(name) || matches!(*name, CONTENT_ENCODING | CONTENT_RANGE | SET_COOKIE | WWW_AUTHENTICATE)
 }
 
 /// Takes out what concerns the connection to the service, from its answer.
@@ -96,9 +89,7 @@ pub(crate) fn take_hop_by_hop_of_answer(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+    without_hop_by_hop(headers);
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::body::{Progress, Uploading};
 use http::{Request, Response};
 use hyper::body::{Body as _, Incoming};
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -72,7 +73,8 @@ impl Upstream {
                 }
             };
             let again = if lease.reused && !repeated { repetition(&request, progress) } else { None };
-            let unanswered = match self.wait(lease.send(request, &self.scheme), progress).await {
+            let sent = self.wait(pin!(lease.send(request, &self.scheme)), progress).await;
+            let unanswered = match sent {
                 Some(Ok(response)) => {
                     self.answered(replica, &response);
                     return Ok((response, lease));
@@ -118,11 +120,14 @@ impl Upstream {
     }
 
     /// What an answer comes to, or nothing where it is too late.
-    pub(super) async fn wait<T>(&self, asking: impl Future<Output = T>, progress: &Progress) -> Option<T> {
-        let mut asking = std::pin::pin!(asking);
+    pub(super) async fn wait<T>(
+        &self,
+        mut asking: Pin<&mut impl Future<Output = T>>,
+        progress: &Progress,
+    ) -> Option<T> {
         let mut sent = 0;
         loop {
-            match timeout(self.timeout, &mut asking).await {
+            match timeout(self.timeout, asking.as_mut()).await {
                 Ok(answer) => return Some(answer),
                 // The service cannot answer before it has the body, whose caller has a time of its own.
                 Err(_) if progress.waits() || progress.sent() != sent => sent = progress.sent(),
