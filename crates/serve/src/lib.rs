@@ -37,6 +37,7 @@
 //! ```
 #![warn(missing_docs)]
 
+mod behind;
 mod given;
 mod handover;
 mod in_order;
@@ -48,6 +49,7 @@ mod share;
 mod shown;
 mod silence;
 mod socket;
+mod stream;
 mod tls;
 
 pub use handover::{Offer, Predecessor};

@@ -1,9 +1,11 @@
 //! Listeners, from their sockets to their end.
+use crate::behind::Behind;
 use crate::given::Given;
 use crate::in_order::InOrder;
 use crate::proxy::{Told, introduced};
 use crate::share::{OverShare, Share, Shares};
 use crate::silence::{Asked, Over, PATIENCE, Sent, Watched};
+use crate::stream::Stream;
 use crate::{Shown, Socket, Tls};
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
@@ -21,7 +23,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -187,16 +188,16 @@ impl Listeners {
 }
 
 /// What stands behind one socket.
-struct Door<S> {
+struct Door {
     gate: Arc<dyn Gate>,
-    service: Arc<S>,
+    service: Arc<dyn Behind>,
     permits: Arc<Semaphore>,
     shares: Option<Shares>,
     leaving: watch::Receiver<bool>,
     ended: watch::Receiver<bool>,
 }
 
-impl<S: Serve> Door<S> {
+impl Door {
     async fn keep(self, socket: Socket) {
         let mut leaving = self.leaving.clone();
         loop {
@@ -207,11 +208,11 @@ impl<S: Serve> Door<S> {
                     Socket::Tcp(listener) => listener.accept().await.map(|(stream, from)| {
                         let _ = stream.set_nodelay(true);
                         let reached = stream.local_addr().ok().map(|address| address.ip());
-                        Accepted::Tcp(stream, Caller { uid: None, address: Some(from.ip()), reached })
+                        (Box::new(stream) as Stream, Caller { uid: None, address: Some(from.ip()), reached })
                     }),
                     Socket::Unix(listener, _) => listener.accept().await.map(|(stream, _)| {
                         let uid = stream.peer_cred().ok().map(|caller| caller.uid());
-                        Accepted::Unix(stream, Caller { uid, address: None, reached: None })
+                        (Box::new(stream) as Stream, Caller { uid, address: None, reached: None })
                     }),
                 };
                 (accepted, permit)
@@ -223,8 +224,7 @@ impl<S: Serve> Door<S> {
             };
             let Ok(permit) = permit else { break };
             match accepted {
-                Ok(Accepted::Tcp(stream, caller)) => self.open(stream, caller, permit),
-                Ok(Accepted::Unix(stream, caller)) => self.open(stream, caller, permit),
+                Ok((stream, caller)) => self.open(stream, caller, permit),
                 // Out of descriptors, mostly: those in use must be closed first.
                 Err(error) => {
                     tracing::warn!(reason = %error.kind(), "a connection could not be accepted");
@@ -240,12 +240,7 @@ impl<S: Serve> Door<S> {
         }
     }
 
-    fn open(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        caller: Caller,
-        permit: OwnedSemaphorePermit,
-    ) {
+    fn open(&self, stream: Stream, caller: Caller, permit: OwnedSemaphorePermit) {
         let Some(Way { tls, is_introduced }) = self.gate.admit(caller.address) else { return };
         let shares = self.shares.clone();
         let mut share = None;
@@ -267,7 +262,9 @@ impl<S: Serve> Door<S> {
                 let Ok(theirs) = taken(shares.as_ref(), caller.address) else { return };
                 (share, first) = (theirs, follows);
             }
-            let stream = Given::new(first, stream);
+            if !first.is_empty() {
+                stream = Box::new(Given::new(first, stream));
+            }
             let permit = Arc::new((permit, share));
             let mut connection = Connection { service, caller, shown: None, permit, leaving, ended };
             let Some(tls) = tls else { return connection.speak(stream, Spoken::Either).await };
@@ -276,7 +273,7 @@ impl<S: Serve> Door<S> {
             let told = stream.get_ref().1;
             connection.shown = told.peer_certificates().map(|chain| Shown::of(chain, told.server_name()));
             let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            connection.speak(stream, if two { Spoken::Two } else { Spoken::One }).await;
+            connection.speak(Box::new(stream), if two { Spoken::Two } else { Spoken::One }).await;
         });
     }
 }
@@ -284,11 +281,6 @@ impl<S: Serve> Door<S> {
 /// What a connection from this address counts as, beside one of all.
 fn taken(shares: Option<&Shares>, address: Option<IpAddr>) -> Result<Option<Share>, OverShare> {
     shares.zip(address).map_or(Ok(None), |(shares, address)| shares.take(address))
-}
-
-enum Accepted {
-    Tcp(tokio::net::TcpStream, Caller),
-    Unix(tokio::net::UnixStream, Caller),
 }
 
 /// The version of HTTP that both sides have agreed on; without TLS, the first bytes tell.
@@ -300,8 +292,8 @@ enum Spoken {
 }
 
 /// One connection.
-struct Connection<S> {
-    service: Arc<S>,
+struct Connection {
+    service: Arc<dyn Behind>,
     caller: Caller,
     shown: Option<Arc<Shown>>,
     permit: Arc<Counts>,
@@ -309,8 +301,8 @@ struct Connection<S> {
     ended: watch::Receiver<bool>,
 }
 
-impl<S: Serve> Connection<S> {
-    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, spoken: Spoken) {
+impl Connection {
+    async fn speak(self, stream: Stream, spoken: Spoken) {
         let Self { service, caller, shown, permit, mut leaving, mut ended } = self;
         let two = spoken == Spoken::Two;
         let mut http = Builder::new(TokioExecutor::new());
@@ -332,19 +324,21 @@ impl<S: Serve> Connection<S> {
                 request.extensions_mut().insert(Arc::clone(shown));
             }
             let (service, over) = (Arc::clone(&service), begun.begin(request.version()));
-            if S::UPGRADES && request.headers().contains_key(UPGRADE) {
+            if service.upgrades() && request.headers().contains_key(UPGRADE) {
                 let also = Arc::new(begun.begin(request.version()));
                 let kept = Kept { ended: watched.clone(), _over: also, _permit: Arc::clone(&permit) };
                 request.extensions_mut().insert(kept);
             }
+            let one = request.version() < Version::HTTP_2;
+            let ends = service.do_waiting_answers_end();
+            let answering = service.answer(request, caller);
             async move {
-                let one = request.version() < Version::HTTP_2;
-                let mut response = service.answer(request, caller).await;
+                let mut response = answering.await;
                 // Who has the connection hears of it in time, and is not cut off in the middle of the next request.
                 if one && over.is_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
-                Ok::<_, Infallible>(response.map(|body| Sent::new(body, over, S::WAITING_ANSWERS_END)))
+                Ok::<_, Infallible>(response.map(|body| Sent::new(body, over, ends)))
             }
         });
         let stream = TokioIo::new(stream);

@@ -79,7 +79,7 @@ fn connected(service: impl Serve, version: Spoken) -> Connected {
             leaving: left,
             ended: told,
         };
-        connection.speak(theirs, version).await;
+        connection.speak(Box::new(theirs), version).await;
     });
     Connected { stream, leaving, ended, serving }
 }

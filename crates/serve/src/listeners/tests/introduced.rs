@@ -29,7 +29,7 @@ const PROXY: &str = "10.0.0.1";
 const TOLD: &str = "PROXY TCP4 203.0.113.9 198.51.100.1 4711 443\r\n";
 const ASKED: &str = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
 
-fn door(most: usize) -> (Door<Whose>, Listeners) {
+fn door(most: usize) -> (Door, Listeners) {
     let listeners = Listeners::new();
     let door = Door {
         gate: Arc::new(Proxies),
@@ -42,10 +42,10 @@ fn door(most: usize) -> (Door<Whose>, Listeners) {
     (door, listeners)
 }
 
-fn opened(door: &Door<Whose>, from: &str) -> DuplexStream {
+fn opened(door: &Door, from: &str) -> DuplexStream {
     let (ours, theirs) = duplex(4 << 10);
     let permit = Arc::clone(&door.permits).try_acquire_owned().unwrap();
-    door.open(theirs, Caller { address: Some(from.parse().unwrap()), ..Caller::default() }, permit);
+    door.open(Box::new(theirs), Caller { address: Some(from.parse().unwrap()), ..Caller::default() }, permit);
     ours
 }
 
@@ -56,7 +56,7 @@ async fn said(stream: &mut DuplexStream) -> String {
     String::from_utf8(text).unwrap()
 }
 
-async fn told(door: &Door<Whose>, from: &str, bytes: impl AsRef<[u8]>) -> String {
+async fn told(door: &Door, from: &str, bytes: impl AsRef<[u8]>) -> String {
     let mut stream = opened(door, from);
     let _ = stream.write_all(bytes.as_ref()).await;
     said(&mut stream).await
