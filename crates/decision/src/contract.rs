@@ -309,7 +309,9 @@ impl TrustedIssuer {
 
 /// Whether `iss` is `configured`, with the token's own `tid` in the template's place. Byte by byte.
 pub fn issuer_matches(configured: &str, iss: &str, tid: Option<&str>) -> bool {
-    match configured.split_once(TENANT_TEMPLATE) {
+    // Most name their tenant.
+    let template = configured.find('{').and_then(|_| configured.split_once(TENANT_TEMPLATE));
+    match template {
         None => configured == iss,
         Some((before, after)) => tid.is_some_and(|tid| {
             let plain = !tid.is_empty() && tid.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');

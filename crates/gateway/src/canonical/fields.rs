@@ -43,6 +43,11 @@ pub(super) fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
+/// What most values of `Connection` are; they name no field that there would be beside those that always go.
+fn is_about_staying(token: &str) -> bool {
+    token.eq_ignore_ascii_case("close") || token.eq_ignore_ascii_case("keep-alive")
+}
+
 /// Takes out what concerns the connection that the request came over.
 ///
 /// # Errors
@@ -52,7 +57,7 @@ pub(super) fn take_hop_by_hop(headers: &mut HeaderMap, secret: &dyn Fn(&str) -> 
     for value in headers.get_all(CONNECTION) {
         let text = value.to_str().map_err(|_| Refusal::Connection)?;
         for token in text.split(',').map(str::trim).filter(|token| !token.is_empty()) {
-            if token.eq_ignore_ascii_case("close") || token.eq_ignore_ascii_case("keep-alive") {
+            if is_about_staying(token) {
                 continue;
             }
             let name: HeaderName = token.parse().map_err(|_| Refusal::Connection)?;
@@ -83,7 +88,9 @@ pub(crate) fn take_hop_by_hop_of_answer(headers: &mut HeaderMap) {
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|text| text.split(','))
-        .filter_map(|token| token.trim().parse().ok())
+        .map(str::trim)
+        .filter(|token| !is_about_staying(token))
+        .filter_map(|token| token.parse().ok())
         .filter(|name| !END_TO_END.contains(name))
         .collect();
     for name in named {
