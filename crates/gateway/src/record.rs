@@ -86,7 +86,7 @@ impl Record {
     /// What was asked, as it came.
     pub(crate) fn asked(&mut self, parts: &http::request::Parts) {
         self.method = parts.method.clone();
-        self.path = shown(parts.uri.path()).to_owned();
+        shown(parts.uri.path()).clone_into(&mut self.path);
     }
 
     /// What was asked, in its one form.
