@@ -158,20 +158,34 @@ impl AccessLog {
 
     /// Takes what waits.
     pub fn take(&self) -> Vec<u8> {
-        let Some(waiting) = &self.waiting else { return Vec::new() };
-        std::mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner))
+        self.exchange(Vec::new())
+    }
+
+    /// Takes what waits, and leaves this room for what comes.
+    fn exchange(&self, mut room: Vec<u8>) -> Vec<u8> {
+        room.clear();
+        if let Some(waiting) = &self.waiting {
+            std::mem::swap(&mut room, &mut *waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        room
     }
 
     /// Hands lines over as they come, for as long as it is polled. Writing may block: it holds up no request, and lines that
     /// find no room meanwhile are lost.
     pub async fn run(&self, write: impl Fn(&[u8]) + Clone + Send + 'static) {
+        // Room that was filled is used again: a busy gateway fills it five times a second.
+        let mut room = Vec::new();
         loop {
             tokio::time::sleep(PERIOD).await;
-            let lines = self.take();
-            if !lines.is_empty() {
-                let write = write.clone();
-                let _ = tokio::task::spawn_blocking(move || write(&lines)).await;
-            }
+            let lines = self.exchange(room);
+            let write = write.clone();
+            let written = tokio::task::spawn_blocking(move || {
+                if !lines.is_empty() {
+                    write(&lines);
+                }
+                lines
+            });
+            room = written.await.unwrap_or_default();
         }
     }
 }
