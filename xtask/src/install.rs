@@ -16,6 +16,14 @@ pub(crate) fn suites() -> Outcome {
     node("e2e/node")
 }
 
+/// What counts limits that gateways share: Valkey, or Redis where the system has no Valkey.
+pub(crate) fn valkey() -> Outcome {
+    if ["valkey-server", "redis-server"].into_iter().any(is_installed) {
+        return Ok(());
+    }
+    debian(&[("valkey-server", "valkey-server")]).or_else(|_| debian(&[("redis-server", "redis-server")]))
+}
+
 /// Installs the Debian packages whose program is missing. Pairs are (program, package).
 pub(crate) fn debian(wanted: &[(&str, &str)]) -> Outcome {
     let missing: Vec<&str> = wanted.iter().filter(|(program, _)| !is_installed(program)).map(|(_, it)| *it).collect();

@@ -50,6 +50,7 @@ pub(crate) fn release() -> Outcome {
 }
 
 fn rust_tests() -> Outcome {
+    install::valkey()?;
     if is_installed("cargo-nextest") {
         return call(command("cargo", &["nextest", "run", "--workspace", "--status-level", "fail"]));
     }

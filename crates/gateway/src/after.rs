@@ -1,5 +1,5 @@
 //! What policies leave to be done once the answer is known, be it a service's or a refusal.
-use crate::limits::{Charged, Counted, Limits};
+use crate::limits::{Charged, Counted, Limits, Shared};
 use crate::policy::cors::Cors;
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -25,6 +25,8 @@ pub(crate) struct Condition {
     pub(crate) counted: Counted,
     /// The statuses with which it counts.
     pub(crate) statuses: Arc<[StatusCode]>,
+    /// Where it was counted for all gateways.
+    pub(crate) shared: Option<Arc<Shared>>,
 }
 
 /// A call that was counted for a quota.
@@ -34,6 +36,8 @@ pub(crate) struct Charge {
     pub(crate) bytes: bool,
     /// The statuses with which it counts, if not all.
     pub(crate) statuses: Option<Arc<[StatusCode]>>,
+    /// Where it was counted for all gateways.
+    pub(crate) shared: Option<Arc<Shared>>,
 }
 
 impl After {
@@ -49,13 +53,19 @@ impl After {
             cors.answer(origin.as_ref(), headers);
         }
         for condition in self.conditions.drain(..).filter(|condition| !condition.statuses.contains(&status)) {
-            limits.give_back(&condition.counted);
+            match &condition.shared {
+                None => limits.give_back(&condition.counted),
+                Some(shared) => shared.give_back(limits, &condition.counted),
+            }
         }
-        self.charges.retain(|Charge { charged, bytes, statuses }| {
+        self.charges.retain(|Charge { charged, bytes, statuses, shared }| {
             if statuses.as_ref().is_none_or(|statuses| statuses.contains(&status)) {
                 return *bytes;
             }
-            limits.quotas.give_back(charged);
+            match shared {
+                None => limits.quotas.give_back(charged),
+                Some(shared) => shared.give_back_quota(limits, charged),
+            }
             false
         });
     }
@@ -63,7 +73,10 @@ impl After {
     /// Counts what went by.
     pub(crate) fn end(&self, bytes: u64, limits: &Limits) {
         for charge in &self.charges {
-            limits.quotas.spend_bytes(&charge.charged, bytes);
+            match &charge.shared {
+                None => limits.quotas.spend_bytes(&charge.charged, bytes),
+                Some(shared) => shared.spend_bytes(limits, &charge.charged, bytes),
+            }
         }
     }
 }

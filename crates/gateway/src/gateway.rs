@@ -8,7 +8,7 @@ use crate::canonical::{Canonical, take_hop_by_hop_of_answer};
 use crate::denial::Denial;
 use crate::front::Entrance;
 use crate::ids::Ids;
-use crate::limits::Limits;
+use crate::limits::{Limits, Shared};
 use crate::onward::{Credential, Onward};
 use crate::policy::{Admission, Certificate, Decided, cors};
 use crate::record::Record;
@@ -183,6 +183,11 @@ impl Gateway {
             }
         }
         all.into_iter().collect()
+    }
+
+    /// Where gateways count together.
+    pub(crate) fn shared_limits(&self) -> Option<Arc<Shared>> {
+        self.state.load().lasting.shared_limits.clone()
     }
 
     /// How what is told of cut-offs fares.

@@ -1,7 +1,9 @@
 //! How often somebody called lately, and how much they used of what they may: in memory, bounded, exact to the second.
 mod quotas;
+mod shared;
 
 pub(crate) use quotas::{Charged, Quota, Quotas, Spent};
+pub(crate) use shared::{Endpoint, Shared, Spending, Wanted};
 
 use crate::policy::dpop::Proofs;
 use crate::sign_in::Spent as SignedIn;
@@ -14,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const BYTES: usize = 16 << 20;
 const SHARDS: usize = 16;
 /// What a counter costs beside its marks: key, place in the table, allocation.
-const BOOKKEEPING: usize = 224;
+const BOOKKEEPING: usize = 256;
 const MARK: usize = size_of::<(i64, u64)>();
 /// Counters that keys share, in each shard, once there is no room for one of their own.
 const SHARED: u8 = 64;
@@ -60,6 +62,8 @@ pub(crate) struct Counted {
     count: u64,
     /// Calls that are left.
     pub(crate) remaining: u64,
+    /// Whether it is counted for all gateways.
+    shared: bool,
 }
 
 /// All counters. They outlive configurations: a reload gives nobody new calls.
@@ -95,6 +99,19 @@ struct Recent {
     period: i64,
     /// The bytes of the marks, as they were last added up.
     weighed: usize,
+    /// What other gateways counted, where limits are shared.
+    elsewhere: Option<Box<Elsewhere>>,
+}
+
+/// What was last told of a counter that is shared.
+#[derive(Default)]
+struct Elsewhere {
+    /// When it was told.
+    second: i64,
+    /// Calls that others let by within the period before.
+    calls: u64,
+    /// The second in which there was no room, for how much, and the seconds until there is.
+    refused: Option<(i64, u64, u64)>,
 }
 
 impl Default for Limits {
@@ -131,7 +148,57 @@ impl Limits {
         let Some(mut shard) = self.shard(&key) else { return Err(1) };
         let remaining = shard.recent(key, keys, rate, now, self.bytes).take(rate, count, now);
         shard.weigh(key);
-        remaining.map(|remaining| Counted { key, second: now, count, remaining })
+        remaining.map(|remaining| Counted { key, second: now, count, remaining, shared: false })
+    }
+
+    /// Counts a call under all of these, or under none: which one has no room, and the seconds until it has.
+    fn take_all(&self, wanted: &[Wanted], now: Timestamp) -> Result<Vec<Counted>, (usize, u64)> {
+        let mut taken: Vec<Counted> = Vec::with_capacity(wanted.len());
+        for (at, it) in wanted.iter().enumerate() {
+            match self.take(it.key, it.keys, it.rate, it.count, now) {
+                Ok(counted) => taken.push(counted),
+                Err(seconds) => {
+                    for counted in &taken {
+                        self.give_back(counted);
+                    }
+                    return Err((at, seconds));
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Which of these was told to have no room within this second, and the seconds until it has.
+    fn refused_just_now(&self, wanted: &[Wanted], now: Timestamp) -> Option<(usize, u64)> {
+        wanted.iter().enumerate().find_map(|(at, it)| {
+            let shard = self.shard(&it.key)?;
+            let (second, count, wait) = shard.counters.get(&it.key)?.elsewhere.as_ref()?.refused?;
+            (second == now.0 && it.count >= count).then_some((at, wait))
+        })
+    }
+
+    /// Notes a call that is counted for all gateways, which come to this sum.
+    fn note(&self, it: &Wanted, now: Timestamp, sum: u64) -> Counted {
+        if let Some(mut shard) = self.shard(&it.key) {
+            let recent = shard.recent(it.key, it.keys, it.rate, now.0, self.bytes);
+            recent.period = it.rate.period;
+            recent.forget(now.0);
+            recent.add(it.count, now.0);
+            shard.told(it.key, now.0, sum, None);
+        }
+        let remaining = it.rate.calls.saturating_sub(sum);
+        Counted { key: it.key, second: now.0, count: it.count, remaining, shared: true }
+    }
+
+    /// Notes that there is no room for as long.
+    fn note_refused(&self, it: &Wanted, now: Timestamp, wait: u64) {
+        let Some(mut shard) = self.shard(&it.key) else { return };
+        let recent = shard.recent(it.key, it.keys, it.rate, now.0, self.bytes);
+        recent.period = it.rate.period;
+        recent.forget(now.0);
+        // So much of it is used up, whoever used it.
+        let sum = it.rate.calls.saturating_sub(it.count.saturating_sub(1));
+        shard.told(it.key, now.0, sum, Some((now.0, it.count, wait)));
     }
 
     /// As if a call had not been made.
@@ -165,10 +232,20 @@ impl Shard {
         self.counters.entry(key).or_default()
     }
 
+    /// Notes what all gateways counted under this key, if it has a counter of its own.
+    fn told(&mut self, key: Key, second: i64, sum: u64, refused: Option<(i64, u64, u64)>) {
+        if let Some(recent) = self.counters.get_mut(&key) {
+            let calls = sum.saturating_sub(recent.sum);
+            recent.elsewhere = Some(Box::new(Elsewhere { second, calls, refused }));
+        }
+        self.weigh(key);
+    }
+
     /// Notes what the counter of this key has come to weigh.
     fn weigh(&mut self, key: Key) {
         if let Some(recent) = self.counters.get_mut(&key) {
-            let grown = recent.marks.capacity() * MARK;
+            let told = if recent.elsewhere.is_some() { size_of::<Elsewhere>() } else { 0 };
+            let grown = recent.marks.capacity() * MARK + told;
             self.bytes = self.bytes.saturating_add(grown).saturating_sub(recent.weighed);
             recent.weighed = grown;
         }
@@ -179,10 +256,13 @@ impl Recent {
     fn take(&mut self, rate: Rate, count: u64, now: i64) -> Result<u64, u64> {
         self.period = rate.period;
         self.forget(now);
-        let sum = self.sum.saturating_add(count);
+        let told = self.elsewhere.as_ref().map(|elsewhere| (elsewhere.second, elsewhere.calls));
+        let sum = self.sum.saturating_add(count).saturating_add(told.map_or(0, |(_, calls)| calls));
         if let Some(mut over) = sum.checked_sub(rate.calls).filter(|over| *over > 0) {
-            for (second, calls) in &self.marks {
-                over = over.saturating_sub(*calls);
+            let at = told.map_or(0, |(told, _)| self.marks.partition_point(|(second, _)| *second < told));
+            let marks = self.marks.range(..at).copied().chain(told).chain(self.marks.range(at..).copied());
+            for (second, calls) in marks {
+                over = over.saturating_sub(calls);
                 if over == 0 {
                     let wait = second.saturating_add(rate.period).saturating_sub(now);
                     return Err(u64::try_from(wait).unwrap_or(1).max(1));
@@ -190,12 +270,16 @@ impl Recent {
             }
             return Err(u64::try_from(rate.period).unwrap_or(1).max(1));
         }
+        self.add(count, now);
+        Ok(rate.calls - sum)
+    }
+
+    fn add(&mut self, count: u64, now: i64) {
         match self.marks.back_mut() {
             Some((second, calls)) if *second == now => *calls = calls.saturating_add(count),
             _ => self.marks.push_back((now, count)),
         }
-        self.sum = sum;
-        Ok(rate.calls - sum)
+        self.sum = self.sum.saturating_add(count);
     }
 
     /// Drops what is a period ago.
@@ -211,10 +295,18 @@ impl Recent {
             self.sum = self.sum.saturating_sub(*calls);
             self.marks.pop_front();
         }
+        if let Some(elsewhere) = &mut self.elsewhere {
+            elsewhere.second = now.min(elsewhere.second);
+            if elsewhere.second <= since {
+                self.elsewhere = None;
+            }
+        }
     }
 
     fn is_over(&self, now: i64) -> bool {
-        self.marks.back().is_none_or(|(second, _)| *second <= now.saturating_sub(self.period))
+        let told = self.elsewhere.as_ref().map(|elsewhere| elsewhere.second);
+        let last = self.marks.back().map(|(second, _)| *second).max(told);
+        last.is_none_or(|second| second <= now.saturating_sub(self.period))
     }
 
     fn bytes(&self) -> usize {

@@ -63,6 +63,17 @@ pub(crate) enum Decided {
     Wait,
 }
 
+impl Decided {
+    /// What it comes to: a decision that is not made is a refusal.
+    fn outcome(self) -> Result<(), Box<Denial>> {
+        match self {
+            Self::Pass => Ok(()),
+            Self::Deny(denial) => Err(denial),
+            Self::Wait => Err(Box::new(Denial::of(decision::CheckId::KeysAvailable))),
+        }
+    }
+}
+
 /// What takes its time.
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -80,14 +91,7 @@ pub(crate) trait Policy: Send + Sync {
 
     /// Decides, with whatever has to be fetched. Asked only after [`Decided::Wait`].
     fn settle<'a>(&'a self, call: &'a mut Call) -> Pending<'a, Result<(), Box<Denial>>> {
-        Box::pin(async move {
-            match self.decide(call) {
-                Decided::Pass => Ok(()),
-                Decided::Deny(denial) => Err(denial),
-                // Nothing came of it: a decision that is not made is a refusal.
-                Decided::Wait => Err(Box::new(Denial::of(decision::CheckId::KeysAvailable))),
-            }
-        })
+        Box::pin(async move { self.decide(call).outcome() })
     }
 }
 

@@ -6,6 +6,7 @@ mod management;
 mod openapi;
 mod outbound;
 pub(crate) mod schema;
+mod shared_limits;
 mod spanned;
 mod subscriptions;
 mod upstreams;

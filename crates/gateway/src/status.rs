@@ -28,16 +28,19 @@ impl Status {
         Self(gateway)
     }
 
-    /// 200 where every issuer's keys and every secret are at hand, else 503 with what is not.
+    /// 200 where every issuer's keys and every secret are at hand, else 503 with what is not. Limits that are not shared for a while
+    /// are named too, and make nothing unready: all gateways would be at once, and each can count alone.
     fn readiness(&self) -> Response<Full<Bytes>> {
         let missing = self.0.issuers().into_iter().filter(|(_, status)| status.is_none());
         let mut missing: Vec<String> =
             missing.map(|(issuer, _)| format!("the keys of {issuer} are not at hand")).collect();
         missing.extend(self.0.missing().into_iter().map(|what| format!("{what} is not at hand")));
-        if missing.is_empty() {
-            return text(StatusCode::OK, PLAIN, "ready");
+        let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let mut told = if missing.is_empty() { vec!["ready".to_owned()] } else { missing };
+        if let Some((at, Some(why))) = self.0.shared_limits().map(|shared| shared.fares()) {
+            told.push(format!("limits are not shared, and each gateway counts alone: {at}: {why}"));
         }
-        text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, missing.join("\n"))
+        text(status, PLAIN, told.join("\n"))
     }
 }
 

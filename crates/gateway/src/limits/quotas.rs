@@ -1,5 +1,5 @@
 //! How much of what they may callers used, in windows that follow one another: in memory, bounded.
-use super::{Key, Keys, held};
+use super::{Key, Keys, Spending, held};
 use decision::Timestamp;
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ const BYTES: usize = 16 << 20;
 const NUMBER: u8 = 16;
 const SHARDS: usize = NUMBER as usize;
 /// What a counter costs: itself and its key in a table that has just grown.
-const COST: usize = 176;
+const COST: usize = 240;
 /// Counters that keys share, in each shard and for each quota, once there is no room for one of their own.
 const SHARED: u8 = 64;
 
@@ -35,9 +35,11 @@ pub(crate) enum Spent {
 /// A call that was counted: its bytes can be added, and it can be given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Charged {
-    key: Key,
-    window: i64,
-    count: u64,
+    pub(super) key: Key,
+    pub(super) window: i64,
+    pub(super) count: u64,
+    /// Whether it is counted for all gateways.
+    pub(super) shared: bool,
 }
 
 /// All counters of quotas. Who makes up keys cannot have others forgotten: where there is no room, and no window that is over,
@@ -61,6 +63,11 @@ struct Used {
     ends: Option<i64>,
     calls: u64,
     bytes: u64,
+    /// The part of it that whoever adds up for all gateways was not told.
+    owed_calls: i64,
+    owed_bytes: i64,
+    /// The second in which all gateways had used it up.
+    refused: Option<i64>,
 }
 
 impl Default for Quotas {
@@ -78,6 +85,24 @@ impl Quota {
         let since = now.0.saturating_sub(self.started.0);
         let ends = now.0.saturating_add(self.period - since.rem_euclid(self.period));
         (since.div_euclid(self.period), Some(ends))
+    }
+
+    /// The seconds until the next window begins, if one does.
+    pub(crate) fn until(&self, now: Timestamp) -> Option<u64> {
+        let (_, ends) = self.window(now);
+        ends.map(|ends| u64::try_from(ends.saturating_sub(now.0)).unwrap_or(1).max(1))
+    }
+
+    /// Whether a call finds nothing left.
+    fn spent(&self, used: &Used, count: u64, now: Timestamp) -> Result<(), Spent> {
+        let over = |most: Option<u64>, used: u64| most.is_some_and(|most| used >= most);
+        if over(self.calls, used.calls.saturating_add(count.saturating_sub(1))) {
+            return Err(Spent::Calls(self.until(now)));
+        }
+        if over(self.bytes, used.bytes) {
+            return Err(Spent::Bytes(self.until(now)));
+        }
+        Ok(())
     }
 }
 
@@ -101,8 +126,7 @@ impl Quotas {
         now: Timestamp,
     ) -> Result<Charged, Spent> {
         let (window, ends) = quota.window(now);
-        let until = ends.map(|ends| u64::try_from(ends.saturating_sub(now.0)).unwrap_or(1).max(1));
-        let Some(shard) = self.shard(&key) else { return Err(Spent::Calls(until)) };
+        let Some(shard) = self.shard(&key) else { return Err(Spent::Calls(quota.until(now))) };
         let mut shard = held(shard);
         let key = shard.place(key, keys, quota, now.0, self.most);
         let used = shard.used.entry(key).or_default();
@@ -111,15 +135,76 @@ impl Quotas {
         }
         // A clock that was put back gives nobody a new window.
         (used.window, used.ends) = (window, ends);
-        let over = |most: Option<u64>, used: u64| most.is_some_and(|most| used >= most);
-        if over(quota.calls, used.calls.saturating_add(count.saturating_sub(1))) {
-            return Err(Spent::Calls(until));
-        }
-        if over(quota.bytes, used.bytes) {
-            return Err(Spent::Bytes(until));
-        }
+        quota.spent(used, count, now)?;
         used.calls = used.calls.saturating_add(count);
-        Ok(Charged { key, window, count })
+        Ok(Charged { key, window, count, shared: false })
+    }
+
+    /// Counts a call for all of these, or for none.
+    pub(super) fn spend_all(&self, wanted: &[Spending], now: Timestamp) -> Result<Vec<Charged>, Spent> {
+        let mut taken: Vec<Charged> = Vec::with_capacity(wanted.len());
+        for it in wanted {
+            match self.spend(it.key, it.keys, &it.quota, it.count, now) {
+                Ok(charged) => taken.push(charged),
+                Err(spent) => {
+                    for charged in &taken {
+                        self.give_back(charged);
+                    }
+                    return Err(spent);
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    /// What all gateways had used up within this second.
+    pub(super) fn refused_just_now(&self, wanted: &[Spending], now: Timestamp) -> Option<Spent> {
+        wanted.iter().find_map(|it| {
+            let shard = held(self.shard(&it.key)?);
+            let used = shard.used.get(&it.key).filter(|used| used.refused == Some(now.0))?;
+            it.quota.spent(used, it.count, now).err()
+        })
+    }
+
+    /// Notes the sums of all gateways, with this call or without.
+    pub(super) fn note(&self, it: &Spending, now: Timestamp, sums: (u64, u64), refused: bool) -> Charged {
+        let (window, ends) = it.quota.window(now);
+        if let Some(shard) = self.shard(&it.key) {
+            let mut shard = held(shard);
+            // Where there is no room for it, it is not known later.
+            if shard.place(it.key, it.keys, &it.quota, now.0, self.most) == it.key {
+                let used = shard.used.entry(it.key).or_default();
+                let (owed_calls, owed_bytes) =
+                    if used.window == window { (used.owed_calls, used.owed_bytes) } else { (0, 0) };
+                *used = Used {
+                    window,
+                    ends,
+                    calls: sums.0.saturating_add_signed(owed_calls),
+                    bytes: sums.1.saturating_add_signed(owed_bytes),
+                    owed_calls,
+                    owed_bytes,
+                    refused: refused.then_some(now.0),
+                };
+            }
+        }
+        Charged { key: it.key, window, count: it.count, shared: true }
+    }
+
+    /// Takes what is owed of this counter: the number of its window, calls, bytes.
+    pub(super) fn owed(&self, key: Key) -> (i64, i64, i64) {
+        let Some(shard) = self.shard(&key) else { return (0, 0, 0) };
+        let mut shard = held(shard);
+        let Some(used) = shard.used.get_mut(&key) else { return (0, 0, 0) };
+        (used.window, std::mem::take(&mut used.owed_calls), std::mem::take(&mut used.owed_bytes))
+    }
+
+    /// Notes that so much of this counter is to be told yet. Of a window that is over nothing is.
+    pub(super) fn owe(&self, key: Key, window: i64, calls: i64, bytes: i64) {
+        let Some(shard) = self.shard(&key) else { return };
+        if let Some(used) = held(shard).used.get_mut(&key).filter(|used| used.window == window) {
+            used.owed_calls = used.owed_calls.saturating_add(calls);
+            used.owed_bytes = used.owed_bytes.saturating_add(bytes);
+        }
     }
 
     /// Adds the bytes of a call that was counted.

@@ -1,10 +1,11 @@
 //! `quota`: so many calls, or kilobytes, of each subscription, until its next window begins.
 use super::narrower::{About, MOST, once};
-use super::{Decided, Part, Phase, Policy};
+use super::rate_limit::shared;
+use super::{Decided, Part, Pending, Phase, Policy};
 use crate::after::Charge;
 use crate::call::Call;
 use crate::denial::Denial;
-use crate::limits::{Charged, Key, Keys, Limits, Quota, Spent};
+use crate::limits::{Charged, Key, Keys, Limits, Quota, Shared, Spending, Spent};
 use crate::settings::{SettingsError, Spanned, World, fault};
 use decision::{CheckId, Timestamp};
 use schemars::JsonSchema;
@@ -23,6 +24,8 @@ pub(crate) struct Table {
     bandwidth: Option<u64>,
     /// Seconds of a window. They follow one another from the moment that the subscription `started`; 0 for one that does not end.
     renewal_period: Spanned<i64>,
+    /// Whether all gateways count together, as `[shared_limits]` says; by default each counts alone.
+    shared: Option<Spanned<bool>>,
     /// Quotas of single APIs, beside this one.
     #[serde(default)]
     api: Vec<Spanned<OfApi>>,
@@ -76,11 +79,16 @@ impl super::Table for Table {
                 windows.push((About::operation(name, operation, world), window));
             }
         }
-        Ok(Part::Rule(Arc::new(Rule { place: world.place().into(), windows, limits: world.limits() })))
+        let shared = world.shared_limits(self.shared.as_ref())?;
+        if let Some(at) = self.shared.as_ref().filter(|_| windows.iter().any(|(_, (_, _, period))| *period == 0)) {
+            shared.as_ref().map_or(Ok(()), |_| Err(ends(at)))?;
+        }
+        Ok(Part::Rule(Arc::new(Rule { place: world.place().into(), windows, limits: world.limits(), shared })))
     }
 
     fn told(&self) -> String {
-        let mut all = vec![told(self.calls, self.bandwidth, *self.renewal_period.get_ref(), "for each subscription")];
+        let each = format!("for each subscription{}", shared(self.shared.as_ref()));
+        let mut all = vec![told(self.calls, self.bandwidth, *self.renewal_period.get_ref(), &each)];
         for api in &self.api {
             let OfApi { name, calls, bandwidth, renewal_period, operation } = api.get_ref();
             all.push(told(*calls, *bandwidth, *renewal_period.get_ref(), &format!("to {}", name.get_ref())));
@@ -117,6 +125,12 @@ pub(super) fn window(
     Ok((calls, bandwidth.map(|kilobytes| kilobytes.saturating_mul(1_024)), *period.get_ref()))
 }
 
+/// What is kept for all gateways ends some day, so that made-up keys do not fill their memory for good.
+pub(super) fn ends(shared: &Spanned<bool>) -> SettingsError {
+    let hint = "write a period, or leave out `shared`";
+    fault(&shared.span(), "a quota that is never renewed is not shared", hint)
+}
+
 /// What applies, in a line.
 pub(super) fn told(calls: Option<u64>, bandwidth: Option<u64>, period: i64, each: &str) -> String {
     let calls = calls.map(|calls| format!("{calls} calls"));
@@ -151,6 +165,22 @@ struct Rule {
     /// At most [`MOST`] are about one call.
     windows: Vec<(About, Window)>,
     limits: Arc<Limits>,
+    shared: Option<Arc<Shared>>,
+}
+
+impl Rule {
+    /// The quotas that a call of this subscription is to count for, by what names their counters.
+    fn wanted(&self, policy: &[u8], call: &Call, subscription: &str) -> impl Iterator<Item = Spending> {
+        let started = call.admission.started.unwrap_or(Timestamp(0));
+        let windows = self.windows.iter().filter(|(about, _)| about.covers(call));
+        windows.map(move |(about, (calls, bytes, period))| {
+            let quota = Quota { calls: *calls, bytes: *bytes, period: *period, started };
+            let ([what, name], numbers) = (about.parts(), [period.to_be_bytes(), started.0.to_be_bytes()]);
+            let (here, whose, numbers) = (self.place.as_bytes(), subscription.as_bytes(), numbers.as_flattened());
+            let key = Key::of([policy, here, whose, what, name, numbers]);
+            Spending { key, keys: Keys::Configured, quota, count: 1 }
+        })
+    }
 }
 
 impl Policy for Rule {
@@ -160,16 +190,13 @@ impl Policy for Rule {
 
     fn decide(&self, call: &mut Call) -> Decided {
         let Some(subscription) = &call.admission.subscription else { return Decided::Pass };
-        let started = call.admission.started.unwrap_or(Timestamp(0));
+        if self.shared.is_some() {
+            return Decided::Wait;
+        }
         let mut taken: [Option<(Charged, bool)>; MOST] = [None; MOST];
-        for ((about, window), place) in self.windows.iter().filter(|(about, _)| about.covers(call)).zip(&mut taken) {
-            let (calls, bytes, period) = *window;
-            let quota = Quota { calls, bytes, period, started };
-            let ([what, name], numbers) = (about.parts(), [period.to_be_bytes(), started.0.to_be_bytes()]);
-            let (here, whose, numbers) = (self.place.as_bytes(), subscription.as_bytes(), numbers.as_flattened());
-            let key = Key::of([b"quota".as_slice(), here, whose, what, name, numbers]);
-            match self.limits.quotas.spend(key, Keys::Configured, &quota, 1, call.now) {
-                Ok(charged) => *place = Some((charged, bytes.is_some())),
+        for (it, place) in self.wanted(b"quota", call, subscription).zip(&mut taken) {
+            match self.limits.quotas.spend(it.key, it.keys, &it.quota, it.count, call.now) {
+                Ok(charged) => *place = Some((charged, it.quota.bytes.is_some())),
                 Err(spent) => {
                     // What one of them refuses counts for none.
                     taken.iter().flatten().for_each(|(charged, _)| self.limits.quotas.give_back(charged));
@@ -178,7 +205,27 @@ impl Policy for Rule {
             }
         }
         let with_bytes = taken.into_iter().flatten().filter(|(_, bytes)| *bytes);
-        call.after.charges.extend(with_bytes.map(|(charged, bytes)| Charge { charged, bytes, statuses: None }));
+        let charge = |(charged, bytes)| Charge { charged, bytes, statuses: None, shared: None };
+        call.after.charges.extend(with_bytes.map(charge));
         Decided::Pass
+    }
+
+    fn settle<'a>(&'a self, call: &'a mut Call) -> Pending<'a, Result<(), Box<Denial>>> {
+        Box::pin(async move {
+            let (Some(shared), Some(subscription)) = (&self.shared, &call.admission.subscription) else {
+                return Ok(());
+            };
+            let wanted: Vec<_> = self.wanted(b"shared quota", call, subscription).collect();
+            let spent = shared.spend(&self.limits, &wanted, call.now).await;
+            let charged = spent.map_err(|spent| Box::new(refusal(spent)))?;
+            let with_bytes = wanted.iter().zip(charged).filter(|(it, _)| it.quota.bytes.is_some());
+            call.after.charges.extend(with_bytes.map(|(_, charged)| Charge {
+                charged,
+                bytes: true,
+                statuses: None,
+                shared: Some(Arc::clone(shared)),
+            }));
+            Ok(())
+        })
     }
 }

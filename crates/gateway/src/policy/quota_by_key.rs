@@ -1,10 +1,11 @@
 //! `quota_by_key`: so many calls, or kilobytes, of whoever has the same key, until its next window begins.
-use super::quota::{refusal, window};
+use super::quota::{ends, refusal, window};
 use super::rate_limit_by_key::{Element, Source, key, sources, statuses};
-use super::{Decided, Part, Phase, Policy};
+use super::{Decided, Part, Pending, Phase, Policy};
 use crate::after::Charge;
 use crate::call::Call;
-use crate::limits::{Keys, Limits, Quota};
+use crate::denial::Denial;
+use crate::limits::{Charged, Keys, Limits, Quota, Shared, Spending, Spent};
 use crate::settings::{SettingsError, Spanned, World, fault, moment};
 use decision::Timestamp;
 use http::StatusCode;
@@ -37,6 +38,8 @@ pub(crate) struct Table {
     /// The moment that windows are counted from; by default 0001-01-01T00:00:00Z.
     #[schemars(with = "Option<crate::settings::schema::Moment>")]
     first_period_start: Option<Spanned<toml::value::Datetime>>,
+    /// Whether all gateways count together, as `[shared_limits]` says; by default each counts alone.
+    shared: Option<Spanned<bool>>,
 }
 
 impl super::Table for Table {
@@ -51,6 +54,10 @@ impl super::Table for Table {
             let hint = "write 1 to `calls`";
             return Err(fault(&self.increment_count.span(), "a call counts nothing, or more than there is", hint));
         }
+        let shared = world.shared_limits(self.shared.as_ref())?;
+        if let Some(at) = self.shared.as_ref().filter(|_| shared.is_some() && period == 0) {
+            return Err(ends(at));
+        }
         let started = moment(self.first_period_start.as_ref())?.unwrap_or(FIRST);
         Ok(Part::Rule(Arc::new(Rule {
             quota: Quota { calls, bytes, period, started },
@@ -58,11 +65,13 @@ impl super::Table for Table {
             sources: sources(&self.counter_key)?,
             statuses: statuses(self.increment_statuses.as_ref())?,
             limits: world.limits(),
+            shared,
         })))
     }
 
     fn told(&self) -> String {
-        let each = format!("for each {}", super::rate_limit_by_key::told(&self.counter_key));
+        let shared = super::rate_limit::shared(self.shared.as_ref());
+        let each = format!("for each {}{shared}", super::rate_limit_by_key::told(&self.counter_key));
         super::quota::told(self.calls, self.bandwidth, *self.renewal_period.get_ref(), &each)
     }
 }
@@ -73,6 +82,22 @@ struct Rule {
     sources: Vec<Source>,
     statuses: Option<Arc<[StatusCode]>>,
     limits: Arc<Limits>,
+    shared: Option<Arc<Shared>>,
+}
+
+impl Rule {
+    fn told(&self, call: &mut Call, spent: Result<Charged, Spent>) -> Decided {
+        match spent {
+            Ok(charged) => {
+                let (bytes, statuses) = (self.quota.bytes.is_some(), self.statuses.clone());
+                if bytes || statuses.is_some() {
+                    call.after.charges.push(Charge { charged, bytes, statuses, shared: self.shared.clone() });
+                }
+                Decided::Pass
+            }
+            Err(spent) => Decided::Deny(Box::new(refusal(spent))),
+        }
+    }
 }
 
 impl Policy for Rule {
@@ -81,18 +106,26 @@ impl Policy for Rule {
     }
 
     fn decide(&self, call: &mut Call) -> Decided {
+        if self.shared.is_some() {
+            return Decided::Wait;
+        }
         // Counters of other windows are others: what is over in one would be over in the other.
         let numbers = [self.quota.period, self.quota.started.0];
         let key = key(b"quota_by_key", &numbers, &self.sources, call);
-        match self.limits.quotas.spend(key, Keys::OfCallers, &self.quota, self.count, call.now) {
-            Ok(charged) => {
-                let (bytes, statuses) = (self.quota.bytes.is_some(), self.statuses.clone());
-                if bytes || statuses.is_some() {
-                    call.after.charges.push(Charge { charged, bytes, statuses });
-                }
-                Decided::Pass
-            }
-            Err(spent) => Decided::Deny(Box::new(refusal(spent))),
-        }
+        let spent = self.limits.quotas.spend(key, Keys::OfCallers, &self.quota, self.count, call.now);
+        self.told(call, spent)
+    }
+
+    fn settle<'a>(&'a self, call: &'a mut Call) -> Pending<'a, Result<(), Box<Denial>>> {
+        Box::pin(async move {
+            let Some(shared) = &self.shared else { return Ok(()) };
+            let numbers = [self.quota.period, self.quota.started.0];
+            let key = key(b"shared quota_by_key", &numbers, &self.sources, call);
+            let wanted = Spending { key, keys: Keys::OfCallers, quota: self.quota, count: self.count };
+            let spent = shared.spend(&self.limits, &[wanted], call.now).await;
+            // One was wanted, and one was charged.
+            let spent = spent.and_then(|charged| charged.first().copied().ok_or(Spent::Calls(Some(1))));
+            self.told(call, spent).outcome()
+        })
     }
 }

@@ -1,9 +1,9 @@
 //! `rate_limit`: so many calls of each subscription within a while.
 use super::narrower::{About, MOST, once};
-use super::{Decided, Part, Phase, Policy};
+use super::{Decided, Part, Pending, Phase, Policy};
 use crate::call::Call;
 use crate::denial::Denial;
-use crate::limits::{Counted, Key, Keys, Limits, Rate};
+use crate::limits::{Counted, Key, Keys, Limits, Rate, Shared, Wanted};
 use crate::settings::{SettingsError, Spanned, World, fault, field_name};
 use decision::CheckId;
 use http::{HeaderName, HeaderValue};
@@ -27,6 +27,8 @@ pub(crate) struct Table {
     remaining_calls_header_name: Option<Spanned<String>>,
     /// A field of answers that says `calls`.
     total_calls_header_name: Option<Spanned<String>>,
+    /// Whether all gateways count together, as `[shared_limits]` says; by default each counts alone.
+    shared: Option<Spanned<bool>>,
     /// Limits of single APIs, beside this one.
     #[serde(default)]
     api: Vec<OfApi>,
@@ -81,12 +83,14 @@ impl super::Table for Table {
                 self.total_calls_header_name.as_ref(),
             )?,
             limits: world.limits(),
+            shared: world.shared_limits(self.shared.as_ref())?,
         })))
     }
 
     fn told(&self) -> String {
         let (calls, period) = (self.calls.get_ref(), self.renewal_period.get_ref());
-        let mut told = vec![format!("{calls} calls in {period} s for each subscription")];
+        let mut told =
+            vec![format!("{calls} calls in {period} s for each subscription{}", shared(self.shared.as_ref()))];
         for api in &self.api {
             let (name, calls, period) = (api.name.get_ref(), api.calls.get_ref(), api.renewal_period.get_ref());
             told.push(format!("{calls} calls in {period} s to {name}"));
@@ -97,6 +101,11 @@ impl super::Table for Table {
         }
         told.join("; ")
     }
+}
+
+/// What is told of limits that are shared.
+pub(super) fn shared(said: Option<&Spanned<bool>>) -> &'static str {
+    if said.is_some_and(|shared| *shared.get_ref()) { ", of all gateways" } else { "" }
 }
 
 /// A rate that can be counted.
@@ -166,6 +175,21 @@ struct RateLimit {
     rates: Vec<(About, Rate)>,
     fields: Fields,
     limits: Arc<Limits>,
+    shared: Option<Arc<Shared>>,
+}
+
+impl RateLimit {
+    /// The counters of all gateways that a call is to count under.
+    fn wanted(&self, call: &Call, subscription: &str) -> Vec<Wanted> {
+        let rates = self.rates.iter().filter(|(about, _)| about.covers(call));
+        let wanted = rates.map(|(about, rate)| {
+            let ([what, name], period) = (about.parts(), rate.period.to_be_bytes());
+            let (here, whose) = (self.place.as_bytes(), subscription.as_bytes());
+            let key = Key::of([b"shared rate_limit".as_slice(), &period, here, whose, what, name]);
+            Wanted { key, keys: Keys::Configured, rate: *rate, count: 1 }
+        });
+        wanted.collect()
+    }
 }
 
 impl Policy for RateLimit {
@@ -175,6 +199,9 @@ impl Policy for RateLimit {
 
     fn decide(&self, call: &mut Call) -> Decided {
         let Some(subscription) = &call.admission.subscription else { return Decided::Pass };
+        if self.shared.is_some() {
+            return Decided::Wait;
+        }
         let mut taken: [Option<(Rate, Counted)>; MOST] = [None; MOST];
         for ((about, rate), place) in self.rates.iter().filter(|(about, _)| about.covers(call)).zip(&mut taken) {
             let [what, name] = about.parts();
@@ -192,5 +219,24 @@ impl Policy for RateLimit {
             return Decided::Pass;
         };
         self.fields.told(call, *rate, Ok(counted))
+    }
+
+    fn settle<'a>(&'a self, call: &'a mut Call) -> Pending<'a, Result<(), Box<Denial>>> {
+        Box::pin(async move {
+            let (Some(shared), Some(subscription)) = (&self.shared, &call.admission.subscription) else {
+                return Ok(());
+            };
+            let wanted = self.wanted(call, subscription);
+            let taken = shared.take(&self.limits, &wanted, call.now).await;
+            let told = match &taken {
+                Ok(counted) => wanted
+                    .iter()
+                    .zip(counted)
+                    .min_by_key(|(_, counted)| counted.remaining)
+                    .map(|(it, counted)| (it, Ok(counted))),
+                Err((at, seconds)) => wanted.get(*at).or(wanted.first()).map(|it| (it, Err(*seconds))),
+            };
+            told.map_or(Ok(()), |(it, taken)| self.fields.told(call, it.rate, taken).outcome())
+        })
     }
 }

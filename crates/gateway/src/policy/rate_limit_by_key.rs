@@ -1,10 +1,11 @@
 //! `rate_limit_by_key`: so many calls within a while of whoever has the same key.
-use super::rate_limit::{Fields, rate};
-use super::{Decided, Part, Phase, Policy};
+use super::rate_limit::{Fields, rate, shared};
+use super::{Decided, Part, Pending, Phase, Policy};
 use crate::address::{Address, counted};
 use crate::after::Condition;
 use crate::call::Call;
-use crate::limits::{Key, Keys, Limits, Rate};
+use crate::denial::Denial;
+use crate::limits::{Counted, Key, Keys, Limits, Rate, Shared, Wanted};
 use crate::settings::{SettingsError, Spanned, World, fault, field_name};
 use http::{HeaderName, StatusCode};
 use schemars::JsonSchema;
@@ -36,6 +37,8 @@ pub(crate) struct Table {
     remaining_calls_header_name: Option<Spanned<String>>,
     /// A field of answers that says `calls`.
     total_calls_header_name: Option<Spanned<String>>,
+    /// Whether all gateways count together, as `[shared_limits]` says; by default each counts alone.
+    shared: Option<Spanned<bool>>,
 }
 
 pub(super) fn one() -> Spanned<u64> {
@@ -82,12 +85,13 @@ impl super::Table for Table {
                 self.total_calls_header_name.as_ref(),
             )?,
             limits: world.limits(),
+            shared: world.shared_limits(self.shared.as_ref())?,
         })))
     }
 
     fn told(&self) -> String {
         let (calls, period) = (self.calls.get_ref(), self.renewal_period.get_ref());
-        format!("{calls} calls in {period} s for each {}", told(&self.counter_key))
+        format!("{calls} calls in {period} s for each {}{}", told(&self.counter_key), shared(self.shared.as_ref()))
     }
 }
 
@@ -194,6 +198,17 @@ struct RateLimitByKey {
     statuses: Option<Arc<[StatusCode]>>,
     fields: Fields,
     limits: Arc<Limits>,
+    shared: Option<Arc<Shared>>,
+}
+
+impl RateLimitByKey {
+    fn told(&self, call: &mut Call, taken: Result<Counted, u64>) -> Decided {
+        if let (Some(statuses), Ok(counted)) = (&self.statuses, &taken) {
+            let (counted, statuses, shared) = (*counted, Arc::clone(statuses), self.shared.clone());
+            call.after.conditions.push(Condition { counted, statuses, shared });
+        }
+        self.fields.told(call, self.rate, taken.as_ref().map_err(|seconds| *seconds))
+    }
 }
 
 impl Policy for RateLimitByKey {
@@ -202,12 +217,25 @@ impl Policy for RateLimitByKey {
     }
 
     fn decide(&self, call: &mut Call) -> Decided {
+        if self.shared.is_some() {
+            return Decided::Wait;
+        }
         // Counters of other periods are others: one that forgets sooner would let the other's callers by.
         let key = key(b"rate_limit_by_key", &[self.rate.period], &self.sources, call);
         let taken = self.limits.take(key, Keys::OfCallers, self.rate, self.count, call.now);
-        if let (Some(statuses), Ok(counted)) = (&self.statuses, &taken) {
-            call.after.conditions.push(Condition { counted: *counted, statuses: Arc::clone(statuses) });
-        }
-        self.fields.told(call, self.rate, taken.as_ref().map_err(|seconds| *seconds))
+        self.told(call, taken)
+    }
+
+    fn settle<'a>(&'a self, call: &'a mut Call) -> Pending<'a, Result<(), Box<Denial>>> {
+        Box::pin(async move {
+            let Some(shared) = &self.shared else { return Ok(()) };
+            let key = key(b"shared rate_limit_by_key", &[self.rate.period], &self.sources, call);
+            let wanted = Wanted { key, keys: Keys::OfCallers, rate: self.rate, count: self.count };
+            let taken = shared.take(&self.limits, &[wanted], call.now).await;
+            let taken = taken.map_err(|(_, seconds)| seconds);
+            // One was wanted, and one was counted.
+            let taken = taken.and_then(|counted| counted.first().copied().ok_or(1));
+            self.told(call, taken).outcome()
+        })
     }
 }

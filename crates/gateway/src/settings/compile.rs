@@ -9,7 +9,7 @@ use super::world::{AllFetched, Variables, World, twice, unknown};
 use super::{File, SettingsError, Spanned, fault, field_name};
 use crate::cut_offs::AllHeard;
 use crate::gateway::Ports;
-use crate::limits::Limits;
+use crate::limits::{Limits, Shared};
 use crate::onward::{self, Onward};
 use crate::policy::cors::Cors;
 use crate::policy::{self, Bearer, Part, Phase, SignInCheck, SignedIn, SubscriptionKey, TokenCheck};
@@ -63,6 +63,8 @@ pub(crate) struct Lasting {
     pub(crate) fetched: AllFetched,
     /// What is listened to.
     pub(crate) doors: Doors,
+    /// Where gateways count together.
+    pub(crate) shared_limits: Option<Arc<Shared>>,
 }
 
 /// The policies of one scope, each read once.
@@ -167,7 +169,13 @@ pub(crate) fn compile(
         products: names,
         proxies,
         guards: world.guards(),
-        lasting: Lasting { upstreams, heard: world.heard, fetched: world.fetched.into_inner(), doors },
+        lasting: Lasting {
+            upstreams,
+            heard: world.heard,
+            fetched: world.fetched.into_inner(),
+            doors,
+            shared_limits: world.shared_limits,
+        },
         sign_in: world.sign_in,
         injected: world.injected,
         rotating: world.rotating,

@@ -3,6 +3,7 @@ use super::Spanned;
 use super::doors::ListenerTable;
 use super::management::ManagementTable;
 use super::outbound::OutboundTable;
+use super::shared_limits::SharedLimitsTable;
 use super::vaults::{FederatedIdentity, VaultTable};
 use crate::store::State;
 use crate::upstream::Http;
@@ -63,6 +64,8 @@ pub struct File {
     pub(crate) authority: Vec<Spanned<AuthorityTable>>,
     /// Sign-in for browsers; by default there is none.
     pub(crate) sign_in: Option<Spanned<sign_in::Table>>,
+    /// Where gateways count together, for limits that say so; by default nowhere.
+    pub(crate) shared_limits: Option<Spanned<SharedLimitsTable>>,
     /// Where the policy `send_request` may send requests; by default nowhere.
     pub(crate) send_request: Option<Spanned<OutboundTable>>,
     /// The services behind the gateway.

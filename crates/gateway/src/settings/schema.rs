@@ -322,6 +322,8 @@ mod tests {
             ("session_hours = 4", "session_hours = \"4\""),
             ("unauthenticated = \"redirect\"", "unauthenticated = \"maybe\""),
             ("client_directed = true", "client_directed = 1"),
+            ("prefix = \"blue\"", "prefix = 1"),
+            ("shared = true", "shared = \"true\""),
         ] {
             assert!(EVERY_POLICY.contains(from), "{from}");
             let text = EVERY_POLICY.replacen(from, to, 1);

@@ -22,13 +22,7 @@ pub(crate) type Upstreams = HashMap<String, Arc<Upstream>>;
 /// Those of the file. Of the ones that were there before, those that nothing changed about stay as they are, with their connections
 /// and what is known of their health.
 pub(super) fn upstreams(file: &File, world: &mut World<'_>, before: &Upstreams) -> Result<Upstreams, SettingsError> {
-    let text = match &file.trusted_certificates {
-        None => String::new(),
-        Some(path) => world.text(path.get_ref(), &path.span())?,
-    };
-    let at = file.trusted_certificates.as_ref().map_or(0..0, Spanned::span);
-    let tls = tls(&text, &at)?;
-    let roots: Arc<str> = text.into();
+    let (tls, roots) = trusted(file, world)?;
     let mut upstreams = HashMap::new();
     for table in &file.upstream {
         let name = &table.get_ref().name;
@@ -93,6 +87,16 @@ fn shown(
     world.keep_up_to_date(Arc::clone(&made) as _);
     upstreams.insert(name, made);
     Ok(())
+}
+
+/// TLS as a client, and the text of the authorities that the file adds to the system's.
+pub(super) fn trusted(file: &File, world: &World<'_>) -> Result<(ClientConfig, Arc<str>), SettingsError> {
+    let text = match &file.trusted_certificates {
+        None => String::new(),
+        Some(path) => world.text(path.get_ref(), &path.span())?,
+    };
+    let at = file.trusted_certificates.as_ref().map_or(0..0, Spanned::span);
+    Ok((tls(&text, &at)?, text.into()))
 }
 
 fn tls(roots: &str, at: &Range<usize>) -> Result<ClientConfig, SettingsError> {

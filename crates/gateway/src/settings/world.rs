@@ -5,7 +5,7 @@ use super::vaults::{Holding, Vault, seconds, three_hundred};
 use super::{File, Lasting, SettingsError, Spanned, fault};
 use crate::cut_offs::{AllHeard, Heard, Source as Told};
 use crate::gateway::Ports;
-use crate::limits::Limits;
+use crate::limits::{Limits, Shared};
 use crate::rotating::Rotates;
 use crate::routes::Routes;
 use crate::secrets::{Command, Fetched, Material, Place};
@@ -50,7 +50,8 @@ pub(crate) struct World<'a> {
     pub(super) sign_in: Option<Arc<SignIn>>,
     pub(super) vaults: HashMap<String, Vault>,
     /// What the configuration of before leaves.
-    before: &'a Lasting,
+    pub(super) before: &'a Lasting,
+    pub(super) shared_limits: Option<Arc<Shared>>,
     pub(super) fetched: RefCell<AllFetched>,
     guards: HashMap<String, Guard>,
     /// What authorities tell of cut-offs, as the file says it: where, and all that is said of the authority.
@@ -90,6 +91,7 @@ impl<'a> World<'a> {
             sign_in: None,
             vaults: HashMap::new(),
             before,
+            shared_limits: None,
             fetched: RefCell::default(),
             guards: HashMap::new(),
             tellers: HashMap::new(),
@@ -119,6 +121,7 @@ impl<'a> World<'a> {
         world.read_authorities(&others)?;
         world.read_vaults(&file.vault)?;
         world.read_authorities(&of_vaults)?;
+        world.share_limits(file)?;
         if let Some(table) = &file.sign_in {
             world.sign_in = Some(Arc::new(SignIn::read(table, &mut world)?));
         }

@@ -17,6 +17,7 @@ pub(super) fn all(gateway: &Gateway) -> Vec<Family> {
     families.extend(cut_offs(gateway));
     families.extend(tokens(gateway));
     families.extend(secrets(gateway));
+    families.extend(shared_limits(gateway));
     let plain = Family::plain;
     families.extend([
         plain(
@@ -194,6 +195,29 @@ fn secrets(gateway: &Gateway) -> [Family; 3] {
             Kind::Counter,
             rejected,
         ),
+    ]
+}
+
+/// What is counted for all gateways, where anything is.
+fn shared_limits(gateway: &Gateway) -> Vec<Family> {
+    let Some(shared) = gateway.shared_limits() else { return Vec::new() };
+    let asked = shared.asked();
+    let outcomes =
+        [("answered", asked.answered), ("late", asked.late), ("failed", asked.failed), ("skipped", asked.skipped)];
+    let samples = outcomes.map(|(outcome, count)| (vec![("outcome", outcome.into())], Value::Number(count)));
+    vec![
+        Family::plain(
+            "deputize_gateway_shared_limits_up",
+            "Whether limits are counted for all gateways now, and not by each alone",
+            Kind::Gauge,
+            shared.fares().1.is_none().into(),
+        ),
+        Family {
+            name: "deputize_gateway_shared_limits_decisions_total",
+            help: "Decisions by shared limits: answered by Valkey, or made alone since it was late, failed, or was not asked",
+            kind: Kind::Counter,
+            samples: samples.into(),
+        },
     ]
 }
 

@@ -3,11 +3,11 @@ use crate::support::{ORDERS, PUBLIC, World};
 use serde_json::json;
 
 const KEY: &str = "Ocp-Apim-Subscription-Key";
-const A: (&str, &str) = (KEY, "adatum-0123456789");
-const B: (&str, &str) = (KEY, "fabrikam-0123456789");
+pub(crate) const A: (&str, &str) = (KEY, "adatum-0123456789");
+pub(crate) const B: (&str, &str) = (KEY, "fabrikam-0123456789");
 
 /// An API behind keys of two subscriptions to a product with these policies.
-fn keyed(policies: &str) -> String {
+pub(crate) fn keyed(policies: &str) -> String {
     let keyed = PUBLIC.replacen("public = true", "[api.policies.subscription_key]", 1);
     format!(
         r#"{keyed}
@@ -29,7 +29,7 @@ fn keyed(policies: &str) -> String {
     )
 }
 
-fn public(policies: &str) -> String {
+pub(crate) fn public(policies: &str) -> String {
     PUBLIC.replacen("    [[api.operation]]", &format!("{policies}\n    [[api.operation]]"), 1)
 }
 

@@ -9,20 +9,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 /// What stands beside a gateway, and the way there.
-struct Beside {
+pub(crate) struct Beside {
     status: std::net::SocketAddr,
     control: std::path::PathBuf,
     _listeners: Listeners,
 }
 
 /// Whoever runs the tests may watch.
-fn own() -> u32 {
+pub(crate) fn own() -> u32 {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").unwrap().uid()
 }
 
 impl Beside {
-    async fn start(world: &World, uid: u32) -> Self {
+    pub(crate) async fn start(world: &World, uid: u32) -> Self {
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let status = socket.local_addr().unwrap();
         let control = std::env::temp_dir().join(format!("deputize-control-{}-{}", std::process::id(), status.port()));
@@ -33,7 +33,7 @@ impl Beside {
         Self { status, control, _listeners: listeners }
     }
 
-    async fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.status).await.unwrap();
         let text = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
         stream.write_all(text.as_bytes()).await.unwrap();
