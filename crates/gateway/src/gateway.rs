@@ -108,7 +108,10 @@ impl Gateway {
         beside: &Path,
         ports: Ports,
     ) -> Result<Self, SettingsError> {
-        let limits = Arc::default();
+        let limits = Arc::new(match &ports.store {
+            Some(store) => Limits::with(store.quotas()),
+            None => Limits::default(),
+        });
         let state = compile(file, variable, beside, &ports, &limits, &Lasting::default())?;
         Ok(Self { state: ArcSwap::from_pointee(state), ports, limits })
     }

@@ -2,7 +2,7 @@
 mod quotas;
 mod shared;
 
-pub(crate) use quotas::{Charged, Quota, Quotas, Spent};
+pub(crate) use quotas::{Charged, Owed, Quota, Quotas, Spent, Sum};
 pub(crate) use shared::{Endpoint, Shared, Spending, Wanted};
 
 use crate::policy::dpop::Proofs;
@@ -10,7 +10,7 @@ use crate::sign_in::Spent as SignedIn;
 use decision::Timestamp;
 use sha2::{Digest as _, Sha256};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many bytes of counters are kept.
 const BYTES: usize = 16 << 20;
@@ -34,6 +34,16 @@ impl Key {
             digest.update(part);
         }
         Self(digest.finalize().into())
+    }
+
+    /// What it is kept as.
+    pub(crate) fn as_kept(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// One that was kept.
+    pub(crate) fn kept(digest: [u8; 32]) -> Self {
+        Self(digest)
     }
 }
 
@@ -76,7 +86,9 @@ pub(crate) struct Limits {
     /// Which sign-ins were used up, and which sessions ended.
     pub(crate) signed_in: SignedIn,
     /// How much was used.
-    pub(crate) quotas: Quotas,
+    pub(crate) quotas: Arc<Quotas>,
+    /// How much was used of quotas that gateways share.
+    shared_quotas: Quotas,
     shards: Vec<Mutex<Shard>>,
     /// For each shard.
     bytes: usize,
@@ -126,12 +138,18 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Limits {
+    /// With what is known of quotas.
+    pub(crate) fn with(quotas: Arc<Quotas>) -> Self {
+        Self { quotas, ..Self::default() }
+    }
+
     fn within(bytes: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self {
             proofs: Proofs::default(),
             signed_in: SignedIn::default(),
-            quotas: Quotas::default(),
+            quotas: Arc::default(),
+            shared_quotas: Quotas::default(),
             shards,
             bytes: bytes / SHARDS,
         }

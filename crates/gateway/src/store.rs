@@ -6,6 +6,7 @@
 mod changes;
 mod digest;
 mod held;
+mod quotas;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -14,6 +15,7 @@ pub(crate) use changes::{Actor, Change, Condition, Declined};
 pub(crate) use held::{Held, State, StoredProduct, StoredSubscription, To};
 pub(crate) use usage::{Amount, Counting, UsedOf, Width, Window};
 
+use crate::limits::Quotas;
 use crate::policy::Admission;
 use crate::subscriptions::{ApiId, Subscriptions};
 use arc_swap::{ArcSwap, Guard};
@@ -29,8 +31,10 @@ use thiserror::Error;
 use tokio::time::MissedTickBehavior;
 use usage::Usage;
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { name: "subscriptions", sql: include_str!("store/0001_subscriptions.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { name: "subscriptions", sql: include_str!("store/0001_subscriptions.sql") },
+    Migration { name: "quotas", sql: include_str!("store/0002_quotas.sql") },
+];
 
 /// How often other processes' changes are looked for.
 const POLL: Duration = Duration::from_millis(200);
@@ -64,6 +68,7 @@ pub struct Store {
     held: Arc<ArcSwap<Held>>,
     key: DigestKey,
     usage: Usage,
+    quotas: Arc<Quotas>,
     clock: Arc<dyn Clock>,
 }
 
@@ -85,6 +90,7 @@ impl Store {
         };
         let held = Arc::new(ArcSwap::from_pointee(Held::default()));
         let publishes = Arc::clone(&held);
+        let quotas = Arc::new(Quotas::kept());
         let database = Database::open(path, &Options::default(), MIGRATIONS, |connection, new| {
             let failed = |error| StoreError::from(sql::OpenError::of(path, error));
             if !key.belongs_to(connection, new).map_err(failed)? {
@@ -92,9 +98,10 @@ impl Store {
                 return Err(StoreError::Key { path: key_path.to_owned(), problem: problem.to_owned() });
             }
             publishes.store(Arc::new(Held::read(connection).map_err(failed)?));
+            quotas::read(connection, &quotas, clock.now()).map_err(failed)?;
             Ok::<_, StoreError>(Writing { held: publishes, changed: false, refresh: None })
         })?;
-        Ok(Self { database, held, key, usage: Usage::default(), clock })
+        Ok(Self { database, held, key, usage: Usage::default(), quotas, clock })
     }
 
     /// What is held of it.
@@ -143,6 +150,11 @@ impl Store {
         &self.usage
     }
 
+    /// What was used of quotas.
+    pub(crate) fn quotas(&self) -> Arc<Quotas> {
+        Arc::clone(&self.quotas)
+    }
+
     /// Whether the latest write was taken.
     pub(crate) fn writable(&self) -> bool {
         self.database.writable()
@@ -172,7 +184,9 @@ impl Store {
 
     /// Writes what was used since the last time; says whether the database took it. What it does not take is kept.
     pub async fn flush(&self) -> bool {
-        self.usage.flush(&self.database, self.clock.now()).await
+        let now = self.clock.now();
+        let quotas = quotas::flush(&self.quotas, &self.database, now).await;
+        self.usage.flush(&self.database, now).await && quotas.is_ok()
     }
 
     /// Keeps it fresh, and writes what was used, until it is dropped. Spawn it once.

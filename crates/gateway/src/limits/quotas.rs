@@ -1,4 +1,5 @@
-//! How much of what they may callers used, in windows that follow one another: in memory, bounded.
+//! How much of what they may callers used, in windows that follow one another: in memory, bounded, and told to whoever adds it up for
+//! all gateways.
 use super::{Key, Keys, Spending, held};
 use decision::Timestamp;
 use std::collections::HashMap;
@@ -9,7 +10,7 @@ const BYTES: usize = 16 << 20;
 const NUMBER: u8 = 16;
 const SHARDS: usize = NUMBER as usize;
 /// What a counter costs: itself and its key in a table that has just grown.
-const COST: usize = 240;
+const COST: usize = 288;
 /// Counters that keys share, in each shard and for each quota, once there is no room for one of their own.
 const SHARED: u8 = 64;
 
@@ -42,17 +43,45 @@ pub(crate) struct Charged {
     pub(super) shared: bool,
 }
 
+/// What was used of one counter within one window, and is in no sum yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owed {
+    pub(crate) key: Key,
+    /// The number of the window, and when it is over, if it ever is.
+    pub(crate) window: i64,
+    pub(crate) ends: Option<i64>,
+    /// Whether the configuration names it, and no caller.
+    pub(crate) configured: bool,
+    pub(crate) calls: i64,
+    pub(crate) bytes: i64,
+}
+
+/// What all gateways used of one counter within one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sum {
+    pub(crate) key: Key,
+    pub(crate) window: i64,
+    pub(crate) ends: Option<i64>,
+    pub(crate) configured: bool,
+    pub(crate) calls: u64,
+    pub(crate) bytes: u64,
+}
+
 /// All counters of quotas. Who makes up keys cannot have others forgotten: where there is no room, and no window that is over,
 /// new keys share counters with one another. One that shared and finds room later begins anew: it has its quota twice at most.
 pub(crate) struct Quotas {
     shards: Vec<Mutex<Shard>>,
     /// Counters in each shard.
     most: usize,
+    /// Whether somebody asks what is owed.
+    are_kept: bool,
 }
 
 #[derive(Default)]
 struct Shard {
     used: HashMap<Key, Used>,
+    /// Those of which something is owed, where somebody asks.
+    owing: Vec<Key>,
     /// The last second in which all of it was looked through.
     swept: i64,
 }
@@ -68,6 +97,33 @@ struct Used {
     owed_bytes: i64,
     /// The second in which all gateways had used it up.
     refused: Option<i64>,
+    configured: bool,
+    /// Whether it is among those of which something is owed.
+    is_listed: bool,
+}
+
+impl Used {
+    /// Adds to what it counts, and to what is owed of it.
+    fn add(&mut self, calls: i64, bytes: i64) {
+        self.calls = self.calls.saturating_add_signed(calls);
+        self.bytes = self.bytes.saturating_add_signed(bytes);
+        self.owe(calls, bytes);
+    }
+
+    /// Takes in what all gateways used, beside which there is what is owed.
+    fn know(&mut self, calls: u64, bytes: u64) {
+        self.calls = calls.saturating_add_signed(self.owed_calls);
+        self.bytes = bytes.saturating_add_signed(self.owed_bytes);
+    }
+
+    fn owe(&mut self, calls: i64, bytes: i64) {
+        self.owed_calls = self.owed_calls.saturating_add(calls);
+        self.owed_bytes = self.owed_bytes.saturating_add(bytes);
+    }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 impl Default for Quotas {
@@ -108,7 +164,13 @@ impl Quota {
 
 impl Quotas {
     fn within(bytes: usize) -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), most: bytes / COST / SHARDS }
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { shards, most: bytes / COST / SHARDS, are_kept: false }
+    }
+
+    /// For somebody who keeps what is owed, and asks for it.
+    pub(crate) fn kept() -> Self {
+        Self { are_kept: true, ..Self::default() }
     }
 
     fn shard(&self, key: &Key) -> Option<&Mutex<Shard>> {
@@ -127,16 +189,20 @@ impl Quotas {
     ) -> Result<Charged, Spent> {
         let (window, ends) = quota.window(now);
         let Some(shard) = self.shard(&key) else { return Err(Spent::Calls(quota.until(now))) };
-        let mut shard = held(shard);
+        let shard = &mut *held(shard);
         let key = shard.place(key, keys, quota, now.0, self.most);
         let used = shard.used.entry(key).or_default();
         if used.window < window {
-            *used = Used::default();
+            // What is owed of a window that is over is nobody's.
+            *used = Used { is_listed: used.is_listed, ..Used::default() };
         }
         // A clock that was put back gives nobody a new window.
-        (used.window, used.ends) = (window, ends);
+        (used.window, used.ends, used.configured) = (window, ends, keys == Keys::Configured);
         quota.spent(used, count, now)?;
-        used.calls = used.calls.saturating_add(count);
+        used.add(signed(count), 0);
+        if self.are_kept && !std::mem::replace(&mut used.is_listed, true) {
+            shard.owing.push(key);
+        }
         Ok(Charged { key, window, count, shared: false })
     }
 
@@ -174,24 +240,18 @@ impl Quotas {
             // Where there is no room for it, it is not known later.
             if shard.place(it.key, it.keys, &it.quota, now.0, self.most) == it.key {
                 let used = shard.used.entry(it.key).or_default();
-                let (owed_calls, owed_bytes) =
-                    if used.window == window { (used.owed_calls, used.owed_bytes) } else { (0, 0) };
-                *used = Used {
-                    window,
-                    ends,
-                    calls: sums.0.saturating_add_signed(owed_calls),
-                    bytes: sums.1.saturating_add_signed(owed_bytes),
-                    owed_calls,
-                    owed_bytes,
-                    refused: refused.then_some(now.0),
-                };
+                if used.window != window {
+                    *used = Used { window, ends, ..Used::default() };
+                }
+                used.know(sums.0, sums.1);
+                used.refused = refused.then_some(now.0);
             }
         }
         Charged { key: it.key, window, count: it.count, shared: true }
     }
 
     /// Takes what is owed of this counter: the number of its window, calls, bytes.
-    pub(super) fn owed(&self, key: Key) -> (i64, i64, i64) {
+    pub(super) fn owed_of(&self, key: Key) -> (i64, i64, i64) {
         let Some(shard) = self.shard(&key) else { return (0, 0, 0) };
         let mut shard = held(shard);
         let Some(used) = shard.used.get_mut(&key) else { return (0, 0, 0) };
@@ -202,26 +262,86 @@ impl Quotas {
     pub(super) fn owe(&self, key: Key, window: i64, calls: i64, bytes: i64) {
         let Some(shard) = self.shard(&key) else { return };
         if let Some(used) = held(shard).used.get_mut(&key).filter(|used| used.window == window) {
-            used.owed_calls = used.owed_calls.saturating_add(calls);
-            used.owed_bytes = used.owed_bytes.saturating_add(bytes);
+            used.owe(calls, bytes);
         }
+    }
+
+    /// Takes what is owed of all counters, or of so many of them.
+    pub(crate) fn owed(&self, most: usize) -> Vec<Owed> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let shard = &mut *held(shard);
+            let left = shard.owing.len().saturating_sub(most.saturating_sub(all.len()));
+            for key in shard.owing.drain(left..) {
+                let Some(used) = shard.used.get_mut(&key) else { continue };
+                used.is_listed = false;
+                let (calls, bytes) = (std::mem::take(&mut used.owed_calls), std::mem::take(&mut used.owed_bytes));
+                if (calls, bytes) != (0, 0) {
+                    let Used { window, ends, configured, .. } = *used;
+                    all.push(Owed { key, window, ends, configured, calls, bytes });
+                }
+            }
+        }
+        all
+    }
+
+    /// What was taken is owed still: nobody added it up.
+    pub(crate) fn owe_again(&self, all: &[Owed]) {
+        for Owed { key, window, calls, bytes, .. } in all {
+            let Some(shard) = self.shard(key) else { continue };
+            let shard = &mut *held(shard);
+            let Some(used) = shard.used.get_mut(key).filter(|used| used.window == *window) else { continue };
+            used.owe(*calls, *bytes);
+            if !std::mem::replace(&mut used.is_listed, true) {
+                shard.owing.push(*key);
+            }
+        }
+    }
+
+    /// Takes in sums of all gateways, of counters that are there.
+    pub(crate) fn know(&self, all: &[Sum]) {
+        for sum in all {
+            let Some(shard) = self.shard(&sum.key) else { continue };
+            if let Some(used) = held(shard).used.get_mut(&sum.key).filter(|used| used.window == sum.window) {
+                used.know(sum.calls, sum.bytes);
+            }
+        }
+    }
+
+    /// Begins with this sum; whether there was room for it.
+    pub(crate) fn begin_with(&self, sum: &Sum) -> bool {
+        let Some(shard) = self.shard(&sum.key) else { return false };
+        let used = &mut held(shard).used;
+        if !sum.configured && used.len() >= self.most {
+            return false;
+        }
+        let Sum { window, ends, configured, calls, bytes, .. } = *sum;
+        // Of several windows the latest is now.
+        if used.get(&sum.key).is_none_or(|known| known.window < window) {
+            used.insert(sum.key, Used { window, ends, calls, bytes, configured, ..Used::default() });
+        }
+        true
     }
 
     /// Adds the bytes of a call that was counted.
     pub(crate) fn spend_bytes(&self, charged: &Charged, bytes: u64) {
-        self.with(charged, |used| used.bytes = used.bytes.saturating_add(bytes));
+        self.with(charged, |used| used.add(0, signed(bytes)));
     }
 
     /// As if a call had not been made.
     pub(crate) fn give_back(&self, charged: &Charged) {
-        self.with(charged, |used| used.calls = used.calls.saturating_sub(charged.count));
+        self.with(charged, |used| used.add(-signed(charged.count), 0));
     }
 
     /// A call whose window is over by now counts for none.
     fn with(&self, charged: &Charged, change: impl FnOnce(&mut Used)) {
         let Some(shard) = self.shard(&charged.key) else { return };
-        if let Some(used) = held(shard).used.get_mut(&charged.key).filter(|used| used.window == charged.window) {
+        let shard = &mut *held(shard);
+        if let Some(used) = shard.used.get_mut(&charged.key).filter(|used| used.window == charged.window) {
             change(used);
+            if self.are_kept && !std::mem::replace(&mut used.is_listed, true) {
+                shard.owing.push(charged.key);
+            }
         }
     }
 }

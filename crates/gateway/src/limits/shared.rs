@@ -246,10 +246,10 @@ impl Shared {
         now: Timestamp,
     ) -> Result<Vec<Charged>, Spent> {
         let there = self.there(now);
-        if let Some(spent) = limits.quotas.refused_just_now(wanted, there) {
+        if let Some(spent) = limits.shared_quotas.refused_just_now(wanted, there) {
             return Err(spent);
         }
-        let owed: Vec<(i64, i64, i64)> = wanted.iter().map(|it| limits.quotas.owed(it.key)).collect();
+        let owed: Vec<(i64, i64, i64)> = wanted.iter().map(|it| limits.shared_quotas.owed_of(it.key)).collect();
         let words = wanted.iter().zip(&owed).flat_map(|(it, (window, calls, bytes))| {
             let most = |most: Option<u64>| most.map_or(-1, |most| signed(most.min(MOST)));
             let of = [most(it.quota.calls), most(it.quota.bytes), it.quota.period, it.quota.started.0];
@@ -274,7 +274,7 @@ impl Shared {
                 let charged: Vec<_> = wanted
                     .iter()
                     .zip(sums)
-                    .map(|(it, sums)| limits.quotas.note(it, second, sums, *refused != 0))
+                    .map(|(it, sums)| limits.shared_quotas.note(it, second, sums, *refused != 0))
                     .collect();
                 let Some(it) = usize::try_from(*refused - 1).ok().and_then(|at| wanted.get(at)) else {
                     return Ok(charged);
@@ -286,14 +286,14 @@ impl Shared {
                 // What Valkey may have been told is not told again: then it is the caller's gain.
                 if unanswered == Err(&Unanswered::Unsent) {
                     for (it, (window, calls, bytes)) in wanted.iter().zip(owed) {
-                        limits.quotas.owe(it.key, window, calls, bytes);
+                        limits.shared_quotas.owe(it.key, window, calls, bytes);
                     }
                 }
-                let spent = limits.quotas.spend_all(wanted, self.there(now));
+                let spent = limits.shared_quotas.spend_all(wanted, self.there(now));
                 // What it may have been told counts there already.
-                if unanswered == Err(&Unanswered::Unsent) {
+                if unanswered == Err(&Unanswered::Unsure) {
                     for charged in spent.iter().flatten() {
-                        limits.quotas.owe(charged.key, charged.window, signed(charged.count), 0);
+                        limits.shared_quotas.owe(charged.key, charged.window, -signed(charged.count.min(MOST)), 0);
                     }
                 }
                 spent
@@ -303,20 +303,21 @@ impl Shared {
 
     /// Adds the bytes of a call that was counted.
     pub(crate) fn spend_bytes(&self, limits: &Limits, charged: &Charged, bytes: u64) {
-        limits.quotas.spend_bytes(charged, bytes);
+        limits.shared_quotas.spend_bytes(charged, bytes);
         self.change(limits, charged, 0, signed(bytes.min(MOST)));
     }
 
     /// As if a call had not been made.
     pub(crate) fn give_back_quota(&self, limits: &Limits, charged: &Charged) {
-        limits.quotas.give_back(charged);
+        limits.shared_quotas.give_back(charged);
         self.change(limits, charged, -signed(charged.count.min(MOST)), 0);
     }
 
+    /// Tells of a change that was noted here. Where it cannot be told it is owed.
     fn change(&self, limits: &Limits, charged: &Charged, calls: i64, bytes: i64) {
         let words = [charged.window, calls, bytes].map(|number| number.to_string());
-        if !(charged.shared && self.tell(3, b"quota:", charged.key, words)) {
-            limits.quotas.owe(charged.key, charged.window, calls, bytes);
+        if charged.shared && self.tell(3, b"quota:", charged.key, words) {
+            limits.shared_quotas.owe(charged.key, charged.window, -calls, -bytes);
         }
     }
 

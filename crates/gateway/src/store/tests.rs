@@ -4,6 +4,7 @@
 //! The parent kills it, or has its disk fail (the shim that the authority's store is tried with, preloaded); then it opens the
 //! database and joins what it was told with what is there.
 use super::{Actor, Change, Condition, Declined, State, Store, StoredSubscription, To};
+use crate::limits::{Key, Keys, Quota};
 use decision::{Clock, Timestamp};
 use oauth::Secret;
 use std::collections::BTreeMap;
@@ -300,5 +301,139 @@ fn r3_a_disk_that_is_full_or_fails_anywhere_loses_no_acknowledged_change_and_lea
                 break;
             }
         }
+    }
+}
+
+const LIFE: Quota = Quota { calls: None, bytes: Some(u64::MAX), period: 0, started: Timestamp(0) };
+
+/// Counts a call of one of four callers, with ten bytes.
+fn spend(store: &Store, at: u64) {
+    let key = Key::of([b"caller".as_slice(), &(at % 4).to_be_bytes()]);
+    let charged = store.quotas().spend(key, Keys::OfCallers, &LIFE, 1, store.now()).unwrap();
+    store.quotas().spend_bytes(&charged, 10);
+}
+
+/// Calls and bytes of all callers, as the database has them.
+fn spent(store: &Store) -> (u64, u64) {
+    let sum = |row: &sql::rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let sql = "SELECT COALESCE(SUM(calls), 0), COALESCE(SUM(bytes), 0) FROM quotas";
+    let (calls, bytes): (i64, i64) = store.read(|connection| connection.query_row(sql, [], sum)).unwrap();
+    (u64::try_from(calls).unwrap(), u64::try_from(bytes).unwrap())
+}
+
+#[test]
+#[ignore = "the child of the test below: it spends until it is killed"]
+fn spends() {
+    let folder = PathBuf::from(variable(CHILD).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = open(&folder).unwrap();
+        for at in 1_u64.. {
+            spend(&store, at);
+            let mut line = format!("\nspent {at} .\n");
+            if at.is_multiple_of(7) && store.flush().await {
+                line.extend(["\nkept ", &at.to_string(), " .\n"]);
+            }
+            std::io::stdout().write_all(line.as_bytes()).unwrap();
+        }
+    });
+}
+
+#[test]
+fn kill_9_loses_no_more_of_a_quota_than_was_not_written_yet_and_counts_nothing_twice() {
+    let folder = Folder::new("spent");
+    let (mut least, mut most) = (0, 0);
+    for wait in [1_usize, 50, 7, 300, 2, 120] {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::tests::spends", "--ignored", "--nocapture"])
+            .env(CHILD, &folder.0)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let number = |line: &str, word: &str| line.strip_prefix(word)?.strip_suffix(" .")?.parse::<u64>().ok();
+        let (mut kept, mut spent_by_it, mut seen) = (0, 0, 0);
+        while seen < wait {
+            let line = lines.next().expect("the child ended by itself").unwrap();
+            seen += usize::from(number(&line, "kept ").is_some());
+            kept = number(&line, "kept ").unwrap_or(kept);
+            spent_by_it = number(&line, "spent ").unwrap_or(spent_by_it);
+        }
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        for line in lines.map_while(Result::ok) {
+            kept = number(&line, "kept ").unwrap_or(kept);
+            spent_by_it = number(&line, "spent ").unwrap_or(spent_by_it);
+        }
+        // What a write took that was not told of yet, and one call that was not.
+        (least, most) = (least + kept, most + spent_by_it + 1);
+        let store = open(&folder.0).unwrap();
+        let (calls, bytes) = spent(&store);
+        assert!((least..=most).contains(&calls), "{calls} of {least} to {most}");
+        assert_eq!(bytes, calls * 10);
+        // A gateway that starts knows all that is there.
+        let four = Quota { calls: Some(calls.div_ceil(4)), bytes: None, ..LIFE };
+        let spends = |at: u64| {
+            let key = Key::of([b"caller".as_slice(), &at.to_be_bytes()]);
+            store.quotas().spend(key, Keys::OfCallers, &four, calls.div_ceil(4), store.now()).is_ok()
+        };
+        assert!((0..4).all(|at| !spends(at)), "nobody begins anew");
+        (least, most) = (calls, calls);
+    }
+    assert!(least > 1_000, "{least}");
+}
+
+#[tokio::test]
+async fn quotas_wait_for_the_database_and_nothing_of_them_is_lost_meanwhile() {
+    let folder = Folder::new("waits");
+    let store = open(&folder.0).unwrap();
+    let sql = async |sql: &'static str| {
+        store.database.write(move |connection, _| Ok(connection.execute_batch(sql)?)).await.unwrap();
+    };
+    sql("ALTER TABLE quotas RENAME TO gone").await;
+    for at in 0..100 {
+        spend(&store, at);
+        assert!(at % 20 != 0 || !store.flush().await);
+    }
+    sql("ALTER TABLE gone RENAME TO quotas").await;
+    assert!(store.flush().await);
+    assert_eq!(spent(&store), (100, 1_000));
+    // Sums end where numbers do.
+    let key = Key::of([b"caller".as_slice(), &0_u64.to_be_bytes()]);
+    for _ in 0..3 {
+        let charged = store.quotas().spend(key, Keys::OfCallers, &LIFE, 1, store.now()).unwrap();
+        store.quotas().spend_bytes(&charged, u64::MAX);
+        assert!(store.flush().await);
+    }
+    assert!(spent(&store).1 > 1 << 53 && spent(&store).1 < 1 << 54, "{:?}", spent(&store));
+    store.quotas().give_back(&store.quotas().spend(key, Keys::OfCallers, &LIFE, 1, store.now()).unwrap());
+    assert!(store.flush().await && open(&folder.0).is_ok());
+}
+
+#[tokio::test]
+async fn sums_of_windows_that_are_over_are_dropped_an_hour_later_and_many_are_written_in_batches() {
+    let folder = Folder::new("over");
+    let store = open(&folder.0).unwrap();
+    let hour = Quota { calls: Some(5), bytes: None, period: 3_600, started: Timestamp(0) };
+    let now = store.now();
+    let begun = |seconds: i64| Timestamp(now.0.div_euclid(3_600) * 3_600 + seconds);
+    let spend = |at: u32, now| {
+        store.quotas().spend(Key::of([at.to_be_bytes().as_slice()]), Keys::OfCallers, &hour, 1, now).unwrap();
+    };
+    for at in 0..2_500 {
+        spend(at, begun(0));
+    }
+    let rows = || {
+        let count = |connection: &sql::rusqlite::Connection| {
+            connection.query_row("SELECT COUNT(*) FROM quotas", [], |row| row.get::<_, u32>(0))
+        };
+        store.read(count).unwrap()
+    };
+    let flush = async |now| super::quotas::flush(&store.quotas(), &store.database, now).await;
+    assert_eq!((flush(begun(0)).await, rows()), (Ok(()), 2_500));
+    for (seconds, left) in [(3_600, 2_501), (7_199, 2_501), (7_200, 2)] {
+        spend(0, begun(seconds));
+        assert_eq!((flush(begun(seconds)).await, rows()), (Ok(()), left), "{seconds}");
     }
 }

@@ -28,6 +28,7 @@ mod paths;
 mod policies;
 mod presented;
 mod protected_resource;
+mod quotas_kept;
 mod reliability;
 mod reload;
 mod send_request;
