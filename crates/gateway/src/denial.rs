@@ -72,6 +72,12 @@ impl Denial {
         Self::of(CheckId::SecretAvailable).retry_after(5)
     }
 
+    /// What a trusted proxy says in this field has no one reading.
+    pub(crate) fn unreadable(field: &HeaderName) -> Self {
+        Self::of(CheckId::GatewayRequest)
+            .message(format!("what the proxy in front says in `{field}` cannot be read as one client certificate"))
+    }
+
     pub(crate) fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self

@@ -2,6 +2,7 @@
 use crate::body::Body;
 use crate::denial::Denial;
 use crate::gateway::{Gateway, Peer};
+use crate::told_certificate::CertificateField;
 use decision::CheckId;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -13,12 +14,13 @@ use std::sync::Arc;
 pub struct Front {
     gateway: Arc<Gateway>,
     is_tls: bool,
+    told_in: Option<CertificateField>,
 }
 
 impl Front {
     /// A gateway behind a listener that speaks TLS, or does not.
     pub fn new(gateway: Arc<Gateway>, is_tls: bool) -> Self {
-        Self { gateway, is_tls }
+        Self { gateway, is_tls, told_in: None }
     }
 }
 
@@ -40,7 +42,8 @@ impl Entrance {
 
     /// What stands behind it.
     pub fn front(&self) -> Front {
-        Front::new(Arc::clone(&self.gateway), self.is_tls())
+        let told_in = self.gateway.door(&self.name).and_then(|door| door.told_in);
+        Front { told_in, ..Front::new(Arc::clone(&self.gateway), self.is_tls()) }
     }
 }
 
@@ -78,7 +81,7 @@ impl Serve for Front {
     fn answer(&self, request: Request<Incoming>, caller: Caller) -> impl Future<Output = Response<Body>> + Send {
         // Who comes over a Unix socket is a program of this machine.
         let address = caller.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let peer = Peer { address, is_tls: self.is_tls };
+        let peer = Peer { address, is_tls: self.is_tls, told_in: self.told_in };
         let answered = caught(self.gateway.answer(request, peer));
         async move { answered.await.unwrap_or_else(defect) }
     }

@@ -20,6 +20,7 @@ use crate::sign_in;
 use crate::store::Store;
 use crate::stream::{Trailers, Watch};
 use crate::telemetry::Telemetry;
+use crate::told_certificate::CertificateField;
 use crate::upstream::{self, Failure, NoSlot};
 use crate::websocket::{self, Opening, Tunnel};
 use arc_swap::ArcSwap;
@@ -80,6 +81,8 @@ pub struct Peer {
     pub address: IpAddr,
     /// Whether the connection is encrypted.
     pub is_tls: bool,
+    /// Where it tells of its caller's certificate, if it is a trusted proxy.
+    pub told_in: Option<CertificateField>,
 }
 
 /// What applies to one operation.
@@ -426,7 +429,19 @@ impl Gateway {
         after: &mut After,
     ) -> Result<(Permitted, Credential, Option<Box<Opening>>), Ended> {
         record.asked(&parts);
-        let certificate = parts.extensions.remove::<Arc<Shown>>().and_then(|shown| Certificate::of(&shown));
+        let shown = parts.extensions.remove::<Arc<Shown>>();
+        let believed = peer.told_in.filter(|_| address::is_trusted(peer.address.to_canonical(), &state.proxies));
+        let certificate = match believed {
+            // The proxy's own is not its caller's.
+            Some(field) => {
+                let told = field.told(&parts.headers).map_err(|_| Box::new(Denial::unreadable(&field.name())))?;
+                told.map(|chain| Certificate::told(&chain))
+            }
+            None => shown.and_then(|shown| Certificate::of(&shown)),
+        };
+        for name in state.told_in.iter().filter(|field| Some(**field) != believed).flat_map(|field| field.names()) {
+            parts.headers.remove(name);
+        }
         let is_secret = |name: &str| state.secrets.iter().any(|secret| secret == name);
         let request = Canonical::of(parts, &is_secret).map_err(|refusal| Box::new(Denial::from(refusal)))?;
         record.read(&request);

@@ -40,6 +40,7 @@ mod store;
 mod stream;
 mod subscriptions;
 mod telemetry;
+mod told_certificate;
 mod upstream;
 mod websocket;
 
@@ -60,3 +61,4 @@ pub use settings::{
 };
 pub use status::{Control, Status};
 pub use store::{Store, StoreError};
+pub use told_certificate::CertificateField;

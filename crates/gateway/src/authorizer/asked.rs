@@ -73,7 +73,7 @@ impl Asked {
         parts.headers = self.headers.clone();
         let host = HeaderValue::from_str(&self.host).map_err(|_| Unreadable("the host is none".to_owned()))?;
         parts.headers.insert(header::HOST, host);
-        Ok((parts, Peer { address: self.address, is_tls: self.is_tls }))
+        Ok((parts, Peer { address: self.address, is_tls: self.is_tls, told_in: None }))
     }
 
     pub(super) fn query(&self) -> Option<&str> {

@@ -7,6 +7,7 @@ const RESERVED: &[&str] = &[
     "client-cert-chain",
     "forwarded",
     "ocp-apim-*",
+    "x-arr-clientcert",
     "x-auth-request-*",
     "x-client-cert",
     "x-forwarded-access-token",

@@ -13,6 +13,7 @@ use crate::settings::{SettingsError, Spanned, World, fault};
 use decision::{CheckId, Timestamp};
 use identity::{Identity, IdentityTable};
 use jose::{Authorities, Distrust, PeerCertificate};
+use rustls_pki_types::CertificateDer;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serve::Shown;
@@ -247,7 +248,7 @@ impl Policy for ValidateClientCertificate {
     }
 }
 
-/// The certificate of a connection, and what was decided about it.
+/// The certificate of a connection or a request, and what was decided about it.
 pub(crate) struct Certificate {
     read: Option<PeerCertificate>,
     /// The host that it was shown to.
@@ -267,6 +268,11 @@ impl Certificate {
     pub(crate) fn of(shown: &Shown) -> Option<Arc<Self>> {
         let host = shown.server_name().map(Into::into);
         shown.read(|chain| Self { read: PeerCertificate::read(chain), host, judged: Mutex::default() })
+    }
+
+    /// That of a request of which a proxy tells it.
+    pub(crate) fn told(chain: &[CertificateDer<'static>]) -> Arc<Self> {
+        Arc::new(Self { read: PeerCertificate::read(chain), host: None, judged: Mutex::default() })
     }
 
     /// Whether it was shown to this host, as far as the handshake named one.

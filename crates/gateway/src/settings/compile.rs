@@ -18,6 +18,7 @@ use crate::rotating::Rotates;
 use crate::routes::{Asked, Operation, Pattern, Routes, Rules, Told, is_canonical};
 use crate::sign_in::SignIn;
 use crate::subscriptions::{ApiId, Product, ProductId, Subscriptions};
+use crate::told_certificate::CertificateField;
 use crate::upstream::Upstream;
 use crate::{authorizer, canonical, policy::Tables, stream};
 use decision::contract::Route;
@@ -38,6 +39,8 @@ pub(crate) struct Compiled {
     pub(crate) proxies: Vec<IpNet>,
     /// Fields that policies set, for callers to send nowhere.
     pub(crate) injected: Vec<HeaderName>,
+    /// Where proxies tell of callers' certificates, at some listener.
+    pub(crate) told_in: Vec<CertificateField>,
     /// Fields, in lower case, that carry credentials here.
     pub(crate) secrets: Vec<String>,
     pub(crate) guards: Vec<Guard>,
@@ -178,6 +181,7 @@ pub(crate) fn compile(
         },
         sign_in: world.sign_in,
         injected: world.injected,
+        told_in: world.told_in,
         rotating: world.rotating,
         remarks: world.remarks,
         secrets: world.secrets,
@@ -360,7 +364,16 @@ impl Context<'_> {
         let own = Read::scope(format!("api {name}"), &self.table.policies, world)?;
         let mut forwarded = Vec::new();
         for text in &self.table.forward_identity_headers {
-            forwarded.push(field_name(text)?);
+            let name = field_name(text)?;
+            if !world.may_forward(&name) {
+                let problem = format!("services could take `{name}` for what a proxy tells of certificates");
+                return Err(fault(
+                    &text.span(),
+                    problem,
+                    "leave it out, or write it with `-` for what the proxy tells",
+                ));
+            }
+            forwarded.push(name);
         }
         let mut operations: Vec<Arc<Operation>> = Vec::new();
         let written = |one: &Described| self.table.operation.iter().any(|t| *t.get_ref().name.get_ref() == one.name);

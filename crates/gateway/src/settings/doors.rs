@@ -7,6 +7,7 @@ use crate::certificates::Certificates;
 use crate::policy;
 use crate::rotating::Rotates;
 use crate::secrets::Material;
+use crate::told_certificate::CertificateField;
 use ipnet::IpNet;
 use rustls::ServerConfig;
 use schemars::JsonSchema;
@@ -35,6 +36,11 @@ pub struct ListenerTable {
     /// Addresses and networks that connections may come from, a firewall's, say; by default all. Of a connection whose proxy tells whose
     /// it is, the proxy's own address counts here.
     pub(crate) ingress_from: Option<Spanned<Vec<Spanned<String>>>>,
+    /// The field in which `trusted_proxies` tell the certificate that their caller showed them, with whatever vouches for it. It counts as
+    /// if it had been shown here, for `validate_client_certificate` and for tokens that are bound to it; the proxy's own does not. From
+    /// anybody else the field counts for nothing and goes nowhere; services are sent what proxies tell only where an API's
+    /// `forward_identity_headers` names the field. By default there is none.
+    pub(crate) client_certificate_header: Option<CertificateField>,
 }
 
 /// One listener.
@@ -47,6 +53,8 @@ pub(crate) struct Door {
     ingress: Option<Vec<IpNet>>,
     /// Whether a proxy tells first whose connection it is.
     pub(crate) proxy_protocol: bool,
+    /// Where trusted proxies tell of callers' certificates, if they do.
+    pub(crate) told_in: Option<CertificateField>,
 }
 
 impl Door {
@@ -54,7 +62,7 @@ impl Door {
     pub(crate) const MANAGEMENT: &str = "management";
 
     fn plain(name: &str) -> Self {
-        Self { name: name.into(), tls: None, ingress: None, proxy_protocol: false }
+        Self { name: name.into(), tls: None, ingress: None, proxy_protocol: false, told_in: None }
     }
 
     /// Whether a connection may come from there.
@@ -70,6 +78,17 @@ impl File {
         let simple = (self.listen.is_some() || self.listener.is_empty()).then_some(self.listen.as_ref());
         simple.into_iter().chain(self.listener.iter().map(|table| Some(&table.get_ref().address))).collect()
     }
+}
+
+/// Where proxies tell of callers' certificates, each field once.
+pub(super) fn told_in(file: &File) -> Vec<CertificateField> {
+    let mut fields: Vec<CertificateField> = Vec::new();
+    for field in file.listener.iter().filter_map(|table| table.get_ref().client_certificate_header) {
+        if !fields.contains(&field) {
+            fields.push(field);
+        }
+    }
+    fields
 }
 
 /// How TLS is spoken.
@@ -106,9 +125,18 @@ pub(super) fn doors(
             return Err(twice("a listener", address));
         }
         let door = door(table.get_ref(), tls.as_ref(), proxies)?;
-        if !before.is_empty() && !before.iter().any(|before| before.name == door.name) {
+        let same = before.iter().find(|before| before.name == door.name);
+        if !before.is_empty() && same.is_none() {
             let problem = format!("nobody listens at `{}` yet", address.get_ref());
             return Err(fault(&address.span(), problem, "start the gateway anew for another listener"));
+        }
+        if same.is_some_and(|same| same.told_in != door.told_in) {
+            let problem = "whose word counts about certificates does not change while the gateway runs";
+            return Err(fault(
+                &address.span(),
+                problem,
+                "start it anew, or leave `client_certificate_header` as it was",
+            ));
         }
         doors.push(door);
     }
@@ -137,6 +165,10 @@ fn door(table: &ListenerTable, tls: Option<&Arc<Speaks>>, proxies: &[IpNet]) -> 
         let hint = "name the load balancers in `trusted_proxies`, or drop `proxy_protocol`";
         return Err(fault(&at, "nobody may tell here whose a connection is", hint));
     }
+    if table.client_certificate_header.is_some() && proxies.is_empty() {
+        let hint = "name the proxies in `trusted_proxies`, or drop `client_certificate_header`";
+        return Err(fault(&at, "nobody may tell here which certificate a caller showed", hint));
+    }
     let ingress = table.ingress_from.as_ref().map(|all| {
         if all.get_ref().is_empty() {
             return Err(fault(&all.span(), "no connection may come from anywhere", "name networks, or drop it"));
@@ -145,7 +177,8 @@ fn door(table: &ListenerTable, tls: Option<&Arc<Speaks>>, proxies: &[IpNet]) -> 
     });
     let name = format!("listener {}", table.address.get_ref()).into();
     let tls = tls.filter(|_| !table.plain).cloned();
-    Ok(Door { name, tls, ingress: ingress.transpose()?, proxy_protocol: table.proxy_protocol })
+    let (proxy_protocol, told_in) = (table.proxy_protocol, table.client_certificate_header);
+    Ok(Door { name, tls, ingress: ingress.transpose()?, proxy_protocol, told_in })
 }
 
 /// An address or a network.

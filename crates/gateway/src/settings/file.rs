@@ -386,7 +386,8 @@ pub(crate) struct ApiTable {
     /// Says that anybody may call it.
     #[serde(default)]
     pub(crate) public: bool,
-    /// Fields such as `X-User` that callers may send, though they look like an identity.
+    /// Fields such as `X-User` that callers may send, though they look like an identity. Of a listener's `client_certificate_header`,
+    /// what a trusted proxy told there goes on, and nothing else.
     #[serde(default)]
     pub(crate) forward_identity_headers: Vec<Spanned<String>>,
     /// What callers can find out about it (RFC 9728); by default nothing.

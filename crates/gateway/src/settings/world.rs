@@ -1,8 +1,10 @@
 //! What the parts of a file refer to by name, and what they leave for all of it to know.
+use super::doors::told_in;
 use super::file::{AuthorityTable, CertificateTable, Exchange, IssuerTable, Pem, Source};
 use super::outbound::{Origin, Outbound};
 use super::vaults::{Holding, Vault, seconds, three_hundred};
 use super::{File, Lasting, SettingsError, Spanned, fault};
+use crate::canonical::identity::is_alias;
 use crate::cut_offs::{AllHeard, Heard, Source as Told};
 use crate::gateway::Ports;
 use crate::limits::{Limits, Shared};
@@ -11,6 +13,7 @@ use crate::routes::Routes;
 use crate::secrets::{Command, Fetched, Material, Place};
 use crate::sign_in::SignIn;
 use crate::telemetry::Telemetry;
+use crate::told_certificate::CertificateField;
 use client::managed_identity::ManagedIdentity;
 use client::{AssertionOfIdentity, Client, Endpoints, GrantProfile, Transport};
 use decision::contract::{Contract, TENANT_TEMPLATE, Tenants, TrustedIssuer};
@@ -66,6 +69,8 @@ pub(crate) struct World<'a> {
     pub(super) remarks: Vec<String>,
     /// Whether the listener asks callers for certificates.
     certificates: bool,
+    /// Where proxies tell of callers' certificates.
+    pub(super) told_in: Vec<CertificateField>,
     /// APIs, and operations of them, that policies name.
     expected: Vec<(Spanned<String>, Option<Spanned<String>>)>,
 }
@@ -102,8 +107,12 @@ impl<'a> World<'a> {
             outbound: None,
             remarks: Vec::new(),
             certificates: file.client_certificates.is_some(),
+            told_in: told_in(file),
             expected: Vec::new(),
         };
+        for name in world.told_in.clone().into_iter().flat_map(CertificateField::names) {
+            world.secret(name.as_str());
+        }
         world.outbound = file.send_request.as_ref().map(|table| Outbound::read(table, &ports.streams)).transpose()?;
         for table in &file.issuer {
             let issuer = world.read_issuer(table)?;
@@ -355,6 +364,12 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Whether a field of this name may go on to services: one that another server takes for what proxies tell may not.
+    pub(crate) fn may_forward(&self, name: &HeaderName) -> bool {
+        let mut told = self.told_in.iter().flat_map(|field| field.names());
+        told.all(|told| told == name || !is_alias(name.as_str(), told.as_str()))
+    }
+
     /// A field, in lower case, that carries a credential.
     pub(crate) fn secret(&mut self, name: &str) {
         if !self.secrets.iter().any(|known| known == name) {
@@ -369,7 +384,7 @@ impl<'a> World<'a> {
 
     /// For what looks at callers' certificates.
     pub(crate) fn asks_for_certificates(&self, at: &Range<usize>) -> Result<(), SettingsError> {
-        if self.certificates {
+        if self.certificates || !self.told_in.is_empty() {
             return Ok(());
         }
         let hint = "write `client_certificates = \"optional\"` at the beginning of the file, or `\"required\"`";

@@ -47,6 +47,7 @@ mod telling;
 mod tenants;
 mod times;
 mod tls;
+mod told_certificates;
 mod valkey;
 mod vaults;
 mod websockets;

@@ -23,6 +23,7 @@ use tokio_rustls::TlsConnector;
 pub(crate) struct Ca {
     issuer: Issuer<'static, KeyPair>,
     pub(crate) pem: String,
+    pub(crate) der: CertificateDer<'static>,
 }
 
 fn at(seconds: i64) -> impl FnOnce(&mut CertificateParams) {
@@ -43,12 +44,25 @@ fn parameters(name: &str, seconds: i64) -> CertificateParams {
 
 impl Ca {
     pub(crate) fn new(name: &str) -> Self {
+        Self::made_by(name, None)
+    }
+
+    /// An authority that this one vouches for.
+    pub(crate) fn below(&self, name: &str) -> Self {
+        Self::made_by(name, Some(self))
+    }
+
+    fn made_by(name: &str, above: Option<&Self>) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut parameters = parameters(name, 1_000_000);
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let pem = parameters.self_signed(&key).unwrap().pem();
-        Self { pem, issuer: Issuer::new(parameters, key) }
+        let made = match above {
+            None => parameters.self_signed(&key),
+            Some(above) => parameters.signed_by(&key, &above.issuer),
+        };
+        let made = made.unwrap();
+        Self { pem: made.pem(), der: made.der().clone(), issuer: Issuer::new(parameters, key) }
     }
 
     /// A client's certificate of this number, good for so many seconds.
@@ -65,7 +79,7 @@ impl Ca {
         Shown { der: certificate.der().clone(), key: key.serialize_pem() }
     }
 
-    fn list(&self, revoked: &[u64]) -> String {
+    pub(crate) fn list(&self, revoked: &[u64]) -> String {
         let moment = |it: i64| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(it.unsigned_abs());
         let revoked_certs = revoked.iter().map(|number| RevokedCertParams {
             serial_number: SerialNumber::from(*number),

@@ -198,6 +198,26 @@ async fn grpc_streams_both_ways_with_its_trailers_over_one_connection() {
 }
 
 #[tokio::test]
+async fn t_04_no_trailer_tells_a_certificate_though_what_a_proxy_tells_goes_on() {
+    let echo = Echo::start().await;
+    let file = format!(
+        "trusted_proxies = [\"10.0.0.0/8\"]\n[[listener]]\naddress = \"localhost:8080\"\nplain = true\n\
+         client_certificate_header = \"ssl-client-cert\"\n{}",
+        streamed(PUBLIC, &plain_h2(&echo), "trailers = true")
+    );
+    let names = "public = true\nforward_identity_headers = [\"ssl-client-cert\", \"x-user\"]";
+    let world = World::start(&file.replacen("public = true", names, 1)).await;
+    let (feed, response) = open(&world, &[("te", "trailers")]).await;
+    feed.send(data("one")).unwrap();
+    let mut body = response.into_body();
+    assert_eq!(next(&mut body).await.unwrap(), "one");
+    feed.send(Frame::trailers(fields(&[("ssl-client-cert", "mallory"), ("x-user", "ada")]))).unwrap();
+    assert!(next(&mut body).await.unwrap_err().is_some());
+    let (_, trailers) = echo.heads.lock().unwrap().pop().unwrap();
+    assert_eq!(trailers.unwrap(), fields(&[("x-user", "ada")]));
+}
+
+#[tokio::test]
 async fn trailers_go_nowhere_where_the_operation_does_not_ask_for_them() {
     let echo = Echo::start().await;
     for stream in ["", "trailers = false"] {
