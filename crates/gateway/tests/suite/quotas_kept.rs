@@ -103,3 +103,16 @@ async fn a_window_that_is_over_is_over_after_a_restart_too() {
     let (third, _) = over(&text, Some(&first.folder), 3_700).await;
     assert_eq!(statuses(&third, &[("x-tenant", "a")], 1).await, [403], "the window that is now counts");
 }
+
+#[tokio::test]
+async fn quotas_that_gateways_share_are_not_counted_in_the_database_too() {
+    // Nobody listens there: the gateway counts alone, and owes it to Valkey.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let text = by_tenant("calls = 3\n    renewal_period = 3600\n    shared = true");
+    let text = crate::shared_limits::at(&format!("redis://127.0.0.1:{port}"), &text);
+    let (first, kept) = over(&text, None, 0).await;
+    assert_eq!(statuses(&first, &[("x-tenant", "a")], 2).await, [200, 200]);
+    assert!(kept.flush().await);
+    let (second, _) = over(&text, Some(&first.folder), 0).await;
+    assert_eq!(statuses(&second, &[("x-tenant", "a")], 4).await, [200, 200, 200, 403]);
+}

@@ -1,9 +1,11 @@
 //! Limits that gateways share in Valkey: what they let by together, and what is kept there.
 use crate::limits::{A, B, keyed, public};
-use crate::support::{NOON, World};
+use crate::support::{NOON, World, answered};
 use crate::valkey::{Gateway, Valkey, until};
 use std::sync::Arc;
 use testkit::SetClock;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 /// A configuration that shares limits there; no answer is ever too late.
 pub(crate) fn at(url: &str, text: &str) -> String {
@@ -126,6 +128,7 @@ async fn a_quota_of_a_subscription_is_of_all_gateways_and_its_window_is_that_of_
     for key in valkey.keys().await {
         let lives: i64 = valkey.says(&["TTL", &key]).await[0].parse().unwrap();
         assert!((1..=864_000).contains(&lives), "a counter lives as long as its window: {lives}");
+        assert_eq!(valkey.says(&["HGET", &key, "calls"]).await, ["2"], "what one quota refuses counts for none");
     }
 }
 
@@ -284,4 +287,75 @@ async fn a_reload_keeps_the_connection_and_the_counters() {
     gateway.until_shared().await;
     assert_eq!(gateway.status(&fields).await, 200);
     assert!(valkey.keys().await.iter().any(|key| key.starts_with("blue:rate:")));
+}
+
+/// What becomes of the only counter there is when a call that it counted ends, after these commands were given meanwhile.
+async fn ended_after(valkey: &Valkey, text: &str, meanwhile: &[&[&str]]) -> Vec<String> {
+    let gateway = Gateway::sharing(&at(&valkey.url(), text)).await;
+    let mut stream = TcpStream::connect(gateway.world.address).await.unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nX-Tenant: a\r\nContent-Length: 4\r\n\r\nab").await.unwrap();
+    until("the call is counted", async || !valkey.keys().await.is_empty()).await;
+    let key = valkey.key().await;
+    let first = valkey.says(&["HKEYS", &key]).await.remove(0);
+    let word = |word: &str| match word {
+        "KEY" => key.clone(),
+        "FIRST" => first.clone(),
+        other => other.to_owned(),
+    };
+    for command in meanwhile {
+        let words: Vec<String> = command.iter().copied().map(word).collect();
+        valkey.says(&words.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    }
+    let runs = valkey.runs().await;
+    stream.write_all(b"cd").await.unwrap();
+    assert_eq!(answered(&mut stream).await.status, 200);
+    until("Valkey is told", async || valkey.runs().await > runs).await;
+    let kept = valkey.says(&["HGETALL", &key]).await;
+    valkey.says(&["FLUSHALL"]).await;
+    kept
+}
+
+#[tokio::test]
+async fn a_call_that_ends_after_its_period_or_window_changes_nothing() {
+    let valkey = Valkey::start().await;
+    let rate = by_tenant(2, "increment_statuses = [401]");
+    let quota = quota_by_tenant("calls = 2\n    bandwidth = 1\n    increment_statuses = [401]");
+    for text in [&rate, &quota] {
+        let gone = ended_after(&valkey, text, &[&["DEL", "KEY"]]).await;
+        assert!(gone.is_empty(), "a counter that is over is not made again, for ever: {gone:?}");
+    }
+    let none = ended_after(&valkey, &rate, &[&["HSET", "KEY", "FIRST", "0"]]).await;
+    assert_eq!(none[1..], ["0"], "no more is given back than is there");
+    let next = ["window", "9999999", "calls", "1", "bytes", "7"];
+    let put = [&["HSET", "KEY"][..], &next].concat();
+    assert_eq!(ended_after(&valkey, &quota, &[&put]).await, next, "another window is not changed");
+}
+
+#[tokio::test]
+async fn a_reload_with_another_password_or_patience_is_another_connection() {
+    let valkey = Valkey::start().await;
+    let login = |variable: &str, text: &str| {
+        let login = format!("[shared_limits]\n    password = {{ env = \"{variable}\" }}");
+        text.replace("[shared_limits]", &login)
+    };
+    let text = at(&valkey.url(), &by_tenant(100, ""));
+    let gateway = Gateway::sharing(&login("SECRET", &text)).await;
+    let patient = text.replace("10000", "9999");
+    for text in [login("PASSWORD", &text), login("PASSWORD", &patient), patient] {
+        assert_eq!(gateway.status(&[("x-tenant", "a")]).await, 200);
+        assert_eq!(gateway.decisions("answered").await, 1);
+        gateway.world.reload(&text).unwrap();
+        gateway.until_shared().await;
+        assert_eq!(gateway.decisions("answered").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_of_valkey_that_is_put_back_gives_nobody_a_new_window() {
+    let valkey = Valkey::start().await;
+    let gateway = Gateway::sharing(&at(&valkey.url(), &quota_by_tenant("calls = 2"))).await;
+    assert_eq!(gateway.status(&[("x-tenant", "a")]).await, 200);
+    // As if it had counted in a window that is to come.
+    valkey.says(&["HSET", &valkey.key().await, "window", "9999999", "calls", "2"]).await;
+    assert_eq!(gateway.status(&[("x-tenant", "a")]).await, 403);
 }

@@ -184,6 +184,26 @@ async fn what_is_let_by_alone_is_added_to_quotas_once_valkey_answers_again() {
 }
 
 #[tokio::test]
+async fn what_was_let_by_alone_in_another_window_is_not_added_to_this_one() {
+    let valkey = Valkey::start().await;
+    let text = keyed("[product.policies.quota]\n    calls = 100\n    renewal_period = 864000\n    shared = true");
+    let gateway = Gateway::sharing(&at(&valkey.url(), &text)).await;
+    assert_eq!(gateway.status(&[A]).await, 200);
+    let key = valkey.key().await;
+    valkey.signal("-STOP");
+    gateway.until_alone().await;
+    // The gateway's clock is ten days ahead while it counts alone.
+    gateway.world.clock.advance(864_000);
+    for _ in 0..5 {
+        assert_eq!(gateway.status(&[A]).await, 200);
+    }
+    valkey.signal("-CONT");
+    gateway.until_shared().await;
+    assert_eq!(gateway.status(&[A]).await, 200);
+    assert_eq!(valkey.says(&["HGET", &key, "calls"]).await, ["2"]);
+}
+
+#[tokio::test]
 async fn nobody_waits_for_a_server_that_hangs() {
     let fake = Fake::answering("").await;
     let gateway = Gateway::sharing(&impatient(&fake.url, &by_tenant(5, ""))).await;
@@ -308,6 +328,13 @@ async fn the_gateway_logs_in_and_needs_no_more_than_its_counters() {
     let gateway = Gateway::sharing(&text).await;
     assert_eq!((gateway.status(&TENANT).await, gateway.status(&TENANT).await), (200, 429));
     assert_eq!(gateway.decisions("answered").await, 2);
+    // Who may not ask whether it is there is told so before anybody waits for it.
+    valkey.says(&["ACL", "SETUSER", "gateway", "-ping"]).await;
+    let mute = Gateway::of(World::start(&text).await).await;
+    until("it is not used", async || mute.ready().await.1.contains("it refuses PING")).await;
+    assert_eq!((mute.status(&TENANT).await, mute.decisions("skipped").await), (200, 1));
+    valkey.says(&["ACL", "SETUSER", "gateway", "+ping"]).await;
+    mute.until_shared().await;
     for (username, variable) in [("gateway", "SECRET"), ("nobody", "PASSWORD")] {
         let gateway = Gateway::of(World::start(&logging_in(&valkey.url(), username, variable)).await).await;
         until("it is not let in", async || gateway.ready().await.1.contains("it refuses the login")).await;
