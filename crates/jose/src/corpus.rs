@@ -24,6 +24,8 @@ mod kinds;
 mod mint;
 mod mutations;
 mod numbers;
+#[cfg(feature = "pkcs12")]
+pub mod pkcs12;
 mod proofs;
 mod signatures;
 #[cfg(test)]

@@ -30,6 +30,8 @@ mod key_set;
 mod name;
 mod one_time;
 mod peer;
+#[cfg(feature = "pkcs12")]
+pub mod pkcs12;
 pub mod proof;
 mod refusal;
 mod rsa;

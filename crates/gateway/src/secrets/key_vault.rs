@@ -1,10 +1,13 @@
 //! Azure Key Vault: secrets over its REST contract, and certificates as the secrets that they are there.
 use super::{Document, Given, Held, Origin};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use client::managed_identity::{Identity, ManagedIdentity};
 use client::{Ask, Client, Pending, Transport};
 use decision::Timestamp;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use jose::pkcs12;
 use oauth::Secret;
 use serde::Deserialize;
 use std::sync::{Arc, OnceLock};
@@ -105,11 +108,11 @@ impl KeyVault {
         if bundle.attributes.and_then(|attributes| attributes.enabled) == Some(false) {
             return Err("the secret is disabled".to_owned());
         }
-        if bundle.content_type.as_deref() == Some("application/x-pkcs12") {
-            let hint = "let the vault's certificate policy have the content type `application/x-pem-file`";
-            return Err(format!("the certificate is in PKCS#12, which is not read here; {hint}"));
-        }
-        let value = Held::new(bundle.value.expose().as_bytes().to_vec());
+        let value = if bundle.content_type.as_deref() == Some("application/x-pkcs12") {
+            opened(bundle.value).await?
+        } else {
+            Held::new(bundle.value.expose().as_bytes().to_vec())
+        };
         Ok(Given { document: Document::from([("value".to_owned(), value)]), ends: None })
     }
 
@@ -139,6 +142,18 @@ impl KeyVault {
         let token = got.map_err(|error| format!("there is no token for the vault: {error}"))?;
         Ok(Some(token.access_token.clone()))
     }
+}
+
+/// A certificate and its key as the vault gives them where it was not asked for PEM: PKCS#12 under no password, in base64.
+async fn opened(value: Secret) -> Result<Held, String> {
+    let read = move || {
+        let document = STANDARD.decode(value.expose()).map(Held::new).map_err(|_| "it is not in base64".to_owned())?;
+        let text = pkcs12::read(&document, "").map_err(|error| error.to_string())?.pem();
+        Ok(Held::new(text.as_bytes().to_vec()))
+    };
+    // Its passwords are made slow to guess.
+    let read = tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Err("it could not be opened".to_owned()));
+    read.map_err(|reason: String| format!("the certificate is of no use: of PKCS#12, {reason}"))
 }
 
 /// What the vault says its tokens are for. It is believed where the vault is below that host: a vault of somebody else's could

@@ -30,7 +30,7 @@ pub(super) const fn three_hundred() -> u64 {
     300
 }
 
-/// An Azure Key Vault. Its certificates are secrets too, where their policies have the content type `application/x-pem-file`.
+/// An Azure Key Vault. Its certificates are secrets too, with their keys, whether their policies say PEM or PKCS#12.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "azure_key_vault")]

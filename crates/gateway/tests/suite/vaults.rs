@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use client::managed_identity::ManagedIdentity;
 use fetch::{Allow, Fetch};
 use gateway::Ports;
+use jose::corpus::pkcs12::{Document, Shape, with_attributes};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -21,7 +22,7 @@ use tokio_rustls::TlsConnector;
 const NOON: decision::Timestamp = crate::support::NOON;
 
 /// A vault, and a gateway that asks it: `{vault}` is its address, `{resource}` what its tokens are for.
-async fn start(text: &str) -> (World, Vault) {
+pub(crate) async fn start(text: &str) -> (World, Vault) {
     let clock = SetClock::at(NOON);
     let vault = Vault::start(clock.clone()).await.unwrap();
     let world = World::with(&written(text, &vault), clock.clone(), |ports| asking(ports, &vault, &clock)).await;
@@ -50,11 +51,19 @@ fn made(name: &str) -> (String, String) {
     (certificate.pem(), key.serialize_pem())
 }
 
+/// One in PKCS#12, and the certificate in PEM.
+fn pkcs12(shape: Shape) -> (String, Document) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["api.example".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let pkcs8 = with_attributes(&key.serialize_der());
+    (certificate.pem(), Document::new(shape, &pkcs8, &[certificate.der()]))
+}
+
 fn basic(password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("orders:{password}")))
 }
 
-const AZURE: &str = r#"
+pub(crate) const AZURE: &str = r#"
     [[vault]]
     name = "corp"
     azure_key_vault = { url = "{vault}", resource = "{resource}" }
@@ -101,7 +110,7 @@ impl World {
     }
 
     /// Later, when what was fetched is asked for again.
-    async fn later(&self, seconds: i64) {
+    pub(crate) async fn later(&self, seconds: i64) {
         self.clock.advance(seconds);
         self.gateway.fetch().await;
     }
@@ -390,6 +399,42 @@ async fn t_07_a_listeners_certificate_of_a_vault_is_shown_once_it_is_there_and_a
         world.gateway.fetch().await;
         assert_eq!(status(address, std::slice::from_ref(&first)).await, Some(200));
         let (second, of_second) = made("api.example");
+        for (at, shape) in Shape::ALL.into_iter().enumerate() {
+            let (in_pkcs12, document) = pkcs12(shape);
+            let put = |value: String| {
+                vault.set_all("tls", json!({ "value": value, "contentType": "application/x-pkcs12" }));
+            };
+            put(STANDARD.encode(document.der()));
+            world.later(300).await;
+            assert_eq!(status(address, std::slice::from_ref(&in_pkcs12)).await, Some(200), "{shape:?}");
+            // What cannot be opened leaves the one before: cut off, not in base64, another password, two keys, too many iterations.
+            let of = |edit: &dyn Fn(&mut Document)| {
+                let mut edited = document.clone();
+                edit(&mut edited);
+                STANDARD.encode(edited.der())
+            };
+            let cut_off = document.der();
+            let mut broken = vec![
+                STANDARD.encode(&cut_off[..cut_off.len() - 1]),
+                format!("%{}", STANDARD.encode(&cut_off)),
+                first.clone(),
+                of(&|document| document.keys.push(document.keys[0].clone())),
+            ];
+            if shape != Shape::Clear {
+                broken.extend([
+                    of(&|document| document.password = "secret".to_owned()),
+                    of(&|document| document.iterations = u32::MAX),
+                ]);
+            }
+            for (which, value) in broken.into_iter().enumerate() {
+                put(value);
+                world.later(300).await;
+                assert_eq!(status(address, std::slice::from_ref(&in_pkcs12)).await, Some(200), "{at} {which}");
+            }
+        }
+        vault.set("tls", format!("{key}{first}"));
+        world.later(300).await;
+        assert_eq!(status(address, std::slice::from_ref(&first)).await, Some(200));
         // One certificate, and the key of another.
         vault.set("tls", format!("{key}{second}"));
         world.later(300).await;
