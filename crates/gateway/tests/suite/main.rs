@@ -31,6 +31,7 @@ mod protected_resource;
 mod quotas_kept;
 mod reliability;
 mod reload;
+mod rotations;
 mod send_request;
 mod services;
 mod shared_keys;

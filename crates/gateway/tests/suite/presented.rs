@@ -13,13 +13,13 @@ use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::parse_x509_certificate;
 
 /// An authority, and what it makes.
-struct Ca {
+pub(crate) struct Ca {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub(crate) pem: String,
 }
 
 impl Ca {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut parameters = CertificateParams::default();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -28,7 +28,7 @@ impl Ca {
     }
 
     /// A certificate by this name, and its key, in PEM.
-    fn made(&self, name: &str) -> (String, String) {
+    pub(crate) fn made(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         parameters.distinguished_name = rcgen::DistinguishedName::new();
@@ -38,14 +38,14 @@ impl Ca {
 }
 
 /// A service over TLS that looks who asks, and lets in whoever its authority made, or nobody in particular.
-struct Service {
-    url: String,
+pub(crate) struct Service {
+    pub(crate) url: String,
     /// Who asked, and what; one by one.
-    seen: Arc<Mutex<Vec<(String, String)>>>,
+    pub(crate) seen: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 impl Service {
-    async fn start(ca: &Ca, alpn: &[&str]) -> Self {
+    pub(crate) async fn start(ca: &Ca, alpn: &[&str]) -> Self {
         let (certificate, key) = ca.made("service");
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(ca.pem.as_bytes()).unwrap()).unwrap();
