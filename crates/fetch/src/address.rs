@@ -73,6 +73,21 @@ impl Allow {
     }
 }
 
+/// Whether an address is of one link alone, where clouds keep their instance metadata, or stands for one: for who connects by other means
+/// than [`Fetch`](crate::Fetch), which reaches none.
+///
+/// ```
+/// # use deputize_fetch::is_link_local;
+/// assert!(is_link_local("169.254.169.254".parse().unwrap()) && is_link_local("::ffff:169.254.169.254".parse().unwrap()));
+/// assert!(!is_link_local("127.0.0.1".parse().unwrap()) && !is_link_local("10.0.0.1".parse().unwrap()));
+/// ```
+pub fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || embedded_v4(v6).is_some_and(|v4| v4.is_link_local()),
+    }
+}
+
 /// The IPv4 address that an IPv6 address stands for: mapped, compatible, NAT64, 6to4.
 fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let s = ip.segments();

@@ -151,6 +151,15 @@ impl Fetch {
         Ok(Response { status: parts.status, headers: parts.headers, body: body.to_bytes() })
     }
 
+    /// Whether a URL may be fetched at all, as far as it says itself: by its scheme, and by its host where that is an address. For
+    /// who reads a configuration before anything is fetched.
+    ///
+    /// # Errors
+    /// If it may not.
+    pub fn admits(&self, url: &str) -> Result<(), FetchError> {
+        self.target(url).map(drop)
+    }
+
     /// The request's target, if its scheme and (for a literal address, which no resolver sees) its host are allowed.
     pub(crate) fn target(&self, text: &str) -> Result<(Uri, String), FetchError> {
         let shown = || FetchError::Url(text.split(['?', '#']).next().unwrap_or_default().chars().take(200).collect());

@@ -21,7 +21,7 @@ mod passing;
 mod proxy;
 mod streaming;
 
-pub use address::Allow;
+pub use address::{Allow, is_link_local};
 pub use client::{Fetch, FetchBuilder, Response, Transport};
 pub use error::FetchError;
 pub use key_sets::{

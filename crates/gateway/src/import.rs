@@ -163,7 +163,7 @@ impl<'a> Reading<'a> {
                 "quota" => self.quota(node),
                 "quota-by-key" => self.quota_by_key(node),
                 "set-header" => self.set_header(node),
-                "send-request" => self.send_request(node),
+                "send-request" | "send-one-way-request" => self.send_request(node),
                 "set-backend-service" => self.set_backend_service(node),
                 "authentication-certificate" => self.authentication_certificate(node),
                 "authentication-basic" => self.authentication_basic(node),
@@ -179,9 +179,6 @@ impl<'a> Reading<'a> {
                 "there are no conditions; write operations of their own"
             }
             "set-variable" => "there are no variables; a claim can be sent as a header with `set_header` and `claim`",
-            "send-one-way-request" => {
-                "what is sent without waiting has no counterpart; `send_request` waits for the answer"
-            }
             "cache-lookup" | "cache-store" | "cache-lookup-value" | "cache-store-value" | "cache-remove-value" => {
                 "answers are not cached; onward tokens are, without being told to"
             }

@@ -89,10 +89,15 @@ impl<'a> Reading<'a> {
         if let Some(why) = secret {
             self.leave(node, why);
         }
+        let waits = node.tag_name().name() != "send-one-way-request";
         self.leave(
             node,
-            "what its answer is used for: it has to have a status of `expect_status`, can be judged by `expression`, and gives fields by \
-             `set_headers`; a host that is not on the internet says `internal = true` in `allowed_hosts`",
+            if waits {
+                "what its answer is used for: it has to have a status of `expect_status`, can be judged by `expression`, and gives fields by \
+                 `set_headers`; a host that is not on the internet says `internal = true` in `allowed_hosts`"
+            } else {
+                "a host that is not on the internet says `internal = true` in `allowed_hosts`"
+            },
         );
         let host = origin.to_string();
         if !self.parts.allowed_hosts.contains(&host) {
@@ -107,7 +112,9 @@ impl<'a> Reading<'a> {
             table.set("body", body);
         }
         table.set("timeout_milliseconds", i64::from(timeout.min(30)) * 1_000);
-        if ignores {
+        if !waits {
+            table.set("wait", false);
+        } else if ignores {
             table.set("ignore_error", true);
         }
         self.parts.many.push(("send_request", table));

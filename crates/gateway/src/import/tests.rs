@@ -261,6 +261,10 @@ fn a_request_of_plain_texts_is_carried_over_and_another_is_told() {
     assert!(imported.left.iter().any(|left| left.why.contains("SEND_REQUEST_SECRET")));
     assert!(imported.left.iter().any(|left| left.why.contains("expect_status")));
     let url = "<set-url>https://scores.example/</set-url>";
+    let unheard = inbound(&format!("<send-one-way-request mode=\"new\" timeout=\"20\">{plain}</send-one-way-request>"));
+    let policy = policies(&unheard)["send_request"][0].clone();
+    assert_eq!((policy["wait"].as_bool(), policy["body"].as_str()), (Some(false), Some("{ \"seen\": true }")));
+    assert!(!unheard.left.iter().any(|left| left.why.contains("expect_status")), "nobody hears its answer");
     let usual = whole("", url);
     let policy = policies(&usual)["send_request"][0].clone();
     assert_eq!((policy["method"].as_str(), policy["timeout_milliseconds"].as_integer()), (Some("GET"), Some(30_000)));

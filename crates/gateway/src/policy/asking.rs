@@ -42,9 +42,12 @@ pub(super) struct Asking {
     slots: Semaphore,
     /// In a row.
     failures: AtomicU32,
-    /// A second of the clock.
+    /// A second of the clock, or [`ASKED`].
     left_alone_until: AtomicI64,
 }
+
+/// It is left alone until no moment.
+const ASKED: i64 = i64::MIN;
 
 impl Asking {
     /// # Errors
@@ -67,8 +70,20 @@ impl Asking {
             patience: Duration::from_millis(milliseconds),
             slots: Semaphore::new(most),
             failures: AtomicU32::new(0),
-            left_alone_until: AtomicI64::new(i64::MIN),
+            left_alone_until: AtomicI64::new(ASKED),
         })
+    }
+
+    /// While it is left alone, nobody asks it; after that one does, for all, and for others only once it has answered.
+    fn may_ask(&self, now: Timestamp) -> Result<(), Unanswered> {
+        let until = self.left_alone_until.load(Ordering::Relaxed);
+        if until == ASKED {
+            return Ok(());
+        }
+        let (tries, next) = (now.0 >= until, now.plus(WHILE).0);
+        let first =
+            tries && self.left_alone_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        first.then_some(()).ok_or(Unanswered)
     }
 
     /// Its answer, if that has a status that it can be gone by. Whatever else comes is a failure.
@@ -80,14 +95,13 @@ impl Asking {
         now: Timestamp,
         is_answer: impl Fn(StatusCode) -> bool,
     ) -> Result<Response, Unanswered> {
-        if now.0 < self.left_alone_until.load(Ordering::Relaxed) {
-            return Err(Unanswered);
-        }
+        self.may_ask(now)?;
         let _slot = self.slots.try_acquire().map_err(|_| Unanswered)?;
         let asked = tokio::time::timeout(self.patience, self.fetch.send(method, url, headers, body)).await;
         let found = match asked {
             Ok(Ok(answer)) if is_answer(answer.status) => {
                 self.failures.store(0, Ordering::Relaxed);
+                self.left_alone_until.store(ASKED, Ordering::Relaxed);
                 return Ok(answer);
             }
             Ok(Ok(answer)) => format!("it answered {}", answer.status.as_u16()),
@@ -95,7 +109,6 @@ impl Asking {
             Err(_) => format!("it did not answer within {} ms", self.patience.as_millis()),
         };
         if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES {
-            // The next one after that tries it, and one failure more is enough.
             self.left_alone_until.store(now.plus(WHILE).0, Ordering::Relaxed);
         }
         tracing::warn!(reason = %found, "a service that is asked about requests does not answer");

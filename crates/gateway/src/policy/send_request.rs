@@ -20,7 +20,7 @@ use std::sync::Arc;
 use values::{Body, Piece, Told, Unclear};
 
 /// Sends a request of its own to another service, whose answer has to be as expected and can give fields to the service behind. In the
-/// path, the query, fields and JSON, `{claim:NAME}`, `{header:NAME}` and `{path}` stand for values of the request.
+/// path, the query, fields, JSON and forms, `{claim:NAME}`, `{header:NAME}` and `{path}` stand for values of the request.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "send_request")]
@@ -37,6 +37,11 @@ pub(crate) struct Table {
     body: Option<Spanned<String>>,
     /// Its body in JSON, whose texts can have values.
     json: Option<Spanned<Map<String, Json>>>,
+    /// Its body as a form (`application/x-www-form-urlencoded`), whose texts can have values.
+    form: Option<Spanned<Map<String, Json>>>,
+    /// Whether its answer is waited for; otherwise requests go on at once, whatever comes of it.
+    #[serde(default = "yes")]
+    wait: bool,
     /// Milliseconds that it may take, 1 to 30 000.
     #[serde(default = "super::asking::thousand")]
     timeout_milliseconds: Spanned<u64>,
@@ -82,6 +87,10 @@ struct TakenTable {
     json_pointer: Spanned<String>,
 }
 
+const fn yes() -> bool {
+    true
+}
+
 fn get() -> Spanned<String> {
     Spanned::new(0..0, "GET".to_owned())
 }
@@ -107,16 +116,21 @@ impl super::Table for Table {
                 return Err(fault(&self.method.span(), "this is no method to ask with", hint));
             }
         };
-        let body = match (&self.body, &self.json) {
-            (Some(_), Some(_)) => return Err(fault(at, "the request has two bodies", "keep `body` or `json`")),
-            (Some(text), None) => Content::Fixed(text.get_ref().clone().into()),
-            (None, Some(json)) => {
+        let body = match (&self.body, &self.json, &self.form) {
+            (Some(text), None, None) => Content::Fixed(text.get_ref().clone().into()),
+            (None, Some(json), None) => {
                 let body = Body::read(&Json::Object(json.get_ref().clone()));
                 Content::Json(body.map_err(|(problem, hint)| fault(&json.span(), problem, hint))?)
             }
-            (None, None) => Content::Fixed(Bytes::new()),
+            (None, None, Some(form)) => {
+                let fields = values::form(form.get_ref());
+                Content::Form(fields.map_err(|(problem, hint)| fault(&form.span(), problem, hint))?)
+            }
+            (None, None, None) => Content::Fixed(Bytes::new()),
+            _ => return Err(fault(at, "the request has two bodies", "keep one of `body`, `json` and `form`")),
         };
         let of_body = self.body.as_ref().map(Spanned::span).or_else(|| self.json.as_ref().map(Spanned::span));
+        let of_body = of_body.or_else(|| self.form.as_ref().map(Spanned::span));
         if let Some(body) = of_body.filter(|_| method == Method::GET) {
             return Err(fault(&body, "a request with `GET` has no body", "write `method = \"POST\"`, or drop it"));
         }
@@ -133,12 +147,15 @@ impl super::Table for Table {
             }
             fields.push((taken(&table.get_ref().name, world)?, pointer.get_ref().clone()));
         }
-        if self.ignore_error {
+        if !self.wait {
+            self.unheard(at)?;
+        } else if self.ignore_error {
             let place = world.place().to_owned();
             world.remark(format!("`send_request` of {place} lets requests by without an answer of {origin}"));
         }
         Ok(Part::Rule(Arc::new(SendRequest {
-            asking: Asking::new(fetch, &self.timeout_milliseconds, &self.max_requests)?,
+            asking: Arc::new(Asking::new(fetch, &self.timeout_milliseconds, &self.max_requests)?),
+            waits: self.wait,
             origin: origin.to_string(),
             target,
             method,
@@ -155,7 +172,24 @@ impl super::Table for Table {
     fn told(&self) -> String {
         let url = self.url.get_ref();
         let without = if self.ignore_error { ", or without an answer" } else { "" };
-        format!("after a request to `{}`{without}", url.split(['?', '#']).next().unwrap_or_default())
+        let (after, without) = if self.wait { ("after", without) } else { ("with", ", whatever it answers") };
+        format!("{after} a request to `{}`{without}", url.split(['?', '#']).next().unwrap_or_default())
+    }
+}
+
+impl Table {
+    /// What would be said of an answer that nobody hears.
+    fn unheard(&self, at: &Range<usize>) -> Result<(), SettingsError> {
+        let says = self.ignore_error
+            || self.failed_httpcode.is_some()
+            || self.expression.is_some()
+            || !self.set_headers.is_empty()
+            || !matches!(self.expect_status.as_slice(), [status] if status.span().is_empty());
+        if says {
+            let hint = "drop `wait = false`, or what is said of the answer";
+            return Err(fault(at, "the answer is not waited for, so nothing can come of it", hint));
+        }
+        Ok(())
     }
 }
 
@@ -216,10 +250,12 @@ enum Field {
 enum Content {
     Fixed(Bytes),
     Json(Body),
+    Form(Vec<(String, Vec<Piece>)>),
 }
 
 struct SendRequest {
-    asking: Asking,
+    asking: Arc<Asking>,
+    waits: bool,
     origin: String,
     target: Vec<Piece>,
     method: Method,
@@ -249,6 +285,11 @@ impl SendRequest {
             Content::Json(json) => {
                 headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 told.filled(json)?.to_string().into()
+            }
+            Content::Form(fields) => {
+                let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+                headers.insert(header::CONTENT_TYPE, kind);
+                told.form(fields)?.into()
             }
         };
         for (name, field) in &self.headers {
@@ -319,6 +360,13 @@ impl Policy for SendRequest {
             let ready = self.ready(call);
             let Ready { url, headers, body } =
                 ready.map_err(|Unclear(why)| Box::new(Denial::of(CheckId::SendRequestValues).message(why)))?;
+            if !self.waits {
+                let (asking, method, now) = (Arc::clone(&self.asking), self.method.clone(), call.now);
+                // What it answers is told in the log where it is a failure, and so is that it was not asked.
+                let is_answer = |status: StatusCode| !status.is_server_error();
+                tokio::spawn(async move { drop(asking.ask((method, &url), headers, body, now, is_answer).await) });
+                return Ok(());
+            }
             // What fails at the other end is no answer; what it refuses is one.
             let fails = |status: StatusCode| status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
             let is_answer = |status: StatusCode| self.expected.contains(&status) || !fails(status);

@@ -222,3 +222,16 @@ fn speaks(
     }
     Ok(Some(speaks))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_from_nowhere_comes_from_no_network() {
+        let one = Door { ingress: Some(vec!["127.0.0.0/8".parse().unwrap()]), ..Door::plain("x") };
+        assert!(one.takes("127.0.0.1".parse().ok()) && one.takes("::ffff:127.0.0.1".parse().ok()));
+        assert!(!one.takes("192.0.2.1".parse().ok()) && !one.takes(None), "a socket of this machine is not a firewall");
+        assert!(Door::plain("x").takes(None));
+    }
+}

@@ -265,6 +265,8 @@ fn a_listener_says_who_may_connect_and_how_it_speaks() {
         assert!(!hint.is_empty());
     }
     assert!(read(&with("plain = true\ningress_from = [\"10.0.0.0/8\", \"::1\"]")).is_ok());
+    let (_, told, hint) = wrong(&format!("client_certificates = \"optional\"\n{SOUND}"));
+    assert!(told.contains("over TLS only") && hint.contains("[[certificate]]"), "{told}");
 }
 
 #[test]

@@ -190,10 +190,22 @@ fn host(authority: &Authority) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
+/// Link-local addresses are clouds' own, for what a machine may know of itself: no service is there.
+fn is_reached(target: Target, at: &Range<usize>) -> Result<Target, SettingsError> {
+    match target.host.parse() {
+        Ok(address) if fetch::is_link_local(address) => {
+            let hint = "write another: clouds keep their metadata at such addresses";
+            Err(fault(at, "this address is never connected to", hint))
+        }
+        _ => Ok(target),
+    }
+}
+
 fn targets(table: &UpstreamTable, scheme: &Scheme, authority: &Authority) -> Result<Vec<Target>, SettingsError> {
     if table.addresses.is_empty() {
         let usual = if *scheme == Scheme::HTTPS { 443 } else { 80 };
-        return Ok(vec![Target { host: host(authority).to_owned(), port: authority.port_u16().unwrap_or(usual) }]);
+        let target = Target { host: host(authority).to_owned(), port: authority.port_u16().unwrap_or(usual) };
+        return Ok(vec![is_reached(target, &table.url.span())?]);
     }
     let mut targets: Vec<Target> = Vec::new();
     for text in &table.addresses {
@@ -202,7 +214,7 @@ fn targets(table: &UpstreamTable, scheme: &Scheme, authority: &Authority) -> Res
         let read = read.filter(|read| !read.as_str().contains('@') && !read.host().is_empty());
         let read = read.ok_or_else(|| wrong("this is no host and port"))?;
         let port = read.port_u16().filter(|port| *port != 0).ok_or_else(|| wrong("the address has no port"))?;
-        let target = Target { host: host(&read).to_ascii_lowercase(), port };
+        let target = is_reached(Target { host: host(&read).to_ascii_lowercase(), port }, &text.span())?;
         if targets.contains(&target) {
             return Err(fault(&text.span(), "the address is listed twice", "keep one"));
         }

@@ -521,8 +521,21 @@ impl<'a> World<'a> {
         })
     }
 
+    /// What would never be fetched is a mistake of the file.
+    fn can_be_fetched(&self, urls: [Option<&String>; 4], at: &Range<usize>) -> Result<(), SettingsError> {
+        for url in urls.into_iter().flatten() {
+            self.ports.streams.admits(url).map_err(|error| {
+                let text = error.to_string();
+                let (problem, hint) = text.split_once("; ").unwrap_or((&text, "see the guide of the gateway"));
+                fault(at, problem, hint)
+            })?;
+        }
+        Ok(())
+    }
+
     fn read_issuer(&self, table: &Spanned<IssuerTable>) -> Result<(TrustedIssuer, Option<KeySet>), SettingsError> {
         let read = table.get_ref();
+        self.can_be_fetched([read.metadata.as_ref(), read.jwks_uri.as_ref(), None, None], &table.span())?;
         let issuer = TrustedIssuer {
             issuer: read.issuer.clone(),
             metadata: read.metadata.clone(),
@@ -569,6 +582,8 @@ impl<'a> World<'a> {
         if read.metadata.is_none() && read.token_endpoint.is_none() {
             return Err(fault(&at, "nothing says where the authority is", "set `metadata` or `token_endpoint`"));
         }
+        let own = [&read.metadata, &read.token_endpoint, &read.introspection_endpoint, &read.events_endpoint];
+        self.can_be_fetched(own.map(Option::as_ref), &at)?;
         let endpoints = Endpoints {
             token: read.token_endpoint.clone().unwrap_or_default(),
             issuer: read.issuer.clone(),

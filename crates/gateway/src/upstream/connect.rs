@@ -153,8 +153,11 @@ impl Connector {
     async fn tcp(&self, target: &Target) -> Result<TcpStream, Unconnected> {
         let named = timeout(self.patience, lookup_host((target.host.as_str(), target.port)));
         let named: Vec<_> = named.await.map_err(|_| Unconnected::Slow)??.collect();
+        // Names and odd spellings lead there too; what is looked at here is what is connected to.
+        let named: Vec<_> = named.into_iter().filter(|address| !fetch::is_link_local(address.ip())).collect();
         let share = self.patience / u32::try_from(named.len().max(1)).unwrap_or(u32::MAX);
-        let mut last = Unconnected::Io(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        let mut last =
+            Unconnected::Io(io::Error::new(io::ErrorKind::NotFound, "the name has no address that is connected to"));
         for address in named {
             match timeout(share, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
@@ -218,4 +221,23 @@ fn one() -> http1::Builder {
     // An answer has a hundred fields at most: room for them is on the stack, and for any other number it is not.
     http.max_buf_size(LONGEST_HEAD);
     http
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn g_13_no_spelling_of_a_link_local_address_is_connected_to() {
+        let connector = Connector::new(None, Http::One, Duration::from_secs(20));
+        // Some systems read numbers as addresses, and others look them up as names: there is no connection either way.
+        for host in
+            ["169.254.169.254", "::ffff:169.254.169.254", "2852039166", "0xa9fea9fe", "169.254.43518", "fe80::1"]
+        {
+            let target = Target { host: host.to_owned(), port: 80 };
+            let Err(Unconnected::Io(error)) = connector.open(&target).await else { panic!("{host} is connected to") };
+            let is_number = host.parse::<std::net::IpAddr>().is_ok();
+            assert!(error.to_string().contains("no address that is connected to") || !is_number, "{host}: {error}");
+        }
+    }
 }

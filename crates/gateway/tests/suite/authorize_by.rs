@@ -1,6 +1,8 @@
 //! `authorize_by`: a service decides on each request, and without its word nothing is forwarded.
 use crate::support::{ORDERS, Seen, Service, World};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 fn with(url: &str, more: &str) -> String {
     let policy = format!("[api.policies.authorize_by]\nurl = \"{url}/check\"\n{more}\n[[api.operation]]");
@@ -52,6 +54,12 @@ async fn a_request_is_told_of_and_let_by_with_what_the_answer_adds() {
     assert!(world.service.only().field("x-tenant").is_empty());
     assert_eq!(world.get("/", &[]).await.check(), "token.present", "nothing is asked about strangers");
     assert_eq!(decides.seen().len(), 2);
+    // What is not said to be told is not told.
+    decides.forget();
+    world.reload(&with(&decides.url, "")).unwrap();
+    assert_eq!(world.get_with_token("/", &more).await.status, 200);
+    let told = question(&decides.only());
+    assert_eq!((&told["headers"], &told["claims"]), (&json!({}), &json!(null)));
 }
 
 #[tokio::test]
@@ -74,6 +82,12 @@ async fn a_refusal_is_told_in_the_gateways_words_or_in_its_own() {
         assert_eq!((refused.status, refused.body.as_str()), (code, body));
         assert_eq!(refused.field("content-type"), ["application/problem+json"]);
         assert!(refused.field("set-cookie").is_empty());
+        // Of a page that is larger than that there is no more than the refusal.
+        decides.answers(&answer(status, fields, &"x".repeat((64 << 10) + 1)));
+        let refused = world.get_with_token("/", &[]).await;
+        assert_eq!(refused.reason(), (code, "AuthorizerRefused".to_owned()));
+        decides.answers(&answer(status, fields, &"x".repeat(64 << 10)));
+        assert_eq!(world.get_with_token("/", &[]).await.body.len(), 64 << 10);
         world.reload(&with(&decides.url, "")).unwrap();
     }
     assert!(world.service.seen().is_empty());
@@ -139,6 +153,95 @@ async fn one_that_is_silent_is_not_waited_for_and_after_some_failures_not_asked(
     world.clock.advance(5);
     assert_eq!(world.get_with_token("/", &[]).await.status, 200, "then it is tried");
     assert_eq!(world.get_with_token("/", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn failures_count_in_a_row_alone() {
+    let decides = Service::start().await;
+    let world = World::start(&with(&decides.url, "")).await;
+    for _ in 0..3 {
+        for _ in 0..4 {
+            decides.answers(&answer("500 Internal Server Error", "", ""));
+            assert_eq!(world.get_with_token("/", &[]).await.status, 503);
+        }
+        assert_eq!(world.get_with_token("/", &[]).await.status, 200, "it is asked");
+    }
+}
+
+/// One that answers what it is told to, when it is told to.
+struct Slow(TcpListener);
+
+impl Slow {
+    async fn start() -> (Self, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        (Self(listener), url)
+    }
+
+    /// A question that has come.
+    async fn asked(&self) -> tokio::net::TcpStream {
+        let (mut stream, _) = self.0.accept().await.unwrap();
+        let mut some = vec![0; 16 << 10];
+        assert!(stream.read(&mut some).await.unwrap() > 0);
+        stream
+    }
+
+    async fn answers(mut stream: tokio::net::TcpStream, status: &str) {
+        let fields = "connection: close\r\n";
+        stream.write_all(answer(status, fields, "").as_bytes()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn so_many_are_asked_about_at_once_and_others_are_not_let_by_for_it() {
+    let (slow, url) = Slow::start().await;
+    let world = World::start(&with(&url, "timeout_milliseconds = 30000\nmax_requests = 1")).await;
+    let one = async {
+        let asked = slow.asked().await;
+        assert_eq!(world.get_with_token("/", &[]).await.check(), "authorizer.available", "while one is asked about");
+        Slow::answers(asked, "200 OK").await;
+    };
+    let (answer, ()) = tokio::join!(world.get_with_token("/", &[]), one);
+    assert_eq!(answer.status, 200);
+    let again = async { Slow::answers(slow.asked().await, "200 OK").await };
+    let (answer, ()) = tokio::join!(world.get_with_token("/", &[]), again);
+    assert_eq!(answer.status, 200, "and then the next one is");
+}
+
+#[tokio::test]
+async fn after_it_was_left_alone_one_request_tries_it_for_all() {
+    let (slow, url) = Slow::start().await;
+    let world = World::start(&with(&url, "timeout_milliseconds = 30000")).await;
+    let failing = async || Slow::answers(slow.asked().await, "500 Internal Server Error").await;
+    for _ in 0..5 {
+        let (answer, ()) = tokio::join!(world.get_with_token("/", &[]), failing());
+        assert_eq!(answer.status, 503);
+    }
+    // It fails once more, and once is enough.
+    for status in ["500 Internal Server Error", "200 OK"] {
+        world.clock.advance(5);
+        let one = async {
+            let asked = slow.asked().await;
+            for _ in 0..3 {
+                assert_eq!(world.get_with_token("/", &[]).await.check(), "authorizer.available", "nobody else tries");
+            }
+            Slow::answers(asked, status).await;
+        };
+        let (answer, ()) = tokio::join!(world.get_with_token("/", &[]), one);
+        assert_eq!(answer.status, if status == "200 OK" { 200 } else { 503 });
+        if status != "200 OK" {
+            assert_eq!(world.get_with_token("/", &[]).await.check(), "authorizer.available");
+        }
+    }
+    // From then on all are asked about, at once too.
+    let both = async {
+        let asked = [slow.asked().await, slow.asked().await];
+        for asked in asked {
+            Slow::answers(asked, "200 OK").await;
+        }
+    };
+    let (one, two, ()) = tokio::join!(world.get_with_token("/", &[]), world.get_with_token("/", &[]), both);
+    assert_eq!((one.status, two.status), (200, 200));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
-use serve::{Listeners, Socket};
+use serve::{Gate, Listeners, Socket};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -200,4 +200,21 @@ async fn a_firewalls_listener_closes_connections_from_elsewhere_before_anything_
     world.reload(&text("").replace("[[listener]]\naddress = \"0.0.0.0:8443\"\ningress_from = []\n", "")).unwrap();
     assert!(world.tls(1, b"", &[]).await.is_none(), "what the file has no more takes nobody");
     assert_eq!(status(&world.tls(0, b"", &[]).await.unwrap()), "200");
+}
+
+#[tokio::test]
+async fn a_listener_that_the_file_has_no_more_lets_nobody_in() {
+    let both = format!(
+        "[[listener]]\naddress = \"a:1\"\nplain = true\n[[listener]]\naddress = \"a:2\"\nplain = true\n{PUBLIC}"
+    );
+    let one = format!("[[listener]]\naddress = \"a:1\"\nplain = true\n{PUBLIC}");
+    let listening = Listening::start("gone", &both).await;
+    let entrances = listening.gateway.entrances();
+    let admits = || entrances.iter().map(|entrance| entrance.admit("127.0.0.1".parse().ok()).is_some());
+    assert_eq!(admits().collect::<Vec<_>>(), [true, true]);
+    assert!(listening.plain(1, b"").await.starts_with("HTTP/1.1 200"));
+    listening.reload(&one).unwrap();
+    assert_eq!(admits().collect::<Vec<_>>(), [true, false]);
+    assert_eq!(listening.plain(1, b"").await, "");
+    assert!(listening.plain(0, b"").await.starts_with("HTTP/1.1 200"));
 }

@@ -24,6 +24,7 @@ mod management;
 mod mutual;
 mod onward;
 mod openapi;
+mod outside;
 mod paths;
 mod policies;
 mod presented;

@@ -112,6 +112,7 @@ async fn j_what_no_shared_key_confirms_is_refused_by_its_reason() {
     );
     let twice = format!("{twice}.{}", URL_SAFE_NO_PAD.encode(hmac("HS256", &key(SHARED), twice.as_bytes())));
     for (what, text, reason) in [
+        ("a long one", signed(&usual, json!({"sub": "s".repeat(12_500)})), "JwtInvalid"),
         ("another key", token(&usual, &claims(&json!({})), &[9; 64]), "TokenSignatureInvalid"),
         ("an empty key", token(&usual, &claims(&json!({})), b""), "TokenSignatureInvalid"),
         ("the issuer as the key", token(&usual, &claims(&json!({})), ISS.as_bytes()), "TokenSignatureInvalid"),

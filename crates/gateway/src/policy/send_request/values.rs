@@ -200,6 +200,20 @@ impl<'a> Told<'a> {
         Ok(made)
     }
 
+    /// A form: what stands in a field stays in that.
+    pub(super) fn form(&self, fields: &[(String, Vec<Piece>)]) -> Result<String, Unclear> {
+        let mut made = String::new();
+        for (name, pieces) in fields {
+            if !made.is_empty() {
+                made.push('&');
+            }
+            encode(name, &mut made);
+            made.push('=');
+            encode(&self.written(pieces)?, &mut made);
+        }
+        Ok(made)
+    }
+
     /// JSON with the values in its texts; a text that is one value alone has that value's type.
     pub(super) fn filled(&self, json: &Body) -> Result<Json, Unclear> {
         Ok(match json {
@@ -215,6 +229,18 @@ impl<'a> Told<'a> {
             }
         })
     }
+}
+
+/// The fields of a form.
+pub(super) fn form(table: &Map<String, Json>) -> Result<Vec<(String, Vec<Piece>)>, Wrong> {
+    let field = |(name, value): (&String, &Json)| match value {
+        Json::String(text) => Ok((name.clone(), pieces(text)?)),
+        scalar @ (Json::Number(_) | Json::Bool(_)) => Ok((name.clone(), vec![Piece::Fixed(scalar.to_string())])),
+        Json::Null | Json::Array(_) | Json::Object(_) => {
+            Err(("a form has texts alone", "write `name = \"{claim:NAME}\"`"))
+        }
+    };
+    table.iter().map(field).collect()
 }
 
 /// JSON with values in its texts.
