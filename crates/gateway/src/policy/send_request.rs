@@ -362,7 +362,7 @@ impl Policy for SendRequest {
                 ready.map_err(|Unclear(why)| Box::new(Denial::of(CheckId::SendRequestValues).message(why)))?;
             if !self.waits {
                 let (asking, method, now) = (Arc::clone(&self.asking), self.method.clone(), call.now);
-                // What it answers is told in the log where it is a failure, and so is that it was not asked.
+                // Failures are told in the log; that it was left alone, or had enough to do, is told nowhere.
                 let is_answer = |status: StatusCode| !status.is_server_error();
                 tokio::spawn(async move { drop(asking.ask((method, &url), headers, body, now, is_answer).await) });
                 return Ok(());
