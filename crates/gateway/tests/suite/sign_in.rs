@@ -75,7 +75,10 @@ async fn cookies_are_for_this_host_over_tls_and_for_no_script() {
     assert!(names(&begun)[0].starts_with("__Host-deputize-edge-sign-in-"), "{begun:?}");
     assert_eq!(names(&back)[..2], ["AppServiceAuthSession", "__Host-deputize-edge-session"]);
     for held in [pending.jar, browser.jar].iter().flat_map(|jar| jar.values()) {
-        assert!(!held.contains("ada") && !held.contains("eyJ"), "nobody can read it: {held}");
+        // Three letters come about by chance in what is sealed; these do not.
+        let is_told = held.contains("ada@") || held.contains("eyJhbGciOi");
+        let begins_as_json = held.split('.').any(|part| part.starts_with("eyJ"));
+        assert!(!is_told && !begins_as_json, "nobody can read it: {held}");
     }
 }
 
