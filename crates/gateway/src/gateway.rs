@@ -1,27 +1,28 @@
 //! The gateway itself: each request through its phases, in the one order there is.
+mod effective;
+mod forward;
+mod permit;
+
+pub use effective::Effective;
+
 use crate::access_log::AccessLog;
-use crate::address::{self, Address};
+use crate::address;
 use crate::after::After;
-use crate::body::{Body, Broken, Downloading, Progress, Streamed, Uploading};
-use crate::call::{Call, Permitted};
-use crate::canonical::{Canonical, take_hop_by_hop_of_answer};
+use crate::body::{Body, Downloading, Streamed};
+use crate::canonical::take_hop_by_hop_of_answer;
 use crate::denial::Denial;
 use crate::front::Entrance;
 use crate::ids::Ids;
 use crate::limits::{Limits, Shared};
-use crate::onward::{Credential, Onward};
-use crate::policy::{Admission, Certificate, Decided, cors};
+use crate::onward::Onward;
 use crate::record::Record;
 use crate::rotating::Fares;
-use crate::routes::{Asked, Operation, Told};
 use crate::secrets::Counts;
 use crate::settings::{Compiled, Door, File, Lasting, SettingsError, compile};
-use crate::sign_in;
 use crate::store::Store;
-use crate::stream::{Trailers, Watch};
 use crate::telemetry::Telemetry;
 use crate::told_certificate::CertificateField;
-use crate::upstream::{self, Failure, NoSlot};
+use crate::upstream;
 use crate::websocket::{self, Opening, Tunnel};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -29,16 +30,15 @@ use client::managed_identity::ManagedIdentity;
 use client::{Random, TokenCache};
 use decision::{CheckId, Clock};
 use fetch::{Fetch, KeySets};
+use forward::{Answered, Arrived, forward};
 use guard::Guard;
 use http::header::CONNECTION;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use serve::Shown;
+use permit::Ended;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
-use telemetry::Began;
 
 /// What a gateway needs from outside. It outlives configurations: keys and tokens stay when a new one is read.
 #[derive(Clone)]
@@ -83,21 +83,6 @@ pub struct Peer {
     pub is_tls: bool,
     /// Where it tells of its caller's certificate, if it is a trusted proxy.
     pub told_in: Option<CertificateField>,
-}
-
-/// What applies to one operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effective {
-    /// `orders/read`.
-    pub operation: String,
-    /// What applies, and from where: first the widest scope.
-    pub policies: Vec<Told>,
-    /// The same for calls in the context of products, by their names.
-    pub by_product: Vec<(String, Vec<Told>)>,
-    /// The onward credential.
-    pub onward: String,
-    /// The service.
-    pub upstream: String,
 }
 
 impl Gateway {
@@ -283,19 +268,6 @@ impl Gateway {
         &self.ports.access_log
     }
 
-    /// What applies to every operation.
-    pub fn effective(&self) -> Vec<Effective> {
-        let state = self.state.load();
-        state.routes.all().iter().map(|operation| effective(operation, &state)).collect()
-    }
-
-    /// What applies to a request, as the gateway itself would find it.
-    pub fn effective_for(&self, host: &str, method: &Method, path: &str) -> Option<Effective> {
-        let state = self.state.load();
-        let path = crate::canonical_path(path).ok()?;
-        state.routes.find(host, method, &path).map(|operation| effective(operation, &state))
-    }
-
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let state = self.state.load_full();
@@ -417,119 +389,6 @@ impl Gateway {
             }
         }
     }
-
-    /// Everything that comes before a request is forwarded.
-    async fn permit(
-        &self,
-        state: &Arc<Compiled>,
-        (mut parts, body): (http::request::Parts, &mut Option<Incoming>),
-        peer: Peer,
-        upgrade: Option<Box<websocket::Asked>>,
-        record: &mut Record,
-        after: &mut After,
-    ) -> Result<(Permitted, Credential, Option<Box<Opening>>), Ended> {
-        record.asked(&parts);
-        let shown = parts.extensions.remove::<Arc<Shown>>();
-        let believed = peer.told_in.filter(|_| address::is_trusted(peer.address.to_canonical(), &state.proxies));
-        let certificate = match believed {
-            // The proxy's own is not its caller's.
-            Some(field) => {
-                let told = field.told(&parts.headers).map_err(|_| Box::new(Denial::unreadable(&field.name())))?;
-                told.map(|chain| Certificate::told(&chain))
-            }
-            None => shown.and_then(|shown| Certificate::of(&shown)),
-        };
-        for name in state.told_in.iter().filter(|field| Some(**field) != believed).flat_map(|field| field.names()) {
-            parts.headers.remove(name);
-        }
-        let is_secret = |name: &str| state.secrets.iter().any(|secret| secret == name);
-        let request = Canonical::of(parts, &is_secret).map_err(|refusal| Box::new(Denial::from(refusal)))?;
-        record.read(&request);
-        let headers = request.headers();
-        if let Some(method) = cors::preflight(request.method(), headers) {
-            let asked = state.routes.find(request.host(), &method, request.path());
-            if let Some((asked, cors)) = asked.and_then(|asked| Some((asked, asked.cors.as_ref()?))) {
-                record.operation = Some(Arc::clone(asked));
-                return Err(Ended::Own(cors.answer_preflight(&method, headers), Bytes::new()));
-            }
-        }
-        if let Some((headers, body)) = state.documents.find(request.method(), request.host(), request.path()) {
-            return Err(Ended::Own(headers, body));
-        }
-        if let Some((sign_in, origin)) = state.sign_in.as_ref().and_then(|own| Some((own, own.serves(&request)?))) {
-            let caller = address::caller(peer.address, headers, &state.proxies);
-            let answered =
-                Box::pin(sign_in.answer(origin, &request, (caller, body.take()), self.ports.clock.now())).await?;
-            return Err(Ended::Answered(Box::new(answered)));
-        }
-        let found = state.routes.find(request.host(), request.method(), request.path());
-        let operation = found.cloned().ok_or_else(|| Box::new(Denial::of(CheckId::GatewayOperation)))?;
-        record.operation = Some(Arc::clone(&operation));
-        if let Some(cors) = &operation.cors {
-            after.cors = Some((Arc::clone(cors), cors::only(headers, &http::header::ORIGIN).cloned()));
-            if cors.ends(request.method(), headers) {
-                return Err(Ended::Own(HeaderMap::new(), Bytes::new()));
-            }
-        }
-        let opening = match (upgrade, &operation.stream) {
-            (Some(asked), Some(stream)) if stream.websocket && asked.is_for_websocket() => {
-                // The page's own origin is that which its browser sees.
-                let is_tls = address::is_tls(peer.address, peer.is_tls, headers, &state.proxies);
-                Some(asked.opening(&request, is_tls, operation.cors.as_deref())?)
-            }
-            // What asks for another protocol where there is none is a request like any other.
-            _ => None,
-        };
-        // Only proofs of possession are about it.
-        let is_tls = match &operation.dpop {
-            Some(_) => address::is_tls(peer.address, peer.is_tls, headers, &state.proxies),
-            None => peer.is_tls,
-        };
-        // It goes from hand to hand.
-        let call = Box::new(Call {
-            caller: address::caller(peer.address, request.headers(), &state.proxies),
-            request,
-            operation,
-            peer: peer.address,
-            now: self.ports.clock.now(),
-            certificate,
-            is_tls,
-            proof: None,
-            principal: None,
-            signed: None,
-            product: None,
-            added: Vec::new(),
-            admission: Admission::default(),
-            after: std::mem::take(after),
-        });
-        let document = call.operation.document.clone();
-        let described = |denial: Box<Denial>| match &document {
-            Some(address) => Box::new(denial.with_metadata(address)),
-            None => denial,
-        };
-        let permitted = authorise(call, state, record, after).await.map_err(described)?;
-        let operation = Arc::clone(&permitted.call().operation);
-        let began = record.is_watched().then(Began::now);
-        let acquired = operation.onward.acquire(&permitted).await;
-        record.step("onward", began, acquired.as_ref().err().map(|denial| &**denial));
-        let acquired = acquired.map_err(|denial| sign_in::again(denial, permitted.call()));
-        Ok((permitted, acquired.map_err(described)?, opening))
-    }
-}
-
-/// Why a request goes no further.
-enum Ended {
-    Denied(Box<Denial>),
-    /// It has an answer of the gateway's own: a preflight's fields, or a document.
-    Own(HeaderMap, Bytes),
-    /// It is for one of the paths of sign-in, and answered.
-    Answered(Box<Response<Body>>),
-}
-
-impl From<Box<Denial>> for Ended {
-    fn from(denial: Box<Denial>) -> Self {
-        Self::Denied(denial)
-    }
 }
 
 /// What is said of a request that somebody else forwards.
@@ -556,178 +415,4 @@ enum Reply {
     Own(HeaderMap, Bytes),
     /// Any other answer of the gateway's own.
     Answered(Box<Response<Body>>),
-}
-
-/// What came, beside the head of a request.
-struct Arrived {
-    peer: Peer,
-    body: Option<Incoming>,
-    /// Where it is to become a WebSocket.
-    opening: Option<Box<Opening>>,
-}
-
-/// A service's answer, as far as it is there.
-struct Answered {
-    response: Response<Incoming>,
-    /// The connection that it comes over.
-    lease: upstream::Lease,
-    /// What it takes of what the service is trusted with.
-    slot: upstream::Slot,
-    /// How long it may be silent.
-    silence: Duration,
-    /// How much of the request's body the service was sent.
-    uploaded: Progress,
-    /// Where it is a stream: what watches over it, and its trailers.
-    stream: Option<Box<(Watch, Option<Trailers>)>>,
-    /// Whether the caller may have sent what is no request after this one: a WebSocket was to begin there, and did not.
-    closes: bool,
-}
-
-/// Asks every policy, in the order of the phases. The only way to a [`Permitted`].
-async fn authorise(
-    mut call: Box<Call>,
-    state: &Compiled,
-    record: &mut Record,
-    after: &mut After,
-) -> Result<Permitted, Box<Denial>> {
-    let asked = ask(&mut call, state, record).await;
-    *after = std::mem::take(&mut call.after);
-    let asked = asked.map_err(|denial| sign_in::again(denial, &call));
-    asked.map(|()| Permitted::by_all_policies(call))
-}
-
-async fn ask(call: &mut Call, state: &Compiled, record: &mut Record) -> Result<(), Box<Denial>> {
-    let operation = Arc::clone(&call.operation);
-    let watched = record.is_watched();
-    let now = || watched.then(Began::now);
-    if let Some(key) = &operation.subscription {
-        let began = now();
-        let admitted = key.admit(&call.request, &state.subscriptions, record.store(), &operation, call.now);
-        record.step("subscription_key", began, admitted.as_ref().err().map(|denial| &**denial));
-        call.admission = admitted?;
-        record.subscription.clone_from(&call.admission.subscription);
-        let stored = &mut call.admission.stored_product;
-        record.product =
-            call.admission.product.and_then(|id| state.products.get(id.0).cloned()).or_else(|| stored.take());
-        call.product.clone_from(&record.product);
-    }
-    for Asked { name, policy } in &operation.rules(call.admission.product).before {
-        let began = now();
-        let decided = match policy.decide(call) {
-            Decided::Pass => Ok(()),
-            Decided::Deny(denial) => Err(denial),
-            Decided::Wait => policy.settle(call).await,
-        };
-        if let Some(step) = record.step(name, began, decided.as_ref().err().map(|denial| &**denial)) {
-            step.checks = policy.checks(call);
-        }
-        decided?;
-    }
-    record.signed.clone_from(&call.signed);
-    record.principal = call.principal.as_ref().map(|(principal, _)| principal.clone());
-    Ok(())
-}
-
-/// Sends a permitted request on, and waits for the head of the answer.
-async fn forward(
-    permitted: Permitted,
-    credential: Credential,
-    state: &Arc<Compiled>,
-    clock: &Arc<dyn Clock>,
-    Arrived { peer, body, opening }: Arrived,
-    record: &mut Record,
-) -> Result<Reply, Box<Denial>> {
-    let to = Arc::clone(&permitted.call().operation.upstream);
-    let caller = match permitted.call().caller {
-        Address::Known(address) => Some(address),
-        Address::Unreadable => None,
-    };
-    let slot = to.slots.take(caller).map_err(|none| {
-        let check = match none {
-            NoSlot::Taken => CheckId::UpstreamCapacity,
-            NoSlot::OverShare => CheckId::UpstreamShare,
-        };
-        Box::new(Denial::of(check).retry_after(1))
-    })?;
-    let progress = Progress::default();
-    let told = upstream::Told {
-        proxies: &state.proxies,
-        is_tls: peer.is_tls,
-        injected: &state.injected,
-        signs_in: state.sign_in.is_some(),
-    };
-    let none = || Uploading::none(progress.clone());
-    let mut body = body.map_or_else(none, |body| Uploading::new(body, progress.clone()));
-    let (mut silence, mut stream) = (to.silence, None);
-    if let Some(of) = &permitted.call().operation.stream {
-        let trailers = of.trailers.then(|| Trailers::new(state, &permitted.call().operation));
-        body = body.streamed(of.idle, trailers.clone());
-        silence = of.idle;
-        stream = Some(Box::new((of.watch(permitted.call(), clock), trailers)));
-    }
-    let request = to.request(permitted, credential, &told, body);
-    let mut request = request.ok_or_else(|| Box::new(Denial::of(CheckId::GatewayRequest)))?;
-    record.forwards(request.headers_mut());
-    if opening.is_some() {
-        Opening::ask(request.headers_mut());
-    }
-    let sent = to.send(request, &progress, opening.is_some()).await;
-    if sent.is_ok() {
-        record.answered();
-    }
-    let failure = match (sent, opening, stream) {
-        (Ok((mut response, lease)), Some(opening), Some(stream)) if is_switching(&response) => {
-            if opening.is_agreed(response.headers()) {
-                let service = hyper::upgrade::on(&mut response);
-                let (watch, idle) = (stream.0, silence);
-                let tunnel = Tunnel { opening, service, watch, idle, progress, _slot: slot, _lease: lease };
-                return Ok(Reply::Opened(response, Box::new(tunnel)));
-            }
-            Failure::Broken
-        }
-        // Nobody asked for another protocol.
-        (Ok((response, _)), ..) if is_switching(&response) => Failure::Broken,
-        (Ok((response, lease)), opening, stream) => {
-            let closes = opening.is_some();
-            return Ok(Reply::Forwarded(Answered {
-                response,
-                lease,
-                slot,
-                silence,
-                uploaded: progress,
-                stream,
-                closes,
-            }));
-        }
-        (Err(failure), ..) => failure,
-    };
-    if let Some(broken) = progress.broken() {
-        let status = if broken == Broken::SlowCaller { StatusCode::REQUEST_TIMEOUT } else { StatusCode::BAD_REQUEST };
-        return Err(Box::new(Denial::of(CheckId::GatewayBodyTimely).status(status)));
-    }
-    Err(Box::new(match failure {
-        Failure::Down(left) => Denial::of(CheckId::UpstreamAvailable).retry_after(left.as_secs().max(1)),
-        Failure::Unreachable | Failure::Broken => Denial::of(CheckId::UpstreamReachable),
-        Failure::Slow => Denial::of(CheckId::UpstreamTimely),
-    }))
-}
-
-fn is_switching(response: &Response<Incoming>) -> bool {
-    response.status() == StatusCode::SWITCHING_PROTOCOLS
-}
-
-fn effective(operation: &Operation, state: &Compiled) -> Effective {
-    let mut by_product: Vec<_> = operation
-        .by_product
-        .iter()
-        .map(|(id, rules)| (state.products.get(id.0).map_or_else(String::new, ToString::to_string), rules.told.clone()))
-        .collect();
-    by_product.sort_by(|a, b| a.0.cmp(&b.0));
-    Effective {
-        operation: operation.name.to_string(),
-        policies: operation.rules.told.clone(),
-        by_product,
-        onward: operation.onward_told.clone(),
-        upstream: operation.upstream.name.to_string(),
-    }
 }

@@ -122,7 +122,7 @@ struct Elsewhere {
     second: i64,
     /// Calls that others let by within the period before.
     calls: u64,
-    /// The second in which there was no room, for how much, and the seconds until there is.
+    /// The second in which more was used than this, which has to be no more for there to be room, and the seconds until it is.
     refused: Option<(i64, u64, u64)>,
 }
 
@@ -190,8 +190,8 @@ impl Limits {
     fn refused_just_now(&self, wanted: &[Wanted], now: Timestamp) -> Option<(usize, u64)> {
         wanted.iter().enumerate().find_map(|(at, it)| {
             let shard = self.shard(&it.key)?;
-            let (second, count, wait) = shard.counters.get(&it.key)?.elsewhere.as_ref()?.refused?;
-            (second == now.0 && it.count >= count).then_some((at, wait))
+            let (second, least, wait) = shard.counters.get(&it.key)?.elsewhere.as_ref()?.refused?;
+            (second == now.0 && it.rate.calls.saturating_sub(it.count) <= least).then_some((at, wait))
         })
     }
 
@@ -216,7 +216,7 @@ impl Limits {
         recent.forget(now.0);
         // So much of it is used up, whoever used it.
         let sum = it.rate.calls.saturating_sub(it.count.saturating_sub(1));
-        shard.told(it.key, now.0, sum, Some((now.0, it.count, wait)));
+        shard.told(it.key, now.0, sum, Some((now.0, it.rate.calls.saturating_sub(it.count), wait)));
     }
 
     /// As if a call had not been made.
@@ -345,6 +345,18 @@ mod tests {
 
     fn left(limits: &Limits, of: &str, rate: Rate, now: i64) -> Result<u64, u64> {
         limits.take(key(of), Keys::OfCallers, rate, 1, Timestamp(now)).map(|counted| counted.remaining)
+    }
+
+    #[test]
+    fn who_is_refused_by_one_limit_is_not_by_a_larger_one_under_the_same_key() {
+        let (limits, now) = (Limits::default(), Timestamp(100));
+        let wanted =
+            |calls, count| Wanted { key: key("a"), keys: Keys::OfCallers, rate: Rate { calls, period: 60 }, count };
+        limits.note_refused(&wanted(10, 1), now, 5);
+        assert_eq!(limits.refused_just_now(&[wanted(10, 1)], now), Some((0, 5)));
+        assert_eq!(limits.refused_just_now(&[wanted(10, 2)], now), Some((0, 5)));
+        assert_eq!(limits.refused_just_now(&[wanted(1_000, 1)], now), None);
+        assert_eq!(limits.refused_just_now(&[wanted(10, 1)], Timestamp(101)), None);
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Used {
     }
 }
 
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
@@ -192,6 +192,9 @@ impl Quotas {
         let shard = &mut *held(shard);
         let key = shard.place(key, keys, quota, now.0, self.most);
         let used = shard.used.entry(key).or_default();
+        // Who read the clock before this window began, and was counted after that, counts in it.
+        let is_late = used.ends.is_some() && used.window == window.saturating_add(1);
+        let (window, ends) = if is_late { (used.window, used.ends) } else { (window, ends) };
         if used.window < window {
             // What is owed of a window that is over is nobody's.
             *used = Used { is_listed: used.is_listed, ..Used::default() };
@@ -308,19 +311,18 @@ impl Quotas {
         }
     }
 
-    /// Begins with this sum; whether there was room for it.
-    pub(crate) fn begin_with(&self, sum: &Sum) -> bool {
-        let Some(shard) = self.shard(&sum.key) else { return false };
+    /// Begins with this sum, if there is room for it.
+    pub(crate) fn begin_with(&self, sum: &Sum) {
+        let Some(shard) = self.shard(&sum.key) else { return };
         let used = &mut held(shard).used;
         if !sum.configured && used.len() >= self.most {
-            return false;
+            return;
         }
         let Sum { window, ends, configured, calls, bytes, .. } = *sum;
         // Of several windows the latest is now.
         if used.get(&sum.key).is_none_or(|known| known.window < window) {
             used.insert(sum.key, Used { window, ends, calls, bytes, configured, ..Used::default() });
         }
-        true
     }
 
     /// Adds the bytes of a call that was counted.
@@ -355,6 +357,8 @@ impl Shard {
         if self.swept != now {
             self.swept = now;
             self.used.retain(|_, used| used.ends.is_none_or(|ends| ends > now));
+            let used = &self.used;
+            self.owing.retain(|key| used.contains_key(key));
         }
         if self.used.len() < most {
             return key;
@@ -399,7 +403,9 @@ mod tests {
             (1_140, Ok(())),
             (1_150, Err(Spent::Calls(Some(50)))),
             (1_020, Err(Spent::Calls(Some(80)))),
-            (1_100, Ok(())),
+            // Nobody who comes late makes the window new.
+            (1_100, Err(Spent::Calls(Some(100)))),
+            (1_200, Ok(())),
         ] {
             assert_eq!(spend(&quotas, "a", &two, now), expected, "at {now}");
         }
@@ -439,6 +445,17 @@ mod tests {
         assert!(take(1).is_err());
         quotas.give_back(&three);
         assert!(take(3).is_ok() && take(1).is_err());
+    }
+
+    #[test]
+    fn what_is_owed_of_keys_without_number_takes_bounded_memory_while_nobody_asks_for_it() {
+        let quotas = Quotas { are_kept: true, ..Quotas::within(SHARDS * COST * 10) };
+        let one = quota(Some(1), None, 100);
+        for at in 0..20_000 {
+            let _ = spend(&quotas, &format!("made up {at}"), &one, 1_000 + at);
+        }
+        let owing: usize = quotas.shards.iter().map(|shard| held(shard).owing.len()).sum();
+        assert!(owing <= SHARDS * (10 + usize::from(SHARED)), "{owing}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod link;
 mod resp;
 
+use super::quotas::signed;
 use super::{Charged, Counted, Key, Keys, Limits, Quota, Rate, Spent, held};
 use crate::secrets::Material;
 use base64::Engine as _;
@@ -420,8 +421,4 @@ fn is_answer(numbers: &[i64]) -> bool {
 
 fn number(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

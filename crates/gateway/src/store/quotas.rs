@@ -33,9 +33,7 @@ pub(super) fn read(connection: &Connection, quotas: &Quotas, now: Timestamp) -> 
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query_map([now.0], sum)?;
     while let Some(sum) = rows.next().transpose()? {
-        if !quotas.begin_with(&sum) {
-            break;
-        }
+        quotas.begin_with(&sum);
     }
     Ok(())
 }
