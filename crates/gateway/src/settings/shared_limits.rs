@@ -1,12 +1,11 @@
 //! Where gateways count together: Valkey, or what speaks as it does.
 use super::file::{File, Source};
 use super::world::World;
-use super::{SettingsError, Spanned, fault, upstreams};
+use super::{SettingsError, Spanned, fault, is_here, upstreams};
 use crate::limits::{Endpoint, Shared};
 use http::Uri;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +17,7 @@ pub(crate) struct SharedLimitsTable {
     /// The address of a Valkey or Redis server, such as `rediss://limits.internal:6379`; without TLS (`redis://`) on this machine only.
     url: Spanned<String>,
     /// The name that the gateway logs in with; by default `default`.
-    #[serde(default = "default_user")]
-    username: String,
+    username: Option<Spanned<String>>,
     /// Its password; by default it does not log in.
     password: Option<Spanned<Source>>,
     /// What the names of counters begin with there. Gateways that count together have the same.
@@ -28,10 +26,6 @@ pub(crate) struct SharedLimitsTable {
     /// Milliseconds that a request waits for it at most, before the gateway counts alone.
     #[serde(default = "fifty")]
     timeout_milliseconds: Spanned<u64>,
-}
-
-fn default_user() -> String {
-    "default".to_owned()
 }
 
 fn deputize() -> Spanned<String> {
@@ -63,8 +57,7 @@ impl SharedLimitsTable {
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(wrong("the address has a path or a query"));
         }
-        let is_here = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
-        if !(is_tls || is_here) {
+        if !(is_tls || is_here(host)) {
             return Err(wrong("it is asked over TLS, or on this machine"));
         }
         let name = self.prefix.get_ref();
@@ -78,6 +71,10 @@ impl SharedLimitsTable {
             let hint = "write 1 to 10000; a few times what it takes to reach the server";
             return Err(fault(&self.timeout_milliseconds.span(), "the time is out of range", hint));
         }
+        if let (Some(name), None) = (&self.username, &self.password) {
+            let hint = "add its `password`, or leave it out";
+            return Err(fault(&name.span(), "a name without a password logs nobody in", hint));
+        }
         let (tls, roots) = if is_tls {
             upstreams::trusted(file, world).map(|(tls, roots)| (Some(Arc::new(tls)), roots))?
         } else {
@@ -88,7 +85,7 @@ impl SharedLimitsTable {
             port: uri.port_u16().unwrap_or(6_379),
             tls,
             roots,
-            username: self.username.clone(),
+            username: self.username.as_ref().map_or("default", |name| name.get_ref()).to_owned(),
             password: self.password.as_ref().map(|source| world.material(source)).transpose()?,
             prefix: name.clone(),
             deadline: Duration::from_millis(milliseconds),

@@ -173,7 +173,10 @@ async fn told(stream: &mut Box<dyn Stream>, words: &[&[u8]], what: &str) -> Resu
         if let Some((reply, length)) = resp::reply(&answer).map_err(|error| error.to_string())? {
             return match reply {
                 Reply::Text(text) if length == answer.len() => Ok(text),
-                Reply::Refused(why) => Err(format!("it refuses {what}: {why:?}")),
+                // Some repeat what they were told, passwords too.
+                Reply::Refused(why) => {
+                    Err(format!("it refuses {what}: {:?}", why.split(' ').next().unwrap_or_default()))
+                }
                 Reply::Text(_) | Reply::Numbers(_) => Err(resp::Nonsense.to_string()),
             };
         }
@@ -261,5 +264,20 @@ async fn converse(
         why = reads => why,
         why = pings => why,
         () = state.broken.notified() => super::held(&state.why).clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn t_07_a_server_that_repeats_the_password_has_it_told_to_nobody() {
+        let (ours, mut theirs) = tokio::io::duplex(1_024);
+        let says = b"-ERR unknown command 'AUTH', with args beginning with: 'gateway' 'open sesame'\r\n";
+        theirs.write_all(says).await.unwrap();
+        let mut ours: Box<dyn Stream> = Box::new(ours);
+        let words: [&[u8]; 3] = [b"AUTH", b"gateway", b"open sesame"];
+        assert_eq!(told(&mut ours, &words, "the login").await, Err("it refuses the login: \"ERR\"".to_owned()));
     }
 }
