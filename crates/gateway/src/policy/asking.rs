@@ -49,6 +49,20 @@ pub(super) struct Asking {
 /// It is left alone until no moment.
 const ASKED: i64 = i64::MIN;
 
+/// Who tries it for all. If nothing comes of that, because its caller went away, say, the next one may.
+struct Trying<'a> {
+    asking: &'a Asking,
+    before: i64,
+    next: i64,
+}
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        let until = &self.asking.left_alone_until;
+        let _ = until.compare_exchange(self.next, self.before, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
 impl Asking {
     /// # Errors
     /// If nothing would be asked, or callers would wait too long.
@@ -75,15 +89,15 @@ impl Asking {
     }
 
     /// While it is left alone, nobody asks it; after that one does, for all, and for others only once it has answered.
-    fn may_ask(&self, now: Timestamp) -> Result<(), Unanswered> {
-        let until = self.left_alone_until.load(Ordering::Relaxed);
-        if until == ASKED {
-            return Ok(());
+    fn may_ask(&self, now: Timestamp) -> Result<Option<Trying<'_>>, Unanswered> {
+        let before = self.left_alone_until.load(Ordering::Relaxed);
+        if before == ASKED {
+            return Ok(None);
         }
-        let (tries, next) = (now.0 >= until, now.plus(WHILE).0);
+        let (tries, next) = (now.0 >= before, now.plus(WHILE).0);
         let first =
-            tries && self.left_alone_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        first.then_some(()).ok_or(Unanswered)
+            tries && self.left_alone_until.compare_exchange(before, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        first.then_some(Some(Trying { asking: self, before, next })).ok_or(Unanswered)
     }
 
     /// Its answer, if that has a status that it can be gone by. Whatever else comes is a failure.
@@ -95,9 +109,10 @@ impl Asking {
         now: Timestamp,
         is_answer: impl Fn(StatusCode) -> bool,
     ) -> Result<Response, Unanswered> {
-        self.may_ask(now)?;
+        let trying = self.may_ask(now)?;
         let _slot = self.slots.try_acquire().map_err(|_| Unanswered)?;
         let asked = tokio::time::timeout(self.patience, self.fetch.send(method, url, headers, body)).await;
+        drop(trying);
         let found = match asked {
             Ok(Ok(answer)) if is_answer(answer.status) => {
                 self.failures.store(0, Ordering::Relaxed);

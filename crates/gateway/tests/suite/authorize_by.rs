@@ -245,6 +245,35 @@ async fn after_it_was_left_alone_one_request_tries_it_for_all() {
 }
 
 #[tokio::test]
+async fn who_hangs_up_while_they_try_it_for_all_leaves_the_turn_to_the_next() {
+    let (slow, url) = Slow::start().await;
+    let world = World::start(&with(&url, "timeout_milliseconds = 30000")).await;
+    for _ in 0..5 {
+        let failing = async { Slow::answers(slow.asked().await, "500 Internal Server Error").await };
+        let (answer, ()) = tokio::join!(world.get_with_token("/", &[]), failing);
+        assert_eq!(answer.status, 503);
+    }
+    world.clock.advance(5);
+    let held = tokio::select! {
+        _ = world.get_with_token("/", &[]) => panic!("it is asked"),
+        held = slow.asked() => held,
+    };
+    // The gateway hears of it in its own time, and not by the clock, which stands still.
+    for _ in 0..2_000 {
+        let mut asking = std::pin::pin!(world.get_with_token("/", &[]));
+        tokio::select! {
+            answer = &mut asking => assert_eq!(answer.status, 503),
+            asked = slow.asked() => {
+                Slow::answers(asked, "200 OK").await;
+                assert_eq!(asking.await.status, 200);
+                return drop(held);
+            }
+        }
+    }
+    panic!("nobody may try it");
+}
+
+#[tokio::test]
 async fn what_would_not_be_asked_safely_is_not_read() {
     let world = World::start(ORDERS).await;
     for (url, more, problem) in [
