@@ -24,6 +24,8 @@ pub struct Allow {
 }
 
 const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+/// The same of one cloud, over IPv6: among the addresses that are private otherwise.
+const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
 impl Allow {
     /// The instance metadata service, and nothing besides the public internet.
@@ -64,6 +66,9 @@ impl Allow {
         if ip.is_loopback() {
             return self.loopback;
         }
+        if ip == METADATA_V6 {
+            return false;
+        }
         if ip.is_unique_local() {
             return self.private;
         }
@@ -79,12 +84,15 @@ impl Allow {
 /// ```
 /// # use deputize_fetch::is_link_local;
 /// assert!(is_link_local("169.254.169.254".parse().unwrap()) && is_link_local("::ffff:169.254.169.254".parse().unwrap()));
+/// assert!(is_link_local("fd00:ec2::254".parse().unwrap()));
 /// assert!(!is_link_local("127.0.0.1".parse().unwrap()) && !is_link_local("10.0.0.1".parse().unwrap()));
 /// ```
 pub fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || embedded_v4(v6).is_some_and(|v4| v4.is_link_local()),
+        IpAddr::V6(v6) => {
+            v6 == METADATA_V6 || v6.is_unicast_link_local() || embedded_v4(v6).is_some_and(|v4| v4.is_link_local())
+        }
     }
 }
 
@@ -165,6 +173,7 @@ mod tests {
             "2002:a9fe:a9fe::1",
             "2001:db8::1",
             "fec0::1",
+            "fd00:ec2::254",
             "203.0.113.9",
         ];
         let public = ["1.1.1.1", "20.190.128.1", "2606:4700::1111", "64:ff9b::101:101", "172.32.0.1", "100.128.0.1"];
