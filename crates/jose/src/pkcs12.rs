@@ -24,7 +24,7 @@ use rcgen::{KeyPair, PublicKeyData};
 use std::fmt;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// The most certificates of a document.
 const MOST: usize = 32;
@@ -48,7 +48,7 @@ pub enum Pkcs12Error {
     #[error("it holds {0} private keys in place of one")]
     Keys(usize),
     /// The key is of a kind that is not known.
-    #[error("its private key is of no use")]
+    #[error("its private key is of a kind that is not read here; have one of RSA, P-256, P-384, P-521 or Ed25519 made")]
     Key,
     /// Nothing that belongs to the key.
     #[error("none of its certificates belongs to its key")]
@@ -84,7 +84,10 @@ impl Identity {
 
     /// All of it in one text: the key, and the certificates in their order.
     pub fn pem(&self) -> Zeroizing<String> {
-        let mut text = Zeroizing::new(String::with_capacity(2 * self.key.len() + 64));
+        // Room for all of it: what grows leaves copies behind, which nobody wipes.
+        let room = |der: &[u8]| 2 * der.len() + 64;
+        let all = room(&self.key) + self.chain.iter().map(|der| room(der)).sum::<usize>();
+        let mut text = Zeroizing::new(String::with_capacity(all));
         encode(&mut text, "PRIVATE KEY", &self.key);
         for certificate in &self.chain {
             encode(&mut text, "CERTIFICATE", certificate);
@@ -240,8 +243,9 @@ impl Bags {
             (Some(key), 0) => key,
             (key, others) => return Err(Pkcs12Error::Keys(others + usize::from(key.is_some()))),
         };
-        let pair = KeyPair::try_from(key.as_slice()).map_err(|_| Pkcs12Error::Key)?;
-        let public = pair.der_bytes();
+        let mut pair = KeyPair::try_from(key.as_slice()).map_err(|_| Pkcs12Error::Key)?;
+        let public = pair.der_bytes().to_vec();
+        pair.zeroize();
         let names = |der: &[u8]| {
             let (_, parsed) = X509Certificate::from_der(der).ok()?;
             let belongs = *parsed.public_key().subject_public_key.data == *public;

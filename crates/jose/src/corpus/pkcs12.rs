@@ -1,4 +1,5 @@
 //! PKCS#12 documents, as different programs write them, for the tests of whoever reads them.
+use super::numbers::{der as tlv, signed};
 use crate::pkcs12::password::{Hash, Password, Work};
 use aws_lc_rs::cipher::{AES_256, PaddedBlockEncryptingKey, UnboundCipherKey};
 use aws_lc_rs::hmac;
@@ -186,21 +187,5 @@ fn oid(name: &[u8]) -> Vec<u8> {
 fn number(number: u32) -> Vec<u8> {
     let octets = number.to_be_bytes();
     let digits = octets.iter().position(|octet| *octet > 0).and_then(|at| octets.get(at..)).unwrap_or(&[0]);
-    let sign: &[u8] = if digits.first().is_some_and(|first| *first >= 0x80) { &[0] } else { &[] };
-    tlv(2, &[sign, digits].concat())
-}
-
-fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
-    let octets = content.len().to_be_bytes();
-    let digits = octets.iter().position(|octet| *octet > 0).and_then(|at| octets.get(at..)).unwrap_or(&[0]);
-    let mut all = vec![tag];
-    match digits {
-        [short] if *short < 0x80 => all.push(*short),
-        _ => {
-            all.push(0x80 | digits.len().to_le_bytes()[0]);
-            all.extend(digits);
-        }
-    }
-    all.extend(content);
-    all
+    tlv(2, &signed(digits))
 }

@@ -69,8 +69,7 @@ impl<'a> Der<'a> {
     fn next(&mut self, tag: u8) -> Result<(&'a [u8], &'a [u8]), Pkcs12Error> {
         let all = self.0;
         let read = || {
-            let (first, rest) = all.split_first().filter(|(first, _)| **first == tag)?;
-            debug_assert_eq!(*first, tag);
+            let (_, rest) = all.split_first().filter(|(first, _)| **first == tag)?;
             let (length, rest) = rest.split_first()?;
             let (length, rest) = match length {
                 0..=0x7f => (usize::from(*length), rest),

@@ -39,10 +39,12 @@ pub(crate) struct Password {
 impl Password {
     /// The ways to read one: an empty one has two.
     pub(crate) fn readings(text: &str) -> impl Iterator<Item = Self> {
-        let utf16: Vec<u8> = text.encode_utf16().chain([0]).flat_map(u16::to_be_bytes).collect();
-        let nothing = text.is_empty().then(Vec::new);
-        let utf8 = text.as_bytes().to_vec();
-        [utf16].into_iter().chain(nothing).map(move |utf16| Self { utf8: utf8.clone().into(), utf16: utf16.into() })
+        // With room for all of it, so that it is copied nowhere as it grows.
+        let mut utf16 = Zeroizing::new(Vec::with_capacity(2 * text.len() + 2));
+        utf16.extend(text.encode_utf16().chain([0]).flat_map(u16::to_be_bytes));
+        let nothing = text.is_empty().then(Zeroizing::default);
+        let utf8 = Zeroizing::new(text.as_bytes().to_vec());
+        [utf16].into_iter().chain(nothing).map(move |utf16| Self { utf8: utf8.clone(), utf16 })
     }
 
     /// PBKDF2 (RFC 8018 section 5.2).
@@ -67,15 +69,28 @@ impl Password {
         iterations: u32,
         work: &mut Work,
     ) -> Result<Zeroizing<[u8; N]>, Pkcs12Error> {
+        let mut key = Zeroizing::new([0; N]);
+        self.fill(hash, purpose, salt, iterations, work, key.as_mut())?;
+        Ok(key)
+    }
+
+    fn fill(
+        &self,
+        hash: Hash,
+        purpose: u8,
+        salt: &[u8],
+        iterations: u32,
+        work: &mut Work,
+        key: &mut [u8],
+    ) -> Result<(), Pkcs12Error> {
         if salt.len() > LONGEST {
             return Err(Pkcs12Error::Malformed);
         }
         let block = hash.digest.block_len();
-        let filled = |text: &[u8]| -> Vec<u8> {
-            text.iter().copied().cycle().take(text.len().div_ceil(block) * block).collect()
-        };
-        let mut state = Zeroizing::new([filled(salt), filled(&self.utf16)].concat());
-        let mut key = Zeroizing::new([0; N]);
+        let filled = |text: &[u8]| text.len().div_ceil(block) * block;
+        let mut state = Zeroizing::new(Vec::with_capacity(filled(salt) + filled(&self.utf16)));
+        state.extend(salt.iter().cycle().take(filled(salt)));
+        state.extend(self.utf16.iter().cycle().take(filled(&self.utf16)));
         for part in key.chunks_mut(hash.digest.output_len()) {
             let rounds = work.spend(iterations)?.get();
             let mut context = Context::new(hash.digest);
@@ -99,7 +114,7 @@ impl Password {
                 }
             }
         }
-        Ok(key)
+        Ok(())
     }
 }
 
@@ -143,7 +158,7 @@ pub(crate) fn verify(
     let salt = mac.take(der::OCTETS)?;
     let iterations = if mac.is_empty() { 1 } else { mac.number()? };
     mac.end()?;
-    let key: Zeroizing<[u8; 64]> = password.derive(hash, 3, salt, iterations, work)?;
-    let key = key.get(..hash.digest.output_len()).unwrap_or_default();
-    hmac::verify(&hmac::Key::new(hash.hmac, key), content, tag).map_err(|_| Pkcs12Error::Password)
+    let mut key = Zeroizing::new(vec![0; hash.digest.output_len()]);
+    password.fill(hash, 3, salt, iterations, work, &mut key)?;
+    hmac::verify(&hmac::Key::new(hash.hmac, &key), content, tag).map_err(|_| Pkcs12Error::Password)
 }
