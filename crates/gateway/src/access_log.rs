@@ -178,11 +178,13 @@ impl AccessLog {
         loop {
             tokio::time::sleep(PERIOD).await;
             let lines = self.exchange(room);
+            if lines.is_empty() {
+                room = lines;
+                continue;
+            }
             let write = write.clone();
             let written = tokio::task::spawn_blocking(move || {
-                if !lines.is_empty() {
-                    write(&lines);
-                }
+                write(&lines);
                 lines
             });
             room = written.await.unwrap_or_default();

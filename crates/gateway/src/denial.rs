@@ -75,7 +75,7 @@ impl Denial {
     /// What a trusted proxy says in this field has no one reading.
     pub(crate) fn unreadable(field: &HeaderName) -> Self {
         Self::of(CheckId::GatewayRequest)
-            .message(format!("what the proxy in front says in `{field}` cannot be read as one client certificate"))
+            .message(format!("what the proxy in front says in `{field}` cannot be read as one client certificate: have it set the field once, in its one form"))
     }
 
     pub(crate) fn status(mut self, status: StatusCode) -> Self {

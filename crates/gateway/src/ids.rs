@@ -1,5 +1,6 @@
 //! Names for decisions: unique, and of no other use.
 use client::Random;
+use data_encoding::HEXLOWER;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where they come from.
@@ -14,7 +15,7 @@ impl Ids {
     pub fn new(random: &dyn Random) -> Self {
         let mut process = [0; 8];
         random.fill(&mut process);
-        Self { process: format!("{:016x}", u64::from_ne_bytes(process)), next: AtomicU64::new(0) }
+        Self { process: HEXLOWER.encode(&process), next: AtomicU64::new(0) }
     }
 
     /// The next one.
@@ -22,9 +23,7 @@ impl Ids {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         let mut id = String::with_capacity(2 * self.process.len());
         id.push_str(&self.process);
-        let digits =
-            (0..u64::BITS).step_by(4).rev().map(|shift| u32::try_from(next >> shift & 0xf).unwrap_or_default());
-        id.extend(digits.filter_map(|digit| char::from_digit(digit, 16)));
+        HEXLOWER.encode_append(&next.to_be_bytes(), &mut id);
         id
     }
 }

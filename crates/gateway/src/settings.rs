@@ -25,6 +25,7 @@ pub(crate) use vaults::ManagedIdentityTable;
 pub(crate) use world::World;
 
 use http::{HeaderName, StatusCode};
+use std::net::IpAddr;
 use std::ops::Range;
 
 /// Why a configuration is of no use.
@@ -41,6 +42,11 @@ pub struct SettingsError {
 
 pub(crate) fn fault(at: &Range<usize>, problem: impl Into<String>, hint: impl Into<String>) -> SettingsError {
     SettingsError { at: at.clone(), problem: problem.into(), hint: hint.into() }
+}
+
+/// Whether a host, without brackets, is this machine: what is said to it cannot be read on the way.
+pub(crate) fn is_here(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 /// The name of a field.

@@ -2,8 +2,10 @@
 //!
 //! Whose word counts is decided elsewhere; here is read what is told. What cannot be read, or is told twice, is an error, so that nobody
 //! is taken for whom another reader would not take them.
+use crate::canonical::query;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderName};
 use rustls_pki_types::CertificateDer;
 use schemars::JsonSchema;
@@ -97,8 +99,9 @@ fn der(base64: &str) -> Result<CertificateDer<'static>, Unreadable> {
 
 /// RFC 7468, URL-encoded: certificates with nothing but white space between them.
 fn pem(encoded: &str) -> Result<Chain, Unreadable> {
-    let text = decoded(encoded).ok_or(Unreadable)?;
-    let mut rest = std::str::from_utf8(&text).map_err(|_| Unreadable)?.trim_ascii();
+    // A `+` is itself: it is a digit of base64.
+    let text = query::decoded(&encoded.replace('+', "%2B")).ok_or(Unreadable)?;
+    let mut rest = text.trim_ascii();
     let mut chain = Vec::new();
     while !rest.is_empty() {
         let (lines, after) = rest.strip_prefix(BEGIN).and_then(|text| text.split_once(END)).ok_or(Unreadable)?;
@@ -115,20 +118,6 @@ const END: &str = "-----END CERTIFICATE-----";
 fn one(encoded: &str) -> Result<CertificateDer<'static>, Unreadable> {
     let mut chain = pem(encoded)?;
     chain.pop().filter(|_| chain.is_empty()).ok_or(Unreadable)
-}
-
-/// RFC 3986 section 2.1. A `+` is itself: it is a digit of base64.
-fn decoded(text: &str) -> Option<Vec<u8>> {
-    let mut octets = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(octet) = octets.next() {
-        let digit = |octet: Option<u8>| char::from(octet?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        decoded.push(match octet {
-            b'%' => digit(octets.next())? << 4 | digit(octets.next())?,
-            _ => octet,
-        });
-    }
-    Some(decoded)
 }
 
 /// Pairs with `;` between them.
@@ -173,11 +162,7 @@ fn of_envoy(value: &str) -> Result<Option<Chain>, Unreadable> {
 
 /// In hexadecimal digits.
 fn sha256(der: &[u8]) -> String {
-    use std::fmt::Write;
-    Sha256::digest(der).iter().fold(String::new(), |mut hex, octet| {
-        let _ = write!(hex, "{octet:02x}");
-        hex
-    })
+    HEXLOWER.encode(&Sha256::digest(der))
 }
 
 /// What stands before the closing quote, and behind it.

@@ -6,9 +6,9 @@ use crate::gateway::Ports;
 use crate::settings::Compiled;
 use crate::store::{Change, Condition, StoredSubscription, To};
 use crate::subscriptions::{Scope, Subscription};
+use data_encoding::HEXLOWER;
 use http::StatusCode;
 use oauth::Secret;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 fn of_file(state: &Compiled, subscription: &Subscription) -> SubscriptionGiven {
@@ -190,9 +190,5 @@ fn of_database(state: &Compiled, name: &str) -> Result<(), Box<Denial>> {
 fn key(ports: &Ports) -> String {
     let mut bytes = [0_u8; 16];
     ports.random.fill(&mut bytes);
-    bytes.iter().fold(String::with_capacity(32), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    HEXLOWER.encode(&bytes)
 }

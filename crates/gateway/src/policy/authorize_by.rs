@@ -5,7 +5,7 @@ use super::{Decided, Part, Pending, Phase, Policy};
 use crate::address::Address;
 use crate::call::Call;
 use crate::denial::Denial;
-use crate::settings::{SettingsError, Spanned, World, fault, field_name};
+use crate::settings::{SettingsError, Spanned, World, fault, field_name, is_here};
 use bytes::Bytes;
 use decision::{CheckId, Timestamp};
 use fetch::Response;
@@ -73,11 +73,10 @@ fn address(text: &Spanned<String>) -> Result<String, SettingsError> {
     let uri: Uri = text.get_ref().parse().map_err(|_| wrong("this is no address"))?;
     let authority = uri.authority().ok_or_else(|| wrong("the address names no host"))?;
     let host = authority.host().trim_matches(['[', ']']);
-    let is_here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
     match uri.scheme_str() {
         _ if authority.as_str().contains('@') => Err(wrong("the address names a user")),
         Some("https") => Ok(text.get_ref().clone()),
-        Some("http") if is_here => Ok(text.get_ref().clone()),
+        Some("http") if is_here(host) => Ok(text.get_ref().clone()),
         Some("http") => Err(wrong("what is asked and answered there could be read and changed on the way")),
         _ => Err(wrong("the address has another scheme than `https`")),
     }

@@ -7,7 +7,7 @@ use client::{Ask, Client, Pending, Transport};
 use decision::Timestamp;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use jose::pkcs12;
+use jose::pkcs12::{self, Pkcs12Error};
 use oauth::Secret;
 use serde::Deserialize;
 use std::sync::{Arc, OnceLock};
@@ -148,12 +148,22 @@ impl KeyVault {
 async fn opened(value: Secret) -> Result<Held, String> {
     let read = move || {
         let document = STANDARD.decode(value.expose()).map(Held::new).map_err(|_| "it is not in base64".to_owned())?;
-        let text = pkcs12::read(&document, "").map_err(|error| error.to_string())?.pem();
+        let text = pkcs12::read(&document, "").map_err(told)?.pem();
         Ok(Held::new(text.as_bytes().to_vec()))
     };
     // Its passwords are made slow to guess.
     let read = tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Err("it could not be opened".to_owned()));
     read.map_err(|reason: String| format!("the certificate is of no use: of PKCS#12, {reason}"))
+}
+
+/// Why a document is of no use, and what would make it so.
+fn told(error: Pkcs12Error) -> String {
+    match error {
+        Pkcs12Error::Keys(0) => {
+            "it holds no private key; let the certificate's policy in the vault make its key exportable".to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 /// What the vault says its tokens are for. It is believed where the vault is below that host: a vault of somebody else's could

@@ -589,6 +589,7 @@ fn sign_in_says_what_applies_and_each_of_its_mistakes_has_its_place() {
 const SHARED: &str = r#"
 [shared_limits]
 url = "rediss://limits.internal"
+username = "gateway"
 password = { env = "SECRET" }
 prefix = "blue"
 timeout_milliseconds = 20
@@ -658,6 +659,7 @@ fn limits_are_shared_where_that_is_said_and_each_mistake_about_it_has_its_place(
         ("milliseconds = 20", "milliseconds = 0", "0", "the time is out of range"),
         ("milliseconds = 20", "milliseconds = 10001", "10001", "the time is out of range"),
         ("SECRET", "NOTHING", "{ env = \"NOTHING\" }", "the variable NOTHING is not set"),
+        ("password = { env = \"SECRET\" }", "", "\"gateway\"", "a name without a password logs nobody in"),
         ("renewal_period = 3600", "renewal_period = 0", "true", "never renewed is not shared"),
         ("renewal_period = 1800", "renewal_period = 0", "true", "never renewed is not shared"),
         ("renewal_period = 900", "renewal_period = 0", "true", "never renewed is not shared"),

@@ -1,7 +1,7 @@
 //! Vaults of the file, and the managed identities that open them.
 use super::file::Source;
 use super::world::{World, twice, unknown};
-use super::{SettingsError, Spanned, fault};
+use super::{SettingsError, Spanned, fault, is_here};
 use crate::secrets::{Asks, KeyVault, Kv, Login, Material, Origin};
 use client::managed_identity::Identity;
 use http::{HeaderValue, Uri};
@@ -309,11 +309,9 @@ fn address(text: &Spanned<String>) -> Result<String, SettingsError> {
     let wrong = |problem: &str| fault(&text.span(), problem, "write `https://contoso.vault.azure.net`");
     let uri: Uri = text.get_ref().parse().map_err(|_| wrong("this is no address of a vault"))?;
     let host = uri.host().ok_or_else(|| wrong("the address names no host"))?;
-    let is_here = host == "localhost"
-        || host.trim_matches(['[', ']']).parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
     match uri.scheme_str() {
         Some("https") => {}
-        Some("http") if is_here => {}
+        Some("http") if is_here(host.trim_matches(['[', ']'])) => {}
         _ => return Err(wrong("a vault is asked over TLS, or on this machine")),
     }
     if uri.query().is_some() || uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {

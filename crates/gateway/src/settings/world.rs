@@ -387,7 +387,8 @@ impl<'a> World<'a> {
         if self.certificates || !self.told_in.is_empty() {
             return Ok(());
         }
-        let hint = "write `client_certificates = \"optional\"` at the beginning of the file, or `\"required\"`";
+        let hint = "write `client_certificates = \"optional\"` at the beginning of the file, or `\"required\"`; \
+            behind a proxy that ends TLS, `client_certificate_header` in its `[[listener]]`";
         Err(fault(at, "callers are not asked for certificates", hint))
     }
 

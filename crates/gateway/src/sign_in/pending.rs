@@ -2,11 +2,11 @@
 use super::keys::Keys;
 use super::{Origin, SignIn, cookies};
 use client::PendingAuthorization;
+use data_encoding::HEXLOWER;
 use decision::Timestamp;
 use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 
 /// How long a person may take.
 pub(super) const LASTS: i64 = 3_600;
@@ -65,8 +65,6 @@ pub(super) fn forgotten(origin: &Origin, state: &str) -> Option<HeaderValue> {
 
 fn name(origin: &Origin, state: &str) -> String {
     let mut name = origin.cookie(cookies::PENDING);
-    for byte in Sha256::digest(state).iter().take(8) {
-        let _ = write!(name, "{byte:02x}");
-    }
+    name.extend(HEXLOWER.encode(&Sha256::digest(state)).chars().take(16));
     name
 }

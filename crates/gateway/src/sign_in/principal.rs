@@ -2,12 +2,12 @@
 use super::session::{Session, Signed};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use oauth::Secret;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 
 const PRINCIPAL: HeaderName = HeaderName::from_static("x-ms-client-principal");
 const ID: HeaderName = HeaderName::from_static("x-ms-client-principal-id");
@@ -152,9 +152,7 @@ pub(super) fn sid(claims: &Map<String, Value>) -> String {
         hash.update(text);
     }
     let mut sid = String::from("sid:");
-    for byte in hash.finalize().iter().take(16) {
-        let _ = write!(sid, "{byte:02x}");
-    }
+    sid.extend(HEXLOWER.encode(&hash.finalize()).chars().take(32));
     sid
 }
 

@@ -2,6 +2,15 @@
 use crate::support::{PUBLIC, World};
 
 #[tokio::test]
+async fn an_answer_has_a_hundred_fields_at_most() {
+    let world = World::start(PUBLIC).await;
+    for (more, status) in [(99, 200), (100, 502)] {
+        world.service.answers(&format!("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n{}\r\n", "x-a: 1\r\n".repeat(more)));
+        assert_eq!(world.get("/", &[]).await.status, status, "{more}");
+    }
+}
+
+#[tokio::test]
 async fn g_17_an_answer_that_could_be_two_is_none() {
     let world = World::start(PUBLIC).await;
     let wide = format!("HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 2\r\n\r\nok", "x".repeat(1_000_000));
