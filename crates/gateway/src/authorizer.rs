@@ -1,10 +1,11 @@
-//! The gateway's decisions for proxies that forward by themselves: Envoy's external authorization over gRPC, and the subrequest that
-//! nginx, Traefik and Caddy make. Policies and their order are those of the gateway's own requests, and what a proxy is told to
+//! The gateway's decisions for proxies that forward by themselves: Envoy's external authorization, and the subrequest that nginx, Traefik and Caddy make. Policies and their order are those of the gateway's own requests, and what a proxy is told to
 //! change is what the gateway itself would have sent otherwise.
 mod asked;
 mod envoy;
+mod envoy_http;
 
-pub(crate) use asked::remark;
+pub(crate) use asked::{remark, remark_for_envoy};
+pub use envoy_http::EnvoyAuthorizer;
 
 use crate::denial::Denial;
 use crate::gateway::{Gateway, Judged};

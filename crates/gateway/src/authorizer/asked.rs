@@ -82,7 +82,7 @@ impl Asked {
 }
 
 /// The one value of a field that the proxy has to set.
-fn only<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Unreadable> {
+pub(super) fn only<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Unreadable> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().filter(|_| values.next().is_none()).and_then(|value| value.to_str().ok());
     value.ok_or_else(|| Unreadable(format!("the proxy has to set `{name}`, once; see the guide of the gateway")))
@@ -91,15 +91,27 @@ fn only<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Unrea
 /// What proxies have to be told that ask by a subrequest: which fields are the gateway's to say. Those that its answer has not, they
 /// take out.
 pub(crate) fn remark(secrets: &[String], injected: &[HeaderName], signs_in: bool) -> String {
+    format!(
+        "`authorizer`: proxies that ask at `/forward-auth` or `/auth-request` have to replace these by what the answer has, or take them out: {}",
+        said_by_the_gateway(secrets, injected, signs_in)
+    )
+}
+
+/// The same for Envoys that ask over HTTP, which take out by themselves what is not to go on.
+pub(crate) fn remark_for_envoy(injected: &[HeaderName], signs_in: bool) -> String {
+    format!(
+        "`envoy_authorizer`: Envoy's `allowed_upstream_headers` has to name these, and no others: {}",
+        said_by_the_gateway(&[], injected, signs_in)
+    )
+}
+
+fn said_by_the_gateway(secrets: &[String], injected: &[HeaderName], signs_in: bool) -> String {
     let mut names = vec!["authorization"];
     names.extend(secrets.iter().map(String::as_str).chain(injected.iter().map(HeaderName::as_str)));
     names.extend(signs_in.then_some("cookie"));
     names.sort_unstable();
     names.dedup();
-    format!(
-        "`authorizer`: proxies that ask at `/forward-auth` or `/auth-request` have to replace these by what the answer has, or take them out: {}",
-        names.join(", ")
-    )
+    names.join(", ")
 }
 
 /// What the proxy has to change in a request that is permitted.
@@ -132,23 +144,31 @@ fn is_the_proxys(name: &HeaderName) -> bool {
     OWN.contains(&name.as_str())
 }
 
+fn says_who<'a>(names: &'a [HeaderName], injected: &[HeaderName]) -> Option<&'a HeaderName> {
+    // What proxies set themselves, and credentials: those they are told to clear, by the guide.
+    const OWN: [&str; 8] = [
+        "ocp-apim-subscription-key",
+        "x-real-ip",
+        "x-forwarded-port",
+        "x-forwarded-server",
+        "x-forwarded-prefix",
+        "x-forwarded-uri",
+        "x-original-url",
+        "authorization",
+    ];
+    names.iter().find(|name| !OWN.contains(&name.as_str()) && removes(name, injected))
+}
+
 impl Changes {
     /// A field that says who somebody is, which did not come from the proxy, and which the service must not see. That a proxy takes it
     /// out, or has it overwritten, nobody can rely on: it does so with fields that it was told of, and no others.
     pub(super) fn forged(&self, injected: &[HeaderName]) -> Option<&HeaderName> {
-        // What proxies set themselves, and credentials: those they are told to clear, by the guide.
-        const OWN: [&str; 8] = [
-            "ocp-apim-subscription-key",
-            "x-real-ip",
-            "x-forwarded-port",
-            "x-forwarded-server",
-            "x-forwarded-prefix",
-            "x-forwarded-uri",
-            "x-original-url",
-            "authorization",
-        ];
-        let mut gone = self.remove.iter().chain(&self.overwrites).filter(|name| !OWN.contains(&name.as_str()));
-        gone.find(|name| removes(name, injected))
+        says_who(&self.remove, injected).or_else(|| self.overwritten(injected))
+    }
+
+    /// The same, for a proxy that can be relied on to take out what it is told to.
+    pub(super) fn overwritten(&self, injected: &[HeaderName]) -> Option<&HeaderName> {
+        says_who(&self.overwrites, injected)
     }
 
     /// From what came to what the gateway would have sent.

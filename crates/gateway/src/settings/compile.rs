@@ -163,6 +163,9 @@ pub(crate) fn compile(
         let remark = authorizer::remark(&world.secrets, &world.injected, world.sign_in.is_some());
         world.remark(remark);
     }
+    if file.envoy_authorizer.is_some() {
+        world.remark(authorizer::remark_for_envoy(&world.injected, world.sign_in.is_some()));
+    }
     Ok(Compiled {
         management,
         apis: file.api.iter().map(|api| api.get_ref().name.get_ref().as_str().into()).collect(),

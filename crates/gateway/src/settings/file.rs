@@ -46,6 +46,9 @@ pub struct File {
     /// Where proxies that forward by themselves ask for decisions, over plain HTTP on loopback, such as `localhost:9191`: Envoy by
     /// external authorization (gRPC), Traefik and Caddy at `/forward-auth`, nginx at `/auth-request`; by default nowhere.
     pub authorizer: Option<Spanned<String>>,
+    /// Where Envoys ask whose external authorization is set to HTTP (`http_service`), as the guide has it, over plain HTTP on loopback,
+    /// such as `localhost:9192`; by default nowhere.
+    pub envoy_authorizer: Option<Spanned<String>>,
     /// Where products, subscriptions and keys are managed while the gateway runs; by default nowhere.
     pub management: Option<Spanned<ManagementTable>>,
     /// A file with certificate authorities that issuers, authorities and services are trusted by, beside those of the system.

@@ -22,7 +22,7 @@ const TERMINATING: &str = r#"
     [[api.operation]]
 "#;
 
-fn terminating() -> String {
+pub(crate) fn terminating() -> String {
     ORDERS.replacen("[[api.operation]]", TERMINATING, 1)
 }
 

@@ -11,6 +11,7 @@ mod cors;
 mod credentials;
 mod cut_offs;
 mod dpop;
+mod envoy_http;
 #[cfg(feature = "cel")]
 mod expressions;
 mod fields;
