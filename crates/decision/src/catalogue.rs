@@ -587,6 +587,9 @@ catalogue! {
     GatewayBodyTimely: "gateway.body_timely", None, "invalid_request", None, 408, Caller, Some("ClientConnectionFailure"),
         "the body of the request comes whole and in time",
         "send the body faster, and whole";
+    GatewayBodySize: "gateway.body_size", None, "invalid_request", None, 413, Caller, Some("RequestBodyTooLarge"),
+        "the body of the request is no longer than what is looked at before it is forwarded",
+        "send a shorter body, or have `max_body_bytes` of `authorize_by` raised";
     SignInSession: "sign_in.session", None, "invalid_token", None, 401, Caller, None,
         "the request comes with a session of a person who signed in",
         "sign in at `/.auth/login/…`; programs send what they got there in `X-ZUMO-AUTH`";

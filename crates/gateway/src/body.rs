@@ -1,7 +1,10 @@
 //! Bodies on their way: streamed, without trailers where nobody asks for them, and no slower than is patient.
+mod held;
+
 use crate::stream::{Over, Trailers, Watch};
 use crate::upstream::{Lease, Slot};
 use bytes::Bytes;
+use held::Held;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::Full;
@@ -93,6 +96,8 @@ impl hyper::body::Body for Body {
 pub(crate) struct Uploading {
     /// `None` is none.
     body: Option<Incoming>,
+    /// What of it was looked at, and goes on before the rest.
+    held: Option<Box<Held>>,
     /// Set once the caller is waited for.
     wait: Option<Pin<Box<Sleep>>>,
     progress: Progress,
@@ -173,7 +178,7 @@ impl Uploading {
 
     /// No body.
     pub(crate) fn none(progress: Progress) -> Self {
-        Self { body: None, wait: None, progress, idle: None, trailers: None }
+        Self { body: None, held: None, wait: None, progress, idle: None, trailers: None }
     }
 
     /// As a stream that may be silent for so long, with these trailers.
@@ -196,11 +201,9 @@ impl Uploading {
     }
 }
 
-impl hyper::body::Body for Uploading {
-    type Data = Bytes;
-    type Error = Broken;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+impl Uploading {
+    /// What comes from the caller.
+    fn poll_caller(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         loop {
             let Some(body) = &mut self.body else { return Poll::Ready(None) };
             let polled = Pin::new(body).poll_frame(context);
@@ -235,13 +238,27 @@ impl hyper::body::Body for Uploading {
             return Poll::Ready(Some(Err(self.progress.broke(Broken::SlowCaller))));
         }
     }
+}
+
+impl hyper::body::Body for Uploading {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.held.as_mut().and_then(|held| held.take()) {
+            Some(held) => Poll::Ready(Some(Ok(Frame::data(held)))),
+            None => self.poll_caller(context),
+        }
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+        self.held.as_ref().is_none_or(|held| held.bytes().is_empty())
+            && self.body.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+        let rest = self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint);
+        self.held.as_ref().map_or(rest, |held| held.before(&rest))
     }
 }
 

@@ -2,6 +2,7 @@
 use crate::Canonical;
 use crate::address::Address;
 use crate::after::After;
+use crate::body::Uploading;
 use crate::policy::{Admission, Certificate};
 use crate::routes::Operation;
 use crate::sign_in::Signed;
@@ -36,6 +37,8 @@ pub(crate) struct Call {
     pub(crate) admission: Admission,
     /// What is to be done once the answer is known.
     pub(crate) after: After,
+    /// What the caller sends beside the head, where a policy of the operation looks at it, and the gateway itself is sent it.
+    pub(crate) body: Option<Box<Uploading>>,
 }
 
 /// A request that every policy of its operation lets by. Only [`crate::gateway`]'s authorisation makes one, and only one can be
@@ -50,6 +53,11 @@ impl Permitted {
 
     pub(crate) fn call(&self) -> &Call {
         &self.0
+    }
+
+    /// The body, where a policy has looked at it.
+    pub(crate) fn take_body(&mut self) -> Option<Box<Uploading>> {
+        self.0.body.take()
     }
 
     pub(crate) fn into_call(self) -> Box<Call> {

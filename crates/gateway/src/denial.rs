@@ -1,6 +1,6 @@
 //! Refusals as answers, in the shape that API Management gives them.
 use crate::Refusal;
-use crate::body::Body;
+use crate::body::{Body, Broken};
 use crate::protected_resource::challenged;
 use crate::sign_in::{Retry, refusal};
 use bytes::Bytes;
@@ -70,6 +70,12 @@ impl Denial {
     /// A secret or a certificate has not been fetched.
     pub(crate) fn not_at_hand() -> Self {
         Self::of(CheckId::SecretAvailable).retry_after(5)
+    }
+
+    /// The caller's body did not come whole, or not in time.
+    pub(crate) fn broken(broken: Broken) -> Self {
+        let status = if broken == Broken::SlowCaller { StatusCode::REQUEST_TIMEOUT } else { StatusCode::BAD_REQUEST };
+        Self { closes: true, ..Self::of(CheckId::GatewayBodyTimely).status(status) }
     }
 
     /// What a trusted proxy says in this field has no one reading.

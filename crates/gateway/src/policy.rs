@@ -89,6 +89,11 @@ pub(crate) trait Policy: Send + Sync {
         Vec::new()
     }
 
+    /// Whether it looks at [`Call::body`].
+    fn looks_at_bodies(&self) -> bool {
+        false
+    }
+
     /// Decides, with whatever has to be fetched. Asked only after [`Decided::Wait`].
     fn settle<'a>(&'a self, call: &'a mut Call) -> Pending<'a, Result<(), Box<Denial>>> {
         Box::pin(async move { self.decide(call).outcome() })

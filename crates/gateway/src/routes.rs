@@ -43,6 +43,8 @@ pub(crate) struct Operation {
     pub(crate) document: Option<Arc<str>>,
     /// Where its requests and answers are streams.
     pub(crate) stream: Option<Arc<Stream>>,
+    /// Whether a policy looks at what callers send beside the head.
+    pub(crate) looks_at_bodies: bool,
 }
 
 impl Operation {

@@ -1,7 +1,7 @@
 //! Sending a permitted request on.
 use super::{Peer, Reply};
 use crate::address::Address;
-use crate::body::{Broken, Progress, Uploading};
+use crate::body::{Progress, Uploading};
 use crate::call::Permitted;
 use crate::denial::Denial;
 use crate::onward::Credential;
@@ -43,7 +43,7 @@ pub(super) struct Answered {
 
 /// Sends a permitted request on, and waits for the head of the answer.
 pub(super) async fn forward(
-    permitted: Permitted,
+    mut permitted: Permitted,
     credential: Credential,
     state: &Arc<Compiled>,
     clock: &Arc<dyn Clock>,
@@ -62,15 +62,19 @@ pub(super) async fn forward(
         };
         Box::new(Denial::of(check).retry_after(1))
     })?;
-    let progress = Progress::default();
+    let seen = permitted.take_body();
+    let progress = seen.as_ref().map_or_else(Progress::default, |seen| seen.progress());
     let told = upstream::Told {
         proxies: &state.proxies,
         is_tls: peer.is_tls,
         injected: &state.injected,
         signs_in: state.sign_in.is_some(),
     };
-    let none = || Uploading::none(progress.clone());
-    let mut body = body.map_or_else(none, |body| Uploading::new(body, progress.clone()));
+    let mut body = match (seen, body) {
+        (Some(seen), _) => *seen,
+        (None, Some(body)) => Uploading::new(body, progress.clone()),
+        (None, None) => Uploading::none(progress.clone()),
+    };
     let (mut silence, mut stream) = (to.silence, None);
     if let Some(of) = &permitted.call().operation.stream {
         let trailers = of.trailers.then(|| Trailers::new(state, &permitted.call().operation));
@@ -115,8 +119,7 @@ pub(super) async fn forward(
         (Err(failure), ..) => failure,
     };
     if let Some(broken) = progress.broken() {
-        let status = if broken == Broken::SlowCaller { StatusCode::REQUEST_TIMEOUT } else { StatusCode::BAD_REQUEST };
-        return Err(Box::new(Denial::of(CheckId::GatewayBodyTimely).status(status)));
+        return Err(Box::new(Denial::broken(broken)));
     }
     Err(Box::new(match failure {
         Failure::Down(left) => Denial::of(CheckId::UpstreamAvailable).retry_after(left.as_secs().max(1)),

@@ -2,7 +2,7 @@
 use super::{Gateway, Peer};
 use crate::address;
 use crate::after::After;
-use crate::body::Body;
+use crate::body::{Body, Progress, Uploading};
 use crate::call::{Call, Permitted};
 use crate::canonical::Canonical;
 use crate::denial::Denial;
@@ -90,6 +90,7 @@ impl Gateway {
             None => peer.is_tls,
         };
         // It goes from hand to hand.
+        let seen = operation.looks_at_bodies.then(|| body.take()).flatten();
         let call = Box::new(Call {
             caller: address::caller(peer.address, request.headers(), &state.proxies),
             request,
@@ -105,6 +106,7 @@ impl Gateway {
             added: Vec::new(),
             admission: Admission::default(),
             after: std::mem::take(after),
+            body: seen.map(|body| Box::new(Uploading::new(body, Progress::default()))),
         });
         let document = call.operation.document.clone();
         let described = |denial: Box<Denial>| match &document {

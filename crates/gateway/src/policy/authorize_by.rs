@@ -1,11 +1,14 @@
 //! `authorize_by`: a service that decides on each request, such as a decision point or a web application firewall. Without its word
 //! nothing is forwarded.
+mod bodies;
+
 use super::asking::{Asking, Unanswered, taken};
 use super::{Decided, Part, Pending, Phase, Policy};
 use crate::address::Address;
 use crate::call::Call;
 use crate::denial::Denial;
 use crate::settings::{SettingsError, Spanned, World, fault, field_name, is_here};
+use bodies::Bodies;
 use bytes::Bytes;
 use decision::{CheckId, Timestamp};
 use fetch::Response;
@@ -39,12 +42,27 @@ pub(crate) struct Table {
     /// Whether callers are told a refusal in its words; by default in the gateway's.
     #[serde(default)]
     pass_on: bool,
+    /// How many bytes of the request's body it is told, in base64; requests with a longer one are refused with 413. By default, and with
+    /// 0, it is told none. At most 16 777 216; the bodies of 67 108 864 bytes are held at once.
+    #[serde(default = "none")]
+    max_body_bytes: Spanned<usize>,
+    /// Whether of a longer body it is told the beginning, and that it is that; by default such requests are refused.
+    #[serde(default = "whole")]
+    allow_partial: Spanned<bool>,
     /// Milliseconds that it may take, 1 to 30 000.
     #[serde(default = "super::asking::thousand")]
     timeout_milliseconds: Spanned<u64>,
     /// Requests that it is asked about at once; further ones are refused.
     #[serde(default = "super::asking::hundred")]
     max_requests: Spanned<usize>,
+}
+
+fn none() -> Spanned<usize> {
+    Spanned::new(0..0, 0)
+}
+
+fn whole() -> Spanned<bool> {
+    Spanned::new(0..0, false)
 }
 
 impl super::Table for Table {
@@ -58,13 +76,19 @@ impl super::Table for Table {
             claims: self.claims,
             taken,
             pass_on: self.pass_on,
+            bodies: Bodies::read(&self.max_body_bytes, &self.allow_partial)?,
         })))
     }
 
     fn told(&self) -> String {
         let url = self.url.get_ref();
         let claims = if self.claims { ", with the token's claims" } else { "" };
-        format!("what `{}` allows{claims}", url.split(['?', '#']).next().unwrap_or_default())
+        let body = match (*self.max_body_bytes.get_ref(), *self.allow_partial.get_ref()) {
+            (0, _) => String::new(),
+            (most, false) => format!(", with bodies of up to {most} bytes"),
+            (most, true) => format!(", with the first {most} bytes of bodies"),
+        };
+        format!("what `{}` allows{claims}{body}", url.split(['?', '#']).next().unwrap_or_default())
     }
 }
 
@@ -89,11 +113,12 @@ struct AuthorizeBy {
     claims: bool,
     taken: Vec<HeaderName>,
     pass_on: bool,
+    bodies: Option<Bodies>,
 }
 
 impl AuthorizeBy {
     /// What it is told of a call. `None` for fields that JSON cannot tell as they are.
-    fn question(&self, call: &Call) -> Option<Value> {
+    fn question(&self, call: &Call) -> Option<Bytes> {
         let request = &call.request;
         let mut headers = Map::new();
         for name in &self.told {
@@ -108,7 +133,7 @@ impl AuthorizeBy {
             Address::Unreadable => None,
         };
         let claims = call.principal.as_ref().filter(|_| self.claims).map(|(principal, _)| principal.all_claims());
-        Some(json!({
+        let question = json!({
             "method": request.method().as_str(),
             "host": request.host(),
             "path": request.path(),
@@ -119,13 +144,19 @@ impl AuthorizeBy {
             "subscription": call.admission.subscription.as_deref(),
             "product": call.product.as_deref(),
             "claims": claims,
-        }))
+        });
+        let Value::Object(mut question) = question else { return None };
+        if let Some(bodies) = &self.bodies {
+            let (body, partial) = bodies.told(call);
+            question.insert("body".to_owned(), body.into());
+            question.insert("body_is_partial".to_owned(), partial.into());
+        }
+        serde_json::to_vec(&question).ok().map(Bytes::from)
     }
 
-    async fn ask(&self, question: &Value, now: Timestamp) -> Result<Response, Box<Denial>> {
+    async fn ask(&self, question: Bytes, now: Timestamp) -> Result<Response, Box<Denial>> {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        let body = Bytes::from(question.to_string());
-        let asked = self.asking.ask((Method::POST, &self.url), headers, body, now, is_a_decision).await;
+        let asked = self.asking.ask((Method::POST, &self.url), headers, question, now, is_a_decision).await;
         asked.map_err(|Unanswered| Box::new(Denial::of(CheckId::AuthorizerAvailable).retry_after(1)))
     }
 
@@ -156,15 +187,22 @@ impl Policy for AuthorizeBy {
         Decided::Wait
     }
 
+    fn looks_at_bodies(&self) -> bool {
+        self.bodies.is_some()
+    }
+
     fn settle<'a>(&'a self, call: &'a mut Call) -> Pending<'a, Result<(), Box<Denial>>> {
         Box::pin(async move {
+            if let Some(bodies) = &self.bodies {
+                bodies.hold(call).await?;
+            }
             let question = self.question(call).ok_or_else(|| {
                 Box::new(
                     Denial::of(CheckId::GatewayRequest)
                         .message("a field has characters beyond ASCII, and is not told on"),
                 )
             })?;
-            let answer = self.ask(&question, call.now).await?;
+            let answer = self.ask(question, call.now).await?;
             if answer.status != StatusCode::OK {
                 return Err(Box::new(self.refused(answer)));
             }

@@ -453,6 +453,14 @@ impl Context<'_> {
         }
         let mut forwarded = forwarded.to_vec();
         forwarded.extend(usual.subscription.iter().filter_map(|key| key.forwarded()).cloned());
+        let mut rules = std::iter::once(&usual.rules).chain(by_product.values());
+        let looks_at_bodies = rules.any(|rules| rules.before.iter().any(|asked| asked.policy.looks_at_bodies()));
+        if looks_at_bodies && read.stream.is_some() {
+            let problem = format!("the operation `{name}` is a stream, and `max_body_bytes` would wait for its end");
+            let hint =
+                "take it away here, by `remove = [\"authorize_by\"]` and one that looks at no bodies; or drop `stream`";
+            return Err(fault(&read.name.span(), problem, hint));
+        }
         let counted = world.telemetry().operation(self.table.name.get_ref(), &name);
         Ok(Operation {
             api: self.api,
@@ -473,6 +481,7 @@ impl Context<'_> {
             forwarded,
             document: self.document.clone(),
             stream: read.stream.as_ref().map(stream::Table::read).transpose()?,
+            looks_at_bodies,
         })
     }
 

@@ -125,7 +125,7 @@ impl Upstream {
         mut asking: Pin<&mut impl Future<Output = T>>,
         progress: &Progress,
     ) -> Option<T> {
-        let mut sent = 0;
+        let mut sent = progress.sent();
         loop {
             match timeout(self.timeout, asking.as_mut()).await {
                 Ok(answer) => return Some(answer),

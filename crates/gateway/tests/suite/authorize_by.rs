@@ -4,16 +4,16 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-fn with(url: &str, more: &str) -> String {
+pub(crate) fn with(url: &str, more: &str) -> String {
     let policy = format!("[api.policies.authorize_by]\nurl = \"{url}/check\"\n{more}\n[[api.operation]]");
     ORDERS.replace("[[api.operation]]", &policy)
 }
 
-fn question(seen: &Seen) -> Value {
+pub(crate) fn question(seen: &Seen) -> Value {
     serde_json::from_str(seen.0.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
-fn answer(status: &str, fields: &str, body: &str) -> String {
+pub(crate) fn answer(status: &str, fields: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{fields}content-length: {}\r\n\r\n{body}", body.len())
 }
 

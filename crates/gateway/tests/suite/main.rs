@@ -50,6 +50,7 @@ mod telling;
 mod tenants;
 mod times;
 mod tls;
+mod told_bodies;
 mod told_certificates;
 mod valkey;
 mod vaults;
