@@ -356,7 +356,7 @@ impl Guard {
         match (judge(&evidence, &inner.contract, asked, now, &inner.streams, &mut Silent), evidence) {
             (Ok(()), Evidence::Proven(proven)) => {
                 if !seen {
-                    inner.verified.keep(digest, proven.clone());
+                    inner.verified.keep(digest, &proven);
                 }
                 Ok(Ok(Principal::new(proven, asked)))
             }

@@ -88,6 +88,8 @@ pub(super) async fn forward(
     if opening.is_some() {
         Opening::ask(request.headers_mut());
     }
+    // Others that wait are decided on first: what is then sent together wakes the service once.
+    tokio::task::yield_now().await;
     let sent = to.send(request, &progress, opening.is_some()).await;
     if sent.is_ok() {
         record.answered();

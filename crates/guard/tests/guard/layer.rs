@@ -210,10 +210,50 @@ fn the_cache_of_verified_tokens_keeps_its_bytes() {
     let guard = guard.keys(crate::common::ISS, keys).cache_bytes(200_000).build().unwrap();
     for n in 0..2_000 {
         let token = sign(&key, &claims_with(json!({"jti": format!("jti-{n}"), "oid": format!("user-{n}")})));
-        let caller = guard.try_check(Some(&format!("Bearer {token}")), "GET", "/invoices").unwrap().unwrap();
-        assert_eq!(caller.oid(), Some(format!("user-{n}").as_str()), "no answer crosses");
+        for _ in 0..2 {
+            let caller = guard.try_check(Some(&format!("Bearer {token}")), "GET", "/invoices").unwrap().unwrap();
+            assert_eq!(caller.oid(), Some(format!("user-{n}").as_str()), "no answer crosses");
+        }
     }
     assert!((50_000..=200_000).contains(&guard.cached_bytes()), "{}", guard.cached_bytes());
+}
+
+/// A guard with room for so much, and tokens of one length.
+fn remembering(bytes: u64) -> (deputize_guard::Guard, impl Fn(usize) -> String) {
+    let world = World::new();
+    let key = SigningKey::generate(Algorithm::EdDSA).unwrap();
+    let keys = jose::KeySet::from_keys(vec![key.verifying_key()]);
+    let guard = deputize_guard::Guard::builder(contract(), std::sync::Arc::new(world.clock.clone()));
+    let guard = guard.keys(crate::common::ISS, keys).cache_bytes(bytes).build().unwrap();
+    (guard, move |n| format!("Bearer {}", sign(&key, &claims_with(json!({"jti": format!("jti-{n:05}")})))))
+}
+
+#[test]
+fn a_token_is_kept_when_it_comes_for_the_second_time_so_that_those_that_come_once_push_out_none() {
+    let (guard, token) = remembering(200_000);
+    let kept_after = |token: &str| {
+        assert!(guard.try_check(Some(token), "GET", "/invoices").unwrap().is_ok());
+        guard.cached_bytes()
+    };
+    let regular = token(0);
+    let kept = [(); 3].map(|()| kept_after(&regular));
+    assert!(kept[0] == 0 && kept[1] > 0 && kept[2] == kept[1], "{kept:?}");
+    for n in 1..2_000 {
+        assert_eq!(kept_after(&token(n)), kept[1], "those that come once");
+    }
+}
+
+#[test]
+fn no_token_that_comes_again_is_forgotten_over_another() {
+    let (guard, token) = remembering(16 << 20);
+    let check = |token: &String| assert!(guard.try_check(Some(token), "GET", "/invoices").unwrap().is_ok());
+    let tokens: Vec<String> = (0..400).map(token).collect();
+    tokens.iter().for_each(check);
+    assert_eq!(guard.cached_bytes(), 0);
+    check(&tokens[0]);
+    let of_one = guard.cached_bytes();
+    tokens[1..].iter().for_each(check);
+    assert_eq!(guard.cached_bytes(), 400 * of_one);
 }
 
 #[test]
