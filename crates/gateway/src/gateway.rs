@@ -15,6 +15,7 @@ use crate::front::Entrance;
 use crate::ids::Ids;
 use crate::limits::{Limits, Shared};
 use crate::onward::Onward;
+use crate::policy::ToldCertificates;
 use crate::record::Record;
 use crate::rotating::Fares;
 use crate::secrets::Counts;
@@ -72,6 +73,8 @@ pub struct Gateway {
     state: ArcSwap<Compiled>,
     ports: Ports,
     limits: Arc<Limits>,
+    /// What proxies tell of their callers.
+    told: ToldCertificates,
 }
 
 /// Where a request came from.
@@ -101,7 +104,7 @@ impl Gateway {
             None => Limits::default(),
         });
         let state = compile(file, variable, beside, &ports, &limits, &Lasting::default())?;
-        Ok(Self { state: ArcSwap::from_pointee(state), ports, limits })
+        Ok(Self { state: ArcSwap::from_pointee(state), ports, limits, told: ToldCertificates::default() })
     }
 
     /// From now on answers by this file. Requests that are under way end as they began; where something is wrong with the

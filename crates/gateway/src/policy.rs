@@ -23,7 +23,7 @@ mod validate_jwt;
 pub(crate) use ip_filter::network;
 pub(crate) use sign_in::{Check as SignInCheck, SignedIn};
 pub(crate) use subscription_key::{Admission, SubscriptionKey};
-pub(crate) use validate_client_certificate::Certificate;
+pub(crate) use validate_client_certificate::{Certificate, ToldCertificates};
 pub(crate) use validate_jwt::{Bearer, TokenCheck, any_valid_token};
 
 use crate::call::Call;

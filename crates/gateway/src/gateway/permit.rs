@@ -39,7 +39,7 @@ impl Gateway {
             // The proxy's own is not its caller's.
             Some(field) => {
                 let told = field.told(&parts.headers).map_err(|_| Box::new(Denial::unreadable(&field.name())))?;
-                told.map(|chain| Certificate::told(&chain))
+                told.map(|chain| self.told.of(&chain))
             }
             None => shown.and_then(|shown| Certificate::of(&shown)),
         };

@@ -3,6 +3,7 @@
 //! The handshake shows that a caller holds the key; whose it is, is decided here, for every request: a connection that was
 //! opened, or resumed, before its certificate ended or was revoked is worth no more than the certificate.
 mod identity;
+mod told;
 
 use super::{Decided, Part, Phase, Policy};
 use crate::call::Call;
@@ -13,13 +14,13 @@ use crate::settings::{SettingsError, Spanned, World, fault};
 use decision::{CheckId, Timestamp};
 use identity::{Identity, IdentityTable};
 use jose::{Authorities, Distrust, PeerCertificate};
-use rustls_pki_types::CertificateDer;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serve::Shown;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+pub(crate) use told::ToldCertificates;
 
 /// Calls over connections that were opened with a client certificate that these rules let by.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -255,24 +256,21 @@ pub(crate) struct Certificate {
     host: Option<Box<str>>,
     /// By rule: what was decided, and in which second. A signature is verified once in a second, not for every request.
     judged: Mutex<Vec<Judged>>,
+    /// How many bytes it takes where it outlives its request.
+    octets: u64,
 }
 
-/// By which rule, in which second, and what.
-type Judged = (Arc<Rule>, Timestamp, Result<(), CheckId>);
+/// By which rule, in which second, and what. Rules that are replaced, and their lists, are kept by nobody's certificate.
+type Judged = (Weak<Rule>, Timestamp, Result<(), CheckId>);
 
-/// How many rules a connection remembers.
+/// How many rules a certificate remembers.
 const RULES: usize = 16;
 
 impl Certificate {
     /// That of a request's connection, read once for all of its requests.
     pub(crate) fn of(shown: &Shown) -> Option<Arc<Self>> {
         let host = shown.server_name().map(Into::into);
-        shown.read(|chain| Self { read: PeerCertificate::read(chain), host, judged: Mutex::default() })
-    }
-
-    /// That of a request of which a proxy tells it.
-    pub(crate) fn told(chain: &[CertificateDer<'static>]) -> Arc<Self> {
-        Arc::new(Self { read: PeerCertificate::read(chain), host: None, judged: Mutex::default() })
+        shown.read(|chain| Self { read: PeerCertificate::read(chain), host, judged: Mutex::default(), octets: 0 })
     }
 
     /// Whether it was shown to this host, as far as the handshake named one.
@@ -288,15 +286,17 @@ impl Certificate {
     fn judged(&self, rule: &Arc<Rule>, now: Timestamp) -> Result<(), CheckId> {
         // One that cannot be read is none that anybody vouches for.
         let certificate = self.read.as_ref().ok_or(CheckId::CertificateTrusted)?;
+        // As long as it is remembered, no other rule has its place in memory.
+        let is = |of: &Weak<Rule>| std::ptr::eq(of.as_ptr(), Arc::as_ptr(rule));
         let known = || self.judged.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((.., decided)) = known().iter().find(|(of, at, _)| Arc::ptr_eq(of, rule) && *at == now) {
+        if let Some((.., decided)) = known().iter().find(|(of, at, _)| is(of) && *at == now) {
             return *decided;
         }
         let decided = rule.judge(certificate, now);
         let mut known = known();
-        known.retain(|(of, at, _)| !Arc::ptr_eq(of, rule) && *at == now);
+        known.retain(|(of, at, _)| !is(of) && *at == now);
         known.truncate(RULES - 1);
-        known.push((Arc::clone(rule), now, decided));
+        known.push((Arc::downgrade(rule), now, decided));
         decided
     }
 }

@@ -316,6 +316,44 @@ async fn t_02_a_told_certificate_that_is_revoked_or_of_which_no_list_tells_is_re
 }
 
 #[tokio::test]
+async fn t_02_a_told_certificate_that_was_good_a_moment_ago_is_good_for_no_longer_than_that() {
+    let ca = Ca::new("root");
+    let policies = PARTNERS.replace("validate_revocation = false", "revocation_lists = [\"ca.crl\"]");
+    for field in FIELDS {
+        let gateway = Told::start(&ca, &text(OURS, field, &policies)).await;
+        let (partner, brief) =
+            (said(field, &ca.client("partner", 1, 1_000)), said(field, &ca.client("partner", 2, 30)));
+        for told in [&partner, &brief, &partner, &brief] {
+            is(gateway.judged(&[(field, told)]).await, (200, ""), field);
+        }
+        let other = said(field, &ca.client("other", 1, 1_000));
+        is(gateway.judged(&[(field, &other)]).await, (401, "ClientCertificateIdentityNotMatched"), "another's");
+        // Its times, on the second.
+        gateway.world.clock.advance(31);
+        is(gateway.judged(&[(field, &brief)]).await, (401, "ClientCertificateExpired"), field);
+        is(gateway.judged(&[(field, &partner)]).await, (200, ""), field);
+        // What was revoked, and who is trusted, within the second.
+        let write = |name: &str, text: &str| std::fs::write(gateway.world.folder.join(name), text).unwrap();
+        write("ca.crl", &ca.list(&[1]));
+        gateway.world.gateway.look();
+        is(gateway.judged(&[(field, &partner)]).await, (401, "ClientCertificateRevoked"), field);
+        write("ca.crl", &ca.list(&[9]));
+        gateway.world.gateway.look();
+        is(gateway.judged(&[(field, &partner)]).await, (200, ""), field);
+        let twin = Ca::new("root");
+        write("ca.pem", &twin.pem);
+        write("ca.crl", &twin.list(&[]));
+        gateway.world.gateway.look();
+        is(gateway.judged(&[(field, &partner)]).await, (401, "ClientCertificateNotTrusted"), field);
+        // Nor by another configuration.
+        let any = "[api.operation.policies.validate_client_certificate]\nvalidate_trust = false\nvalidate_revocation = false\n";
+        let nobody = format!("{any}identities = [{{ thumbprint = \"{}\" }}]\n", "00".repeat(32));
+        gateway.world.reload(&text(OURS, field, &nobody)).unwrap();
+        is(gateway.judged(&[(field, &partner)]).await, (401, "ClientCertificateIdentityNotMatched"), field);
+    }
+}
+
+#[tokio::test]
 async fn t_01_beside_what_a_proxy_tells_its_own_certificate_counts_for_nothing() {
     let ca = Ca::new("root");
     let (partner, other) = (ca.client("partner", 1, 1_000), ca.client("other", 2, 1_000));
