@@ -60,10 +60,10 @@ impl VerifiedTokens {
     /// Whether it was verified before, as far as is remembered. Threads that come at once may forget one another's: it costs a
     /// verification more.
     fn has_met(&self, digest: &TokenDigest) -> bool {
-        let [a, b, c, d, e, f, g, h, ..] = *digest;
+        let ([place, mark, ..], _) = digest.as_chunks::<4>() else { return true };
         let met = self.met.get_or_init(|| repeat_with(Default::default).take(self.room).collect());
-        let place = u32::from_le_bytes([a, b, c, d]) as usize % met.len();
-        let mut mark = u32::from_le_bytes([e, f, g, h]) | 1;
+        let place = u32::from_le_bytes(*place) as usize % met.len();
+        let mut mark = u32::from_le_bytes(*mark) | 1;
         let Some(marks) = met.get(place) else { return true };
         if marks.iter().any(|met| met.load(Ordering::Relaxed) == mark) {
             return true;
