@@ -112,7 +112,7 @@ pub(crate) fn run(Options { command, file }: Options) -> Result<ExitCode, Failur
             let read = Read::file(&file)?;
             let gateway = Arc::new(read.gateway(AccessLog::off(), None, None)?);
             share(&read)?;
-            doors::wanted(&read, &gateway)?;
+            beside::wanted(&read, &gateway, &doors::wanted(&read, &gateway)?)?;
             let operations = gateway.effective().len();
             say(format_args!("`{}` is sound; operations: {operations}", file.display()));
             for what in gateway.remarks() {
@@ -285,6 +285,7 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     let store = read.store()?;
     let gateway = Arc::new(read.gateway(access_log, push.as_ref(), store.clone())?);
     let wanted = doors::wanted(&read, &gateway)?;
+    let wanted_beside = beside::wanted(&read, &gateway, &wanted)?;
     let shown: Vec<_> = wanted.iter().filter_map(|(_, all)| all.first().map(ToString::to_string)).collect();
     let handover = read.file.handover.as_ref().map(|path| read.beside().join(path.get_ref()));
     let unable = |path: &Path, error: &std::io::Error| {
@@ -299,8 +300,8 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     let bound = doors::bind(wanted, &mut sockets).await?;
     let mut listeners = Listeners::new();
     let drained = Arc::new(Notify::new());
-    beside::listen(&read, &gateway, &mut sockets, &mut listeners).await?;
-    beside::manage(&read, &gateway, &drained, &mut sockets, &mut listeners).await?;
+    beside::listen(&read, &wanted_beside, &gateway, &mut sockets, &mut listeners).await?;
+    beside::manage(&read, &wanted_beside, &gateway, &drained, &mut sockets, &mut listeners).await?;
     let proxies = Arc::clone(&gateway);
     listeners.share(share(&read)?, move |address| proxies.is_proxy(address));
     for doors::Bound { entrance, sockets } in bound {

@@ -60,7 +60,7 @@ impl VerifiedTokens {
     /// Whether it was verified before, as far as is remembered. Threads that come at once may forget one another's: it costs a
     /// verification more.
     fn has_met(&self, digest: &TokenDigest) -> bool {
-        let ([place, mark, ..], _) = digest.as_chunks::<4>() else { return true };
+        let ([place, mark, ..], _) = digest.as_chunks() else { return true };
         let met = self.met.get_or_init(|| repeat_with(Default::default).take(self.room).collect());
         let place = u32::from_le_bytes(*place) as usize % met.len();
         let mut mark = u32::from_le_bytes(*mark) | 1;

@@ -4,41 +4,84 @@ use crate::failure::{Failure, why};
 use crate::listen::{self, Sockets};
 use crate::system;
 use fetch::{Allow, Fetch};
-use gateway::{Authorizer, Control, EnvoyAuthorizer, Gateway, Management, Operator, Spanned, Status};
+use gateway::{Authorizer, Control, Entrance, EnvoyAuthorizer, Gateway, Management, Operator, Spanned, Status};
 use serve::{Listeners, Socket};
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use telemetry::{Push, Pushing};
 use tokio::sync::Notify;
 
+/// Where is listened to beside the APIs; nowhere, where the file names no address.
+#[derive(Default)]
+pub(super) struct Wanted {
+    status: Vec<SocketAddr>,
+    authorizer: Vec<SocketAddr>,
+    envoy_authorizer: Vec<SocketAddr>,
+    management: Vec<SocketAddr>,
+}
+
+/// The addresses of the file, each of them once, and those of callers too.
+pub(super) fn wanted(
+    read: &Read,
+    gateway: &Arc<Gateway>,
+    callers: &[(Entrance, Vec<SocketAddr>)],
+) -> Result<Wanted, Failure> {
+    let only_here = "whoever asks here is given tokens, so it is served on loopback only";
+    let file = &read.file;
+    let mut taken: Vec<SocketAddr> = callers.iter().flat_map(|(_, addresses)| addresses).copied().collect();
+    let mut at = |setting: Option<&Spanned<String>>, name: &str, such_as: &str, only_here: Option<(&str, &str)>| {
+        let Some(setting) = setting else { return Ok(Vec::new()) };
+        let fault = |problem: &str, hint: &str| Err(read.text.fault(&setting.span(), problem, hint));
+        let Some(addresses) = listen::parse(setting.get_ref()) else {
+            return fault(&format!("`{name}` is no address"), &format!("write `{such_as}`"));
+        };
+        if let Some((problem, hint)) = only_here.filter(|_| !addresses.iter().all(|address| address.ip().is_loopback()))
+        {
+            return fault(problem, &format!("{hint}, and write `{such_as}`"));
+        }
+        if addresses.iter().any(|address| address.port() != 0 && taken.contains(address)) {
+            return fault(
+                &format!("the gateway listens at the address of `{name}` for something else"),
+                "choose another",
+            );
+        }
+        taken.extend(&addresses);
+        Ok(addresses)
+    };
+    let beside_the_proxy = Some((only_here, "run it beside the proxy"));
+    let in_the_clear = gateway.management_entrance().filter(|entrance| !entrance.is_tls()).map(|_| {
+        let problem = "the management API without TLS is served on loopback only";
+        (problem, "add `[[certificate]]` with `certificate` and `key`, or stay on this machine")
+    });
+    let management = file.management.as_ref().map(|table| &table.get_ref().listen);
+    Ok(Wanted {
+        status: at(file.status.as_ref(), "status", "localhost:9464", None)?,
+        authorizer: at(file.authorizer.as_ref(), "authorizer", "localhost:9191", beside_the_proxy)?,
+        envoy_authorizer: at(file.envoy_authorizer.as_ref(), "envoy_authorizer", "localhost:9192", beside_the_proxy)?,
+        management: at(management, "listen", "localhost:8444", in_the_clear)?,
+    })
+}
+
 /// What is listened to beside the APIs.
 pub(super) async fn listen(
     read: &Read,
+    wanted: &Wanted,
     gateway: &Arc<Gateway>,
     sockets: &mut Sockets,
     listeners: &mut Listeners,
 ) -> Result<(), Failure> {
-    if let Some(status) = &read.file.status {
-        let addresses = listen::parse(status.get_ref()).ok_or_else(|| {
-            let hint = "write `localhost:9464` or `0.0.0.0:9464`";
-            read.text.fault(&status.span(), "`status` is no address", hint)
-        })?;
-        for socket in sockets.tcp(&addresses, "choose another with `status`").await? {
-            listeners.add(socket, None, Arc::new(Status::new(Arc::clone(gateway))));
-        }
+    for socket in sockets.tcp(&wanted.status, "choose another with `status`").await? {
+        listeners.add(socket, None, Arc::new(Status::new(Arc::clone(gateway))));
     }
-    if let Some(authorizer) = &read.file.authorizer {
-        let asked = Arc::new(Authorizer::new(Arc::clone(gateway)));
-        for socket in for_proxies(read, authorizer, ("authorizer", "localhost:9191"), sockets).await? {
-            listeners.add(socket, None, Arc::clone(&asked));
-        }
+    let asked = Arc::new(Authorizer::new(Arc::clone(gateway)));
+    for socket in sockets.tcp(&wanted.authorizer, "choose another with `authorizer`").await? {
+        listeners.add(socket, None, Arc::clone(&asked));
     }
-    if let Some(authorizer) = &read.file.envoy_authorizer {
-        let asked = Arc::new(EnvoyAuthorizer::new(Arc::clone(gateway)));
-        for socket in for_proxies(read, authorizer, ("envoy_authorizer", "localhost:9192"), sockets).await? {
-            listeners.add(socket, None, Arc::clone(&asked));
-        }
+    let asked = Arc::new(EnvoyAuthorizer::new(Arc::clone(gateway)));
+    for socket in sockets.tcp(&wanted.envoy_authorizer, "choose another with `envoy_authorizer`").await? {
+        listeners.add(socket, None, Arc::clone(&asked));
     }
     if let Some(control) = &read.file.control {
         let path = read.beside().join(control.get_ref());
@@ -51,47 +94,20 @@ pub(super) async fn listen(
     Ok(())
 }
 
-/// Where proxies ask, by a setting of this name, of which this is an example.
-async fn for_proxies(
-    read: &Read,
-    address: &Spanned<String>,
-    (setting, such_as): (&str, &str),
-    sockets: &mut Sockets,
-) -> Result<Vec<Socket>, Failure> {
-    let fault = |problem: &str, hint: &str| read.text.fault(&address.span(), problem, hint);
-    let addresses = listen::parse(address.get_ref())
-        .ok_or_else(|| fault(&format!("`{setting}` is no address"), &format!("write `{such_as}`")))?;
-    if !addresses.iter().all(|address| address.ip().is_loopback()) {
-        let hint = format!("run it beside the proxy, and write `{such_as}`");
-        return Err(fault("whoever asks here is given tokens, so it is served on loopback only", &hint));
-    }
-    sockets.tcp(&addresses, &format!("choose another with `{setting}`")).await
-}
-
 /// The management API, where the file has one.
 pub(super) async fn manage(
     read: &Read,
+    wanted: &Wanted,
     gateway: &Arc<Gateway>,
     drained: &Arc<Notify>,
     sockets: &mut Sockets,
     listeners: &mut Listeners,
 ) -> Result<(), Failure> {
-    let Some((table, entrance)) = read.file.management.as_ref().zip(gateway.management_entrance()) else {
-        return Ok(());
-    };
-    let entrance = Arc::new(entrance);
-    let wanted = &table.get_ref().listen;
-    let fault = |problem: &str, hint: &str| read.text.fault(&wanted.span(), problem, hint);
-    let addresses = listen::parse(wanted.get_ref())
-        .ok_or_else(|| fault("`listen` is no address", "write `localhost:8444` or `0.0.0.0:8444`"))?;
-    if !entrance.is_tls() && !addresses.iter().all(|address| address.ip().is_loopback()) {
-        let hint = "add `[[certificate]]` with `certificate` and `key`, or write `localhost:8444`";
-        return Err(fault("the management API without TLS is served on loopback only", hint));
-    }
+    let Some(entrance) = gateway.management_entrance().map(Arc::new) else { return Ok(()) };
     let process = Process { gateway: Arc::downgrade(gateway), path: read.path.clone(), drained: Arc::clone(drained) };
     let Some(management) = Management::new(Arc::clone(gateway), Arc::new(process)) else { return Ok(()) };
     let management = Arc::new(management);
-    for socket in sockets.tcp(&addresses, "choose another with `listen` of `[management]`").await? {
+    for socket in sockets.tcp(&wanted.management, "choose another with `listen` of `[management]`").await? {
         listeners.add_behind(socket, Arc::clone(&entrance) as _, Arc::clone(&management));
     }
     Ok(())

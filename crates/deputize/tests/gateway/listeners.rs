@@ -61,3 +61,31 @@ fn a_listener_in_the_clear_is_for_this_machine_and_check_says_so_with_its_line()
         }
     }
 }
+
+#[test]
+fn where_is_listened_beside_the_apis_is_checked_as_it_is_when_it_starts() {
+    let folder = Folder::new("beside");
+    let sound = configuration("127.0.0.1:7801", "http://127.0.0.1:9", 403);
+    let given_tokens = "whoever asks here is given tokens, so it is served on loopback only";
+    let elsewhere = "the gateway listens at the address of `envoy_authorizer` for something else";
+    for (settings, line, problem) in [
+        ("status = \"nowhere\"", 1, "`status` is no address"),
+        ("authorizer = \"nowhere\"", 1, "`authorizer` is no address"),
+        ("authorizer = \"0.0.0.0:9191\"", 1, given_tokens),
+        ("envoy_authorizer = \"0.0.0.0:9191\"", 1, given_tokens),
+        ("authorizer = \"localhost:9191\"\nenvoy_authorizer = \"localhost:9191\"", 2, elsewhere),
+        ("envoy_authorizer = \"127.0.0.1:7801\"", 1, elsewhere),
+    ] {
+        let file = folder.write("gateway.toml", &format!("{settings}\n{sound}"));
+        for arguments in [&["check", &file][..], &[&file]] {
+            let (code, _, error) = told(arguments);
+            assert!(code == 1 && error.contains(&format!("line {line}: {problem}\nhint: ")), "{error}");
+        }
+    }
+    let management = "[[issuer]]\nname = \"ours\"\nissuer = \"https://id.example\"\n\
+                      [management]\nlisten = \"0.0.0.0:8444\"\ndatabase = \"m.sqlite\"\n\
+                      issuers = [\"ours\"]\naudiences = [\"api://gateway\"]\n";
+    let file = folder.write("gateway.toml", &format!("{sound}{management}"));
+    let (code, _, error) = told(&["check", &file]);
+    assert!(code == 1 && error.contains("the management API without TLS is served on loopback only"), "{error}");
+}
