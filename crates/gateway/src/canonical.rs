@@ -16,7 +16,7 @@ pub(crate) mod identity;
 mod path;
 pub(crate) mod query;
 
-pub(crate) use fields::{is_about_the_message, take_hop_by_hop_of_answer};
+pub(crate) use fields::{framing, is_about_the_message, take_hop_by_hop_of_answer};
 pub use host::{Host, host};
 pub use path::{Ambiguity, LONGEST as LONGEST_PATH, canonical as canonical_path};
 
@@ -45,6 +45,9 @@ pub enum Refusal {
     /// How long the body is.
     #[error("{0}")]
     Framing(&'static str),
+    /// A value that HTTP/1.1 would take for another one (RFC 9113 section 8.2.1).
+    #[error("the value of a field begins or ends with white space")]
+    Value,
     /// `Connection` names what is not about the connection.
     #[error("`Connection` names a field that decides about the request")]
     Connection,
@@ -95,6 +98,7 @@ impl Canonical {
         fields::take_hop_by_hop(&mut headers, is_secret)?;
         one_credential(&mut headers, uri.query())?;
         if version == Version::HTTP_2 {
+            fields::values(&headers)?;
             one_cookie_field(&mut headers);
         }
         Ok(Self { method, version, uri, path, query: None, query_changed: false, host, port, headers })

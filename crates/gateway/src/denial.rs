@@ -196,6 +196,7 @@ impl From<Refusal> for Denial {
             | Refusal::Query
             | Refusal::Host
             | Refusal::Framing(_)
+            | Refusal::Value
             | Refusal::Connection => CheckId::GatewayRequest,
         };
         let denial = Self { closes: true, ..Self::of(check) }.message(refusal.to_string());

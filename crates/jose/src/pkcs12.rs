@@ -257,14 +257,12 @@ impl Bags {
             left.push((der, named));
         }
         let own = left.iter().position(|(_, (belongs, ..))| *belongs).ok_or(Pkcs12Error::Certificate)?;
-        let (der, (_, mut subject, mut issuer)) = left.remove(own);
+        let (der, (.., mut issuer)) = left.remove(own);
         let mut chain = vec![der];
-        while subject != issuer
-            && let Some(next) = left.iter().position(|(_, (_, subject, _))| *subject == issuer)
-        {
-            let (der, (_, its_subject, its_issuer)) = left.remove(next);
+        while let Some(next) = left.iter().position(|(_, (_, subject, _))| *subject == issuer) {
+            let (der, (.., its_issuer)) = left.remove(next);
             chain.push(der);
-            (subject, issuer) = (its_subject, its_issuer);
+            issuer = its_issuer;
         }
         chain.extend(left.into_iter().map(|(der, _)| der));
         Ok(Identity { key, chain })

@@ -26,8 +26,8 @@ fn without_hop_by_hop(headers: &mut HeaderMap) {
 /// What decides about a request, and so may not be taken out of it on the way.
 const END_TO_END: [HeaderName; 5] = [AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST];
 
-/// Checks how a request's body is framed. What the HTTP library resolved already is not seen here.
-pub(super) fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
+/// Checks how a body is framed. What the HTTP library resolved already is not seen here.
+pub(crate) fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
     let several = |name: &HeaderName| headers.get_all(name).iter().nth(1).is_some();
     if several(&CONTENT_LENGTH) || several(&TRANSFER_ENCODING) {
         return Err(Refusal::Framing("the length of the body is stated more than once"));
@@ -41,6 +41,13 @@ pub(super) fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
+}
+
+/// Checks that no value has white space around it, which is part of it over HTTP/2 and not over HTTP/1.1: policies would see another value
+/// than the service.
+pub(super) fn values(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_padded = |value: &[u8]| matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t']);
+    if headers.values().any(|value| is_padded(value.as_bytes())) { Err(Refusal::Value) } else { Ok(()) }
 }
 
 /// What most values of `Connection` are; they name no field that there would be beside those that always go.

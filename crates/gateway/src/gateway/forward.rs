@@ -3,6 +3,7 @@ use super::{Peer, Reply};
 use crate::address::Address;
 use crate::body::{Progress, Uploading};
 use crate::call::Permitted;
+use crate::canonical::framing;
 use crate::denial::Denial;
 use crate::onward::Credential;
 use crate::record::Record;
@@ -11,8 +12,8 @@ use crate::stream::{Trailers, Watch};
 use crate::upstream::{self, Failure, NoSlot};
 use crate::websocket::{Opening, Tunnel};
 use decision::{CheckId, Clock};
-use http::{Response, StatusCode};
-use hyper::body::Incoming;
+use http::{Response, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,7 +107,10 @@ pub(super) async fn forward(
         }
         // Nobody asked for another protocol.
         (Ok((response, _)), ..) if is_switching(&response) => Failure::Broken,
-        (Ok((response, lease)), opening, stream) => {
+        (Ok((response, _)), ..) if !is_framed_once(&response) => Failure::Broken,
+        (Ok((mut response, lease)), opening, stream) => {
+            // Whatever version the service speaks, the gateway speaks its own (RFC 9112 section 2.3).
+            *response.version_mut() = Version::HTTP_11;
             let closes = opening.is_some();
             return Ok(Reply::Forwarded(Answered {
                 response,
@@ -128,6 +132,12 @@ pub(super) async fn forward(
         Failure::Unreachable | Failure::Broken => Denial::of(CheckId::UpstreamReachable),
         Failure::Slow => Denial::of(CheckId::UpstreamTimely),
     }))
+}
+
+/// Whether it has one end: chunks and a length, or another coding than chunks, leave who reads it to choose (RFC 9112 section 6.3).
+fn is_framed_once(response: &Response<Incoming>) -> bool {
+    // What has a length has no chunks.
+    response.body().size_hint().exact().is_some() || framing(response.headers()).is_ok()
 }
 
 fn is_switching(response: &Response<Incoming>) -> bool {

@@ -1,5 +1,7 @@
 //! G-17 and the failure table: what becomes of a service's answers, and of its silence.
 use crate::support::{PUBLIC, World};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn an_answer_has_a_hundred_fields_at_most() {
@@ -19,6 +21,14 @@ async fn g_17_an_answer_that_could_be_two_is_none() {
         "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nok",
         "HTTP/1.1 200 OK\r\nX Y: 1\r\nContent-Length: 2\r\n\r\nok",
         "garbage\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 50\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nhello",
+        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\nContent-Length: 4\r\n\r\nevil",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
         "",
         wide.as_str(),
     ] {
@@ -69,4 +79,43 @@ async fn a_head_request_has_no_body() {
     let world = World::start(PUBLIC).await;
     let answer = world.raw("HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     assert_eq!((answer.status, answer.field("content-length"), answer.body.as_str()), (200, vec!["4"], ""));
+}
+
+#[tokio::test]
+async fn an_answer_is_in_the_version_that_the_gateway_speaks_whatever_the_service_does() {
+    let world = World::start(PUBLIC).await;
+    for (request, version) in [("HTTP/1.1", "HTTP/1.1 200"), ("HTTP/1.0", "HTTP/1.0 200")] {
+        for text in [
+            "HTTP/1.0 200 OK\r\n\r\ngood",
+            "HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\ngood",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n0\r\n\r\n",
+        ] {
+            world.service.answers(text);
+            let mut caller = TcpStream::connect(world.address).await.unwrap();
+            let asked = format!("GET / {request}\r\nHost: a\r\nConnection: close\r\n\r\n");
+            caller.write_all(asked.as_bytes()).await.unwrap();
+            let mut told = String::new();
+            caller.read_to_string(&mut told).await.unwrap();
+            let has_chunks = request == "HTTP/1.1" && !text.contains("Content-Length");
+            let body = if has_chunks { "4\r\ngood\r\n0\r\n\r\n" } else { "good" };
+            assert!(told.starts_with(version) && told.ends_with(&format!("\r\n\r\n{body}")), "{text:?}: {told:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn g_17_what_comes_before_an_answer_is_none() {
+    let world = World::start(PUBLIC).await;
+    let good = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood";
+    for before in [
+        "HTTP/1.1 100 Continue\r\n\r\n".to_owned(),
+        "HTTP/1.1 103 Early Hints\r\nSet-Cookie: a=b\r\nLink: </a>\r\n\r\n".to_owned(),
+        "HTTP/1.1 199 X\r\n\r\n".to_owned(),
+        "HTTP/1.1 102 Processing\r\n\r\n".repeat(10_000),
+    ] {
+        world.service.answers(&format!("{before}{good}"));
+        let answer = world.get("/", &[]).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, "good"), "{:?}: {answer:?}", &before[..12]);
+        assert!(answer.field("set-cookie").is_empty() && answer.field("link").is_empty(), "{answer:?}");
+    }
 }

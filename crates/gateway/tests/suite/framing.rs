@@ -1,5 +1,7 @@
 //! G-01: one message is one request, or none.
-use crate::support::{PUBLIC, World};
+use crate::support::{ORDERS, PUBLIC, World, answered};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// What is refused.
 const REFUSED: &[&str] = &[
@@ -181,5 +183,58 @@ async fn g_16_what_is_compressed_stays_so_on_both_ways() {
         assert_eq!((seen.field("content-encoding"), seen.field("accept-encoding")), (vec![coding], vec![coding]));
         assert!(seen.0.ends_with(&bomb), "as it came");
         world.service.forget();
+    }
+}
+
+#[tokio::test]
+async fn g_01_a_trailer_that_is_none_breaks_the_body_off() {
+    let world = World::start(PUBLIC).await;
+    let long = format!("X: {}\r\n", "x".repeat(200_000));
+    let many = "X: 1\r\n".repeat(5_000);
+    for trailers in ["X Y: 1\r\n", "X: a\r\n folded\r\n", ": 1\r\n", "X: a\0b\r\n", &long, &many] {
+        world.service.forget();
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n";
+        let answer = world.raw(format!("{head}{trailers}\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        assert_eq!(answer.status, 400, "{:?}: {answer:?}", trailers.get(..12));
+        let seen = world.service.seen();
+        assert!(seen.iter().all(|text| text.starts_with("BROKEN OFF") && !text.contains("smuggled")), "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn g_03_whose_request_is_refused_is_asked_for_no_body_and_sends_no_other_request() {
+    let world = World::start(ORDERS).await;
+    for credential in ["", "Authorization: Bearer x\r\n"] {
+        let head =
+            format!("POST / HTTP/1.1\r\nHost: a\r\n{credential}Expect: 100-continue\r\nContent-Length: 40\r\n\r\n");
+        let mut caller = TcpStream::connect(world.address).await.unwrap();
+        caller.write_all(head.as_bytes()).await.unwrap();
+        let mut told = String::new();
+        // It is closed: a body that was not asked for could be taken for a request.
+        caller.read_to_string(&mut told).await.unwrap();
+        assert!(told.starts_with("HTTP/1.1 401") && !told.contains("100 Continue"), "{told}");
+        assert_eq!(told.matches("HTTP/1.1").count(), 1, "{told}");
+    }
+    let bearer = world.bearer(&serde_json::json!({}));
+    let mut caller = TcpStream::connect(world.address).await.unwrap();
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nAuthorization: {bearer}\r\n");
+    caller.write_all(format!("{head}Expect: 100-continue\r\nContent-Length: 5\r\n\r\n").as_bytes()).await.unwrap();
+    assert_eq!(answered(&mut caller).await.status, 100);
+    caller.write_all(b"hello").await.unwrap();
+    assert_eq!(answered(&mut caller).await.status, 200);
+    let seen = world.service.only();
+    assert!(seen.field("expect").is_empty() && seen.0.ends_with("\r\n\r\nhello"), "{seen:?}");
+}
+
+#[tokio::test]
+async fn g_08_connect_opens_no_way() {
+    let world = World::start(PUBLIC).await;
+    let at = world.service.url.trim_start_matches("http://").to_owned();
+    for target in [at.as_str(), "/", "*", "http://a/", "169.254.169.254:80"] {
+        let text =
+            format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n");
+        let answer = world.raw(text).await;
+        assert!(matches!(answer.status, 400 | 405) && answer.closed, "{target}: {answer:?}");
+        assert!(world.service.seen().is_empty(), "{target}");
     }
 }

@@ -187,3 +187,29 @@ async fn g_07_paths_over_http_2_have_the_same_one_form() {
         assert_eq!(asked(&world, &replaced(":path", path), None).await.unwrap_or(400), 400, "{path}");
     }
 }
+
+#[tokio::test]
+async fn g_04_white_space_around_a_value_makes_it_no_other_for_policies_than_for_the_service() {
+    let world = World::start(PUBLIC).await;
+    for value in [" admin", "admin ", "\tadmin", "admin\t", " ", "\t"] {
+        assert_eq!(asked(&world, &with(&[("x-role", value)]), None).await, Some(400), "{value:?}");
+    }
+    assert!(world.service.seen().is_empty());
+    assert_eq!(asked(&world, &with(&[("x-role", "an admin"), ("x-none", "")]), None).await, Some(200));
+    assert_eq!(world.service.only().field("x-role"), ["an admin"]);
+}
+
+#[tokio::test]
+async fn g_08_connect_opens_no_way_over_http_2() {
+    let world = World::start(PUBLIC).await;
+    let at = world.service.url.trim_start_matches("http://").to_owned();
+    let plain = [(":method", "CONNECT"), (":authority", at.as_str())];
+    assert_eq!(asked(&world, &plain, Some(b"GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n")).await, Some(405));
+    // RFC 8441, which is not offered: neither by its own method nor by another one.
+    for method in ["CONNECT", "GET"] {
+        let mut fields = replaced(":method", method);
+        fields.insert(1, (":protocol", "websocket"));
+        assert_eq!(asked(&world, &fields, None).await, None, "{method}");
+    }
+    assert!(world.service.seen().is_empty());
+}

@@ -63,6 +63,7 @@ fn pbes2(mut parameters: Der<'_>, text: &[u8], password: &Password, work: &mut W
         return Err(Pkcs12Error::Unsupported("a derivation other than PBKDF2"));
     }
     let mut how = derivation.inside(der::SEQUENCE)?;
+    derivation.end()?;
     let salt = how.take(der::OCTETS)?;
     let iterations = how.number()?;
     let length = if how.tag() == Some(der::NUMBER) { Some(how.number()?) } else { None };
