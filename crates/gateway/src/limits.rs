@@ -350,13 +350,35 @@ mod tests {
     #[test]
     fn who_is_refused_by_one_limit_is_not_by_a_larger_one_under_the_same_key() {
         let (limits, now) = (Limits::default(), Timestamp(100));
-        let wanted =
-            |calls, count| Wanted { key: key("a"), keys: Keys::OfCallers, rate: Rate { calls, period: 60 }, count };
-        limits.note_refused(&wanted(10, 1), now, 5);
-        assert_eq!(limits.refused_just_now(&[wanted(10, 1)], now), Some((0, 5)));
-        assert_eq!(limits.refused_just_now(&[wanted(10, 2)], now), Some((0, 5)));
-        assert_eq!(limits.refused_just_now(&[wanted(1_000, 1)], now), None);
-        assert_eq!(limits.refused_just_now(&[wanted(10, 1)], Timestamp(101)), None);
+        limits.note_refused(&wanted("a", 10), now, 5);
+        assert_eq!(limits.refused_just_now(&[wanted("a", 10)], now), Some((0, 5)));
+        assert_eq!(limits.refused_just_now(&[Wanted { count: 2, ..wanted("a", 10) }], now), Some((0, 5)));
+        assert_eq!(limits.refused_just_now(&[wanted("a", 1_000)], now), None);
+        assert_eq!(limits.refused_just_now(&[wanted("a", 10)], Timestamp(101)), None);
+    }
+
+    fn wanted(of: &str, calls: u64) -> Wanted {
+        Wanted { key: key(of), keys: Keys::OfCallers, rate: Rate { calls, period: 60 }, count: 1 }
+    }
+
+    #[test]
+    fn what_others_used_up_is_used_up_here_for_a_period_and_no_longer() {
+        let limits = Limits::default();
+        limits.note_refused(&wanted("a", 3), Timestamp(1_000), 5);
+        assert_eq!(left(&limits, "a", THREE, 1_001), Err(59));
+        assert_eq!(left(&limits, "a", THREE, 1_060), Ok(2));
+        limits.note_refused(&wanted("b", 3), Timestamp(1_000), 5);
+        assert_eq!(left(&limits, "b", THREE, 500), Err(60), "the clock was put back");
+        assert_eq!(left(&limits, "b", THREE, 560), Ok(2));
+    }
+
+    #[test]
+    fn a_call_counts_under_all_counters_or_under_none() {
+        let limits = Limits::default();
+        let both = [wanted("a", 2), wanted("b", 1)];
+        assert!(limits.take_all(&both, Timestamp(5)).is_ok());
+        assert_eq!(limits.take_all(&both, Timestamp(5)), Err((1, 60)));
+        assert_eq!(left(&limits, "a", Rate { calls: 2, period: 60 }, 5), Ok(0));
     }
 
     #[test]
@@ -451,10 +473,12 @@ mod tests {
         for _ in 0..3 {
             left(&limits, "victim", THREE, 0).unwrap();
         }
+        limits.note_refused(&wanted("refused", 1_000), Timestamp(0), 5);
         let passed = (0..100_000).filter(|at| left(&limits, &format!("made up {at}"), THREE, 1).is_ok()).count();
         let of_their_own = SHARDS * (10_000 / BOOKKEEPING + 1);
         assert!(passed <= of_their_own + SHARDS * usize::from(SHARED) * 3, "{passed}");
         assert_eq!(left(&limits, "victim", THREE, 1), Err(59), "whoever is limited stays so");
+        assert_eq!(left(&limits, "refused", Rate { calls: 1_000, period: 60 }, 1), Err(59), "by others too");
         let bytes: usize = limits.shards.iter().map(|shard| held(shard).bytes).sum();
         assert!(bytes <= SHARDS * 10_400, "{bytes}");
         let shared: usize = limits.shards.iter().map(|shard| held(shard).shared.len()).sum();
@@ -475,9 +499,12 @@ mod tests {
         for now in 0..300 {
             left(&limits, "a", Rate { calls: 1_000, period: 300 }, now).unwrap();
         }
+        limits.note(&wanted("a", 1_000), Timestamp(299), 500);
         let shard = limits.shard(&key("a")).unwrap();
-        assert_eq!(shard.bytes, shard.counters.values().map(Recent::bytes).sum::<usize>());
-        assert!(shard.bytes >= BOOKKEEPING + 300 * MARK);
+        let recent = &shard.counters[&key("a")];
+        assert_eq!(shard.bytes, recent.bytes());
+        assert_eq!(shard.bytes, BOOKKEEPING + recent.marks.capacity() * MARK + size_of::<Elsewhere>());
+        assert!(recent.marks.capacity() >= 300);
     }
 
     #[test]

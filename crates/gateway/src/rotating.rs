@@ -161,4 +161,31 @@ mod tests {
         assert!(none.err().unwrap().contains("none` cannot be read"));
         std::fs::remove_dir_all(&folder).unwrap();
     }
+
+    #[test]
+    fn what_is_too_large_is_not_read_and_where_one_part_ends_is_part_of_what_was_seen() {
+        let folder = std::env::temp_dir().join(format!("deputize-gateway-parts-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let [one, other] = ["one", "other"].map(|name| folder.join(name));
+        let write = |texts: [&str; 2]| {
+            [&one, &other].into_iter().zip(texts).for_each(|(file, text)| std::fs::write(file, text).unwrap());
+        };
+        write(["ab", "c"]);
+        let joined =
+            |held: &[Held]| Ok(held.iter().map(|held| String::from_utf8_lossy(held).into_owned()).collect::<Vec<_>>());
+        let rotating = Rotating::begin(Material::files([one.clone(), other.clone()]), joined).unwrap();
+        write(["a", "bc"]);
+        rotating.look();
+        assert_eq!(*rotating.current().unwrap(), ["a", "bc"]);
+        std::fs::File::create(&other).unwrap().set_len(MOST + 1).unwrap();
+        assert!(content(&other).unwrap_err().contains("larger than 16 MiB"));
+        rotating.look();
+        assert_eq!((rotating.current().unwrap().len(), rotating.fares().rejected), (2, 1));
+        // As it was before it could not be read: it is read again all the same.
+        write(["a", "bc"]);
+        rotating.look();
+        rotating.look();
+        assert_eq!((rotating.fares().rejected, rotating.current().unwrap()[1].as_str()), (1, "bc"));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -422,3 +422,37 @@ fn is_answer(numbers: &[i64]) -> bool {
 fn number(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_place_another_name_and_another_authority_are_another_server() {
+        let secret = |name: &str| Material::files([name.into()]);
+        let one = Endpoint {
+            host: "limits.internal".to_owned(),
+            port: 6_379,
+            tls: None,
+            roots: "one".into(),
+            username: "default".to_owned(),
+            password: Some(secret("one")),
+            prefix: "deputize".to_owned(),
+            deadline: Duration::from_millis(50),
+        };
+        assert!(one.is(&one.clone()));
+        let of = || one.clone();
+        for (what, other) in [
+            ("host", Endpoint { host: "other.internal".to_owned(), ..of() }),
+            ("port", Endpoint { port: 6_380, ..of() }),
+            ("authority", Endpoint { roots: "other".into(), ..of() }),
+            ("name", Endpoint { username: "gateway".to_owned(), ..of() }),
+            ("password", Endpoint { password: Some(secret("other")), ..of() }),
+            ("none", Endpoint { password: None, ..of() }),
+            ("prefix", Endpoint { prefix: "blue".to_owned(), ..of() }),
+            ("patience", Endpoint { deadline: Duration::from_millis(51), ..of() }),
+        ] {
+            assert!(!one.is(&other), "{what}");
+        }
+    }
+}

@@ -189,6 +189,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_takes_too_long_is_ended_with_all_that_it_began() {
+        let said_all = Command {
+            timeout: Duration::from_millis(300),
+            ..command(&["sh", "-c", "exec >&-; exec sleep 600"], false)
+        };
+        assert!(printed(&said_all, "").await.unwrap_err().contains("takes longer"), "it said all, and is not over");
         let file = std::env::temp_dir().join(format!("deputize-gateway-command-{}", std::process::id()));
         let script = format!("sleep 600 & echo $! > {}; wait", file.display());
         let slow = Command { timeout: Duration::from_millis(300), ..command(&["sh", "-c", &script], false) };

@@ -112,7 +112,7 @@ impl Fetched {
                     pause = pause.min(left - left / 10).max(1);
                 }
                 // Not all gateways at once.
-                pause = (pause - jitter(pause / 10, random)).max(1);
+                pause -= jitter(pause / 10, random);
                 let is_new = state.held.as_deref() != Some(&document);
                 *state = State { held: Some(Arc::new(document)), due: Some(now.plus(pause)), failures: 0 };
                 is_new
@@ -205,5 +205,63 @@ mod tests {
         let next = Fetched::new("x", told("b"), 300, Some(&first));
         assert!(next.is_there() && next.refresh(Timestamp(0), &random).await);
         assert_eq!(next.part("").unwrap().unwrap().as_slice(), b"b");
+    }
+
+    #[tokio::test]
+    async fn an_end_that_is_far_away_is_not_waited_for() {
+        let answers = vec![Ok(("a", Some(10_000))), Ok(("b", None))];
+        assert_eq!(told(answers, &[0, 299, 300]).await, ["a", "a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn pauses_after_failures_are_a_minute_at_most_and_never_longer_than_between_two_fetches() {
+        for (every, pauses) in [(300, [2, 4, 8, 16, 32, 60, 60, 60]), (5, [2, 4, 5, 5, 5, 5, 5, 5])] {
+            let down = (0..8).map(|_| Err("down".to_owned())).collect();
+            let fetched = Fetched::new("x", Arc::new(Told(Mutex::new(down))), every, None);
+            let mut now = Timestamp(0);
+            for pause in pauses {
+                assert!(!fetched.refresh(now, &|bytes: &mut [u8]| bytes.fill(0)).await);
+                assert!(!fetched.is_due(now.plus(pause - 1)) && fetched.is_due(now.plus(pause)), "{pause}");
+                now = now.plus(pause);
+            }
+            assert_eq!(fetched.counts().failed, 8);
+        }
+    }
+
+    #[tokio::test]
+    async fn gateways_do_not_ask_all_at_once_and_what_is_as_it_was_is_nothing_new() {
+        let answers = vec![Ok(("a", None)), Ok(("a", None)), Ok(("b", None))];
+        let fetched = Fetched::new("x", Arc::new(Told(Mutex::new(answers))), 300, None);
+        // The largest number modulo 31.
+        let random = |bytes: &mut [u8]| bytes.fill(0xff);
+        let early = i64::from(u32::MAX) % 31;
+        assert!(early > 0 && fetched.refresh(Timestamp(0), &random).await);
+        assert!(!fetched.is_due(Timestamp(299 - early)) && fetched.is_due(Timestamp(300 - early)));
+        assert!(!fetched.refresh(Timestamp(300), &random).await, "the same again");
+        assert!(fetched.refresh(Timestamp(600), &random).await);
+    }
+
+    #[tokio::test]
+    async fn while_it_is_asked_for_nobody_else_asks() {
+        struct Slow(tokio::sync::Notify, AtomicU64);
+        impl Origin for Slow {
+            fn fetch(&self, _: Timestamp) -> Pending<'_, Result<Given, String>> {
+                self.1.fetch_add(1, Ordering::Relaxed);
+                Box::pin(async move {
+                    self.0.notified().await;
+                    Err("down".to_owned())
+                })
+            }
+        }
+        let slow = Arc::new(Slow(tokio::sync::Notify::new(), AtomicU64::new(0)));
+        let fetched = Fetched::new("x", Arc::clone(&slow) as Arc<dyn Origin>, 300, None);
+        let random = |bytes: &mut [u8]| bytes.fill(0);
+        let all = async {
+            tokio::join!(fetched.refresh(Timestamp(0), &random), fetched.refresh(Timestamp(0), &random), async {
+                slow.0.notify_waiters();
+            })
+        };
+        assert_eq!(all.await, (false, false, ()));
+        assert_eq!(slow.1.load(Ordering::Relaxed), 1);
     }
 }

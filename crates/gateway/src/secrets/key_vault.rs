@@ -194,6 +194,8 @@ fn challenged(headers: &HeaderMap, vault: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn told(challenge: &str, vault: &str) -> Result<String, String> {
         let mut headers = HeaderMap::new();
@@ -219,6 +221,7 @@ mod tests {
             (r#"Bearer resource="http://vault.azure.net""#, None),
             (r#"Bearer resource="https://""#, None),
             (r#"Bearer resource="""#, None),
+            (r#"Bearer resource="https:///x""#, None),
             (r#"Basic resource="https://vault.azure.net""#, None),
             ("Bearer", None),
         ] {
@@ -228,5 +231,102 @@ mod tests {
         for other in ["https://evil.example", "https://evilvault.azure.net", "https://vault.azure.net"] {
             assert!(told(resource, other).is_err(), "{other}");
         }
+    }
+
+    /// A host with an identity and a vault, both of which answer what they are told to.
+    struct Both {
+        says: Mutex<Vec<(u16, &'static str)>>,
+        /// The addresses that were asked, and the credential where it is the vault's.
+        asked: Mutex<Vec<(String, Option<HeaderValue>)>>,
+        tokens: AtomicUsize,
+    }
+
+    impl Transport for Both {
+        fn send(&self, request: http::Request<client::Body>) -> client::Sending<'_> {
+            let is_vault = request.uri().host() == Some("corp.vault.example");
+            let (status, body) = if is_vault {
+                let asked = (request.uri().to_string(), request.headers().get(AUTHORIZATION).cloned());
+                self.asked.lock().unwrap().push(asked);
+                let (status, body) = self.says.lock().unwrap().remove(0);
+                (status, body.to_owned())
+            } else {
+                let token = self.tokens.fetch_add(1, Ordering::Relaxed);
+                (
+                    200,
+                    format!(
+                        r#"{{"access_token": "t{token}", "expires_on": "9999", "resource": "x", "token_type": "Bearer"}}"#
+                    ),
+                )
+            };
+            let mut answer = http::Response::new(body.into_bytes());
+            *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+            let challenge = r#"Bearer resource="https://vault.example""#;
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            Box::pin(async { Ok(answer) })
+        }
+    }
+
+    /// What comes of answers of the vault, with the questions that it took.
+    async fn asked(
+        resource: Option<&str>,
+        says: &[(u16, &'static str)],
+    ) -> (Result<String, String>, Vec<(String, Option<HeaderValue>)>) {
+        let both =
+            Arc::new(Both { says: Mutex::new(says.to_vec()), asked: Mutex::default(), tokens: AtomicUsize::new(0) });
+        let transport = Arc::clone(&both) as Arc<dyn Transport>;
+        let clock = Arc::new(testkit::SetClock::at(Timestamp(1_000)));
+        let host = ManagedIdentity::site("http://127.0.0.1/msi", Secret::new("header"), Arc::clone(&transport), clock);
+        let vault =
+            KeyVault::new("https://corp.vault.example/", resource, Asks::Identity(host, Identity::Default), transport);
+        let given = Arc::new(vault).holds("name", Some("v7")).fetch(Timestamp(1_000)).await;
+        let value = given.map(|mut given| String::from_utf8(given.document.remove("value").unwrap().to_vec()).unwrap());
+        let asked = std::mem::take(&mut *both.asked.lock().unwrap());
+        (value, asked)
+    }
+
+    const GOOD: (u16, &str) = (200, r#"{"value": "open sesame"}"#);
+
+    #[tokio::test]
+    async fn a_vault_is_told_a_token_that_it_takes() {
+        let bearer = |token: &str| Some(HeaderValue::try_from(format!("Bearer {token}")).unwrap());
+        for (resource, says, told) in [
+            (Some("https://vault.example/"), &[GOOD][..], vec![bearer("t0")]),
+            // It says what its tokens are for.
+            (None, &[(401, ""), GOOD], vec![None, bearer("t0")]),
+            // The one that was kept is taken no more.
+            (Some("https://vault.example"), &[(401, ""), GOOD], vec![bearer("t0"), bearer("t1")]),
+        ] {
+            let (value, asked) = asked(resource, says).await;
+            assert_eq!(value.as_deref(), Ok("open sesame"), "{says:?}");
+            assert_eq!(asked.iter().map(|(_, token)| token.clone()).collect::<Vec<_>>(), told, "{says:?}");
+            for (address, token) in asked {
+                assert_eq!(address, "https://corp.vault.example/secrets/name/v7?api-version=7.4");
+                assert!(token.is_none_or(|token| token.is_sensitive()), "no log shows it");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn t_07_what_a_vault_refuses_is_told_by_its_status_and_code_alone() {
+        for (says, expected) in [
+            (
+                &[(404, r#"{"error": {"code": "SecretNotFound", "message": "open sesame"}}"#)][..],
+                "the vault answers with status 404 (SecretNotFound)",
+            ),
+            (&[(500, r#"{"value": "open sesame"}"#)], "the vault answers with status 500"),
+            (&[(403, r#"{"error": {"code": "open sesame\n", "message": ""}}"#)], "the vault answers with status 403"),
+            (&[(401, ""), (401, "")], "the vault answers with status 401"),
+            (&[(200, "open sesame")], "the vault's answer is none of Key Vault's contract"),
+            (&[(200, r#"{"value": "x", "attributes": {"enabled": false}}"#)], "the secret is disabled"),
+            (
+                &[(200, r#"{"value": "open sesame", "contentType": "application/x-pkcs12"}"#)],
+                "the certificate is of no use: of PKCS#12, it is not in base64",
+            ),
+        ] {
+            let (value, _) = asked(Some("https://vault.example"), says).await;
+            assert_eq!(value.as_ref().map_err(String::as_str), Err(expected), "{says:?}");
+        }
+        let keyless = super::told(Pkcs12Error::Keys(0));
+        assert!(keyless.contains("let the certificate's policy in the vault make its key exportable"), "{keyless}");
     }
 }

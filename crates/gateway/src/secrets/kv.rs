@@ -153,3 +153,101 @@ async fn text(material: &Material) -> Result<Secret, String> {
     Material::text(&held.ok_or_else(|| format!("{name} is not there yet"))?)
         .map_err(|reason| format!("{name}: {reason}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    /// A vault that answers what it is told to, and keeps the paths and tokens that it was asked with.
+    #[derive(Default)]
+    struct Told {
+        says: Mutex<Vec<(u16, &'static str)>>,
+        asked: Mutex<Vec<String>>,
+    }
+
+    impl Transport for Told {
+        fn send(&self, request: http::Request<Body>) -> client::Sending<'_> {
+            let token = request.headers().get("x-vault-token");
+            assert!(token.is_none_or(HeaderValue::is_sensitive), "no log shows it");
+            let token = token.and_then(|token| token.to_str().ok()).unwrap_or("-");
+            self.asked.lock().unwrap().push(format!("{} {token}", request.uri().path()));
+            let (status, body) = self.says.lock().unwrap().remove(0);
+            let mut answer = http::Response::new(body.as_bytes().to_vec());
+            *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+            Box::pin(async { Ok(answer) })
+        }
+    }
+
+    const GOOD: (u16, &str) = (200, r#"{"data": {"data": {"password": "open sesame"}}}"#);
+    const DENIED: (u16, &str) = (403, r#"{"errors": ["permission denied"]}"#);
+
+    fn vault(login: Login) -> (Arc<Kv>, Arc<Told>) {
+        let told = Arc::new(Told::default());
+        let transport = Arc::clone(&told) as Arc<dyn Transport>;
+        let url = "https://vault.example".to_owned();
+        let kv = Kv { url, mount: "secret".to_owned(), namespace: None, login, transport, logged_in: Mutex::default() };
+        (Arc::new(kv), told)
+    }
+
+    /// A file with a secret in it.
+    fn file(of: &str) -> PathBuf {
+        let file = std::env::temp_dir().join(format!("deputize-gateway-kv-{of}-{}", std::process::id()));
+        std::fs::write(&file, of).unwrap();
+        file
+    }
+
+    impl Told {
+        /// What comes at a moment of these answers, and what was asked.
+        async fn comes_of(
+            &self,
+            kv: &Arc<Kv>,
+            now: i64,
+            says: &[(u16, &'static str)],
+        ) -> (Result<(), String>, Vec<String>) {
+            *self.says.lock().unwrap() = says.to_vec();
+            let given = kv.holds("orders", None).fetch(Timestamp(now)).await;
+            (given.map(drop), std::mem::take(&mut *self.asked.lock().unwrap()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_login_is_used_until_nine_tenths_of_its_lease_are_over_or_it_is_refused() {
+        let jwt = file("jwt");
+        let jwt = || Material::files([jwt.clone()]);
+        let login = "/v1/auth/kubernetes/login -";
+        let read = |token: &str| format!("/v1/secret/data/orders {token}");
+        let of = |token: &'static str| (200, token);
+        let one = of(r#"{"auth": {"client_token": "one", "lease_duration": 100}}"#);
+        let two = of(r#"{"auth": {"client_token": "two", "lease_duration": 0}}"#);
+        let (kv, told) =
+            vault(Login::Kubernetes { mount: "kubernetes".to_owned(), role: "gateway".to_owned(), jwt: jwt() });
+        let ok = |asked: &[&str]| (Ok(()), asked.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>());
+        assert_eq!(told.comes_of(&kv, 1_000, &[one, GOOD]).await, ok(&[login, &read("one")]));
+        assert_eq!(told.comes_of(&kv, 1_089, &[GOOD]).await, ok(&[&read("one")]));
+        assert_eq!(told.comes_of(&kv, 1_090, &[two, GOOD]).await, ok(&[login, &read("two")]));
+        // A lease of nothing has no end, and is looked after once in an hour.
+        assert_eq!(told.comes_of(&kv, 4_329, &[GOOD]).await, ok(&[&read("two")]));
+        assert_eq!(told.comes_of(&kv, 4_329, &[DENIED, one, GOOD]).await, ok(&[&read("two"), login, &read("one")]));
+        let (error, asked) = told.comes_of(&kv, 9_000, &[(400, one.1)]).await;
+        assert_eq!(error, Err("the vault refuses the login with status 400".to_owned()));
+        assert_eq!(asked, [login]);
+        std::fs::remove_file(file("jwt")).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_no_secret_is_none_whatever_is_in_it_and_a_token_of_its_own_is_shown_once() {
+        let (kv, told) = vault(Login::Token(Material::files([file("token")])));
+        for (says, expected) in [
+            (DENIED, "the vault answers with status 403"),
+            ((404, GOOD.1), "the vault answers with status 404"),
+            ((200, "{}"), "the secret is deleted"),
+            ((200, "open sesame"), "the vault's answer is none of the key-value engine's, version 2"),
+        ] {
+            let (error, asked) = told.comes_of(&kv, 1_000, &[says]).await;
+            assert_eq!(error, Err(expected.to_owned()));
+            assert_eq!(asked, ["/v1/secret/data/orders token"]);
+        }
+        std::fs::remove_file(file("token")).unwrap();
+    }
+}

@@ -656,6 +656,12 @@ fn limits_are_shared_where_that_is_said_and_each_mistake_about_it_has_its_place(
     for (from, to, place, problem) in [
         ("prefix = \"blue\"", "prefix = \"\"", "\"\"", "no prefix of names"),
         ("prefix = \"blue\"", "prefix = \"a b\"", "\"a b\"", "no prefix of names"),
+        (
+            "prefix = \"blue\"",
+            "prefix = \"a234567890123456789012345678901234567890123456789012345678901234x\"",
+            "\"a234567890123456789012345678901234567890123456789012345678901234x\"",
+            "no prefix of names",
+        ),
         ("milliseconds = 20", "milliseconds = 0", "0", "the time is out of range"),
         ("milliseconds = 20", "milliseconds = 10001", "10001", "the time is out of range"),
         ("SECRET", "NOTHING", "{ env = \"NOTHING\" }", "the variable NOTHING is not set"),

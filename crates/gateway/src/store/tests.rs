@@ -437,3 +437,30 @@ async fn sums_of_windows_that_are_over_are_dropped_an_hour_later_and_many_are_wr
         assert_eq!((flush(begun(seconds)).await, rows()), (Ok(()), left), "{seconds}");
     }
 }
+
+#[tokio::test]
+async fn what_is_given_back_makes_no_sum_less_than_nothing_and_no_sum_is_too_large_to_add_to() {
+    let folder = Folder::new("bounds");
+    let store = open(&folder.0).unwrap();
+    let (quotas, now) = (store.quotas(), store.now());
+    let take = |of: &str| quotas.spend(Key::of([of.as_bytes()]), Keys::OfCallers, &LIFE, 1, now).unwrap();
+    // Given back more often than it was taken: once the sum is there, and before.
+    let late = take("late");
+    assert!(store.flush().await);
+    for _ in 0..3 {
+        quotas.give_back(&late);
+    }
+    let early = take("early");
+    for _ in 0..3 {
+        quotas.give_back(&early);
+    }
+    assert!(store.flush().await);
+    assert_eq!(spent(&store), (0, 0));
+    take("late");
+    take("early");
+    assert!(store.flush().await);
+    assert_eq!(spent(&store), (2, 0), "what was given back too often is nobody's gain");
+    quotas.spend_bytes(&take("large"), u64::MAX);
+    assert!(store.flush().await);
+    assert_eq!(spent(&store), (3, 1 << 53));
+}

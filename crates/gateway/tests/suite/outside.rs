@@ -9,7 +9,9 @@ const NOWHERE: &[(&str, &str)] = &[
     ("https://[::ffff:169.254.169.254]/keys", "`[::ffff:a9fe:a9fe]` is at an address that may not be reached"),
     ("https://2852039166/keys", "`169.254.169.254` is at an address that may not be reached"),
     ("https://0xa9fea9fe/keys", "`169.254.169.254` is at an address that may not be reached"),
+    ("https://[fd00:ec2::254]/keys", "`[fd00:ec2::254]` is at an address that may not be reached"),
     ("https://user@a.example/keys", "`https://user@a.example/keys` cannot be fetched"),
+    ("https://:password@a.example/keys", "`https://:password@a.example/keys` cannot be fetched"),
     ("http://a.example/keys", "`http://a.example/keys` cannot be fetched"),
     ("file:///etc/passwd", "`file:///etc/passwd` cannot be fetched"),
 ];
@@ -109,9 +111,14 @@ async fn g_13_the_metadata_of_an_authority_has_no_token_sent_to_addresses_of_mac
 #[tokio::test]
 async fn g_13_no_service_is_at_a_link_local_address_whoever_names_it() {
     let world = World::start(PUBLIC).await;
-    for host in
-        ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]", "[64:ff9b::a9fe:a9fe]"]
-    {
+    for host in [
+        "169.254.169.254",
+        "[fe80::1]",
+        "[::ffff:169.254.169.254]",
+        "[::ffff:a9fe:a9fe]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[fd00:ec2::254]",
+    ] {
         for url in [format!("http://{host}/latest"), format!("https://{host}")] {
             let error = world.reload(&PUBLIC.replace("{service}", &url)).unwrap_err();
             assert_eq!(error.problem, "this address is never connected to", "{url}");

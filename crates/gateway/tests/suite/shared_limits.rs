@@ -23,7 +23,7 @@ pub(crate) fn by_tenant(calls: u32, more: &str) -> String {
     ))
 }
 
-fn quota_by_tenant(rest: &str) -> String {
+pub(crate) fn quota_by_tenant(rest: &str) -> String {
     public(&format!(
         "[[api.policies.quota_by_key]]
     renewal_period = 86400

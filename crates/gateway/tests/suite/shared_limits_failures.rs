@@ -1,7 +1,7 @@
 //! What becomes of shared limits where Valkey is slow, hangs, is killed, talks nonsense or lets nobody in: callers are answered, each
 //! gateway counts alone, and limits are shared again by themselves.
 use crate::limits::{A, keyed};
-use crate::shared_limits::{at, by_tenant};
+use crate::shared_limits::{at, by_tenant, quota_by_tenant};
 use crate::support::{World, variable};
 use crate::valkey::{Gateway, Valkey, until};
 use std::sync::Arc;
@@ -230,6 +230,34 @@ async fn a_server_that_hangs_is_known_to_before_anybody_asks() {
     assert_eq!((gateway.status(&TENANT).await, gateway.decisions("skipped").await), (200, 1));
     valkey.signal("-CONT");
     gateway.until_shared().await;
+}
+
+#[tokio::test]
+async fn a_server_that_talks_nonsense_about_a_quota_decides_nothing() {
+    for nonsense in [
+        "*3\r\n:1800000000\r\n:0\r\n:0\r\n",
+        "*4\r\n:1800000000\r\n:0\r\n:0\r\n:1\r\n",
+        "*6\r\n:1800000000\r\n:0\r\n:0\r\n:1\r\n:1\r\n:1\r\n",
+        "*5\r\n:1800000000\r\n:2\r\n:1\r\n:9\r\n:9\r\n",
+        "*5\r\n:1800000000\r\n:1\r\n:0\r\n:9\r\n:9\r\n",
+        "*5\r\n:1800000000\r\n:1\r\n:3\r\n:9\r\n:9\r\n",
+        "*5\r\n:1800000000\r\n:0\r\n:1\r\n:9\r\n:9\r\n",
+        "*5\r\n:1800000000\r\n:0\r\n:0\r\n:-1\r\n:9\r\n",
+        ":1\r\n",
+    ] {
+        let fake = Fake::answering(nonsense).await;
+        let gateway = Gateway::sharing(&at(&fake.url, &quota_by_tenant("calls = 5"))).await;
+        let mut passed = 0;
+        for _ in 0..12 {
+            match gateway.status(&TENANT).await {
+                200 => passed += 1,
+                status => assert_eq!(status, 403, "{nonsense:?}"),
+            }
+        }
+        assert_eq!(passed, 5, "{nonsense:?}");
+        gateway.until_alone().await;
+        assert_eq!(gateway.decisions("answered").await, 0, "{nonsense:?}");
+    }
 }
 
 #[tokio::test]
