@@ -12,7 +12,8 @@ use crate::stream::{Trailers, Watch};
 use crate::upstream::{self, Failure, NoSlot};
 use crate::websocket::{Opening, Tunnel};
 use decision::{CheckId, Clock};
-use http::{Response, StatusCode, Version};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,8 +137,11 @@ pub(super) async fn forward(
 
 /// Whether it has one end: chunks and a length, or another coding than chunks, leave who reads it to choose (RFC 9112 section 6.3).
 fn is_framed_once(response: &Response<Incoming>) -> bool {
+    // The library reads `2, 2` as 2, and others do not.
+    let is_number = |length: &HeaderValue| length.as_bytes().iter().all(u8::is_ascii_digit);
+    let is_one = response.headers().get_all(CONTENT_LENGTH).iter().all(is_number);
     // What has a length has no chunks.
-    response.body().size_hint().exact().is_some() || framing(response.headers()).is_ok()
+    is_one && (response.body().size_hint().exact().is_some() || framing(response.headers()).is_ok())
 }
 
 fn is_switching(response: &Response<Incoming>) -> bool {
