@@ -1,5 +1,6 @@
-//! The gateway's decisions for proxies that forward by themselves: Envoy's external authorization, and the subrequest that nginx, Traefik and Caddy make. Policies and their order are those of the gateway's own requests, and what a proxy is told to
-//! change is what the gateway itself would have sent otherwise.
+//! The gateway's decisions for proxies that forward by themselves: Envoy's external authorization, and the subrequest that nginx, Traefik
+//! and Caddy make. Policies and their order are those of the gateway's own requests, and what a proxy is told to change is what the
+//! gateway itself would have sent otherwise.
 mod asked;
 mod envoy;
 mod envoy_http;
