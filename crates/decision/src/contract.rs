@@ -140,6 +140,9 @@ pub enum Profile {
     Entra,
     /// RFC 9068: `typ` is `at+jwt`, the client is `client_id`.
     Native,
+    /// Those of other providers (RFC 7519), which have `iss`, `sub`, `aud` and `exp`, and whatever else. Nothing in them says that they
+    /// are access tokens, and an ID token of an application passes for one where the application's id is an audience: name none that is.
+    Jwt,
 }
 
 impl Profile {
@@ -147,7 +150,7 @@ impl Profile {
     pub const fn max_lifetime(self) -> i64 {
         match self {
             Self::Entra => 28 * 3_600,
-            Self::Native => 24 * 3_600,
+            Self::Native | Self::Jwt => 24 * 3_600,
         }
     }
 
@@ -156,8 +159,9 @@ impl Profile {
         let accepted: &[&str] = match self {
             Self::Entra => &["JWT"],
             Self::Native => &["at+jwt", "application/at+jwt"],
+            Self::Jwt => &["JWT", "at+jwt", "application/at+jwt"],
         };
-        typ.is_some_and(|typ| accepted.iter().any(|known| known.eq_ignore_ascii_case(typ)))
+        typ.map_or(self == Self::Jwt, |typ| accepted.iter().any(|known| known.eq_ignore_ascii_case(typ)))
     }
 }
 
@@ -275,13 +279,13 @@ impl TrustedIssuer {
     pub fn accepts_tenant(&self, iss: &str, tid: Option<&str>) -> bool {
         match (&self.tenants, tid) {
             (Some(Tenants::Listed(known)), Some(tid)) => {
-                known.iter().any(|t| t == tid) && (self.profile == Profile::Native || names_tenant(iss, tid))
+                known.iter().any(|t| t == tid) && (self.profile != Profile::Entra || names_tenant(iss, tid))
             }
             (Some(Tenants::Listed(_)), None) => false,
-            (Some(Tenants::Any(_)), Some(tid)) => self.profile == Profile::Native || names_tenant(iss, tid),
+            (Some(Tenants::Any(_)), Some(tid)) => self.profile != Profile::Entra || names_tenant(iss, tid),
             // A `tid` that disagrees with `iss` would make this API write into another tenant's data.
             (None, Some(tid)) => names_tenant(iss, tid),
-            (_, None) => self.profile == Profile::Native,
+            (_, None) => self.profile != Profile::Entra,
         }
     }
 

@@ -37,6 +37,16 @@ impl<T> Claim<T> {
     }
 }
 
+impl Claim<Scopes> {
+    /// The state, where they may be a list or none at all, as other providers than Entra have it.
+    pub(super) fn of_scopes(&self, lax: bool) -> State {
+        match self {
+            Self::Is(scopes) if scopes.lax && !lax => State::Malformed,
+            _ => self.state(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Absent,
@@ -137,7 +147,7 @@ impl Claims {
 
     /// The delegated scopes, of `scp` or else `scope`.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        let list = self.scp.value().or_else(|| self.scope.value()).map_or("", |scopes| &scopes.0);
+        let list = self.scp.value().or_else(|| self.scope.value()).map_or("", |scopes| &scopes.text);
         list.split(' ').filter(|s| !s.is_empty())
     }
 
@@ -171,8 +181,8 @@ impl Claims {
         self.act.value().into_iter().flat_map(|chain| chain.0.iter()).map(AsRef::as_ref)
     }
 
-    /// On whose authority the token speaks: `idtyp` where it is present; else, as foreign issuers need, a token with
-    /// scopes is a user's (Entra), and one whose `sub` is its own `client_id` an application's (RFC 9068 section 5).
+    /// On whose authority the token speaks: `idtyp` where it is present; else, as foreign issuers need, one whose `sub` is its own
+    /// client is an application's (RFC 9068 section 5; Auth0 adds `@clients`), and a token with scopes is a user's (Entra).
     pub fn subject_kind(&self) -> Option<SubjectKind> {
         match (text(&self.idtyp), self.idtyp.state()) {
             (Some("user"), _) => Some(SubjectKind::User),
@@ -181,12 +191,18 @@ impl Claims {
                 (Some(client), Some(sub)) if self.ver.value().is_none() => {
                     Some(if client == sub { SubjectKind::App } else { SubjectKind::User })
                 }
+                _ if self.ver.value().is_none() && self.is_of_its_client() => Some(SubjectKind::App),
                 _ if self.scopes().next().is_some() => Some(SubjectKind::User),
                 _ if self.roles().next().is_some() => Some(SubjectKind::App),
                 _ => None,
             },
             _ => None,
         }
+    }
+
+    fn is_of_its_client(&self) -> bool {
+        let subject = self.subject().map(|sub| sub.strip_suffix("@clients").unwrap_or(sub));
+        subject.is_some() && subject == self.client()
     }
 
     /// `rh`: where a token stands in its authority's log, and its session's and authorizations' names there.
@@ -237,7 +253,11 @@ pub(super) struct Audiences(pub(super) Vec<Box<str>>);
 
 /// `scp`, `scope`: values of RFC 6749 section 3.3, with spaces between.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Scopes(Box<str>);
+pub(super) struct Scopes {
+    text: Box<str>,
+    /// Whether it was a list, or empty.
+    lax: bool,
+}
 
 /// The `sub`s of an `act` chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -380,7 +400,12 @@ impl Shape for Audiences {
 impl Shape for Scopes {
     fn text(text: &str) -> Option<Self> {
         let allowed = |b: u8| matches!(b, b' ' | 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-        text.bytes().all(allowed).then(|| sound(text).map(Self)).flatten()
+        text.bytes().all(allowed).then(|| Self { text: text.into(), lax: text.is_empty() })
+    }
+    fn list(list: Vec<Box<str>>) -> Option<Self> {
+        let whole = list.iter().all(|scope| !scope.contains(' '));
+        let scopes = if whole { Self::text(&list.join(" ")) } else { None };
+        scopes.map(|scopes| Self { lax: true, ..scopes })
     }
 }
 

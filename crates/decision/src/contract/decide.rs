@@ -108,7 +108,9 @@ pub fn decide_claims<O: Observe>(
     audience(&mut steps, token.claims, contract)?;
     binding(&mut steps, token, route)?;
     let allowed = |client: &str| contract.clients.as_ref().is_none_or(|known| known.iter().any(|c| c == client));
-    steps.check(CheckId::TokenClient, token.claims.client().is_some_and(allowed), || {
+    // Who asked for a token, not every provider says.
+    let anybody = issuer.profile == Profile::Jwt && contract.clients.is_none();
+    steps.check(CheckId::TokenClient, token.claims.client().map_or(anybody, allowed), || {
         let expected = contract.clients.as_ref().map_or("any application".into(), |known| one_of(known));
         let client = or_nothing(token.claims.client());
         let fix = format!("add the application `{client}` to `clients` of the contract, if it is meant to call");
@@ -122,7 +124,8 @@ pub fn decide_claims<O: Observe>(
         )
     })?;
     if let Some(route) = route {
-        permissions(&mut steps, token.claims, contract, route)?;
+        let by_list = contract.authorized_by_list || issuer.profile == Profile::Jwt;
+        permissions(&mut steps, token.claims, contract, route, by_list)?;
     }
     steps.end()
 }
@@ -143,13 +146,14 @@ fn identity<O: Observe>(
     issuer: &TrustedIssuer,
 ) -> Result<(), CheckId> {
     let Presented { typ, claims, .. } = token;
-    let foreign = mark_of_another_kind(claims);
+    let foreign = mark_of_another_kind(claims, issuer.profile);
     steps.check(CheckId::TokenType, issuer.profile.accepts_typ(*typ) && foreign.is_none(), || {
         let expected = match issuer.profile {
             Profile::Entra => "typ `JWT`, and no claim of another kind of token",
             Profile::Native => "typ `at+jwt`, and no claim of another kind of token",
+            Profile::Jwt => "typ `JWT`, `at+jwt` or none, and no claim of another kind of token",
         };
-        let mark = foreign.map_or(String::new(), |name| format!(", with `{name}`"));
+        let mark = foreign.map_or(String::new(), |mark| format!(", {mark}"));
         (expected.into(), format!("typ `{}`{mark}", or_nothing(*typ)), None)
     })?;
     let flawed = flaws(claims, issuer.profile, contract.authorized_by_list).next().is_some();
@@ -180,38 +184,46 @@ fn identity<O: Observe>(
     })
 }
 
-fn mark_of_another_kind(claims: &Claims) -> Option<&'static str> {
+fn mark_of_another_kind(claims: &Claims, profile: Profile) -> Option<&'static str> {
+    let has_rights = claims.scopes().next().is_some() || claims.roles().next().is_some();
+    let is_to_its_client = || claims.client().is_some_and(|client| claims.audiences().any(|aud| aud == client));
     let marks = [
-        ("nonce", claims.nonce),
-        ("events", claims.events),
-        ("token_introspection", claims.token_introspection),
-        ("at_hash", claims.at_hash),
-        ("c_hash", claims.c_hash),
+        ("with `nonce`", claims.nonce.0),
+        ("with `events`", claims.events.0),
+        ("with `token_introspection`", claims.token_introspection.0),
+        ("with `at_hash`", claims.at_hash.0),
+        ("with `c_hash`", claims.c_hash.0),
+        (
+            "for the application that asked for it, as ID tokens are",
+            profile == Profile::Jwt && !has_rights && is_to_its_client(),
+        ),
     ];
-    marks.iter().find(|(_, mark)| mark.0).map(|(name, _)| *name)
+    marks.into_iter().find(|(_, is_there)| *is_there).map(|(mark, _)| mark)
 }
 
 /// What is wrong with the claims' presence and shape, by name.
 fn flaws(claims: &Claims, profile: Profile, by_list: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let (entra, native) = (profile == Profile::Entra, profile == Profile::Native);
+    let (entra, native, jwt) = (profile == Profile::Entra, profile == Profile::Native, profile == Profile::Jwt);
+    let by_list = by_list || jwt;
     let v1 = claims.version() == Some("1.0");
     let states = [
         ("iss", claims.iss.state(), true),
         ("sub", claims.sub.state(), true),
         ("aud", claims.aud.state(), true),
         ("exp", claims.exp.state(), true),
-        ("iat", claims.iat.state(), true),
+        ("iat", claims.iat.state(), !jwt),
         ("nbf", claims.nbf.state(), false),
         ("tid", claims.tid.state(), entra),
         ("oid", claims.oid.state(), entra),
-        ("ver", claims.ver.state(), entra),
+        // Some write a number.
+        ("ver", if jwt { State::Absent } else { claims.ver.state() }, entra),
         ("azp", claims.azp.state(), entra && !v1),
         ("appid", claims.appid.state(), entra && v1),
         ("client_id", claims.client_id.state(), native),
         ("uti", claims.uti.state(), entra && claims.jti.state() == State::Absent),
         ("jti", claims.jti.state(), native),
-        ("scp", claims.scp.state(), false),
-        ("scope", claims.scope.state(), false),
+        ("scp", claims.scp.of_scopes(jwt), false),
+        ("scope", claims.scope.of_scopes(jwt), false),
         ("roles", claims.roles.state(), false),
         ("acrs", claims.acrs.state(), false),
         ("idtyp", claims.idtyp.state(), false),
@@ -258,7 +270,10 @@ fn times<O: Observe>(
     now: Timestamp,
 ) -> Result<(), CheckId> {
     let skew = contract.skew;
-    let (Some(exp), Some(iat)) = (claims.expires(), claims.issued_at()) else {
+    let exp = claims.expires();
+    // As late as can be, where it may be left out.
+    let latest = || exp.filter(|_| profile == Profile::Jwt).map(|exp| now.min(exp.plus(-1)));
+    let (Some(exp), Some(iat)) = (exp, claims.issued_at().or_else(latest)) else {
         for id in [CheckId::TokenLifetime, CheckId::TokenNotBefore, CheckId::TokenExpired] {
             steps.skip(id, "`exp` or `iat` cannot be read");
         }
@@ -371,13 +386,22 @@ fn permissions<O: Observe>(
     claims: &Claims,
     contract: &Contract,
     route: &Route,
+    by_list: bool,
 ) -> Result<(), CheckId> {
     let Some(kind) = claims.subject_kind() else {
         let demands = [&route.scopes, &route.scopes_all, &route.roles, &route.app_roles, &route.acrs];
-        if contract.authorized_by_list && demands.iter().any(|list| !list.is_empty()) {
+        if by_list && demands.iter().any(|list| !list.is_empty()) {
             return steps.check(CheckId::ScopeSufficient, false, || {
                 (demand(&route.scopes, &route.scopes_all), "neither scopes nor roles".into(), None)
             });
+        }
+        let unmet = match route.subject() {
+            Subject::User => Some((CheckId::UserRequired, "a user's token")),
+            Subject::App => Some((CheckId::AppOnlyRequired, "an app-only token")),
+            Subject::Either => None,
+        };
+        if let Some((id, wanted)) = unmet.filter(|_| by_list) {
+            steps.check(id, false, || (wanted.into(), "a token that does not say whose it is".into(), None))?;
         }
         for id in [CheckId::UserRequired, CheckId::ScopeSufficient, CheckId::RoleSufficient, CheckId::ContextSufficient]
         {

@@ -123,6 +123,7 @@ fn on_whose_authority_a_token_speaks_is_read_from_what_its_issuer_writes() {
         // RFC 9068 section 5.
         (json!({"client_id": "c", "sub": "c", "scope": "a"}), Some(SubjectKind::App)),
         (json!({"client_id": "c", "sub": "ada", "scope": "a"}), Some(SubjectKind::User)),
+        (json!({"azp": "c", "sub": "c@clients", "scope": "a"}), Some(SubjectKind::App)),
         (json!({"client_id": "c", "sub": "ada", "roles": ["r"]}), Some(SubjectKind::User)),
         // Entra's, which write a version.
         (json!({"client_id": "c", "sub": "c", "ver": "2.0", "scp": "a"}), Some(SubjectKind::User)),
@@ -304,8 +305,13 @@ fn claims_are_never_read_as_what_they_are_not() {
     for aud in [json!([]), json!([["a"]]), json!(["a", 1]), json!(""), json!({"a": 1}), json!(null), json!("a\u{0}")] {
         assert_eq!(read(json!({ "aud": aud })).aud, Claim::Malformed, "{aud}");
     }
-    for scp in [json!(["a"]), json!("a\"b"), json!("a\\b"), json!("a\tb"), json!("é"), json!("")] {
-        assert_eq!(read(json!({ "scp": scp })).scp, Claim::Malformed, "{scp}");
+    let is_malformed =
+        |scp: &serde_json::Value, lax| read(json!({ "scp": scp })).scp.of_scopes(lax) == claims::State::Malformed;
+    for scp in [json!(["a b"]), json!(["a", 1]), json!("a\"b"), json!("a\\b"), json!("a\tb"), json!("é"), json!(7)] {
+        assert!(is_malformed(&scp, false) && is_malformed(&scp, true), "{scp}");
+    }
+    for scp in [json!(["a"]), json!(["a", "b"]), json!([]), json!("")] {
+        assert!(is_malformed(&scp, false) && !is_malformed(&scp, true), "{scp}");
     }
     assert_eq!(
         read(json!({"scp": "openid  api://a/A.Read"})).scopes().collect::<Vec<_>>(),

@@ -25,6 +25,8 @@ fn contract(profile: &str) -> Contract {
             route("/only-all", json!({"scopes_all": ["B", "C"]})),
             route("/either", json!({"scopes": ["A"], "app_roles": ["R"], "acrs": ["c1", "c2"]})),
             route("/app-scopes", json!({"scopes": ["A"], "subject": "app"})),
+            route("/user", json!({"authenticated_suffices": true, "subject": "user"})),
+            route("/app", json!({"authenticated_suffices": true, "subject": "app"})),
         ],
     }))
     .unwrap()
@@ -103,6 +105,117 @@ fn j_26_each_profile_wants_its_own_claims_and_no_others() {
         cases.push(("native", "/any", json!({ name: 1.5e300 }), claims));
     }
     judge(&cases);
+}
+
+/// Tokens as other providers issue them: the header's `typ`, and the claims beside `iss`, `aud` and `exp`.
+fn of_others() -> [(&'static str, Option<&'static str>, Value); 7] {
+    [
+        ("auth0", Some("JWT"), json!({"sub": "auth0|1", "iat": NOW, "azp": "web", "scope": "openid A B C"})),
+        (
+            "okta",
+            None,
+            json!({"sub": "a@b", "iat": NOW, "cid": "web", "uid": "1", "ver": 1, "jti": "AT.1", "scp": ["A", "B", "C"]}),
+        ),
+        (
+            "keycloak",
+            Some("JWT"),
+            json!({"sub": "1", "iat": NOW, "typ": "Bearer", "azp": "web", "jti": "j", "acr": "1",
+            "realm_access": {"roles": ["R"]}, "scope": "A B C"}),
+        ),
+        (
+            "b2c",
+            Some("JWT"),
+            json!({"sub": "1", "iat": NOW, "nbf": NOW, "ver": "1.0", "tfp": "B2C_1_in", "azp": "web", "scp": "A B C"}),
+        ),
+        (
+            "identityserver",
+            Some("at+jwt"),
+            json!({"sub": "1", "iat": NOW, "nbf": NOW, "client_id": "web", "scope": ["A", "B", "C"]}),
+        ),
+        (
+            "adfs",
+            Some("JWT"),
+            json!({"sub": "1", "iat": NOW, "ver": "1.0", "appid": "web", "apptype": "Public", "scp": "A B C"}),
+        ),
+        ("the least", None, json!({"sub": "1"})),
+    ]
+}
+
+fn decide_other(typ: Option<&str>, claims: &Value, path: &str) -> Result<(), CheckId> {
+    let mut whole = json!({"iss": "https://id.example", "aud": "api://a", "exp": NOW + 3_600});
+    whole.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+    let contract = contract("jwt");
+    let claims: Claims = serde_json::from_value(whole).unwrap();
+    let token = Presented { typ, issuer: contract.issuer_of(&claims), claims: &claims, certificate: None, key: None };
+    let (route, mut all) = (contract.route("GET", path), Collect::default());
+    let decided = decide_claims(&token, &contract, route, Timestamp(NOW), &mut all);
+    assert_eq!(decide_claims(&token, &contract, route, Timestamp(NOW), &mut Silent), decided);
+    decided
+}
+
+#[test]
+fn j_26_tokens_of_other_providers_pass_by_their_own_profile_and_by_no_other() {
+    for (whose, typ, claims) in of_others() {
+        assert_eq!(decide_other(typ, &claims, "/any"), Ok(()), "{whose}");
+        let has_scopes = claims.get("scp").or(claims.get("scope")).is_some();
+        let expected = if has_scopes { Ok(()) } else { Err(CheckId::ScopeSufficient) };
+        assert_eq!(decide_other(typ, &claims, "/all"), expected, "{whose}");
+        let expected = if has_scopes { Ok(()) } else { Err(CheckId::UserRequired) };
+        assert_eq!(decide_other(typ, &claims, "/user"), expected, "{whose}");
+        assert_eq!(decide_other(typ, &claims, "/app"), Err(CheckId::AppOnlyRequired), "{whose}");
+        for (name, value, failed) in [
+            ("typ", json!("logout+jwt"), CheckId::TokenType),
+            ("nonce", json!("n"), CheckId::TokenType),
+            ("at_hash", json!("h"), CheckId::TokenType),
+            ("events", json!({}), CheckId::TokenType),
+            ("sub", json!(null), CheckId::TokenClaims),
+            ("sub", json!(7), CheckId::TokenClaims),
+            ("iat", json!("now"), CheckId::TokenClaims),
+            ("iat", json!(NOW + 61), CheckId::TokenLifetime),
+            ("exp", json!(NOW + DAY + 1), CheckId::TokenLifetime),
+            ("exp", json!(NOW - 60), CheckId::TokenExpired),
+            ("scope", json!(7), CheckId::TokenClaims),
+            ("scp", json!(["A", 7]), CheckId::TokenClaims),
+            ("scp", json!(["A B"]), CheckId::TokenClaims),
+            ("aud", json!("api://b"), CheckId::TokenAudience),
+            ("azp", json!(["web"]), CheckId::TokenClaims),
+        ] {
+            let mut changed = claims.clone();
+            let mut typ = typ;
+            if name == "typ" {
+                typ = Some("logout+jwt");
+            } else {
+                changed[name] = value.clone();
+                // Without its beginning, a token is as young as it can be.
+                if name == "exp" {
+                    changed.as_object_mut().unwrap().remove("nbf");
+                    changed["iat"] = json!(if failed == CheckId::TokenExpired { NOW - 600 } else { NOW });
+                }
+            }
+            assert_eq!(decide_other(typ, &changed, "/any"), Err(failed), "{whose}: {name} {value}");
+        }
+    }
+    let least = json!({"sub": "1", "exp": NOW - 59});
+    assert_eq!(decide_other(None, &least, "/any"), Ok(()), "within the skew");
+    assert_eq!(decide_other(None, &json!({"sub": "1", "exp": NOW - 60}), "/any"), Err(CheckId::TokenExpired));
+    assert_eq!(decide_other(None, &json!({"sub": "1", "scope": ""}), "/any"), Ok(()));
+    // Whose they are, where it shows.
+    for sub in ["web", "web@clients"] {
+        let own = json!({"sub": sub, "azp": "web", "scope": "A B C"});
+        assert_eq!(decide_other(None, &own, "/app"), Ok(()), "{sub}");
+        assert_eq!(decide_other(None, &own, "/user"), Err(CheckId::UserRequired), "{sub}");
+    }
+    // An ID token without a nonce, where the application's id is an audience, has no rights.
+    let id = json!({"sub": "1", "iat": NOW, "azp": "api://a", "email": "a@b"});
+    assert_eq!(decide_other(Some("JWT"), &id, "/any"), Err(CheckId::TokenType));
+    let access = json!({"sub": "1", "iat": NOW, "azp": "api://a", "scp": "A"});
+    assert_eq!(decide_other(Some("JWT"), &access, "/any"), Ok(()));
+    // What the other profiles refuse they still do.
+    judge(&[
+        ("entra", "/any", json!({"scp": ["A"]}), Some(CheckId::TokenClaims)),
+        ("native", "/any", json!({"scope": ["A"]}), Some(CheckId::TokenClaims)),
+        ("native", "/any", json!({"scope": ""}), Some(CheckId::TokenClaims)),
+    ]);
 }
 
 #[test]
