@@ -31,6 +31,7 @@
 #![warn(missing_docs)]
 
 mod bearer;
+mod builder;
 mod cache;
 mod cut_offs;
 mod dpop;
@@ -47,13 +48,14 @@ mod shared;
 mod shown;
 mod told;
 
+pub use builder::{GuardBuilder, SetupError, key_source};
 pub use cut_offs::Facets;
 pub use decision::contract::{Contract, Route, TrustedIssuer};
 pub use decision::{Check, CheckId, CutOff, Verdict};
 pub use dpop::{DPOP, DPOP_NONCE, Dpop, Proof, ProofFault, SpentProofs};
 pub use events::{Events, EventsStatus, Subscription, TokenSource};
 pub use fetch::{Allow, Fetch, FetchError};
-pub use guard::{Guard, GuardBuilder, SetupError, key_source};
+pub use guard::Guard;
 pub use layer::{GuardLayer, Guarded};
 pub use principal::{Held, Principal};
 pub use refused::Refused;
