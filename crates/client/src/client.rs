@@ -90,6 +90,11 @@ impl Client {
         &self.inner.client_id
     }
 
+    /// How its authority is asked.
+    pub fn profile(&self) -> GrantProfile {
+        self.inner.profile
+    }
+
     /// The endpoints: as given, completed with what has been learnt so far.
     pub fn endpoints(&self) -> Endpoints {
         let learnt = self.inner.discovery.as_ref().and_then(|discovery| discovery.learnt().cloned());

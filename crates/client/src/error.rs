@@ -133,6 +133,19 @@ impl Error {
         }
     }
 
+    /// Whether the user is denied the token, and another token of theirs would change nothing: somebody has to give them the right.
+    pub fn denies_user(&self) -> bool {
+        match self {
+            // AADSTS50105 and 501051: nobody assigned.
+            Self::Refused { status, body, .. } => {
+                *status < 500
+                    && (body.error == "access_denied"
+                        || body.error_codes.iter().any(|code| matches!(code, 50_105 | 501_051)))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the same question will get the same refusal for some seconds: consent, assignment or the target is missing.
     pub(crate) fn stays(&self) -> bool {
         match self {

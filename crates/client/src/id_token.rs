@@ -12,6 +12,9 @@ use tokio::time::Instant;
 /// Clocks may differ by so many seconds.
 const SKEW: i64 = 60;
 
+/// Claims of access tokens, of events and of what is said of tokens: none of them must pass for a sign-in.
+const OF_OTHERS: [&str; 8] = ["scp", "scope", "idtyp", "events", "token_introspection", "azpacr", "appidacr", "appid"];
+
 /// Why an ID token does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
@@ -77,10 +80,21 @@ impl Inner {
             }
         };
         let verified = token.verify(&key).map_err(|_| IdentityError::Signature)?;
+        // The same key signs tokens of other kinds too, and says so of them (RFC 8725 section 3.11).
+        if token.header().typ.as_deref().is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
+            return Err(IdentityError::Kind.into());
+        }
         let claims = verified.map().map_err(|_| IdentityError::Signature)?;
         judge(&claims, issuer, &self.client_id, nonce, now)?;
         Ok(claims)
     }
+}
+
+/// Whole seconds: fractions are legal (RFC 7519 section 2).
+fn seconds(value: &Value) -> Option<Timestamp> {
+    #[expect(clippy::cast_possible_truncation, reason = "cut off on purpose, and what is out of range is at its end")]
+    let cut = || value.as_f64().map(|seconds| seconds.floor() as i64);
+    value.as_i64().or_else(cut).map(Timestamp)
 }
 
 /// The rules, over claims whose signature holds.
@@ -92,9 +106,12 @@ fn judge(
     now: Timestamp,
 ) -> Result<(), IdentityError> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
-    let time = |name: &str| claims.get(name).and_then(Value::as_i64).map(Timestamp);
-    // An access token carries these; it must not pass for a sign-in.
-    if claims.contains_key("scp") || claims.contains_key("idtyp") {
+    let time = |name: &str| claims.get(name).and_then(seconds);
+    let is_of_nobody = text("sub").is_none_or(str::is_empty);
+    // Without a nonce nothing says that it came of a sign-in. Where its subject is the object itself it is an application's own.
+    let is_of_application =
+        nonce.is_none() && claims.contains_key("azp") && text("oid").is_some_and(|oid| text("sub") == Some(oid));
+    if is_of_nobody || is_of_application || OF_OTHERS.iter().any(|name| claims.contains_key(*name)) {
         return Err(IdentityError::Kind);
     }
     if text("iss") != Some(issuer) {

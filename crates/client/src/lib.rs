@@ -23,7 +23,7 @@
 //! | On-Behalf-Of, client credentials, refresh | [`Client::ask`], [`Client::client_credentials`], [`Client::refresh`] |
 //! | secret, certificate, key, federated credential | [`ClientBuilder::secret`], [`ClientBuilder::certificate`], [`ClientBuilder::key`], [`ClientBuilder::assertion_file`] |
 //! | managed identity | [`managed_identity::ManagedIdentity`] |
-//! | token exchange (RFC 8693) | [`GrantProfile::TokenExchange`] |
+//! | token exchange (RFC 8693) | [`GrantProfile::TokenExchange`], [`GrantProfile::AccessTokenExchange`] |
 //! | work that outlives the request | [`Client::begin_long_running`] |
 //! | tokens bound to a key, users that agents are | [`Ask::bound_to`], [`Ask::agent_user`] |
 //! | sign-in in a browser | [`Client::authorization_code_url`] |

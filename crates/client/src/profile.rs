@@ -5,12 +5,11 @@ use crate::credential::Credential;
 use crate::{Endpoints, Error, Scheme};
 use decision::Timestamp;
 use http::HeaderMap;
-use oauth::{Form, GrantType, Secret};
+use oauth::{Form, GrantType, Secret, TOKEN_TYPE_ACCESS_TOKEN, TOKEN_TYPE_JWT};
 
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// Entra's grant for users that agents are.
 const USER_FIC: &str = "user_fic";
-const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// How an authority wants to be asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +33,8 @@ pub enum GrantProfile {
     /// # Ok(()) });
     /// ```
     TokenExchange,
+    /// The same where the user's token is named an access token and not a JWT (RFC 8693 section 3), as Keycloak wants it.
+    AccessTokenExchange,
     /// The JWT bearer grant as an authorization of its own (RFC 7523 section 2.1), as Maskinporten has it: everything stands
     /// in an assertion that the client's key signs. Tokens for the application only.
     JwtBearer,
@@ -47,17 +48,32 @@ impl GrantProfile {
         match (self, kind) {
             (_, Kind::Refresh) => "refresh_token",
             (_, Kind::AgentUser) => "user_fic",
-            (Self::Entra | Self::TokenExchange | Self::ClientCredentials, Kind::Application) => "client_credentials",
+            (
+                Self::Entra | Self::TokenExchange | Self::AccessTokenExchange | Self::ClientCredentials,
+                Kind::Application,
+            ) => "client_credentials",
             (Self::Entra, Kind::User) => "on_behalf_of",
             (Self::TokenExchange, Kind::User) => "token_exchange",
+            (Self::AccessTokenExchange, Kind::User) => "access_token_exchange",
             (Self::JwtBearer, _) => "jwt_bearer",
             (Self::ClientCredentials, Kind::User) => "unsupported",
         }
     }
 
+    /// Whether a user's token is exchanged by RFC 8693.
+    pub const fn is_token_exchange(self) -> bool {
+        matches!(self, Self::TokenExchange | Self::AccessTokenExchange)
+    }
+
     /// Whether the target is one audience, and not a set of scopes.
     pub(crate) const fn is_audience(self, kind: Kind) -> bool {
-        matches!((self, kind), (Self::TokenExchange, Kind::User))
+        self.is_token_exchange() && matches!(kind, Kind::User)
+    }
+
+    /// What a user's token is said to be. What is not of a JWT's form is not said to be one.
+    fn subject_token_type(self, subject: &str) -> &'static str {
+        let is_jwt = self == Self::TokenExchange && subject.split('.').count() == 3;
+        if is_jwt { TOKEN_TYPE_JWT } else { TOKEN_TYPE_ACCESS_TOKEN }
     }
 }
 
@@ -92,7 +108,10 @@ impl Question {
                 if self.target.is_empty() { form } else { form.with("scope", &self.target) }
             }
             (
-                GrantProfile::Entra | GrantProfile::TokenExchange | GrantProfile::ClientCredentials,
+                GrantProfile::Entra
+                | GrantProfile::TokenExchange
+                | GrantProfile::AccessTokenExchange
+                | GrantProfile::ClientCredentials,
                 Kind::Application,
             ) => {
                 let form = client.authenticated(begin(GrantType::ClientCredentials.as_str()), endpoints, now).await?;
@@ -112,7 +131,7 @@ impl Question {
                 let form = form.with("scope", &self.target).with("user_federated_identity_credential", subject);
                 self.agent_user.iter().fold(form, |form, (name, user)| form.with(name, user))
             }
-            (GrantProfile::TokenExchange, Kind::User) => {
+            (profile @ (GrantProfile::TokenExchange | GrantProfile::AccessTokenExchange), Kind::User) => {
                 let form = begin(TOKEN_EXCHANGE);
                 // An assertion names the client already.
                 let form = match &client.credential {
@@ -124,7 +143,8 @@ impl Question {
                     }
                     _ => client.authenticated(form, endpoints, now).await?,
                 };
-                form.with("subject_token_type", JWT).with("subject_token", subject).with("audience", &self.target)
+                let form = form.with("subject_token_type", profile.subject_token_type(subject));
+                form.with("subject_token", subject).with("audience", &self.target)
             }
             (GrantProfile::JwtBearer, Kind::Application) => {
                 let assertion = client.credential.authorization(self, client, endpoints, now).await?;

@@ -23,8 +23,9 @@ pub use spent::SpentProofs;
 use crate::bearer::{self, Scheme};
 use decision::{CheckId, Timestamp};
 use http::{HeaderMap, HeaderName};
-use jose::{Algorithm, proof};
+use jose::{Algorithm, Token, proof};
 use nonces::Nonces;
+use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
 
@@ -200,6 +201,9 @@ impl Dpop {
                 format!("a proof that was made {} at {now}; at most {} s may lie between", proof.iat, self.max_age);
             return Err(ProofFault::of(found));
         }
+        if !is_good_by_itself(text, now) {
+            return Err(ProofFault::of("a proof that is not good now by its own `exp` or `nbf`"));
+        }
         if !self.spent.covers(proof.iat) {
             return Err(ProofFault::of("a proof from before proofs were good for so long"));
         }
@@ -230,6 +234,17 @@ impl Dpop {
             spent::Refused::Full => ProofFault::new(CheckId::DpopCapacity, "more proofs than are remembered"),
         })
     }
+}
+
+/// Whether a proof, which has been verified, is good now by what it says itself, if it does (RFC 7519 sections 4.1.4 and 4.1.5).
+fn is_good_by_itself(text: &str, now: Timestamp) -> bool {
+    let Ok(claims) = Token::parse(text).and_then(|token| token.peek()) else { return false };
+    #[expect(clippy::cast_possible_truncation, reason = "cut off on purpose, and what is out of range is at its end")]
+    let cut = |value: &Value| value.as_f64().map(|seconds| seconds.floor() as i64);
+    let seconds = |value: &Value| value.as_i64().or_else(|| cut(value));
+    let lasts = claims.get("exp").is_none_or(|exp| seconds(exp).is_some_and(|ends| now.0 < ends));
+    let began = claims.get("nbf").is_none_or(|nbf| seconds(nbf).is_some_and(|begins| begins <= now.plus(AHEAD).0));
+    lasts && began
 }
 
 impl Proof {

@@ -50,7 +50,8 @@ impl std::fmt::Debug for Told {
 }
 
 /// Claims with what goes without saying where they leave it out: whose they are, that they are from now, whom they are about, and a name.
-/// What they say is not changed: a token without an end, or of another issuer, is refused by what judges it.
+/// What they say is not changed: a token without an end, or of another issuer, is refused by what judges it. So is one of which the
+/// `issuer` that was asked names neither a user nor a client; without one that was asked, a token may be about nobody.
 pub fn completed(
     mut claims: Map<String, Value>,
     issuer: Option<&str>,
@@ -58,7 +59,11 @@ pub fn completed(
     now: Timestamp,
 ) -> Map<String, Value> {
     let client = ["client_id", "azp", "appid"].iter().find_map(|name| claims.get(*name).cloned());
+    // An issuer that is asked may name the user in `username` alone (RFC 7662 section 2.2).
+    let user = claims.get("username").filter(|name| issuer.is_some() && name.is_string()).cloned();
+    let is_anybodys = issuer.is_none() || user.is_some() || client.is_some();
     let client = client.unwrap_or_else(|| json!("unknown"));
+    let subject = user.unwrap_or_else(|| client.clone());
     let id = || URL_SAFE_NO_PAD.encode(Sha256::digest(token.expose().as_bytes()).get(..12).unwrap_or_default());
     // What has ended already is not from after its end.
     let exp = claims.get("exp").and_then(Value::as_i64);
@@ -70,7 +75,9 @@ pub fn completed(
         say("iss", &|| json!(issuer));
     }
     say("iat", &|| json!(iat));
-    say("sub", &|| client.clone());
+    if is_anybodys {
+        say("sub", &|| subject.clone());
+    }
     say("client_id", &|| client.clone());
     say("jti", &|| json!(id()));
     claims

@@ -1,6 +1,6 @@
 //! What each profile sends, with what proof, and where it learns to send it.
 use crate::support::{Authority, Hands, NOON, build, issued};
-use client::{Ask, AssertionAudience, Cause, Client, Endpoints, Error, GrantProfile, Upstream};
+use client::{Ask, AssertionAudience, Cause, Client, Endpoints, Error, GrantProfile, TokenCache, Upstream};
 use jose::{Algorithm, SigningKey, Token, VerifyingKey};
 use oauth::Secret;
 use serde_json::{Map, Value, json};
@@ -80,6 +80,26 @@ async fn a_client_with_a_secret_names_itself_in_a_token_exchange() {
     build(builder, &authority, &Hands::at(NOON)).ask(&Ask::on_behalf_of(&user, "a")).await.unwrap();
     let sent = sent.lock().unwrap();
     assert_eq!((value(&sent[0], "client_id"), value(&sent[0], "client_secret")), ("orders", "s"));
+}
+
+#[tokio::test]
+async fn a_token_exchange_says_of_the_users_token_what_it_is_and_shares_no_token_with_another() {
+    let (authority, sent) = recording();
+    let cache = TokenCache::new(1 << 20);
+    for (profile, user, kind) in [
+        (GrantProfile::TokenExchange, "a.b.c", "jwt"),
+        (GrantProfile::AccessTokenExchange, "a.b.c", "access_token"),
+        (GrantProfile::TokenExchange, "opaque", "access_token"),
+    ] {
+        let builder = Client::builder(Endpoints::token_endpoint("https://x.example/token"), "orders");
+        let builder = builder.profile(profile).secret(Secret::new("s")).cache(Arc::clone(&cache));
+        let client = build(builder, &authority, &Hands::at(NOON));
+        client.ask(&Ask::on_behalf_of(&Secret::new(user), "a")).await.unwrap();
+        let said = format!("urn:ietf:params:oauth:token-type:{kind}");
+        let last = sent.lock().unwrap().last().unwrap().clone();
+        assert_eq!((value(&last, "subject_token"), value(&last, "subject_token_type")), (user, said.as_str()));
+    }
+    assert_eq!(sent.lock().unwrap().len(), 3);
 }
 
 #[tokio::test]

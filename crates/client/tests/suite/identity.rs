@@ -4,7 +4,7 @@ use client::{AuthorizationRequest, CertificateError, Client, Error, IdentityErro
 use decision::Timestamp;
 use jose::assertion::Certificate;
 use jose::{Algorithm, Header, KeySet, SigningKey};
-use oauth::Form;
+use oauth::{Form, Secret};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
@@ -80,7 +80,7 @@ async fn an_id_token_is_believed_only_if_every_rule_holds() {
     assert_eq!(sign_in(&key, &key, |_| ()).await.unwrap()["sub"], "ada");
     let list = |claims: &mut Value| claims["aud"] = json!(["orders"]);
     assert!(sign_in(&key, &key, list).await.is_ok());
-    let hostile: [(&str, Value, IdentityError); 14] = [
+    let hostile: [(&str, Value, IdentityError); 23] = [
         ("iss", json!("https://login.example/other/v2.0"), IdentityError::Issuer),
         ("iss", Value::Null, IdentityError::Issuer),
         ("aud", json!("billing"), IdentityError::Audience),
@@ -95,6 +95,15 @@ async fn an_id_token_is_believed_only_if_every_rule_holds() {
         ("nonce", Value::Null, IdentityError::Nonce),
         ("idtyp", json!("user"), IdentityError::Kind),
         ("scp", json!("access_as_user"), IdentityError::Kind),
+        ("scope", json!("openid"), IdentityError::Kind),
+        ("events", json!({"http://schemas.openid.net/event/backchannel-logout": {}}), IdentityError::Kind),
+        ("token_introspection", json!({"active": true}), IdentityError::Kind),
+        ("azpacr", json!("1"), IdentityError::Kind),
+        ("appidacr", json!("1"), IdentityError::Kind),
+        ("appid", json!("orders"), IdentityError::Kind),
+        ("sub", Value::Null, IdentityError::Kind),
+        ("sub", json!(""), IdentityError::Kind),
+        ("sub", json!(7), IdentityError::Kind),
     ];
     for (claim, value, expected) in hostile {
         let refused = sign_in(&key, &key, |claims| claims[claim] = value.clone()).await;
@@ -104,6 +113,58 @@ async fn an_id_token_is_believed_only_if_every_rule_holds() {
     assert_eq!(forged, Err(Error::Identity(IdentityError::Signature)), "the right kid, the wrong key");
     let unnamed = SigningKey::generate(Algorithm::ES256).unwrap();
     assert_eq!(sign_in(&unnamed, &key, |_| ()).await, Err(Error::Identity(IdentityError::Signature)));
+}
+
+/// What an application brings that signed its user in by itself: a token of the authority's for this client.
+async fn brought(typ: Option<&str>, change: impl Fn(&mut Value)) -> Result<(), Error> {
+    let key = SigningKey::generate(Algorithm::ES256).unwrap().named("k");
+    let keys = KeySet::from_keys(vec![key.verifying_key()]);
+    let authority = Authority::new(|_, _| issued("t", 60));
+    let client = build(orders().identity_keys(fetch::IssuerKeys::fixed(keys)), &authority, &Hands::at(NOON));
+    let mut claims =
+        json!({"iss": ISSUER, "aud": "orders", "sub": "ada", "iat": NOON, "nbf": NOON, "exp": NOON + 3600});
+    change(&mut claims);
+    let header = Header { typ: typ.map(str::to_owned), ..Header::default() };
+    let token = key.sign(&header, claims.to_string().as_bytes()).unwrap();
+    client.verify_id_token(&Secret::new(token)).await.map(|_| ())
+}
+
+/// Entra's token for an application alone, of which no claim says that it is one.
+fn of_an_application(claims: &mut Value) {
+    for (name, value) in [("azp", "portal"), ("oid", "o-portal"), ("sub", "o-portal"), ("ver", "2.0")] {
+        claims[name] = json!(value);
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_another_kind_signs_nobody_in_whoever_brings_it() {
+    for typ in [None, Some("JWT"), Some("jwt")] {
+        assert_eq!(brought(typ, |_| ()).await, Ok(()), "{typ:?}");
+    }
+    let kind = Err(Error::Identity(IdentityError::Kind));
+    for typ in ["at+jwt", "application/at+jwt", "logout+jwt", "secevent+jwt", "token-introspection+jwt"] {
+        assert_eq!(brought(Some(typ), |_| ()).await, kind, "{typ}");
+    }
+    assert_eq!(brought(Some("JWT"), of_an_application).await, kind);
+    // Whom a token was issued to stands in those of users too (OpenID Connect Core section 2).
+    assert_eq!(brought(Some("JWT"), |claims| claims["azp"] = json!("the-app-on-the-phone")).await, Ok(()));
+    let user = |claims: &mut Value| {
+        of_an_application(claims);
+        claims["sub"] = json!("pairwise");
+    };
+    assert_eq!(brought(Some("JWT"), user).await, Ok(()));
+}
+
+#[tokio::test]
+async fn times_with_fractions_are_cut_off() {
+    let with = |name: &'static str, seconds: f64| brought(None, move |claims| claims[name] = json!(seconds));
+    let noon = f64::from(i32::try_from(NOON).unwrap());
+    for (name, seconds) in [("iat", noon + 0.5), ("nbf", noon + 60.5), ("exp", noon - 58.5)] {
+        assert_eq!(with(name, seconds).await, Ok(()), "{name} = {seconds}");
+    }
+    for (name, seconds) in [("nbf", noon + 61.5), ("exp", noon - 59.5), ("nbf", 1e300)] {
+        assert_eq!(with(name, seconds).await, Err(Error::Identity(IdentityError::Time)), "{name} = {seconds}");
+    }
 }
 
 #[tokio::test]

@@ -126,6 +126,32 @@ async fn a_bound_token_is_good_with_a_proof_of_its_key() {
 }
 
 #[tokio::test]
+async fn a_proof_that_says_itself_when_it_is_good_is_good_then() {
+    let api = Api::new(Dpop::default());
+    let token = api.bound_token();
+    let dpop = format!("DPoP {token}");
+    for (at, (name, value, status)) in [
+        ("exp", json!(NOON.0 + 1), 200),
+        ("exp", json!(1e300), 200),
+        ("exp", json!(NOON.0), 401),
+        ("exp", json!(NOON.0 - 3_600), 401),
+        ("exp", json!("2099-01-01"), 401),
+        ("exp", json!(null), 401),
+        ("nbf", json!(NOON.0 + 5), 200),
+        ("nbf", json!(NOON.0 + 6), 401),
+        ("nbf", json!(NOON.0 + 3_600), 401),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let said = value.to_string();
+        let proof = api.bound(&token).edited(&at.to_string(), |_, claims| claims[name] = value);
+        let answer = api.get(Some(&dpop), &[proof]).await;
+        assert_eq!(answer.status, status, "{name} = {said}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn j_21_every_hostile_proof_is_refused() {
     let api = Api::new(Dpop::default());
     let token = api.bound_token();
