@@ -74,10 +74,29 @@ impl Text {
             // The text may be a secret that was written where its source is named.
             _ if message.starts_with("invalid type: string ") => {
                 let expected = message.rsplit_once(", expected ").map_or("another", |(_, expected)| expected);
-                (format!("invalid type: string, expected {expected}"), "see the examples in `examples/`".to_owned())
+                (format!("invalid type: string, expected {expected}"), form(expected).to_owned())
             }
-            _ => (message.clone(), "see the examples in `examples/`".to_owned()),
+            _ => {
+                let hint = message.rsplit_once(", expected ").map_or("mend the line", |(_, expected)| form(expected));
+                (message.clone(), hint.to_owned())
+            }
         };
         self.fault(&at, &problem, &hint)
+    }
+}
+
+/// How something is written of which the reader says what it expected.
+fn form(expected: &str) -> &'static str {
+    match expected {
+        "a sequence" => "write a list: `[…]`, or `[[…]]` before a table of several",
+        "a boolean" => "write `true` or `false`, without quotes",
+        "a string" | "path string" => "write a text in quotes",
+        number if number.strip_prefix(['u', 'i']).is_some_and(|size| size == "size" || size.parse::<u8>().is_ok()) => {
+            "write a whole number, without quotes and unit"
+        }
+        table if table == "a map" || table.starts_with("struct ") => {
+            "write a table: `{ … }`, or `[…]` before its lines"
+        }
+        _ => "write it as the reference says",
     }
 }

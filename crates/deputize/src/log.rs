@@ -12,12 +12,20 @@ pub(crate) fn start(default: &str) -> Result<(), Failure> {
         Some(wanted) => (wanted, format!("the variable {VARIABLE}")),
         None => (default.to_owned(), "the setting `log`".to_owned()),
     };
-    let filter = EnvFilter::try_new(&wanted)
-        .map_err(|_| Failure::new(format!("{from} is no log filter"), "use `info`, or `warn,deputize_guard=debug`"))?;
+    let filter = filter(&wanted, &from)?;
     let logs = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr);
     // Only the first of a process counts.
     let _ = logs.try_init();
     Ok(())
+}
+
+/// What lets by what is wanted. A word that is no level would be taken for the only part of the program that is heard.
+pub(crate) fn filter(wanted: &str, from: &str) -> Result<EnvFilter, Failure> {
+    let levels = ["trace", "debug", "info", "warn", "error", "off"];
+    let mut words = wanted.split(',').map(str::trim).filter(|word| !word.contains('='));
+    let is_level = |word: &str| word.is_empty() || levels.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let read = if words.all(is_level) { EnvFilter::try_new(wanted).ok() } else { None };
+    read.ok_or_else(|| Failure::new(format!("{from} is no log filter"), "use `info`, or `warn,deputize_guard=debug`"))
 }
 
 /// Starts logging as sidecars do: flat JSON lines on standard output, and `RUST_LOG` says what.

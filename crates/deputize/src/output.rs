@@ -7,6 +7,11 @@ pub(crate) fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// Writes a line beside what was asked for.
+pub(crate) fn say_aside(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Colours, where there is a terminal that wants them.
 #[derive(Clone, Copy)]
 pub(crate) struct Paint(bool);

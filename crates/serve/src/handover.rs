@@ -6,6 +6,7 @@
 //! The process that runs [offers](Offer) its sockets; the new one [finds](Predecessor::find) it, takes them, begins to serve, and says
 //! so. Only then does the old one leave. One that ends before, because its configuration is broken, changes nothing.
 use crate::Socket;
+use crate::socket::no_other_file;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
@@ -41,11 +42,12 @@ impl Predecessor {
     /// The process that offers its sockets at this path, if there is one.
     ///
     /// # Errors
-    /// If somebody is there who is another user, or says nothing that is understood.
+    /// If somebody is there who is another user, or says nothing that is understood, or a file that is no socket.
     pub async fn find(path: &Path) -> io::Result<Option<Self>> {
         let stream = match UnixStream::connect(path).await {
             Ok(stream) => stream,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+                no_other_file(path)?;
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -112,6 +114,8 @@ impl Offer {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".new");
         let beside = PathBuf::from(beside);
+        no_other_file(path)?;
+        no_other_file(&beside)?;
         let _ = std::fs::remove_file(&beside);
         let listener = UnixListener::bind(&beside)?;
         std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;
@@ -248,6 +252,28 @@ mod tests {
         assert!(before.unix(Path::new("/elsewhere")).is_none() && before.unix(&control.0).is_some());
         before.replace().await.unwrap();
         taken.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_stays() {
+        let (place, free) = (Place::new("file"), Place::new("free"));
+        // Where a new socket stands until it is served.
+        let beside = Place(PathBuf::from(format!("{}.new", free.0.display())));
+        for file in [&place, &beside] {
+            std::fs::write(&file.0, "kept").unwrap();
+        }
+        let refused = [
+            Socket::unix(&place.0).await.unwrap_err(),
+            Predecessor::find(&place.0).await.unwrap_err(),
+            Offer::at(&place.0, Vec::new()).unwrap_err(),
+            Offer::at(&free.0, Vec::new()).unwrap_err(),
+        ];
+        for error in refused {
+            assert!(error.to_string().contains("is no socket"), "{error}");
+        }
+        for file in [&place, &beside] {
+            assert_eq!(std::fs::read_to_string(&file.0).unwrap(), "kept");
+        }
     }
 
     #[tokio::test]
