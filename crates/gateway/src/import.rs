@@ -79,7 +79,8 @@ pub fn import_apim(xml: &str, scope: Scope, named: &BTreeMap<String, String>) ->
     let document = Document::parse(&whole)
         .map_err(|error| ImportError { line: error.pos().row, problem: format!("this is no XML: {error}") })?;
     let root = document.root_element();
-    let mut reading = Reading { document: &document, scope, named, parts: Parts::default(), left: Vec::new() };
+    let (parts, left, tokens) = (Parts::default(), Vec::new(), Vec::new());
+    let mut reading = Reading { document: &document, scope, named, parts, left, tokens };
     if root.tag_name().name() != "policies" {
         let problem = format!("a policy document is `<policies>`, and this is `<{}>`", root.tag_name().name());
         return Err(ImportError { line: reading.line(root), problem });
@@ -99,9 +100,20 @@ struct Reading<'a> {
     named: &'a BTreeMap<String, String>,
     parts: Parts,
     left: Vec<Left>,
+    /// The variables that hold the caller's verified token.
+    tokens: Vec<&'a str>,
 }
 
 type Element<'a> = Node<'a, 'a>;
+
+/// Why a statement is left out whole: what of it is not known, or has no counterpart.
+struct Whole<'a>(Element<'a>, String);
+
+type Taken<'a, T = ()> = Result<T, Whole<'a>>;
+
+fn whole<T>(node: Element<'_>, why: impl Into<String>) -> Taken<'_, T> {
+    Err(Whole(node, why.into()))
+}
 
 impl<'a> Reading<'a> {
     fn line(&self, node: Element<'_>) -> u32 {
@@ -110,7 +122,18 @@ impl<'a> Reading<'a> {
 
     fn leave(&mut self, node: Element<'_>, why: impl Into<String>) {
         let element = node.tag_name().name().to_owned();
-        self.left.push(Left { line: self.line(node), element, why: why.into() });
+        // Within a comment it stays one.
+        let why = why.into().replace(char::is_control, " ");
+        self.left.push(Left { line: self.line(node), element, why });
+    }
+
+    /// Carries a statement over, or leaves it out whole and says why.
+    fn carry(&mut self, node: Element<'a>, read: fn(&mut Self, Element<'a>) -> Taken<'a>) {
+        if let Err(Whole(at, why)) = read(self, node) {
+            let name = node.tag_name().name();
+            self.leave(at, format!("`{name}` is left out whole: {why}"));
+            self.parts.fails_closed |= is_credential(node);
+        }
     }
 
     fn section(&mut self, section: Element<'a>) {
@@ -130,7 +153,7 @@ impl<'a> Reading<'a> {
                 for node in statements {
                     match node.tag_name().name() {
                         "base" => {}
-                        "forward-request" => self.forward_request(node),
+                        "forward-request" => self.carry(node, Self::forward_request),
                         _ => self.no_counterpart(node),
                     }
                 }
@@ -148,27 +171,41 @@ impl<'a> Reading<'a> {
     }
 
     fn inbound(&mut self, statements: &[Element<'a>]) {
+        self.tokens = statements.iter().filter_map(|node| node.attribute("output-token-variable-name")).collect();
         let onward = self.onward_by_hand(statements);
+        let mut limited = Vec::new();
         for node in statements.iter().copied().filter(|node| !onward.contains(&node.id())) {
             match node.tag_name().name() {
                 "base" => {}
-                "cors" => self.cors(node),
-                "ip-filter" => self.ip_filter(node),
-                "validate-client-certificate" => self.validate_client_certificate(node),
-                "check-header" => self.check_header(node),
-                "validate-jwt" => self.validate_jwt(node),
-                "validate-azure-ad-token" => self.validate_azure_ad_token(node),
-                "rate-limit" => self.rate_limit(node),
-                "rate-limit-by-key" => self.rate_limit_by_key(node),
-                "quota" => self.quota(node),
-                "quota-by-key" => self.quota_by_key(node),
-                "set-header" => self.set_header(node),
-                "send-request" | "send-one-way-request" => self.send_request(node),
-                "set-backend-service" => self.set_backend_service(node),
-                "authentication-certificate" => self.authentication_certificate(node),
-                "authentication-basic" => self.authentication_basic(node),
-                "authentication-managed-identity" => self.authentication_managed_identity(node),
+                "cors" => self.carry(node, Self::cors),
+                "ip-filter" => self.carry(node, Self::ip_filter),
+                "validate-client-certificate" => self.carry(node, Self::validate_client_certificate),
+                "check-header" => self.carry(node, Self::check_header),
+                "validate-jwt" => self.carry(node, Self::validate_jwt),
+                "validate-azure-ad-token" => self.carry(node, Self::validate_azure_ad_token),
+                "rate-limit" => self.carry(node, Self::rate_limit),
+                "rate-limit-by-key" => self.carry(node, Self::rate_limit_by_key),
+                "quota" => self.carry(node, Self::quota),
+                "quota-by-key" => self.carry(node, Self::quota_by_key),
+                "set-header" => self.carry(node, Self::set_header),
+                "send-request" | "send-one-way-request" => self.carry(node, Self::send_request),
+                "set-backend-service" => self.carry(node, Self::set_backend_service),
+                "authentication-certificate" => self.carry(node, Self::authentication_certificate),
+                "authentication-basic" => self.carry(node, Self::authentication_basic),
+                "authentication-managed-identity" => self.carry(node, Self::authentication_managed_identity),
                 _ => self.no_counterpart(node),
+            }
+            match node.tag_name().name() {
+                "rate-limit-by-key" | "quota-by-key" => limited.push(node),
+                "validate-jwt" | "validate-azure-ad-token" => {
+                    for limit in limited.drain(..) {
+                        self.leave(
+                            limit,
+                            "it stands before the check of the token; here it counts what the checks let in",
+                        );
+                    }
+                }
+                _ => {}
             }
         }
     }
@@ -186,55 +223,141 @@ impl<'a> Reading<'a> {
                 "requests are not rewritten: the service gets the path below the API's, and the body, as they came"
             }
             "return-response" | "mock-response" => "the gateway gives no answers of its own but refusals",
+            "include-fragment" => "put the statements of the fragment in its place, and import it again",
             _ => "there is no counterpart",
         };
-        self.leave(node, why);
-    }
-
-    /// An attribute with its named values; nothing where one is unknown, or where it is an expression. Both are told.
-    fn attribute(&mut self, node: Element<'a>, name: &str) -> Option<String> {
-        let text = node.attribute(name)?.to_owned();
-        self.plain(node, &format!("`{name}`"), &text)
-    }
-
-    /// The same of the element's text.
-    fn text(&mut self, node: Element<'a>) -> Option<String> {
-        let text = node.text().unwrap_or_default().trim().to_owned();
-        self.plain(node, "the text", &text)
-    }
-
-    fn plain(&mut self, node: Element<'a>, what: &str, text: &str) -> Option<String> {
-        if is_expression(text) {
-            self.leave(node, format!("{what} is an expression; expressions are not carried over"));
-            return None;
+        let inside: Vec<Element<'a>> = node.descendants().filter(|inside| inside.id() != node.id()).collect();
+        self.parts.fails_closed |= inside.iter().copied().any(is_credential);
+        let checks: Vec<String> = inside
+            .into_iter()
+            .filter(|inside| CHECKS.contains(&inside.tag_name().name()))
+            .map(|inside| format!("`{}` in line {}", inside.tag_name().name(), self.line(inside)))
+            .collect();
+        if checks.is_empty() {
+            self.leave(node, why);
+        } else {
+            self.leave(node, format!("{why}; with it go the checks {}", checks.join(", ")));
         }
+    }
+
+    /// An attribute with its named values, if it is there.
+    fn attribute(&self, node: Element<'a>, name: &str) -> Taken<'a, Option<String>> {
+        node.attribute(name).map(|text| self.plain(node, &format!("`{name}`"), text)).transpose()
+    }
+
+    /// An attribute that has to be there.
+    fn required(&self, node: Element<'a>, name: &str) -> Taken<'a, String> {
+        match self.attribute(node, name)? {
+            Some(text) => Ok(text),
+            None => whole(node, format!("`{name}` is missing")),
+        }
+    }
+
+    /// `true` or `false`, if it is there.
+    fn flag(&self, node: Element<'a>, name: &str) -> Taken<'a, Option<bool>> {
+        match self.attribute(node, name)?.map(|text| text.trim().to_ascii_lowercase()).as_deref() {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => whole(node, format!("`{name}` is neither `true` nor `false`")),
+        }
+    }
+
+    /// The element's text, with its named values.
+    fn text(&self, node: Element<'a>) -> Taken<'a, String> {
+        self.plain(node, "the text", &written(node)?)
+    }
+
+    fn plain(&self, node: Element<'a>, what: &str, text: &str) -> Taken<'a, String> {
+        let text = self.substituted(node, what, text)?;
+        if is_expression(&text) {
+            return whole(node, format!("{what} is an expression; expressions are not carried over"));
+        }
+        Ok(text)
+    }
+
+    /// A text with the values of its `{{names}}`, which may be expressions.
+    fn substituted(&self, node: Element<'a>, what: &str, text: &str) -> Taken<'a, String> {
         let mut made = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
             let (name, behind) = after.split_once("}}").unwrap_or((after, ""));
-            let Some(value) = self.named.get(name.trim()) else {
-                let name = name.trim();
-                self.leave(
+            let name = name.trim();
+            let Some(value) = self.named.get(name) else {
+                return whole(
                     node,
                     format!("{what} has the named value `{name}`; give it with `--named-value {name}=VALUE`"),
                 );
-                return None;
             };
             made.push_str(before);
             made.push_str(value);
             rest = behind;
         }
         made.push_str(rest);
-        Some(made)
+        Ok(made)
     }
 
     /// The texts of the children of this name below a list such as `<audiences>`.
-    fn list(&mut self, node: Element<'a>, list: &str, each: &str) -> Vec<String> {
-        let lists = node.children().filter(|child| child.has_tag_name(list));
-        let items: Vec<Element<'a>> =
-            lists.flat_map(|list| list.children()).filter(|child| child.has_tag_name(each)).collect();
-        items.into_iter().filter_map(|item| self.text(item)).filter(|text| !text.is_empty()).collect()
+    fn list(&self, node: Element<'a>, list: &str, each: &str) -> Taken<'a, Vec<String>> {
+        let mut all = Vec::new();
+        for list in node.children().filter(|child| child.has_tag_name(list)) {
+            known(list, &[], &[each])?;
+            for item in list.children().filter(Node::is_element) {
+                known(item, &[], &[])?;
+                all.push(self.text(item)?);
+                if all.last().is_some_and(String::is_empty) {
+                    return whole(item, "it is empty");
+                }
+            }
+        }
+        Ok(all)
     }
+}
+
+/// Refuses what is not known of a statement: it could be what makes it strict.
+fn known<'a>(node: Element<'a>, attributes: &[&str], children: &[&str]) -> Taken<'a> {
+    let is_known = |attribute: &roxmltree::Attribute<'_, '_>| {
+        attribute.namespace().is_none() && (attribute.name() == "id" || attributes.contains(&attribute.name()))
+    };
+    if let Some(other) = node.attributes().find(|attribute| !is_known(attribute)) {
+        return whole(node, format!("`{}` of `<{}>` is not known", other.name(), node.tag_name().name()));
+    }
+    let mut all = node.children().filter(Node::is_element);
+    let is_known =
+        |child: &Element<'a>| child.tag_name().namespace().is_none() && children.contains(&child.tag_name().name());
+    match all.find(|child| !is_known(child)) {
+        Some(other) => whole(other, format!("`<{}>` is not known here", other.tag_name().name())),
+        None => Ok(()),
+    }
+}
+
+/// All of the text of an element, comments left out.
+fn written(node: Element<'_>) -> Taken<'_, String> {
+    if let Some(child) = node.children().find(Node::is_element) {
+        return whole(child, "a text is expected in its place");
+    }
+    let text: String = node.children().filter(Node::is_text).filter_map(|part| part.text()).collect();
+    Ok(text.trim().to_owned())
+}
+
+/// What refuses callers, or counts them.
+const CHECKS: [&str; 9] = [
+    "ip-filter",
+    "check-header",
+    "validate-jwt",
+    "validate-azure-ad-token",
+    "validate-client-certificate",
+    "rate-limit",
+    "rate-limit-by-key",
+    "quota",
+    "quota-by-key",
+];
+
+/// Whether a statement says with what credential the service is asked.
+fn is_credential(node: Element<'_>) -> bool {
+    let sets = node.has_tag_name("set-header")
+        && node.attribute("name").is_some_and(|name| name.eq_ignore_ascii_case("authorization"));
+    sets || node.tag_name().name().starts_with("authentication-")
 }
 
 fn is_expression(text: &str) -> bool {

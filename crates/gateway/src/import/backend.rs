@@ -1,149 +1,225 @@
 //! Where requests go, and with what credential: also where authors had to get a token by hand.
 use super::write::Table;
-use super::{Element, Reading};
+use super::{Element, Reading, Scope, Taken, is_credential, known, whole};
 use roxmltree::NodeId;
 
 impl<'a> Reading<'a> {
-    pub(super) fn set_backend_service(&mut self, node: Element<'a>) {
+    pub(super) fn set_backend_service(&mut self, node: Element<'a>) -> Taken<'a> {
         if node.has_attribute("backend-id") {
-            return self.leave(node, "`backend-id`: write the address of that backend as `url` of the upstream");
+            return whole(node, "`backend-id`: write the address of that backend as `url` of the upstream");
         }
-        if let Some(url) = self.attribute(node, "base-url") {
-            self.parts.upstream = Some(url);
-        }
-    }
-
-    pub(super) fn forward_request(&mut self, node: Element<'a>) {
-        if let Some(timeout) = node.has_attribute("timeout").then(|| self.attribute(node, "timeout")).flatten() {
-            match timeout.parse() {
-                Ok(seconds) => self.parts.answer_seconds = Some(seconds),
-                Err(_) => self.leave(node, "`timeout` is no number of seconds"),
-            }
-        }
-        if node.attribute("follow-redirects").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
-            self.leave(
+        known(node, &["base-url"], &[])?;
+        let url = self.required(node, "base-url")?;
+        if self.scope != Scope::Api {
+            return whole(
                 node,
-                "`follow-redirects`: a redirect goes to the caller; following it would send the credential along",
+                format!("an API has one service; give the operations of `{url}` an `[[api]]` of their own"),
             );
         }
+        self.parts.upstream = Some(url);
+        Ok(())
     }
 
-    pub(super) fn authentication_basic(&mut self, node: Element<'a>) {
-        let Some(username) = self.attribute(node, "username") else { return };
+    pub(super) fn forward_request(&mut self, node: Element<'a>) -> Taken<'a> {
+        for attribute in node.attributes().filter(|attribute| !["id", "timeout"].contains(&attribute.name())) {
+            let why = match attribute.name() {
+                "follow-redirects" | "buffer-request-body" | "buffer-response"
+                    if attribute.value().eq_ignore_ascii_case("false") =>
+                {
+                    continue;
+                }
+                "follow-redirects" => "a redirect goes to the caller; following it would send the credential along",
+                "buffer-request-body" | "buffer-response" => "bodies go through as they come",
+                _ => "it has no counterpart",
+            };
+            self.leave(node, format!("`{}`: {why}", attribute.name()));
+        }
+        let Some(timeout) = self.attribute(node, "timeout")? else { return Ok(()) };
+        let Ok(seconds) = timeout.parse() else { return whole(node, "`timeout` is no number of seconds") };
+        if self.scope != Scope::Api {
+            return whole(node, "`timeout` is said of a service: write `answer_seconds` of its `[[upstream]]`");
+        }
+        self.parts.answer_seconds = Some(seconds);
+        Ok(())
+    }
+
+    pub(super) fn authentication_basic(&mut self, node: Element<'a>) -> Taken<'a> {
+        let username = self.required(node, "username")?;
         let mut basic = Table::default();
         basic.set("username", username);
         basic.set_written("password", "{ env = \"SERVICE_PASSWORD\" }".to_owned());
         let mut onward = Table::default();
         onward.set_written("basic", basic.inline());
+        self.onward(node, onward.inline())?;
         self.leave(node, "the password is not written into the file: set it as the variable `SERVICE_PASSWORD`");
-        self.onward(node, onward.inline());
+        Ok(())
     }
 
-    pub(super) fn authentication_certificate(&mut self, node: Element<'a>) {
+    pub(super) fn authentication_certificate(&mut self, node: Element<'a>) -> Taken<'a> {
         let id = match ["certificate-id", "thumbprint"].iter().find(|name| node.has_attribute(**name)) {
-            None => Some("service-certificate".to_owned()),
-            Some(name) => self.attribute(node, name),
+            None => "service-certificate".to_owned(),
+            Some(name) => self.required(node, name)?,
         };
-        let Some(id) = id else { return };
         if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
-            return self.leave(node, "its name is that of no file");
+            return whole(node, "its name is that of no file");
         }
         let mut files = Table::default();
         files.set("certificate", format!("{id}.pem"));
         files.set("key", format!("{id}.key"));
         let mut onward = Table::default();
         onward.set_written("client_certificate", files.inline());
-        let why = "the certificate and its key are not written into the file: put them, in PEM, into";
-        self.leave(node, format!("{why} `{id}.pem` and `{id}.key`"));
-        self.onward(node, onward.inline());
+        self.onward(node, onward.inline())?;
+        self.leave(
+            node,
+            format!(
+                "the certificate and its key are not written into the file: put them, in PEM, into `{id}.pem` and `{id}.key`; the \
+                 caller's `Authorization` is not sent beside it"
+            ),
+        );
+        Ok(())
     }
 
-    pub(super) fn authentication_managed_identity(&mut self, node: Element<'a>) {
+    pub(super) fn authentication_managed_identity(&mut self, node: Element<'a>) -> Taken<'a> {
         if node.has_attribute("output-token-variable-name") {
-            return self.leave(
+            return whole(
                 node,
                 "`output-token-variable-name`: there are no variables; where the token is sent as `Authorization`, say `managed_identity` in `onward`",
             );
         }
+        let onward = self.managed_identity(node)?;
+        self.onward(node, onward)
+    }
+
+    fn managed_identity(&mut self, node: Element<'a>) -> Taken<'a, String> {
+        let mut identity = Table::default();
+        identity.set("resource", self.required(node, "resource")?);
+        if let Some(client) = self.attribute(node, "client-id")? {
+            identity.set("client_id", client);
+        }
         if node.attribute("ignore-error").is_some_and(|text| !text.eq_ignore_ascii_case("false")) {
             self.leave(node, "`ignore-error`: without the token nothing is forwarded");
         }
-        let Some(resource) = self.attribute(node, "resource") else { return };
-        let client = node.has_attribute("client-id").then(|| self.attribute(node, "client-id"));
-        let mut identity = Table::default();
-        identity.set("resource", resource);
-        match client {
-            // It was no plain text, and was left.
-            Some(None) => return,
-            Some(Some(client)) => identity.set("client_id", client),
-            None => {}
-        }
         let mut onward = Table::default();
         onward.set_written("managed_identity", identity.inline());
-        self.onward(node, onward.inline());
+        Ok(onward.inline())
     }
 
-    fn onward(&mut self, node: Element<'a>, written: String) {
+    pub(super) fn onward(&mut self, node: Element<'a>, written: String) -> Taken<'a> {
         if self.parts.onward.is_some() {
-            return self.leave(node, "a second credential for the service; there is one");
+            return whole(node, "a second credential for the service; there is one");
         }
         self.parts.onward = Some(written);
+        Ok(())
     }
 
-    /// A token that is got with `send-request`, and sent as `Authorization`: the statements that this took, which `onward` says
+    /// A token that is got by a statement of its own, and sent as `Authorization`: the statements that this took, which `onward` says
     /// in one line.
     pub(super) fn onward_by_hand(&mut self, statements: &[Element<'a>]) -> Vec<NodeId> {
         let mut taken = Vec::new();
-        for request in statements.iter().copied().filter(|node| node.has_tag_name("send-request")) {
-            let child = |name: &str| request.children().find(|child| child.has_tag_name(name));
-            let text = |name: &str| child(name).and_then(|child| child.text()).unwrap_or_default().trim().to_owned();
-            let (url, body) = (text("set-url"), text("set-body"));
-            let exchanges = body.contains("requested_token_use=on_behalf_of") && body.contains("jwt-bearer");
-            let own = body.contains("grant_type=client_credentials");
-            let target = parameter(&body, "scope").or_else(|| parameter(&body, "resource"));
-            let (Some(client), Some(target), true) = (parameter(&body, "client_id"), target, exchanges || own) else {
-                continue;
-            };
-            let plain = [("`set-url`", url), ("`client_id`", client), ("the scope", target)];
-            let plain: Option<Vec<String>> = plain.iter().map(|(what, text)| self.plain(request, what, text)).collect();
-            let Some([url, client, target]) = plain.and_then(|all| <[String; 3]>::try_from(all).ok()) else { continue };
-            let variable = request.attribute("response-variable-name").unwrap_or_default();
-            // All that makes the header of the answer: the header itself, and the variables in between.
-            let mut of_answer = vec![variable.to_owned()];
-            taken.push(request.id());
-            for node in statements {
-                let inside = node.range();
-                let source = node.document().input_text().get(inside).unwrap_or_default();
-                let reads = of_answer.iter().any(|name| {
-                    !name.is_empty()
-                        && (source.contains(&format!("[\"{name}\"]"))
-                            || source.contains(&format!("[&quot;{name}&quot;]")))
-                });
-                let header = node.has_tag_name("set-header")
-                    && node.attribute("name").is_some_and(|name| name.eq_ignore_ascii_case("authorization"));
-                if reads && header {
-                    taken.push(node.id());
-                } else if reads && node.has_tag_name("set-variable") {
-                    of_answer.extend(node.attribute("name").map(str::to_owned));
-                    taken.push(node.id());
+        for node in statements.iter().copied() {
+            let (variable, read): (_, fn(&mut Self, Element<'a>) -> Taken<'a>) = match node.tag_name().name() {
+                "send-request" if is_for_a_token(node) => {
+                    (node.attribute("response-variable-name"), Self::onward_of_request)
                 }
+                "authentication-managed-identity" => {
+                    (node.attribute("output-token-variable-name"), Self::onward_of_identity)
+                }
+                _ => continue,
+            };
+            let Some(variable) = variable else { continue };
+            let (all, is_sent) = readers(variable, statements);
+            if is_sent {
+                taken.extend(all);
+                self.carry(node, read);
+                self.parts.fails_closed |= self.parts.onward.is_none();
+            } else {
+                let why = "its token is not what the service is sent as `Authorization`, and there are no variables";
+                self.leave(node, format!("`{}` is left out whole: {why}", node.tag_name().name()));
             }
-            let mut authority = Table::default();
-            authority.set("name", "own");
-            authority.set("token_endpoint", url);
-            authority.set("client_id", client);
-            authority.set_written("secret", "{ env = \"GATEWAY_SECRET\" }".to_owned());
-            self.parts.authorities.push(authority);
-            self.leave(request, "the secret is not written into the file: set it as the variable `GATEWAY_SECRET`");
-            let mut asked = Table::default();
-            asked.set("authority", "own");
-            asked.set("target", target);
-            let mut onward = Table::default();
-            onward.set_written(if exchanges { "on_behalf_of" } else { "client_credentials" }, asked.inline());
-            self.onward(request, onward.inline());
+            taken.push(node.id());
         }
         taken
     }
+
+    fn onward_of_identity(&mut self, node: Element<'a>) -> Taken<'a> {
+        let onward = self.managed_identity(node)?;
+        self.onward(node, onward)
+    }
+
+    fn onward_of_request(&mut self, request: Element<'a>) -> Taken<'a> {
+        let (url, body) = (inside(request, "set-url"), inside(request, "set-body"));
+        let mut endpoint = self.plain(request, "`set-url`", &url)?;
+        let client = match parameter(&body, "client_id") {
+            Some(client) => self.plain(request, "`client_id`", &client)?,
+            None => return whole(request, "it is not clear as which application it asks: `client_id`"),
+        };
+        let target = match (parameter(&body, "scope"), parameter(&body, "resource")) {
+            (Some(scope), _) => self.plain(request, "the scope", &scope)?,
+            (None, Some(resource)) => {
+                let resource = self.plain(request, "the resource", &resource)?;
+                // Entra's first endpoint takes `resource`; the second one has the same token for all of its scopes.
+                let Some(base) = endpoint.strip_suffix("/oauth2/token") else {
+                    return whole(
+                        request,
+                        "`resource` is said otherwise here: write the scopes as `target` of `onward`",
+                    );
+                };
+                endpoint = format!("{base}/oauth2/v2.0/token");
+                format!("{resource}/.default")
+            }
+            (None, None) => return whole(request, "it is not clear for what it asks: `scope` or `resource`"),
+        };
+        let mut asked = Table::default();
+        asked.set("authority", "own");
+        asked.set("target", target);
+        let mut onward = Table::default();
+        onward.set_written(if exchanges(&body) { "on_behalf_of" } else { "client_credentials" }, asked.inline());
+        self.onward(request, onward.inline())?;
+        let mut authority = Table::default();
+        authority.set("name", "own");
+        authority.set("token_endpoint", endpoint);
+        authority.set("client_id", client);
+        authority.set_written("secret", "{ env = \"GATEWAY_SECRET\" }".to_owned());
+        self.parts.authorities.push(authority);
+        self.leave(request, "the secret is not written into the file: set it as the variable `GATEWAY_SECRET`");
+        Ok(())
+    }
+}
+
+/// The text of a child.
+fn inside(request: Element<'_>, name: &str) -> String {
+    let child = request.children().find(|child| child.has_tag_name(name));
+    child.and_then(|child| super::written(child).ok()).unwrap_or_default()
+}
+
+fn exchanges(body: &str) -> bool {
+    body.contains("requested_token_use=on_behalf_of") && body.contains("jwt-bearer")
+}
+
+fn is_for_a_token(request: Element<'_>) -> bool {
+    let body = inside(request, "set-body");
+    exchanges(&body) || body.contains("grant_type=client_credentials")
+}
+
+/// The statements that make the header of what a variable holds: the header itself, and the variables in between. And whether there
+/// is such a header.
+fn readers(variable: &str, statements: &[Element<'_>]) -> (Vec<NodeId>, bool) {
+    let (mut variables, mut all, mut is_sent) = (vec![variable.to_owned()], Vec::new(), false);
+    for node in statements {
+        let source = node.document().input_text().get(node.range()).unwrap_or_default();
+        let reads = variables.iter().any(|name| {
+            !name.is_empty()
+                && (source.contains(&format!("[\"{name}\"]")) || source.contains(&format!("[&quot;{name}&quot;]")))
+        });
+        if reads && node.has_tag_name("set-header") && is_credential(*node) {
+            all.push(node.id());
+            is_sent = true;
+        } else if reads && node.has_tag_name("set-variable") {
+            variables.extend(node.attribute("name").map(str::to_owned));
+            all.push(node.id());
+        }
+    }
+    (all, is_sent)
 }
 
 /// A parameter of a form that is written in an expression: what follows its name, to the next one or the end of the text.

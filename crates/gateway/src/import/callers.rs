@@ -1,95 +1,127 @@
 //! Who may call, by address and by header.
 use super::write::Table;
-use super::{Element, Reading};
+use super::{Element, Reading, Taken, is_expression, known, whole, written};
 use roxmltree::Node;
 use toml::Value;
 
 impl<'a> Reading<'a> {
-    pub(super) fn ip_filter(&mut self, node: Element<'a>) {
-        let Some(action) = self.attribute(node, "action") else { return };
+    pub(super) fn ip_filter(&mut self, node: Element<'a>) -> Taken<'a> {
+        known(node, &["action"], &["address", "address-range"])?;
+        let action = self.required(node, "action")?;
         let (mut addresses, mut ranges) = (Vec::new(), Vec::new());
         for child in node.children().filter(Node::is_element) {
-            match child.tag_name().name() {
-                "address" => match self.text(child) {
-                    Some(address) => addresses.push(address),
-                    // Half of a list lets in, or keeps out, others than the whole does.
-                    None => return,
-                },
-                "address-range" => match (self.attribute(child, "from"), self.attribute(child, "to")) {
-                    (Some(from), Some(to)) => {
-                        let ends = [("from".to_owned(), from.into()), ("to".to_owned(), to.into())];
-                        ranges.push(Value::Table(ends.into_iter().collect()));
-                    }
-                    _ => return,
-                },
-                _ => self.no_counterpart(child),
+            if child.has_tag_name("address") {
+                known(child, &[], &[])?;
+                addresses.push(self.text(child)?);
+            } else {
+                known(child, &["from", "to"], &[])?;
+                let ends = [("from", self.required(child, "from")?), ("to", self.required(child, "to")?)];
+                ranges.push(Value::Table(ends.into_iter().map(|(end, at)| (end.to_owned(), at.into())).collect()));
             }
         }
-        self.parts.identifies |= action == "allow";
         let mut table = Table::default();
+        let allows = action == "allow";
         table.set("action", action);
         table.set_list("address", addresses);
         if !ranges.is_empty() {
             table.set("address_range", ranges);
         }
-        self.parts.once.push(("ip_filter", table));
+        self.once(node, "ip_filter", table)?;
+        self.parts.identifies |= allows;
+        Ok(())
     }
 
-    pub(super) fn check_header(&mut self, node: Element<'a>) {
-        let values: Vec<Element<'a>> = node.children().filter(|child| child.has_tag_name("value")).collect();
-        let all: Option<Vec<String>> = values.into_iter().map(|value| self.text(value)).collect();
-        let (Some(name), Some(all)) = (self.attribute(node, "name"), all) else { return };
-        let code = self.attribute(node, "failed-check-httpcode");
-        let Some(code) = code.and_then(|code| code.parse::<i64>().ok()) else {
-            self.leave(node, "`failed-check-httpcode` is no status");
-            return;
+    pub(super) fn check_header(&mut self, node: Element<'a>) -> Taken<'a> {
+        // Its name stood in `header-name` until 2022.
+        let name = if node.has_attribute("header-name") { "header-name" } else { "name" };
+        let attributes = [name, "failed-check-httpcode", "failed-check-error-message", "ignore-case"];
+        known(node, &attributes, &["value"])?;
+        let name = self.required(node, name)?;
+        let Ok(code) = self.required(node, "failed-check-httpcode")?.parse::<i64>() else {
+            return whole(node, "`failed-check-httpcode` is no status");
         };
-        let Some(message) = self.attribute(node, "failed-check-error-message") else { return };
+        let message = self.required(node, "failed-check-error-message")?;
         let mut table = Table::default();
         table.set("name", name);
         table.set("failed_check_httpcode", code);
         table.set("failed_check_error_message", message);
-        table.set("ignore_case", node.attribute("ignore-case").is_some_and(|text| text.eq_ignore_ascii_case("true")));
-        table.set_list("value", all);
+        table.set("ignore_case", self.flag(node, "ignore-case")?.unwrap_or_default());
+        table.set_list("value", self.values(node)?);
         self.parts.many.push(("check_header", table));
+        Ok(())
     }
 
-    pub(super) fn set_header(&mut self, node: Element<'a>) {
-        let Some(name) = self.attribute(node, "name") else { return };
+    pub(super) fn set_header(&mut self, node: Element<'a>) -> Taken<'a> {
+        known(node, &["name", "exists-action"], &["value"])?;
+        let name = self.required(node, "name")?;
+        let action = self.attribute(node, "exists-action")?.unwrap_or_else(|| "override".to_owned());
         if name.eq_ignore_ascii_case("authorization") {
-            return self.leave(node, "what the service is sent as `Authorization` is said in `onward`");
+            if action == "delete" {
+                return self.onward(node, "\"none\"".to_owned());
+            }
+            let why = "what the service is sent as `Authorization` is said in `onward`; until you do, it is sent none";
+            return whole(node, why);
         }
-        let action = node.attribute("exists-action").unwrap_or("override");
         let values: Vec<Element<'a>> = node.children().filter(|child| child.has_tag_name("value")).collect();
         let mut table = Table::default();
         table.set("name", name);
         match values.as_slice() {
-            [value] if action == "override" && claim(value.text().unwrap_or_default()).is_some() => {
-                table.set("claim", claim(value.text().unwrap_or_default()).unwrap_or_default());
+            [value] if action == "override" && is_expression(&written(*value)?) => {
+                let text = written(*value)?;
+                let Some(claim) = claim(&text, &self.tokens) else {
+                    return whole(*value, "the text is an expression; expressions are not carried over but one claim");
+                };
+                table.set("claim", claim);
             }
+            [] if action != "delete" => return whole(node, "it has no value"),
             _ => {
-                let all: Option<Vec<String>> = values.into_iter().map(|value| self.text(value)).collect();
-                let Some(all) = all else { return };
-                table.set_list("value", all);
-                if action != "override" {
-                    table.set("exists_action", action);
+                table.set_list("value", self.values(node)?);
+                match action.as_str() {
+                    "override" => {}
+                    "skip" | "append" | "delete" => table.set("exists_action", action),
+                    _ => return whole(node, "`exists-action` is `override`, `skip`, `append` or `delete`"),
                 }
             }
         }
         self.parts.many.push(("set_header", table));
+        Ok(())
+    }
+
+    /// The texts of `<value>`.
+    pub(super) fn values(&self, node: Element<'a>) -> Taken<'a, Vec<String>> {
+        let values = node.children().filter(|child| child.has_tag_name("value"));
+        values.map(|value| known(value, &[], &[]).and_then(|()| self.text(value))).collect()
+    }
+
+    /// Notes a policy of which a scope has one.
+    pub(super) fn once(&mut self, node: Element<'a>, policy: &'static str, table: Table) -> Taken<'a> {
+        if self.parts.once.iter().any(|(name, _)| *name == policy) {
+            return whole(node, "it stands here a second time, and a scope has one; put it into a narrower one");
+        }
+        self.parts.once.push((policy, table));
+        Ok(())
     }
 }
 
-/// The claim that an expression reads of the caller's token, if it does nothing else.
-pub(super) fn claim(expression: &str) -> Option<&str> {
+/// The claim that an expression reads of the caller's token, if it does nothing else. `tokens` are the variables that hold it.
+pub(super) fn claim<'e>(expression: &'e str, tokens: &[&str]) -> Option<&'e str> {
     let inside = expression.trim().strip_prefix("@(")?.strip_suffix(')')?;
     let (token, rest) = inside.split_once(".Claims")?;
-    let is_token = token.contains("AsJwt()") || token.contains("(Jwt)context.Variables[");
+    let token = token.trim().trim_end_matches('?').replace(' ', "");
+    let of_header = [
+        r#"context.Request.Headers.GetValueOrDefault("Authorization","").AsJwt()"#,
+        r#"context.Request.Headers.GetValueOrDefault("Authorization").AsJwt()"#,
+    ];
+    let of_variable = |name: &&str| token == format!(r#"((Jwt)context.Variables["{}"])"#, name.replace(' ', ""));
+    if !of_header.contains(&token.as_str()) && !tokens.iter().any(of_variable) {
+        return None;
+    }
     let rest = rest.strip_prefix(".GetValueOrDefault(").or_else(|| rest.strip_prefix('['))?;
     let (name, behind) = rest.strip_prefix('"')?.split_once('"')?;
-    let ends = behind.chars().all(|c| c.is_whitespace() || matches!(c, ',' | '"' | ')' | ']'));
-    let first = [")", "]", ", \"\")", ",\"\")", "].FirstOrDefault()", "][0]"].contains(&behind.trim());
-    (is_token && (ends || first)).then_some(name)
+    let is_all = [")", "]", ", \"\")", ",\"\")", "].FirstOrDefault()", "][0]"].contains(&behind.trim());
+    // Of a list these expressions make a text, and a header has it as JSON here.
+    let is_list = ["roles", "groups", "wids", "amr", "acrs", "xms_cc"].contains(&name);
+    (is_all && !is_list).then_some(name)
 }
 
 #[cfg(test)]
@@ -108,9 +140,17 @@ mod tests {
             (r#"@(((Jwt)context.Variables["jwt"]).Claims.GetValueOrDefault("tid") + "x")"#, None),
             (r#"@(((Jwt)context.Variables["jwt"]).Claims.GetValueOrDefault("tid", "none"))"#, None),
             (r#"@(context.Request.Headers.GetValueOrDefault("X","").Claims["x"])"#, None),
+            (r#"@("user:" + ((Jwt)context.Variables["jwt"]).Claims["oid"].FirstOrDefault())"#, None),
+            (r#"@(!((Jwt)context.Variables["jwt"]).Claims["oid"])"#, None),
+            (
+                r#"@(context.Request.Headers.GetValueOrDefault("X-Delegate","").AsJwt()?.Claims.GetValueOrDefault("oid",""))"#,
+                None,
+            ),
+            (r#"@(((Jwt)context.Variables["other"]).Claims["oid"])"#, None),
+            (r#"@(((Jwt)context.Variables["jwt"]).Claims["roles"].FirstOrDefault())"#, None),
             ("oid", None),
         ] {
-            assert_eq!(claim(text), name, "{text}");
+            assert_eq!(claim(text, &["jwt"]), name, "{text}");
         }
     }
 }

@@ -1,65 +1,56 @@
 //! Certificates of callers: `validate-client-certificate`.
 use super::write::Table;
-use super::{Element, Reading};
+use super::{Element, Reading, Taken, known, whole};
+use roxmltree::Node;
 use std::borrow::Cow;
 
 const AUTHORITIES: &str = "client-authorities.pem";
 const LISTS: &str = "client-revocations.pem";
 
 impl<'a> Reading<'a> {
-    pub(super) fn validate_client_certificate(&mut self, node: Element<'a>) {
-        let is = |name: &str, usual: bool| match node.attribute(name) {
-            None => Some(usual),
-            Some(text) if text.eq_ignore_ascii_case("true") => Some(true),
-            Some(text) if text.eq_ignore_ascii_case("false") => Some(false),
-            Some(_) => None,
-        };
-        let flags = [
-            ("validate-trust", "validate_trust", true),
-            ("validate-not-before", "validate_not_before", true),
-            ("validate-not-after", "validate_not_after", true),
-            ("ignore-error", "ignore_error", false),
-        ];
-        let (trust, revocation) = (is("validate-trust", true), is("validate-revocation", true));
-        let (Some(trust), Some(revocation)) = (trust, revocation) else {
-            return self.leave(node, "a value of it is neither `true` nor `false`, so the check is left out whole");
-        };
+    pub(super) fn validate_client_certificate(&mut self, node: Element<'a>) -> Taken<'a> {
+        let flags =
+            ["validate-trust", "validate-revocation", "validate-not-before", "validate-not-after", "ignore-error"];
+        known(node, &flags, &["identities"])?;
+        let is = |name: &str, usual: bool| self.flag(node, name).map(|flag| flag.unwrap_or(usual));
+        let (trust, revocation) = (is("validate-trust", true)?, is("validate-revocation", true)?);
+        let ignores = is("ignore-error", false)?;
         let mut table = Table::default();
         if trust {
             table.set_list("authorities", vec![AUTHORITIES.to_owned()]);
             if revocation {
                 table.set_list("revocation_lists", vec![LISTS.to_owned()]);
             }
+        } else {
+            table.set("validate_trust", false);
         }
         if !(trust && revocation) {
             table.set("validate_revocation", false);
         }
-        for (attribute, name, usual) in flags {
-            match is(attribute, usual) {
-                Some(value) if value != usual => table.set(name, value),
-                Some(_) => {}
-                None => {
-                    let why = "a value of it is neither `true` nor `false`, so the check is left out whole";
-                    return self.leave(node, why);
-                }
+        for (attribute, name) in
+            [("validate-not-before", "validate_not_before"), ("validate-not-after", "validate_not_after")]
+        {
+            if !is(attribute, true)? {
+                table.set(name, false);
             }
         }
-        let lists = node.children().filter(|child| child.has_tag_name("identities"));
-        let all: Vec<Element<'a>> =
-            lists.flat_map(|list| list.children()).filter(|child| child.has_tag_name("identity")).collect();
+        if ignores {
+            table.set("ignore_error", true);
+        }
         let mut identities = Vec::new();
-        for identity in all {
-            match self.identity(identity, trust) {
-                Ok(read) => identities.push(read.inline()),
-                Err(why) => return self.leave(identity, format!("{why}, so the check is left out whole")),
+        for list in node.children().filter(|child| child.has_tag_name("identities")) {
+            known(list, &[], &["identity"])?;
+            for identity in list.children().filter(Node::is_element) {
+                identities.push(self.identity(identity, trust)?.inline());
             }
         }
         if !trust && identities.is_empty() {
-            return self.leave(node, "every certificate passes it, which is no check; name the `thumbprint` of each");
+            return whole(node, "every certificate passes it, which is no check; name the `thumbprint` of each");
         }
         if !identities.is_empty() {
             table.set_written("identities", format!("[{}]", identities.join(", ")));
         }
+        self.once(node, "validate_client_certificate", table)?;
         if trust {
             self.leave(
                 node,
@@ -76,18 +67,13 @@ impl<'a> Reading<'a> {
             let why = "`validate-revocation`: without trust in an authority nothing tells what is revoked";
             self.leave(node, why);
         }
-        if self.parts.once.iter().any(|(name, _)| *name == "validate_client_certificate") {
-            return self.leave(node, "a second check of certificates at the same scope; put it into a narrower one");
-        }
-        self.parts.identifies |= is("ignore-error", false) == Some(false);
+        self.parts.identifies |= !ignores;
         self.parts.client_certificates = true;
-        self.parts.once.push(("validate_client_certificate", table));
+        Ok(())
     }
 
-    fn identity(&mut self, node: Element<'a>, trust: bool) -> Result<Table, &'static str> {
-        let mut table = Table::default();
-        let mut of_issuer = false;
-        for (attribute, name) in [
+    fn identity(&mut self, node: Element<'a>, trust: bool) -> Taken<'a, Table> {
+        let names = [
             ("thumbprint", "thumbprint"),
             ("serial-number", "serial_number"),
             ("common-name", "common_name"),
@@ -95,23 +81,29 @@ impl<'a> Reading<'a> {
             ("dns-name", "dns_name"),
             ("issuer-subject", "issuer_subject"),
             ("issuer-thumbprint", "issuer_thumbprint"),
-        ] {
-            if node.has_attribute(attribute) {
+        ];
+        let mut attributes = names.map(|(attribute, _)| attribute).to_vec();
+        attributes.push("issuer-certificate-id");
+        known(node, &attributes, &[])?;
+        let mut table = Table::default();
+        let mut of_issuer = false;
+        for (attribute, name) in names {
+            if let Some(text) = self.attribute(node, attribute)? {
                 of_issuer |= attribute.starts_with("issuer");
-                table.set(name, self.attribute(node, attribute).ok_or("a value of it is not known")?);
+                table.set(name, text);
             }
         }
-        if node.has_attribute("issuer-certificate-id") {
+        if let Some(id) = self.attribute(node, "issuer-certificate-id")? {
             of_issuer = true;
-            let id = self.attribute(node, "issuer-certificate-id").ok_or("a value of it is not known")?;
             if !id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
-                return Err("`issuer-certificate-id` names no file");
+                return whole(node, "`issuer-certificate-id` names no file");
             }
             self.leave(node, format!("the certificate `{id}` stands in the service: put it, in PEM, into `{id}.pem`"));
             table.set("issuer_certificate_id", format!("{id}.pem"));
         }
         if !trust && (of_issuer || !node.has_attribute("thumbprint")) {
-            return Err(
+            return whole(
+                node,
                 "without `validate-trust` anybody can write such a certificate; name its `thumbprint`, and nothing of its issuer",
             );
         }

@@ -1,66 +1,60 @@
 //! Which pages of other origins may call.
 use super::write::Table;
-use super::{Element, Reading, Scope};
-use roxmltree::Node;
+use super::{Element, Reading, Scope, Taken, known, whole};
 
 impl<'a> Reading<'a> {
-    pub(super) fn cors(&mut self, node: Element<'a>) {
+    pub(super) fn cors(&mut self, node: Element<'a>) -> Taken<'a> {
         if self.scope == Scope::Product {
             let why = "a preflight has no key, so it is never in the context of a product; write it in the API";
-            return self.leave(node, why);
+            return whole(node, why);
         }
-        let mut table = Table::default();
         let lists = [
             ("allowed-origins", "origin", "allowed_origins"),
             ("allowed-methods", "method", "allowed_methods"),
             ("allowed-headers", "header", "allowed_headers"),
             ("expose-headers", "header", "expose_headers"),
         ];
-        for (attribute, name) in
-            [("allow-credentials", "allow_credentials"), ("terminate-unmatched-request", "terminate_unmatched_request")]
-        {
-            if node.has_attribute(attribute) {
-                match self.attribute(node, attribute).map(|text| text.to_ascii_lowercase()).as_deref() {
-                    Some("true") => table.set(name, true),
-                    Some("false") => {}
-                    Some(_) => return self.leave(node, format!("`{attribute}` is neither `true` nor `false`")),
-                    None => return,
+        known(node, &["allow-credentials", "terminate-unmatched-request"], &lists.map(|(list, ..)| list))?;
+        let mut table = Table::default();
+        let credentials = self.flag(node, "allow-credentials")? == Some(true);
+        if credentials {
+            table.set("allow_credentials", true);
+        }
+        if self.flag(node, "terminate-unmatched-request")? == Some(true) {
+            table.set("terminate_unmatched_request", true);
+        }
+        let mut seconds = None;
+        for (list, each, name) in lists {
+            let mut all = Vec::new();
+            for list in node.children().filter(|child| child.has_tag_name(list)) {
+                let of_list: &[&str] = if name == "allowed_methods" { &["preflight-result-max-age"] } else { &[] };
+                known(list, of_list, &[each])?;
+                for item in list.children().filter(|child| child.has_tag_name(each)) {
+                    all.push(self.text(item)?);
+                }
+                if let Some(text) = self.attribute(list, "preflight-result-max-age")? {
+                    seconds = text.parse::<u32>().ok();
+                    if seconds.is_none() {
+                        self.leave(list, "`preflight-result-max-age` is no number of seconds; preflights are not kept");
+                    }
                 }
             }
-        }
-        let credentials = node.attribute("allow-credentials").is_some_and(|text| text.eq_ignore_ascii_case("true"));
-        for (list, each, name) in lists {
-            let Some(mut all) = self.whole_list(node, list, each) else { return };
             if all.iter().any(|text| text == "*") {
                 if credentials && matches!(name, "allowed_origins" | "expose_headers") {
                     let why =
                         "`*` beside `allow-credentials` lets every site act as the user; name the origins and fields";
-                    return self.leave(node, why);
+                    return whole(node, why);
                 }
                 all = vec!["*".to_owned()];
             }
             if all.is_empty() && name == "allowed_origins" {
-                return self.leave(node, "it names no origin");
+                return whole(node, "it names no origin");
             }
             table.set_list(name, all);
         }
-        let methods = node.children().find(|child| child.has_tag_name("allowed-methods"));
-        if let Some(methods) = methods.filter(|list| list.has_attribute("preflight-result-max-age")) {
-            match self.attribute(methods, "preflight-result-max-age").and_then(|text| text.parse::<u32>().ok()) {
-                Some(seconds) => table.set("preflight_result_max_age", i64::from(seconds)),
-                None => {
-                    self.leave(methods, "`preflight-result-max-age` is no number of seconds; preflights are not kept");
-                }
-            }
+        if let Some(seconds) = seconds {
+            table.set("preflight_result_max_age", i64::from(seconds));
         }
-        self.parts.once.push(("cors", table));
-    }
-
-    /// A list of which every item is known; of half a list nothing is carried over.
-    pub(super) fn whole_list(&mut self, node: Element<'a>, list: &str, each: &str) -> Option<Vec<String>> {
-        let lists = node.children().filter(|child| child.has_tag_name(list));
-        let items: Vec<Element<'a>> = lists.flat_map(|list| list.children()).filter(Node::is_element).collect();
-        let items = items.into_iter().filter(|item| item.has_tag_name(each));
-        items.map(|item| self.text(item)).collect()
+        self.once(node, "cors", table)
     }
 }

@@ -1,71 +1,90 @@
 //! How often callers may call, and how much.
 use super::write::Table;
-use super::{Element, Reading, is_expression};
-use roxmltree::Node;
+use super::{Element, Reading, Scope, Taken, Whole, is_expression, known, whole};
 use toml::Value;
 
+const FIELDS: [(&str, &str); 3] = [
+    ("retry-after-header-name", "retry_after_header_name"),
+    ("remaining-calls-header-name", "remaining_calls_header_name"),
+    ("total-calls-header-name", "total_calls_header_name"),
+];
+const VARIABLES: [&str; 2] = ["retry-after-variable-name", "remaining-calls-variable-name"];
+const RATE: [&str; 2] = ["calls", "renewal-period"];
+const AMOUNTS: [&str; 3] = ["calls", "bandwidth", "renewal-period"];
+const KEY: [&str; 3] = ["counter-key", "increment-condition", "increment-count"];
+
 impl<'a> Reading<'a> {
-    pub(super) fn rate_limit(&mut self, node: Element<'a>) {
-        let Some(mut table) = self.rate(node) else { return };
-        self.names_of_fields(node, &mut table);
+    pub(super) fn rate_limit(&mut self, node: Element<'a>) -> Taken<'a> {
+        let mut table = self.rate(node)?;
+        let fields = FIELDS.map(|(attribute, _)| attribute);
+        self.tell_unknown(node, &[RATE.as_slice(), &fields, &VARIABLES].concat(), &["api"]);
+        self.names_of_fields(node, &mut table)?;
         self.nested(node, &mut table, Self::rate);
-        self.parts.once.push(("rate_limit", table));
+        self.once(node, "rate_limit", table)?;
+        self.counts_keys(node);
+        Ok(())
     }
 
-    pub(super) fn rate_limit_by_key(&mut self, node: Element<'a>) {
-        let Some(mut table) = self.rate(node) else { return };
-        if self.key(node, &mut table).is_none() {
-            return;
-        }
-        self.names_of_fields(node, &mut table);
+    pub(super) fn rate_limit_by_key(&mut self, node: Element<'a>) -> Taken<'a> {
+        let mut table = self.rate(node)?;
+        self.key(node, &mut table)?;
+        let fields = FIELDS.map(|(attribute, _)| attribute);
+        self.tell_unknown(node, &[RATE.as_slice(), &KEY, &fields, &VARIABLES].concat(), &[]);
+        self.names_of_fields(node, &mut table)?;
         self.parts.many.push(("rate_limit_by_key", table));
+        Ok(())
     }
 
-    pub(super) fn quota(&mut self, node: Element<'a>) {
-        let Some(mut table) = self.amounts(node) else { return };
+    pub(super) fn quota(&mut self, node: Element<'a>) -> Taken<'a> {
+        let mut table = self.amounts(node)?;
+        self.tell_unknown(node, &AMOUNTS, &["api"]);
         self.nested(node, &mut table, Self::amounts);
-        self.parts.once.push(("quota", table));
+        self.once(node, "quota", table)?;
+        self.counts_keys(node);
+        Ok(())
     }
 
-    pub(super) fn quota_by_key(&mut self, node: Element<'a>) {
-        let Some(mut table) = self.amounts(node) else { return };
-        if self.key(node, &mut table).is_none() {
-            return;
-        }
-        if node.has_attribute("first-period-start") {
-            let text = self.attribute(node, "first-period-start");
-            let moment = text.and_then(|text| text.parse::<toml::value::Datetime>().ok());
+    pub(super) fn quota_by_key(&mut self, node: Element<'a>) -> Taken<'a> {
+        let mut table = self.amounts(node)?;
+        self.key(node, &mut table)?;
+        self.tell_unknown(node, &[AMOUNTS.as_slice(), &KEY, &["first-period-start"]].concat(), &[]);
+        if let Some(text) = self.attribute(node, "first-period-start")? {
+            let moment = text.parse::<toml::value::Datetime>().ok();
             let Some(moment) = moment.filter(|moment| moment.offset.is_some()) else {
-                return self.leave(
-                    node,
-                    "`first-period-start` is no moment such as 2027-01-31T00:00:00Z, so the quota is left out whole",
-                );
+                return whole(node, "`first-period-start` is no moment such as 2027-01-31T00:00:00Z");
             };
             table.set_written("first_period_start", moment.to_string());
         }
         self.parts.many.push(("quota_by_key", table));
+        Ok(())
     }
 
-    /// Whose calls count, which, and how much; nothing where the limit is left out.
-    fn key(&mut self, node: Element<'a>, table: &mut Table) -> Option<()> {
-        let key = node.attribute("counter-key").unwrap_or_default();
-        let elements = if is_expression(key) {
-            elements(key)
-        } else {
-            self.attribute(node, "counter-key").map(|text| vec![pair("text", &text)])
-        };
-        let Some(elements) = elements.filter(|elements| !elements.is_empty()) else {
-            let why =
-                "`counter-key` is an expression of which a part has no counterpart, so the limit is left out whole";
+    /// Tells what of a limit is not known. It stays all the same: without it, more would pass.
+    fn tell_unknown(&mut self, node: Element<'a>, attributes: &[&str], children: &[&str]) {
+        if let Err(Whole(at, why)) = known(node, attributes, children) {
+            self.leave(at, why);
+        }
+    }
+
+    /// A product has subscriptions; elsewhere somebody has to ask for their keys.
+    fn counts_keys(&mut self, node: Element<'a>) {
+        if self.scope != Scope::Product {
+            let why = "it counts calls with the key of a subscription, as there: APIs that ask for keys say `subscription_key`";
             self.leave(node, why);
-            return None;
+        }
+    }
+
+    /// Whose calls count, which, and how much.
+    fn key(&mut self, node: Element<'a>, table: &mut Table) -> Taken<'a> {
+        let Some(key) = node.attribute("counter-key") else { return whole(node, "`counter-key` is missing") };
+        let key = self.substituted(node, "`counter-key`", key)?;
+        let elements = if is_expression(&key) { elements(&key, &self.tokens) } else { Some(vec![pair("text", &key)]) };
+        let Some(elements) = elements.filter(|elements| !elements.is_empty()) else {
+            return whole(node, "`counter-key` is an expression of which a part has no counterpart");
         };
         table.set("counter_key", Value::Array(elements));
-        if node.has_attribute("increment-count") {
-            let Some(count) = self.attribute(node, "increment-count").and_then(|text| text.parse::<i64>().ok()) else {
-                self.leave(node, "`increment-count` is no number, so the limit is left out whole");
-                return None;
-            };
+        if let Some(count) = self.attribute(node, "increment-count")? {
+            let Ok(count) = count.parse::<i64>() else { return whole(node, "`increment-count` is no number") };
             table.set("increment_count", count);
         }
         if let Some(condition) = node.attribute("increment-condition") {
@@ -77,94 +96,83 @@ impl<'a> Reading<'a> {
                 ),
             }
         }
-        Some(())
+        Ok(())
     }
 
     /// Calls, kilobytes and seconds of a quota.
-    fn amounts(&mut self, node: Element<'a>) -> Option<Table> {
+    fn amounts(&mut self, node: Element<'a>) -> Taken<'a, Table> {
         let mut table = Table::default();
-        for (attribute, name) in [("calls", "calls"), ("bandwidth", "bandwidth"), ("renewal-period", "renewal_period")]
-        {
+        for (attribute, name) in [("calls", "calls"), ("bandwidth", "bandwidth")] {
             if node.has_attribute(attribute) {
-                let number = self.attribute(node, attribute).and_then(|text| text.parse::<i64>().ok());
-                let Some(number) = number else {
-                    self.leave(node, format!("`{attribute}` is no number, so the quota is left out whole"));
-                    return None;
-                };
-                table.set(name, number);
-            } else if attribute == "renewal-period" {
-                self.leave(node, "`renewal-period` is missing");
-                return None;
+                table.set(name, self.number(node, attribute)?);
             }
         }
-        Some(table)
+        table.set("renewal_period", self.number(node, "renewal-period")?);
+        Ok(table)
     }
 
-    fn rate(&mut self, node: Element<'a>) -> Option<Table> {
+    fn rate(&mut self, node: Element<'a>) -> Taken<'a, Table> {
         let mut table = Table::default();
-        for (attribute, name) in [("calls", "calls"), ("renewal-period", "renewal_period")] {
-            let number = self.attribute(node, attribute).and_then(|text| text.parse::<i64>().ok());
-            let Some(number) = number else {
-                self.leave(node, format!("`{attribute}` is no number, so the limit is left out whole"));
-                return None;
-            };
-            table.set(name, number);
-        }
-        Some(table)
+        table.set("calls", self.number(node, "calls")?);
+        table.set("renewal_period", self.number(node, "renewal-period")?);
+        Ok(table)
     }
 
-    fn names_of_fields(&mut self, node: Element<'a>, table: &mut Table) {
-        for (attribute, name) in [
-            ("retry-after-header-name", "retry_after_header_name"),
-            ("remaining-calls-header-name", "remaining_calls_header_name"),
-            ("total-calls-header-name", "total_calls_header_name"),
-        ] {
-            if let Some(text) = self.attribute(node, attribute) {
+    fn number(&self, node: Element<'a>, attribute: &str) -> Taken<'a, i64> {
+        let number = self.required(node, attribute)?.trim().parse();
+        number.or_else(|_| whole(node, format!("`{attribute}` is no number")))
+    }
+
+    fn names_of_fields(&mut self, node: Element<'a>, table: &mut Table) -> Taken<'a> {
+        for (attribute, name) in FIELDS {
+            if let Some(text) = self.attribute(node, attribute)? {
                 table.set(name, text);
             }
         }
-        let variables = ["retry-after-variable-name", "remaining-calls-variable-name"];
-        for attribute in variables.into_iter().filter(|attribute| node.has_attribute(*attribute)) {
+        for attribute in VARIABLES.into_iter().filter(|attribute| node.has_attribute(*attribute)) {
             self.leave(node, format!("`{attribute}`: there are no variables; name a field of the answer instead"));
         }
+        Ok(())
     }
 
     /// Limits of single APIs and operations within another one, each read by `read`.
-    fn nested(&mut self, node: Element<'a>, table: &mut Table, read: fn(&mut Self, Element<'a>) -> Option<Table>) {
-        let of_apis = self.named(node, "api", read);
+    fn nested(&mut self, node: Element<'a>, table: &mut Table, read: fn(&mut Self, Element<'a>) -> Taken<'a, Table>) {
+        let of_apis = self.named(node, "api", &["operation"], read);
         let mut all = Vec::new();
         for (child, mut api) in of_apis {
-            let of_operations = self.named(child, "operation", read).into_iter().map(|(_, operation)| operation);
+            let of_operations = self.named(child, "operation", &[], read).into_iter().map(|(_, operation)| operation);
             api.set_tables("operation", &of_operations.collect::<Vec<_>>());
             all.push(api);
         }
         table.set_tables("api", &all);
     }
 
-    /// The children of this name, and what they say, with their names in the first place.
+    /// The children of this name, and what they say, with their names in the first place. Each is left out by itself: the limit that it
+    /// stands in counts its calls too.
     fn named(
         &mut self,
         node: Element<'a>,
         what: &str,
-        read: fn(&mut Self, Element<'a>) -> Option<Table>,
+        children: &[&str],
+        read: fn(&mut Self, Element<'a>) -> Taken<'a, Table>,
     ) -> Vec<(Element<'a>, Table)> {
         let mut all = Vec::new();
-        for child in node.children().filter(Node::is_element) {
-            if !child.has_tag_name(what) {
-                self.no_counterpart(child);
-                continue;
-            }
+        for child in node.children().filter(|child| child.has_tag_name(what)) {
             // API Management takes the id where both are there.
             let attribute = if child.has_attribute("id") { "id" } else { "name" };
-            let Some(name) = self.attribute(child, attribute).filter(|name| !name.is_empty()) else {
-                self.leave(child, format!("it names no {what}, so its limit is left out whole"));
-                continue;
-            };
-            let Some(numbers) = read(self, child) else { continue };
-            let mut made = Table::default();
-            made.set("name", name);
-            made.append(numbers);
-            all.push((child, made));
+            let name = self
+                .required(child, attribute)
+                .and_then(|name| if name.is_empty() { whole(child, format!("it names no {what}")) } else { Ok(name) });
+            match name.and_then(|name| Ok((name, read(self, child)?))) {
+                Ok((name, numbers)) => {
+                    self.tell_unknown(child, &[AMOUNTS.as_slice(), &["name"]].concat(), children);
+                    let mut made = Table::default();
+                    made.set("name", name);
+                    made.append(numbers);
+                    all.push((child, made));
+                }
+                Err(Whole(at, why)) => self.leave(at, format!("the limit of this {what} is left out whole: {why}")),
+            }
         }
         all
     }
@@ -175,16 +183,16 @@ fn pair(name: &str, value: &str) -> Value {
 }
 
 /// The parts of a key that an expression puts together with `+`; nothing where one of them does something else.
-fn elements(expression: &str) -> Option<Vec<Value>> {
+fn elements(expression: &str, tokens: &[&str]) -> Option<Vec<Value>> {
     let inside = expression.trim().strip_prefix("@(")?.strip_suffix(')')?;
-    terms(inside)?.into_iter().map(element).collect()
+    terms(inside)?.into_iter().map(|term| element(term, tokens)).collect()
 }
 
-fn element(term: &str) -> Option<Value> {
+fn element(term: &str, tokens: &[&str]) -> Option<Value> {
     if let Some(text) = literal(term) {
         return Some(pair("text", text));
     }
-    if let Some(name) = super::callers::claim(&format!("@({term})")) {
+    if let Some(name) = super::callers::claim(&format!("@({term})"), tokens) {
         return Some(pair("claim", name));
     }
     // What a key without a subscription, or a token without a claim, would be is alike here: absent.
@@ -260,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_key_is_carried_over_where_every_part_of_it_is_known() {
-        let read = |text: &str| elements(text).map(|all| Value::Array(all).to_string());
+        let read = |text: &str| elements(text, &["jwt"]).map(|all| Value::Array(all).to_string());
         for (text, expected) in [
             ("@(context.Request.IpAddress)", Some(r#"["address"]"#)),
             ("@(context.Subscription?.Key ?? \"none\")", None),

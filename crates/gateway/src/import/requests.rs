@@ -1,92 +1,58 @@
 //! Requests to other services.
 use super::write::Table;
-use super::{Element, Reading};
+use super::{Element, Reading, Taken, known, whole};
 use crate::settings::Origin;
 use roxmltree::Node;
 
 impl<'a> Reading<'a> {
     /// Whole or not at all: half of a request asks for something else.
-    pub(super) fn send_request(&mut self, node: Element<'a>) {
-        if node.attribute("mode").is_some_and(|mode| mode != "new") {
-            return self.leave(node, "`mode=\"copy\"`: callers' credentials and bodies are sent to no other service");
+    pub(super) fn send_request(&mut self, node: Element<'a>) -> Taken<'a> {
+        if self.attribute(node, "mode")?.is_some_and(|mode| mode != "new") {
+            return whole(node, "`mode=\"copy\"`: callers' credentials and bodies are sent to no other service");
         }
         let mut table = Table::default();
         let mut headers = Vec::new();
         let (mut url, mut body) = (None, None);
-        let (mut method, mut secret) = ("GET".to_owned(), None);
+        let (mut method, mut secrets) = ("GET".to_owned(), Vec::new());
         for child in node.children().filter(Node::is_element) {
             match child.tag_name().name() {
-                "set-url" => match self.text(child) {
-                    Some(text) => url = Some(text),
-                    None => return,
-                },
-                "set-method" => match self.text(child) {
-                    Some(text) => method = text.to_ascii_uppercase(),
-                    None => return,
-                },
-                "set-body" if child.attribute("template").is_none() => match self.text(child) {
-                    Some(text) => body = Some(text),
-                    None => return,
-                },
-                "set-header" if child.attribute("exists-action").is_none_or(|action| action == "override") => {
-                    let values: Vec<Element<'a>> = child.children().filter(|of| of.has_tag_name("value")).collect();
-                    let [value] = values.as_slice() else {
-                        return self.leave(node, "a `set-header` of it has not one value");
-                    };
-                    let (Some(name), Some(value)) = (self.attribute(child, "name"), self.text(*value)) else { return };
-                    let mut header = Table::default();
-                    header.set("name", name.as_str());
-                    if name.eq_ignore_ascii_case("authorization") {
-                        secret = Some(
-                            "the value of `Authorization` is not written into the file: set it as the variable `SEND_REQUEST_SECRET`",
-                        );
-                        header.set_written("secret", "{ env = \"SEND_REQUEST_SECRET\" }".to_owned());
-                    } else if value.contains(['{', '}']) {
-                        return self.leave(node, "a value has a bracket, which would stand for a value of the call");
-                    } else {
-                        header.set("value", value);
-                    }
+                "set-url" => url = Some(self.text(child)?),
+                "set-method" => method = self.text(child)?.to_ascii_uppercase(),
+                "set-body" if child.attribute("template").is_none() => body = Some(self.text(child)?),
+                "set-header" => {
+                    let header = self.header(node, child, &mut secrets)?;
                     headers.push(header.inline());
                 }
-                other => {
-                    let why = format!("its `{other}` has no counterpart, so none of it is sent");
-                    return self.leave(node, why);
-                }
+                other => return whole(node, format!("its `{other}` has no counterpart, so none of it is sent")),
             }
         }
-        let Some(url) = url else { return self.leave(node, "it says no address: `set-url`") };
+        let Some(url) = url else { return whole(node, "it says no address: `set-url`") };
         let origin = match Origin::of(&url) {
             Ok((origin, behind)) if origin.is_https() && !behind.contains(['{', '}', '#']) => origin,
             Ok(_) => {
-                return self
-                    .leave(node, "other services are asked over `https`, at an address without brackets and fragment");
+                return whole(
+                    node,
+                    "other services are asked over `https`, at an address without brackets and fragment",
+                );
             }
-            Err((problem, _)) => return self.leave(node, format!("`set-url`: {problem}")),
+            Err((problem, _)) => return whole(node, format!("`set-url`: {problem}")),
         };
         if !matches!(method.as_str(), "GET" | "POST" | "PUT" | "PATCH" | "DELETE") {
-            return self.leave(node, "requests are sent with GET, POST, PUT, PATCH or DELETE");
+            return whole(node, "requests are sent with GET, POST, PUT, PATCH or DELETE");
         }
         if method == "GET" && body.is_some() {
-            return self.leave(node, "a request with GET has no body");
+            return whole(node, "a request with GET has no body");
         }
-        let timeout = match node.attribute("timeout") {
+        let timeout = match self.attribute(node, "timeout")?.map(|text| text.parse::<u32>()) {
             None => 60,
-            Some(_) => match self.attribute(node, "timeout").map(|text| text.parse::<u32>()) {
-                Some(Ok(seconds @ 1..)) => seconds,
-                Some(_) => return self.leave(node, "`timeout` is no number of seconds"),
-                None => return,
-            },
+            Some(Ok(seconds @ 1..)) => seconds,
+            Some(_) => return whole(node, "`timeout` is no number of seconds"),
         };
+        let ignores = self.flag(node, "ignore-error")? == Some(true);
         if timeout > 30 {
             self.leave(node, "`timeout`: callers wait 30 seconds at most");
         }
-        let ignores = match node.attribute("ignore-error") {
-            None => false,
-            Some(text) if text.eq_ignore_ascii_case("false") => false,
-            Some(text) if text.eq_ignore_ascii_case("true") => true,
-            Some(_) => return self.leave(node, "`ignore-error` is neither `true` nor `false`"),
-        };
-        if let Some(why) = secret {
+        for why in secrets {
             self.leave(node, why);
         }
         let waits = node.tag_name().name() != "send-one-way-request";
@@ -118,5 +84,42 @@ impl<'a> Reading<'a> {
             table.set("ignore_error", true);
         }
         self.parts.many.push(("send_request", table));
+        Ok(())
     }
+
+    fn header(&self, node: Element<'a>, header: Element<'a>, secrets: &mut Vec<String>) -> Taken<'a, Table> {
+        known(header, &["name", "exists-action"], &["value"])?;
+        if self.attribute(header, "exists-action")?.is_some_and(|action| action != "override") {
+            return whole(node, "a `set-header` of it does not replace");
+        }
+        let name = self.required(header, "name")?;
+        let mut made = Table::default();
+        made.set("name", name.as_str());
+        if is_secret(&name) {
+            let variable = if name.eq_ignore_ascii_case("authorization") {
+                "SEND_REQUEST_SECRET".to_owned()
+            } else {
+                format!("SEND_REQUEST_{}", name.to_ascii_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_"))
+            };
+            secrets.push(format!(
+                "the value of `{name}` is not written into the file: set it as the variable `{variable}`"
+            ));
+            made.set_written("secret", format!("{{ env = \"{variable}\" }}"));
+            return Ok(made);
+        }
+        let values = self.values(header)?;
+        let [value] = values.as_slice() else { return whole(node, "a `set-header` of it has not one value") };
+        if value.contains(['{', '}']) {
+            return whole(node, "a value has a bracket, which would stand for a value of the call");
+        }
+        made.set("value", value.as_str());
+        Ok(made)
+    }
+}
+
+/// Whether a field of this name carries a credential, as far as its name shows.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let words = ["authorization", "key", "secret", "token", "password", "cookie"];
+    words.iter().any(|word| name.contains(word))
 }

@@ -57,7 +57,8 @@ impl Table {
 /// What a document comes to.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    pub(super) issuers: Vec<Table>,
+    /// Each with its name and its `iss`.
+    pub(super) issuers: Vec<(String, String, Table)>,
     pub(super) authorities: Vec<Table>,
     /// The service's address.
     pub(super) upstream: Option<String>,
@@ -71,6 +72,8 @@ pub(super) struct Parts {
     pub(super) allowed_hosts: Vec<String>,
     /// The onward credential.
     pub(super) onward: Option<String>,
+    /// Whether the document has the service asked with a credential that is not carried over: then it is asked with none.
+    pub(super) fails_closed: bool,
     /// Whether callers are to be asked for certificates.
     pub(super) client_certificates: bool,
     /// Whether a check says who calls.
@@ -96,7 +99,7 @@ impl Parts {
             let (mark, head) = if scope == Scope::Api { ("", "") } else { ("# ", "# in the file:\n") };
             let _ = writeln!(made, "{head}{mark}[send_request]\n{mark}allowed_hosts = {hosts}\n");
         }
-        for issuer in &self.issuers {
+        for (_, _, issuer) in &self.issuers {
             issuer.toml("[[issuer]]", &mut made);
         }
         for authority in &self.authorities {
@@ -117,7 +120,8 @@ impl Parts {
         for (name, table) in &self.many {
             table.toml(&format!("[[{prefix}policies.{name}]]"), &mut made);
         }
-        match (scope, &self.onward) {
+        let onward = self.onward.clone().or_else(|| self.fails_closed.then(|| "\"none\"".to_owned()));
+        match (scope, onward) {
             (Scope::Operation, Some(onward)) => {
                 let _ = writeln!(made, "# in [[api.operation]]:\n# onward = {onward}");
             }
@@ -145,7 +149,8 @@ impl Parts {
         api.set("path", "/");
         api.set("upstream", "imported");
         // API Management sends on what the caller sent, where a policy sets nothing else.
-        api.set_written("onward", self.onward.clone().unwrap_or_else(|| "\"passthrough\"".to_owned()));
+        let without = if self.fails_closed { "\"none\"" } else { "\"passthrough\"" };
+        api.set_written("onward", self.onward.clone().unwrap_or_else(|| without.to_owned()));
         api.toml("[[api]]", made);
     }
 }
