@@ -1,4 +1,5 @@
 //! `deputize gateway`: stands before APIs, by a configuration file.
+mod again;
 mod beside;
 mod doors;
 mod trace;
@@ -8,17 +9,20 @@ use crate::failure::{Failure, why};
 use crate::file::Text;
 use crate::listen::Sockets;
 use crate::log;
-use crate::output::{printable, say};
+use crate::output::{printable, say, say_aside};
 use crate::serve::Ending;
 use crate::system::{self, SystemClock};
+use again::Started;
 use client::TokenCache;
 use client::managed_identity::ManagedIdentity;
 use fetch::{Allow, Fetch, KeySets, Lifetimes};
 use gateway::{
-    AccessLog, Effective, File, Gateway, Ids, Ports, Scope, SettingsError, Store, Telemetry, Told, import_apim,
+    AccessLog, Effective, Entrance, File, Gateway, Ids, Ports, Scope, SettingsError, Store, Telemetry, Told,
+    import_apim,
 };
 use serve::{DRAIN, Listeners};
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -112,7 +116,8 @@ pub(crate) fn run(Options { command, file }: Options) -> Result<ExitCode, Failur
             let read = Read::file(&file)?;
             let gateway = Arc::new(read.gateway(AccessLog::off(), None, None)?);
             share(&read)?;
-            beside::wanted(&read, &gateway, &doors::wanted(&read, &gateway)?)?;
+            log::filter(read.file.log.as_deref().unwrap_or("info"), "the setting `log`")?;
+            read.wanted(&gateway)?;
             let operations = gateway.effective().len();
             say(format_args!("`{}` is sound; operations: {operations}", file.display()));
             for what in gateway.remarks() {
@@ -137,6 +142,10 @@ pub(crate) fn run(Options { command, file }: Options) -> Result<ExitCode, Failur
                 Failure::new(format!("{}:{}: {}", file.display(), error.line, error.problem), hint)
             })?;
             say(imported.toml.trim_end());
+            if !imported.left.is_empty() {
+                let what = format!("{} of the document is not carried over: see the beginning", imported.left.len());
+                say_aside(format_args!("mind: {what}"));
+            }
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Trace { file, options }) => runtime()?.block_on(trace::run(&Read::file(&file)?, options)),
@@ -191,6 +200,21 @@ impl Read {
         )
     }
 
+    /// Where is listened to.
+    fn wanted(&self, gateway: &Arc<Gateway>) -> Result<(Vec<Vec<SocketAddr>>, beside::Wanted), Failure> {
+        let are_encrypted: Vec<bool> = gateway.entrances().iter().map(Entrance::is_tls).collect();
+        let callers = doors::addresses(self, &are_encrypted)?;
+        let management = gateway.management_entrance().map(|entrance| entrance.is_tls());
+        let beside = beside::wanted(self, management, &callers)?;
+        Ok((callers, beside))
+    }
+
+    /// The authorities that are trusted beside those of the system.
+    fn trusted(&self) -> Result<Option<String>, Failure> {
+        let path = self.file.trusted_certificates.as_ref();
+        path.map(|path| Text::read(&self.beside().join(path.get_ref())).map(|text| text.content)).transpose()
+    }
+
     fn told(&self, error: &SettingsError) -> Failure {
         self.text.fault(&error.at, &error.problem, &error.hint)
     }
@@ -199,9 +223,8 @@ impl Read {
     fn ports(&self, access_log: AccessLog, push: Option<&Push>) -> Result<Ports, Failure> {
         let allow = Allow { plain_loopback: true, ..Allow::INSIDE };
         let mut builder = Fetch::builder().allow(allow).max_bytes(LONGEST_ANSWER);
-        if let Some(path) = &self.file.trusted_certificates {
-            let text = Text::read(&self.beside().join(path.get_ref()))?;
-            builder = builder.ca_pem(text.content.as_bytes()).map_err(Failure::told)?;
+        if let Some(text) = self.trusted()? {
+            builder = builder.ca_pem(text.as_bytes()).map_err(Failure::told)?;
         }
         let fetch = Arc::new(builder.build().map_err(Failure::told)?);
         let random: Arc<dyn client::Random> = Arc::new(system::random);
@@ -284,9 +307,9 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     let access_log = if logs { AccessLog::kept() } else { AccessLog::off() };
     let store = read.store()?;
     let gateway = Arc::new(read.gateway(access_log, push.as_ref(), store.clone())?);
-    let wanted = doors::wanted(&read, &gateway)?;
-    let wanted_beside = beside::wanted(&read, &gateway, &wanted)?;
-    let shown: Vec<_> = wanted.iter().filter_map(|(_, all)| all.first().map(ToString::to_string)).collect();
+    let started = Arc::new(Started::by(&read)?);
+    let (wanted, wanted_beside) = read.wanted(&gateway)?;
+    let shown: Vec<_> = wanted.iter().filter_map(|all| all.first().map(ToString::to_string)).collect();
     let handover = read.file.handover.as_ref().map(|path| read.beside().join(path.get_ref()));
     let unable = |path: &Path, error: &std::io::Error| {
         let problem = format!("sockets cannot be handed over at `{}`: {}", path.display(), why(error));
@@ -297,11 +320,11 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
         Some(path) => Sockets::after(path).await.map_err(|error| unable(path, &error))?,
         None => Sockets::default(),
     };
-    let bound = doors::bind(wanted, &mut sockets).await?;
+    let bound = doors::bind(&gateway, &wanted, &mut sockets).await?;
     let mut listeners = Listeners::new();
     let drained = Arc::new(Notify::new());
     beside::listen(&read, &wanted_beside, &gateway, &mut sockets, &mut listeners).await?;
-    beside::manage(&read, &wanted_beside, &gateway, &drained, &mut sockets, &mut listeners).await?;
+    beside::manage(&wanted_beside, &gateway, &started, &drained, &mut sockets, &mut listeners).await?;
     let proxies = Arc::clone(&gateway);
     listeners.share(share(&read)?, move |address| proxies.is_proxy(address));
     for doors::Bound { entrance, sockets } in bound {
@@ -326,17 +349,18 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
         tokio::spawn(store.watch());
     }
     tracing::info!(listener.address = shown.join(", "), operations = gateway.effective().len(), "{SERVES}");
-    let offer = match &handover {
-        Some(path) => {
-            // Requests that come here first need not wait for keys, if these can be had.
-            let _ = tokio::time::timeout(READY, gateway.warm()).await;
-            let (offer, replaced) = sockets.served(path).await.map_err(|error| unable(path, &error))?;
-            if replaced {
-                tracing::info!("the gateway before has been replaced");
-            }
-            Some(offer)
+    let offer = if let Some(path) = &handover {
+        // Requests that come here first need not wait for keys, if these can be had.
+        let _ = tokio::time::timeout(READY, gateway.warm()).await;
+        let (offer, replaced) = sockets.served(path).await.map_err(|error| unable(path, &error))?;
+        if replaced {
+            tracing::info!("the gateway before has been replaced");
         }
-        None => None,
+        Some(offer)
+    } else {
+        // Whoever connects once the listeners have ended is to be refused, and not kept waiting.
+        drop(sockets);
+        None
     };
     let taken = async {
         match offer {
@@ -344,7 +368,7 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
             None => std::future::pending().await,
         }
     };
-    let mut taken = std::pin::pin!(taken);
+    let mut taken = Box::pin(taken);
     loop {
         tokio::select! {
             () = ending.asked() => break,
@@ -357,10 +381,12 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
                 }
                 break;
             }
-            _ = asked_to_read.recv() => drop(read_again(&gateway, &read.path)),
+            _ = asked_to_read.recv() => drop(started.read_again(&gateway)),
         }
     }
     tracing::info!("the gateway ends");
+    // The same of what was offered to another process.
+    drop(taken);
     listeners.end(DRAIN).await;
     if let Some(pushing) = pushing {
         pushing.end().await;
@@ -379,18 +405,6 @@ fn share(read: &Read) -> Result<usize, Failure> {
         return Ok(*share.get_ref());
     }
     Err(read.text.fault(&share.span(), "`connections_per_address` is out of range", "write 1 to 4096"))
-}
-
-/// Reads the configuration again. What is wrong with it is logged, and changes nothing.
-fn read_again(gateway: &Gateway, path: &Path) -> Result<(), Failure> {
-    let read = Read::file(path).and_then(|read| {
-        gateway.reload(&read.file, &system::variable, read.beside()).map_err(|error| read.told(&error))
-    });
-    match &read {
-        Ok(()) => tracing::info!(operations = gateway.effective().len(), "the configuration was read again"),
-        Err(failure) => tracing::error!(reason = %failure, "the configuration is broken; the one before goes on"),
-    }
-    read
 }
 
 /// Fetches issuers' keys before they are needed. One that is down keeps nobody waiting, and is asked again.

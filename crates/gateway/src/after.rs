@@ -1,7 +1,7 @@
 //! What policies leave to be done once the answer is known, be it a service's or a refusal.
 use crate::limits::{Charged, Counted, Limits, Shared};
 use crate::policy::cors::Cors;
-use http::header::SET_COOKIE;
+use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::sync::Arc;
 
@@ -45,6 +45,10 @@ impl After {
     pub(crate) fn head(&mut self, status: StatusCode, headers: &mut HeaderMap, limits: &Limits) {
         for (name, value) in self.fields.drain(..) {
             headers.insert(name, value);
+        }
+        if !self.cookies.is_empty() {
+            // Whoever keeps the answer would hand the session on (RFC 9111 section 7.3).
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         for cookie in self.cookies.drain(..) {
             headers.append(SET_COOKIE, cookie);

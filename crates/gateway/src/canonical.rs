@@ -4,7 +4,7 @@
 //! use gateway::{Canonical, Refusal};
 //! let ask = |target: &str| {
 //!     let request = http::Request::get(target).header("host", "API.example").body(()).unwrap();
-//!     Canonical::of(request.into_parts().0, &|_| false)
+//!     Canonical::of(request.into_parts().0, &[])
 //! };
 //! let request = ask("/orders/../invoices?year=2026").unwrap();
 //! assert_eq!((request.host(), request.path(), request.query()), ("api.example", "/invoices", Some("year=2026")));
@@ -51,10 +51,19 @@ pub enum Refusal {
     /// `Connection` names what is not about the connection.
     #[error("`Connection` names a field that decides about the request")]
     Connection,
+    /// `Connection` has what is no field's name.
+    #[error("`Connection` has something that is no name of a field")]
+    ConnectionNames,
+    /// More fields than over HTTP/1.1.
+    #[error("the request has more than 100 fields")]
+    Fields,
     /// More than one credential (RFC 6750 section 2).
     #[error("the request carries more than one credential")]
     Credentials,
 }
+
+/// How many fields a request may have, as over HTTP/1.1.
+const MOST_FIELDS: usize = 100;
 
 /// A request in its one form. What concerns the caller's connection is gone from its fields.
 #[derive(Clone, Debug)]
@@ -73,12 +82,12 @@ pub struct Canonical {
 }
 
 impl Canonical {
-    /// The canonical form of a request. `is_secret` knows the names, in lower case, of fields that carry credentials here,
-    /// beside those that do everywhere.
+    /// The canonical form of a request. `secrets` are the names, in lower case, of fields that carry credentials here, beside
+    /// those that do everywhere.
     ///
     /// # Errors
     /// If the request could be read in two ways.
-    pub fn of(parts: Parts, is_secret: &dyn Fn(&str) -> bool) -> Result<Self, Refusal> {
+    pub fn of(parts: Parts, secrets: &[String]) -> Result<Self, Refusal> {
         let Parts { method, uri, version, mut headers, .. } = parts;
         if matches!(method, Method::TRACE | Method::CONNECT) {
             return Err(Refusal::Method);
@@ -86,7 +95,7 @@ impl Canonical {
         if method.as_str().bytes().any(|b| b.is_ascii_lowercase()) {
             return Err(Refusal::MethodCase);
         }
-        let (host, port) = one_host(&uri, &headers)?;
+        let (host, port) = one_host(&uri, version, &headers)?;
         let path = match path::canonical(uri.path()).map_err(Refusal::Path)? {
             std::borrow::Cow::Borrowed(_) => None,
             std::borrow::Cow::Owned(path) => Some(path),
@@ -95,11 +104,16 @@ impl Canonical {
             return Err(Refusal::Query);
         }
         fields::framing(&headers)?;
-        fields::take_hop_by_hop(&mut headers, is_secret)?;
+        fields::one_length(&mut headers);
+        fields::take_hop_by_hop(&mut headers, secrets)?;
+        fields::take_other_secrets(&mut headers, secrets);
         one_credential(&mut headers, uri.query())?;
         if version == Version::HTTP_2 {
             fields::values(&headers)?;
             one_cookie_field(&mut headers);
+        }
+        if headers.len() > MOST_FIELDS {
+            return Err(Refusal::Fields);
         }
         Ok(Self { method, version, uri, path, query: None, query_changed: false, host, port, headers })
     }
@@ -152,8 +166,9 @@ impl Canonical {
     }
 }
 
-/// RFC 9112 section 3.2 and RFC 9113 section 8.3.1: of two hosts, routes and services could believe different ones.
-fn one_host(uri: &Uri, headers: &HeaderMap) -> Result<(String, Option<u16>), Refusal> {
+/// RFC 9112 section 3.2 and RFC 9113 section 8.3.1: of two hosts, routes and services could believe different ones. Over HTTP/1.1
+/// every request has the field.
+fn one_host(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<(String, Option<u16>), Refusal> {
     let mut stated = headers.get_all(HOST).iter();
     let field = stated.next().map(|value| value.to_str().map_err(|_| Refusal::Host)).transpose()?;
     if stated.next().is_some() {
@@ -168,9 +183,9 @@ fn one_host(uri: &Uri, headers: &HeaderMap) -> Result<(String, Option<u16>), Ref
             }
             target
         }
-        (Some(authority), None) => read(authority.as_str())?,
+        (Some(authority), None) if version != Version::HTTP_11 => read(authority.as_str())?,
         (None, Some(field)) => read(field)?,
-        (None, None) => return Err(Refusal::Host),
+        (_, None) => return Err(Refusal::Host),
     };
     Ok((host.name.into_owned(), host.port))
 }

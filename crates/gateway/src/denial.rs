@@ -74,8 +74,12 @@ impl Denial {
 
     /// The caller's body did not come whole, or not in time.
     pub(crate) fn broken(broken: Broken) -> Self {
-        let status = if broken == Broken::SlowCaller { StatusCode::REQUEST_TIMEOUT } else { StatusCode::BAD_REQUEST };
-        Self { closes: true, ..Self::of(CheckId::GatewayBodyTimely).status(status) }
+        let denial = Self { closes: true, ..Self::of(CheckId::GatewayBodyTimely) };
+        if broken == Broken::SlowCaller {
+            return denial.status(StatusCode::REQUEST_TIMEOUT);
+        }
+        let told = "the body broke off, or has no sound chunks: send all of it, framed as the request says";
+        denial.status(StatusCode::BAD_REQUEST).message(told)
     }
 
     /// What a trusted proxy says in this field has no one reading.
@@ -103,6 +107,18 @@ impl Denial {
     pub(crate) fn with_metadata(mut self, address: &Arc<str>) -> Self {
         for challenge in &mut self.challenges {
             *challenge = challenged(challenge, address);
+        }
+        self
+    }
+
+    /// Its challenges are for tokens that are bound to a key (RFC 9449 section 7.1), where no others are taken.
+    pub(crate) fn for_bound_tokens(mut self, algs: &str) -> Self {
+        for value in &mut self.challenges {
+            let read = value.to_str().ok().and_then(|text| Challenge::parse(text).ok()?.pop());
+            let bound = read.filter(Challenge::is_bearer).map(|bearer| bearer.under("DPoP").with("algs", algs));
+            if let Some(bound) = bound.and_then(|bound| HeaderValue::try_from(bound.to_string()).ok()) {
+                *value = bound;
+            }
         }
         self
     }
@@ -186,6 +202,9 @@ impl Denial {
     }
 }
 
+/// What 405 names (RFC 9110 section 15.5.6), of all that are forwarded.
+const FORWARDED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 impl From<Refusal> for Denial {
     fn from(refusal: Refusal) -> Self {
         let check = match refusal {
@@ -197,13 +216,17 @@ impl From<Refusal> for Denial {
             | Refusal::Host
             | Refusal::Framing(_)
             | Refusal::Value
-            | Refusal::Connection => CheckId::GatewayRequest,
+            | Refusal::Connection
+            | Refusal::ConnectionNames
+            | Refusal::Fields => CheckId::GatewayRequest,
         };
         let denial = Self { closes: true, ..Self::of(check) }.message(refusal.to_string());
-        if refusal == Refusal::Credentials {
-            return denial.challenge(&oauth::challenge::Challenge::bearer().with("error", "invalid_request"));
+        match refusal {
+            Refusal::Credentials => denial.challenge(&Challenge::bearer().with("error", "invalid_request")),
+            Refusal::Fields => denial.status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+            Refusal::Method => denial.field(header::ALLOW, HeaderValue::from_static(FORWARDED_METHODS)),
+            _ => denial,
         }
-        denial
     }
 }
 

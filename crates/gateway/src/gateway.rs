@@ -88,6 +88,28 @@ pub struct Peer {
     pub told_in: Option<CertificateField>,
 }
 
+/// A configuration that is sound, and answers nothing yet.
+pub struct Prepared(Compiled);
+
+impl Prepared {
+    /// How many operations it has.
+    pub fn operations(&self) -> usize {
+        self.0.routes.all().len()
+    }
+
+    /// Whether TLS is spoken, for each listener in the order of [`File::addresses`].
+    pub fn are_encrypted(&self) -> Vec<bool> {
+        let callers = self.0.lasting.doors.iter().filter(|door| &*door.name != Door::MANAGEMENT);
+        callers.map(|door| door.tls.is_some()).collect()
+    }
+
+    /// Whether TLS is spoken at the management API, where there is one.
+    pub fn is_management_encrypted(&self) -> Option<bool> {
+        let door = self.0.lasting.doors.iter().find(|door| &*door.name == Door::MANAGEMENT);
+        door.map(|door| door.tls.is_some())
+    }
+}
+
 impl Gateway {
     /// A gateway by this file. Nothing is fetched before it is needed.
     ///
@@ -118,10 +140,26 @@ impl Gateway {
         variable: &dyn Fn(&str) -> Option<String>,
         beside: &Path,
     ) -> Result<(), SettingsError> {
+        self.prepare(file, variable, beside).map(|prepared| self.adopt(prepared))
+    }
+
+    /// What this file would come to, and what of the present configuration would go on. Nothing changes yet.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the file.
+    pub fn prepare(
+        &self,
+        file: &File,
+        variable: &dyn Fn(&str) -> Option<String>,
+        beside: &Path,
+    ) -> Result<Prepared, SettingsError> {
         let before = self.state.load_full();
-        let after = compile(file, variable, beside, &self.ports, &self.limits, &before.lasting)?;
-        self.state.store(Arc::new(after));
-        Ok(())
+        compile(file, variable, beside, &self.ports, &self.limits, &before.lasting).map(Prepared)
+    }
+
+    /// From now on answers by this configuration. Requests that are under way end as they began.
+    pub fn adopt(&self, Prepared(state): Prepared) {
+        self.state.store(Arc::new(state));
     }
 
     /// Fetches the keys and the secrets that are not at hand yet; whether all are now. Requests would do it too.

@@ -50,7 +50,7 @@ pub use authorizer::{Authorizer, EnvoyAuthorizer};
 pub use body::{Body, Broken};
 pub use canonical::{Ambiguity, Canonical, Host, LONGEST_PATH, Refusal, canonical_path, host};
 pub use front::{Entrance, Front};
-pub use gateway::{Effective, Gateway, Peer, Ports};
+pub use gateway::{Effective, Gateway, Peer, Ports, Prepared};
 pub use ids::Ids;
 pub use import::{ImportError, Imported, Left, Scope, import_apim};
 pub use management::{Management, Operator, openapi};

@@ -1,6 +1,7 @@
 //! Policies: each is one file with its configuration, its rule and its tests, and one line in the table here.
 mod asking;
 mod authorize_by;
+mod bearer;
 mod check_header;
 pub(crate) mod cors;
 pub(crate) mod dpop;
@@ -12,6 +13,7 @@ mod quota_by_key;
 mod rate_limit;
 mod rate_limit_by_key;
 mod require;
+mod required_claims;
 mod send_request;
 mod set_header;
 mod sign_in;
@@ -20,11 +22,11 @@ mod validate_azure_ad_token;
 mod validate_client_certificate;
 mod validate_jwt;
 
+pub(crate) use bearer::{Bearer, TokenCheck, any_valid_token};
 pub(crate) use ip_filter::network;
 pub(crate) use sign_in::{Check as SignInCheck, SignedIn};
 pub(crate) use subscription_key::{Admission, SubscriptionKey};
 pub(crate) use validate_client_certificate::{Certificate, ToldCertificates};
-pub(crate) use validate_jwt::{Bearer, TokenCheck, any_valid_token};
 
 use crate::call::Call;
 use crate::denial::Denial;

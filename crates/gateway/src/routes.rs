@@ -144,7 +144,8 @@ impl Pattern {
         given.next().is_none()
     }
 
-    /// The most exact comes first: a text before a parameter before the rest, and a method before all of them.
+    /// The most exact comes first: a text before a parameter before the rest, and a method before all of them. `HEAD` is before `GET`,
+    /// which is for it too where nothing else is.
     pub(crate) fn order(&self, other: &Self) -> std::cmp::Ordering {
         let rank = |segment: &Segment| match segment {
             Segment::Exact(_) => 0,
@@ -153,7 +154,12 @@ impl Pattern {
         };
         // A pattern that ends is more exact than one that goes on with the rest.
         let ranks = |pattern: &Self| pattern.segments.iter().map(rank).chain([1]).collect::<Vec<_>>();
-        ranks(self).cmp(&ranks(other)).then_with(|| self.method.is_none().cmp(&other.method.is_none()))
+        let of_method = |pattern: &Self| match &pattern.method {
+            Some(method) if *method == Method::HEAD => 0,
+            Some(_) => 1,
+            None => 2,
+        };
+        ranks(self).cmp(&ranks(other)).then_with(|| of_method(self).cmp(&of_method(other)))
     }
 
     /// Whether both are about the very same requests.
@@ -296,6 +302,7 @@ mod tests {
             ("GET", "/a/*"),
             ("*", "/a"),
             ("GET", "/a"),
+            ("HEAD", "/a"),
             ("GET", "/a/{b}"),
             ("GET", "/a/b"),
         ]
@@ -304,6 +311,7 @@ mod tests {
         let names: Vec<&str> = all.iter().map(|(_, name)| name.as_str()).collect();
         let place = |name: &str| names.iter().position(|n| *n == name).unwrap();
         for (first, second) in [
+            ("HEAD /a", "GET /a"),
             ("GET /a", "* /a"),
             ("* /a", "GET /a/*"),
             ("GET /a/b", "GET /a/{b}"),

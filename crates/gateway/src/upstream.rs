@@ -136,7 +136,9 @@ impl Upstream {
         let operation = Arc::clone(&call.operation);
         let trusted = address::is_trusted(call.peer.to_canonical(), told.proxies);
         let forwarded_for = forwarded_for(&call.request, call.peer, trusted);
-        let proto = call.request.headers().get(FORWARDED_PROTO).filter(|_| trusted).cloned();
+        // Of two nobody knows which the proxy said.
+        let mut protos = call.request.headers().get_all(FORWARDED_PROTO).iter();
+        let proto = protos.next().filter(|_| trusted && protos.next().is_none()).cloned();
         let proto = proto.filter(|value| value == "https" || value == "http");
 
         remove_identity(&mut call.request, &operation.forwarded, told.injected);

@@ -1,14 +1,15 @@
 //! What stands beside a gateway: a listener for platforms, a socket for its operator, and the way to a collector.
 use super::Read;
+use super::again::Started;
 use crate::failure::{Failure, why};
 use crate::listen::{self, Sockets};
 use crate::system;
 use fetch::{Allow, Fetch};
-use gateway::{Authorizer, Control, Entrance, EnvoyAuthorizer, Gateway, Management, Operator, Spanned, Status};
+use gateway::{Authorizer, Control, EnvoyAuthorizer, Gateway, Management, Operator, Spanned, Status};
 use serve::{Listeners, Socket};
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use telemetry::{Push, Pushing};
 use tokio::sync::Notify;
@@ -22,15 +23,16 @@ pub(super) struct Wanted {
     management: Vec<SocketAddr>,
 }
 
-/// The addresses of the file, each of them once, and those of callers too.
+/// The addresses of the file, each of them once, and those of callers too. `is_management_encrypted` is of the management API, where
+/// there is one.
 pub(super) fn wanted(
     read: &Read,
-    gateway: &Arc<Gateway>,
-    callers: &[(Entrance, Vec<SocketAddr>)],
+    is_management_encrypted: Option<bool>,
+    callers: &[Vec<SocketAddr>],
 ) -> Result<Wanted, Failure> {
     let only_here = "whoever asks here is given tokens, so it is served on loopback only";
     let file = &read.file;
-    let mut taken: Vec<SocketAddr> = callers.iter().flat_map(|(_, addresses)| addresses).copied().collect();
+    let mut taken: Vec<SocketAddr> = callers.iter().flatten().copied().collect();
     let mut at = |setting: Option<&Spanned<String>>, name: &str, such_as: &str, only_here: Option<(&str, &str)>| {
         let Some(setting) = setting else { return Ok(Vec::new()) };
         let fault = |problem: &str, hint: &str| Err(read.text.fault(&setting.span(), problem, hint));
@@ -51,7 +53,7 @@ pub(super) fn wanted(
         Ok(addresses)
     };
     let beside_the_proxy = Some((only_here, "run it beside the proxy"));
-    let in_the_clear = gateway.management_entrance().filter(|entrance| !entrance.is_tls()).map(|_| {
+    let in_the_clear = (is_management_encrypted == Some(false)).then(|| {
         let problem = "the management API without TLS is served on loopback only";
         (problem, "add `[[certificate]]` with `certificate` and `key`, or stay on this machine")
     });
@@ -96,15 +98,16 @@ pub(super) async fn listen(
 
 /// The management API, where the file has one.
 pub(super) async fn manage(
-    read: &Read,
     wanted: &Wanted,
     gateway: &Arc<Gateway>,
+    started: &Arc<Started>,
     drained: &Arc<Notify>,
     sockets: &mut Sockets,
     listeners: &mut Listeners,
 ) -> Result<(), Failure> {
     let Some(entrance) = gateway.management_entrance().map(Arc::new) else { return Ok(()) };
-    let process = Process { gateway: Arc::downgrade(gateway), path: read.path.clone(), drained: Arc::clone(drained) };
+    let (started, drained) = (Arc::clone(started), Arc::clone(drained));
+    let process = Process { gateway: Arc::downgrade(gateway), started, drained };
     let Some(management) = Management::new(Arc::clone(gateway), Arc::new(process)) else { return Ok(()) };
     let management = Arc::new(management);
     for socket in sockets.tcp(&wanted.management, "choose another with `listen` of `[management]`").await? {
@@ -116,14 +119,14 @@ pub(super) async fn manage(
 /// What this process does for its administrators.
 struct Process {
     gateway: Weak<Gateway>,
-    path: PathBuf,
+    started: Arc<Started>,
     drained: Arc<Notify>,
 }
 
 impl Operator for Process {
     fn reload(&self) -> Result<(), String> {
         let gateway = self.gateway.upgrade().ok_or("the gateway ends")?;
-        super::read_again(&gateway, &self.path).map_err(|failure| failure.to_string())
+        self.started.read_again(&gateway).map_err(|failure| failure.to_string())
     }
 
     fn drain(&self) {

@@ -13,33 +13,38 @@ pub(super) struct Bound {
     pub(super) sockets: Vec<Socket>,
 }
 
-/// Every listener of the file, and its addresses.
-pub(super) fn wanted(read: &Read, gateway: &Arc<Gateway>) -> Result<Vec<(Entrance, Vec<SocketAddr>)>, Failure> {
-    let mut all = Vec::new();
-    for (entrance, wanted) in gateway.entrances().into_iter().zip(read.file.addresses()) {
+/// The addresses of every listener of the file, each of them once; `are_encrypted` says of each whether TLS is spoken there.
+pub(super) fn addresses(read: &Read, are_encrypted: &[bool]) -> Result<Vec<Vec<SocketAddr>>, Failure> {
+    let mut all: Vec<Vec<SocketAddr>> = Vec::new();
+    for (is_encrypted, wanted) in are_encrypted.iter().zip(read.file.addresses()) {
         let misplaced = |problem: &str, hint: &str| match wanted {
             Some(listen) => read.text.fault(&listen.span(), problem, hint),
             None => Failure::new(problem, hint),
         };
         let addresses = listen::parse(wanted.map_or("localhost:8443", |listen| listen.get_ref()))
             .ok_or_else(|| misplaced("this is no address to listen at", "write `localhost:8443` or `0.0.0.0:8443`"))?;
-        if !entrance.is_tls() && !addresses.iter().all(|address| address.ip().is_loopback()) {
+        if !is_encrypted && !addresses.iter().all(|address| address.ip().is_loopback()) {
             let hint = "add `[[certificate]]` with `certificate` and `key` and no `plain`, or listen on `localhost`";
             return Err(misplaced("HTTP without TLS is served on loopback only", hint));
         }
-        all.push((entrance, addresses));
+        let taken = |address: &SocketAddr| address.port() != 0 && all.iter().flatten().any(|other| other == address);
+        if addresses.iter().any(taken) {
+            return Err(misplaced("another listener has this address", "choose another"));
+        }
+        all.push(addresses);
     }
     Ok(all)
 }
 
 /// Binds them, or takes them over.
 pub(super) async fn bind(
-    wanted: Vec<(Entrance, Vec<SocketAddr>)>,
+    gateway: &Arc<Gateway>,
+    addresses: &[Vec<SocketAddr>],
     sockets: &mut Sockets,
 ) -> Result<Vec<Bound>, Failure> {
     let mut all = Vec::new();
-    for (entrance, addresses) in wanted {
-        let sockets = sockets.tcp(&addresses, "choose another address to listen at").await?;
+    for (entrance, addresses) in gateway.entrances().into_iter().zip(addresses) {
+        let sockets = sockets.tcp(addresses, "choose another address to listen at").await?;
         all.push(Bound { entrance: Arc::new(entrance), sockets });
     }
     Ok(all)

@@ -131,6 +131,31 @@ fn effective_tells_what_applies_to_a_request() {
 }
 
 #[test]
+fn an_address_is_listened_at_once_and_a_level_of_the_log_is_one() {
+    let folder = Folder::new("addresses");
+    let sound = configuration("127.0.0.1:8999", "http://127.0.0.1:9", 403);
+    for (text, problem) in [
+        (
+            format!("{sound}[[listener]]\nplain = true\naddress = \"localhost:8999\"\n"),
+            "another listener has this address",
+        ),
+        (format!("status = \"127.0.0.1:8999\"\n{sound}"), "for something else"),
+        (format!("log = \"warning\"\n{sound}"), "the setting `log` is no log filter"),
+        (format!("log = [1]\n{sound}"), "hint: write a text in quotes"),
+        (format!("connections_per_address = \"9\"\n{sound}"), "hint: write a whole number"),
+        (format!("access_log = 1\n{sound}"), "hint: write `true` or `false`"),
+        (sound.replace("[[api]]", "[api]"), "hint: write a list: `[…]`, or `[[…]]`"),
+    ] {
+        let (code, _, error) = told(&["check", &folder.write("gateway.toml", &text)]);
+        assert!(code == 1 && error.contains(problem), "{problem}: {error}");
+    }
+    for level in ["info", "", "warn,deputize_guard=debug", "OFF"] {
+        let (code, _, error) = told(&["check", &folder.write("gateway.toml", &format!("log = \"{level}\"\n{sound}"))]);
+        assert_eq!((code, error.as_str()), (0, ""), "{level}");
+    }
+}
+
+#[test]
 fn without_a_certificate_only_this_machine_is_served() {
     let folder = Folder::new("plain");
     let file = folder.write("gateway.toml", &configuration("0.0.0.0:0", "http://127.0.0.1:9", 403));
@@ -216,6 +241,91 @@ fn r19_it_reads_its_file_again_and_ends_in_order() {
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert!(rest.iter().any(|line| line.contains("\"status\":418") && line.contains("header.present")), "{rest:?}");
     assert!(rest.iter().all(|line| !line.contains("secret")), "queries are not logged");
+}
+
+#[test]
+fn r19_a_file_that_a_start_would_refuse_or_that_is_cut_off_changes_nothing() {
+    let folder = Folder::new("again");
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let service = service();
+    let good = configuration(&address, &service, 403);
+    let file = folder.write("gateway.toml", &good);
+    let mut running = Running(deputize(&[&file]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(running.0.stderr.take().unwrap()).lines();
+    let mut logged = |what: &str| {
+        let line =
+            lines.find_map(|line| line.ok().filter(|line| line.contains("configuration") || line.contains("settings")));
+        assert!(line.as_deref().is_some_and(|line| line.contains(what)), "`{what}` is not logged: {line:?}");
+    };
+    until(|| ask(&address, true).as_deref() == Some("200"));
+    let changed = good.replace("= 403", "= 418");
+    let cut = changed.split("[[api]]").next().unwrap();
+    for (text, problem) in [
+        (changed.replace(&address, "nowhere"), "this is no address to listen at"),
+        (changed.replace(&address, "0.0.0.0:0"), "HTTP without TLS is served on loopback only"),
+        (format!("status = \"{address}\"\n{changed}"), "for something else"),
+        (format!("connections_per_address = 0\n{changed}"), "out of range"),
+        (cut.to_owned(), "no operation any more"),
+        (String::new(), "no operation any more"),
+    ] {
+        folder.write("gateway.toml", &text);
+        running.signal("-HUP");
+        logged(problem);
+        assert_eq!(ask(&address, false).as_deref(), Some("403"), "{problem}");
+    }
+    // What is read at the start only is told, and the rest of the file counts.
+    folder.write("gateway.toml", &format!("status = \"localhost:0\"\naccess_log = false\n{changed}"));
+    running.signal("-HUP");
+    logged("was read again");
+    logged("access_log, status");
+    assert_eq!(ask(&address, false).as_deref(), Some("418"));
+}
+
+#[test]
+fn g_13_authorities_that_are_trusted_no_more_take_a_restart_and_are_never_half_taken() {
+    let folder = Folder::new("trusted");
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let authority = || {
+        let key = rcgen::KeyPair::generate().unwrap();
+        rcgen::CertificateParams::new(vec!["ca".to_owned()]).unwrap().self_signed(&key).unwrap().pem()
+    };
+    folder.write("ca.pem", &authority());
+    let text = format!("trusted_certificates = \"ca.pem\"\n{}", configuration(&address, &service(), 403));
+    let file = folder.write("gateway.toml", &text);
+    let mut running = Running(deputize(&[&file]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(running.0.stderr.take().unwrap()).lines();
+    until(|| ask(&address, true).as_deref() == Some("200"));
+    folder.write("ca.pem", &authority());
+    folder.write("gateway.toml", &text.replace("= 403", "= 418"));
+    running.signal("-HUP");
+    assert!(lines.any(|line| line.unwrap().contains("are read at the start only")));
+    assert_eq!(ask(&address, false).as_deref(), Some("403"));
+}
+
+#[test]
+fn while_it_ends_nobody_new_is_kept_waiting() {
+    let folder = Folder::new("ends");
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let slow = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = configuration(&address, &format!("http://{}", slow.local_addr().unwrap()), 403);
+    for (name, text) in [("plain.toml", text.clone()), ("handed.toml", format!("handover = \"sockets\"\n{text}"))] {
+        let mut running = Running(
+            deputize(&[&folder.write(name, &text)]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap(),
+        );
+        until(|| TcpStream::connect(&address).is_ok());
+        let asking = std::thread::spawn({
+            let address = address.clone();
+            move || ask(&address, true)
+        });
+        let (mut stream, _) = slow.accept().unwrap();
+        let mut some = [0; 4_096];
+        assert!(stream.read(&mut some).unwrap() > 0);
+        running.signal("-TERM");
+        until(|| TcpStream::connect(&address).is_err());
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\ngood").unwrap();
+        assert_eq!(asking.join().unwrap().as_deref(), Some("200"), "{name}");
+        assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    }
 }
 
 #[test]

@@ -57,6 +57,10 @@ impl Asked {
 
     /// As it would have come to the gateway itself.
     pub(super) fn parts(&self) -> Result<(Parts, Peer), Unreadable> {
+        // It ends no target, and would hide from here what the service may read.
+        if self.target.contains('#') {
+            return Err(Unreadable("the target has a `#`: send it as `%23`".to_owned()));
+        }
         let (path, _) = self.target.split_once('?').unwrap_or((&self.target, ""));
         // The proxy forwards what it has: what is judged has to be that, byte for byte.
         if canonical_path(path).map_err(|ambiguity| Unreadable(ambiguity.to_string()))? != path {
@@ -91,9 +95,10 @@ pub(super) fn only<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a
 /// What proxies have to be told that ask by a subrequest: which fields are the gateway's to say. Those that its answer has not, they
 /// take out.
 pub(crate) fn remark(secrets: &[String], injected: &[HeaderName], signs_in: bool) -> String {
+    let out = secrets.iter().map(String::as_str).chain(OF_PROXIES).chain(OF_QUESTIONS);
     format!(
         "`authorizer`: proxies that ask at `/forward-auth` or `/auth-request` have to replace these by what the answer has, or take them out: {}",
-        said_by_the_gateway(secrets, injected, signs_in)
+        said_by_the_gateway(out, injected, signs_in)
     )
 }
 
@@ -101,13 +106,13 @@ pub(crate) fn remark(secrets: &[String], injected: &[HeaderName], signs_in: bool
 pub(crate) fn remark_for_envoy(injected: &[HeaderName], signs_in: bool) -> String {
     format!(
         "`envoy_authorizer`: Envoy's `allowed_upstream_headers` has to name these, and no others: {}",
-        said_by_the_gateway(&[], injected, signs_in)
+        said_by_the_gateway(std::iter::empty(), injected, signs_in)
     )
 }
 
-fn said_by_the_gateway(secrets: &[String], injected: &[HeaderName], signs_in: bool) -> String {
+fn said_by_the_gateway<'a>(out: impl Iterator<Item = &'a str>, injected: &'a [HeaderName], signs_in: bool) -> String {
     let mut names = vec!["authorization"];
-    names.extend(secrets.iter().map(String::as_str).chain(injected.iter().map(HeaderName::as_str)));
+    names.extend(out.chain(injected.iter().map(HeaderName::as_str)));
     names.extend(signs_in.then_some("cookie"));
     names.sort_unstable();
     names.dedup();
@@ -144,19 +149,29 @@ fn is_the_proxys(name: &HeaderName) -> bool {
     OWN.contains(&name.as_str())
 }
 
+/// What proxies say of themselves and of where a request came from, in their questions too: that it came from a caller cannot be seen.
+const OF_PROXIES: [&str; 12] = [
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "front-end-https",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded-port",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-original-forwarded-for",
+    "x-real-ip",
+];
+/// What is overwritten in their questions, so that a caller's own cannot be seen.
+const OF_QUESTIONS: [&str; 2] = ["x-forwarded-method", "x-forwarded-uri"];
+
 fn says_who<'a>(names: &'a [HeaderName], injected: &[HeaderName]) -> Option<&'a HeaderName> {
-    // What proxies set themselves, and credentials: those they are told to clear, by the guide.
-    const OWN: [&str; 8] = [
-        "ocp-apim-subscription-key",
-        "x-real-ip",
-        "x-forwarded-port",
-        "x-forwarded-server",
-        "x-forwarded-prefix",
-        "x-forwarded-uri",
-        "x-original-url",
-        "authorization",
-    ];
-    names.iter().find(|name| !OWN.contains(&name.as_str()) && removes(name, injected))
+    // Credentials too they are told to take out.
+    const CREDENTIALS: [&str; 2] = ["authorization", "ocp-apim-subscription-key"];
+    let is_told = |name: &str| OF_PROXIES.contains(&name) || CREDENTIALS.contains(&name);
+    names.iter().find(|name| !is_told(name.as_str()) && removes(name, injected))
 }
 
 impl Changes {

@@ -1,24 +1,41 @@
 //! Fields of a message that concern one connection (RFC 9110 section 7.6.1), and those that frame it.
 use super::Refusal;
-use super::identity::{is_alias, is_reserved};
+use super::identity::{begins, is_alias, is_reserved};
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT, HOST,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
+    SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
 };
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// What concerns one connection, beside those whose names have one spelling.
+const OF_CONNECTIONS: [&str; 6] = [
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "transfer-encoding",
+];
 
 /// Whether it concerns one connection, be it named by `Connection` or not.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    let standard = matches!(
-        *name,
-        CONNECTION | TRANSFER_ENCODING | UPGRADE | TE | TRAILER | EXPECT | PROXY_AUTHORIZATION | PROXY_AUTHENTICATE
-    );
-    standard || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+    matches!(*name, CONNECTION | UPGRADE | TE | TRAILER | EXPECT)
+        || OF_CONNECTIONS.iter().any(|other| is_alias(name.as_str(), other))
+}
+
+/// Whether it is for proxies, or taken for what is: `Proxy` becomes the variable `HTTP_PROXY`, by which scripts ask others.
+fn is_for_proxies(name: &HeaderName) -> bool {
+    is_alias(name.as_str(), "proxy") || begins(name.as_str(), "proxy-")
+}
+
+/// Whether some servers take it for the length of the body.
+fn is_other_length(name: &HeaderName) -> bool {
+    *name != CONTENT_LENGTH && is_alias(name.as_str(), "content-length")
 }
 
 /// Most messages have one such field or none: looking for each costs more than looking at all.
-fn without_hop_by_hop(headers: &mut HeaderMap) {
-    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name)).cloned() {
+fn remove_all(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    while let Some(name) = headers.keys().find(|name| goes(name)).cloned() {
         headers.remove(name);
     }
 }
@@ -43,6 +60,22 @@ pub(crate) fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
+/// The length in its one form: some read `010` as 8.
+pub(super) fn one_length(headers: &mut HeaderMap) {
+    let is_other = |length: &&HeaderValue| matches!(length.as_bytes(), [b'0', _, ..]);
+    let Some(length) = headers.get(CONTENT_LENGTH).filter(is_other) else { return };
+    if let Some(number) = length.to_str().ok().and_then(|text| text.parse::<u64>().ok()) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(number));
+    }
+}
+
+/// Takes out what some servers take for a field that carries a credential here: nobody has looked at it.
+pub(super) fn take_other_secrets(headers: &mut HeaderMap, secrets: &[String]) {
+    let is_like = |name: &str| secrets.iter().any(|secret| is_alias(name, secret));
+    let is_one = |name: &str| secrets.iter().any(|secret| secret == name);
+    remove_all(headers, |name| is_like(name.as_str()) && !is_one(name.as_str()));
+}
+
 /// Checks that no value has white space around it, which is part of it over HTTP/2 and not over HTTP/1.1: policies would see another value
 /// than the service.
 pub(super) fn values(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -55,21 +88,22 @@ fn is_about_staying(token: &str) -> bool {
     token.eq_ignore_ascii_case("close") || token.eq_ignore_ascii_case("keep-alive")
 }
 
-/// Takes out what concerns the connection that the request came over.
+/// Takes out what concerns the connection that the request came over, and what is for others than the service.
 ///
 /// # Errors
 /// If `Connection` names what decides about the request: taking it out is how an attacker gets rid of it.
-pub(super) fn take_hop_by_hop(headers: &mut HeaderMap, secret: &dyn Fn(&str) -> bool) -> Result<(), Refusal> {
+pub(super) fn take_hop_by_hop(headers: &mut HeaderMap, secrets: &[String]) -> Result<(), Refusal> {
     let mut named: Vec<HeaderName> = Vec::new();
     for value in headers.get_all(CONNECTION) {
-        let text = value.to_str().map_err(|_| Refusal::Connection)?;
+        let text = value.to_str().map_err(|_| Refusal::ConnectionNames)?;
         for token in text.split(',').map(str::trim).filter(|token| !token.is_empty()) {
             if is_about_staying(token) {
                 continue;
             }
-            let name: HeaderName = token.parse().map_err(|_| Refusal::Connection)?;
+            let name: HeaderName = token.parse().map_err(|_| Refusal::ConnectionNames)?;
+            let is_secret = secrets.iter().any(|secret| is_alias(name.as_str(), secret));
             let decides = END_TO_END.iter().any(|kept| is_alias(name.as_str(), kept.as_str()));
-            if decides || is_reserved(&name) || secret(name.as_str()) {
+            if decides || is_reserved(&name) || is_secret {
                 return Err(Refusal::Connection);
             }
             named.push(name);
@@ -78,7 +112,7 @@ pub(super) fn take_hop_by_hop(headers: &mut HeaderMap, secret: &dyn Fn(&str) -> 
     for name in named {
         headers.remove(name);
     }
-    without_hop_by_hop(headers);
+    remove_all(headers, |name| is_hop_by_hop(name) || is_for_proxies(name) || is_other_length(name));
     Ok(())
 }
 
@@ -103,7 +137,7 @@ pub(crate) fn take_hop_by_hop_of_answer(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    without_hop_by_hop(headers);
+    remove_all(headers, is_hop_by_hop);
 }
 
 #[cfg(test)]
@@ -120,7 +154,7 @@ mod tests {
 
     fn left(lines: &[(&str, &str)]) -> Result<Vec<String>, Refusal> {
         let mut headers = headers(lines);
-        take_hop_by_hop(&mut headers, &|name| name == "api-key")?;
+        take_hop_by_hop(&mut headers, &["api-key".to_owned()])?;
         let mut left: Vec<String> = headers.keys().map(ToString::to_string).collect();
         left.sort();
         Ok(left)
@@ -146,6 +180,51 @@ mod tests {
     }
 
     #[test]
+    fn g_09_what_is_for_proxies_or_taken_for_the_framing_goes_no_further() {
+        for name in [
+            "Proxy",
+            "Proxy_Authorization",
+            "Proxy.Connection",
+            "Proxy-Anything",
+            "Keep_Alive",
+            "Transfer_Encoding",
+            "Transfer.Encoding",
+            "Content_Length",
+            "HTTP2_Settings",
+        ] {
+            assert_eq!(left(&[(name, "7"), ("accept", "*/*")]), Ok(vec!["accept".to_owned()]), "{name}");
+        }
+        let kept = [("content-length", "7"), ("proxied", "7"), ("x-proxy", "7")];
+        assert_eq!(left(&kept).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn g_05_what_servers_take_for_a_credential_is_gone() {
+        let secrets = ["x-api-token".to_owned(), "x_old_key".to_owned()];
+        let lines = [
+            ("x-api-token", "good"),
+            ("x_api_token", "forged"),
+            ("x.api-token", "forged"),
+            ("x_old_key", "good"),
+            ("x-old-key", "forged"),
+            ("x_plain", "kept"),
+        ];
+        let mut headers = headers(&lines);
+        take_other_secrets(&mut headers, &secrets);
+        let left: Vec<&str> = headers.values().map(|value| value.to_str().unwrap()).collect();
+        assert_eq!((headers.len(), left.contains(&"forged")), (3, false), "{headers:?}");
+    }
+
+    #[test]
+    fn g_01_a_length_is_written_in_one_form() {
+        for (sent, written) in [("010", "10"), ("05", "5"), ("00", "0"), ("0", "0"), ("10", "10")] {
+            let mut headers = headers(&[("content-length", sent)]);
+            one_length(&mut headers);
+            assert_eq!(headers.get("content-length").unwrap(), written);
+        }
+    }
+
+    #[test]
     fn g_02_connection_may_not_name_what_decides() {
         for named in [
             "Authorization",
@@ -158,13 +237,14 @@ mod tests {
             "X-MS-CLIENT-PRINCIPAL",
             "Ocp-Apim-Subscription-Key",
             "api-key",
+            "api_key",
             "close, Authorization",
-            "a b",
         ] {
             assert_eq!(left(&[("connection", named)]), Err(Refusal::Connection), "{named}");
             let twice = [("connection", "keep-alive"), ("connection", named)];
             assert_eq!(left(&twice), Err(Refusal::Connection), "{named} in a second field");
         }
+        assert_eq!(left(&[("connection", "a b")]), Err(Refusal::ConnectionNames));
     }
 
     #[test]

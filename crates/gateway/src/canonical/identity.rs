@@ -3,33 +3,27 @@ use http::HeaderName;
 
 /// Names and beginnings (those that end with `*`) that no caller may send, in the spelling with `-`.
 const RESERVED: &[&str] = &[
+    "cf-connecting-ip*",
     "client-cert",
     "client-cert-chain",
     "forwarded",
+    "forwarded-for",
+    "front-end-https",
     "ocp-apim-*",
+    "true-client-ip",
     "x-arr-clientcert",
     "x-auth-request-*",
     "x-client-cert",
-    "x-forwarded-access-token",
-    "x-forwarded-client-cert",
-    "x-forwarded-email",
-    "x-forwarded-for",
-    "x-forwarded-groups",
-    "x-forwarded-host",
-    "x-forwarded-method",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-preferred-username",
-    "x-forwarded-proto",
-    "x-forwarded-server",
-    "x-forwarded-uri",
-    "x-forwarded-user",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded*",
+    "x-host",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
     "x-ms-client-principal*",
     "x-ms-token-*",
-    "x-original-url",
+    "x-original-*",
     "x-real-ip",
     "x-rewrite-url",
 ];
@@ -77,7 +71,7 @@ pub(crate) fn removes(name: &HeaderName, injected: &[HeaderName]) -> bool {
 
 /// Most fields begin otherwise.
 fn may_be(name: &HeaderName) -> bool {
-    matches!(name.as_str().as_bytes().first(), Some(b'c' | b'f' | b'o' | b'r' | b's' | b'x'))
+    matches!(name.as_str().as_bytes().first(), Some(b'c' | b'f' | b'o' | b'r' | b's' | b't' | b'x'))
 }
 
 fn fits(name: &str, pattern: &str) -> bool {
@@ -87,7 +81,8 @@ fn fits(name: &str, pattern: &str) -> bool {
     }
 }
 
-fn begins(name: &str, beginning: &str) -> bool {
+/// Whether a name, in any spelling, begins so.
+pub(super) fn begins(name: &str, beginning: &str) -> bool {
     let folded = |byte: u8| if matches!(byte, b'_' | b'.') { b'-' } else { byte.to_ascii_lowercase() };
     name.len() >= beginning.len() && name.bytes().map(folded).zip(beginning.bytes().map(folded)).all(|(a, b)| a == b)
 }
@@ -121,10 +116,24 @@ mod tests {
             "X-HTTP-Method-Override",
             "X-Original-URL",
             "X-Real-IP",
+            "True-Client-IP",
+            "CF-Connecting-IP",
+            "CF-Connecting-IPv6",
+            "X-Client-IP",
+            "X-Cluster-Client-IP",
+            "X-Forwarded",
+            "X-Forwarded-Scheme",
+            "X_Forwarded_Ssl",
+            "Forwarded-For",
+            "Front_End_Https",
+            "X-Host",
+            "X-Original-Forwarded-For",
+            "X.Original.Host",
+            "X-Original-Method",
         ] {
             assert!(is_reserved(&name(text)), "{text}");
         }
-        for text in ["x-request-id", "x-forwarded", "accept", "cookie", "authorization", "x-forwarded-forx", "client"] {
+        for text in ["x-request-id", "x-original", "accept", "cookie", "authorization", "traceparent", "client"] {
             assert!(!is_reserved(&name(text)), "{text}");
         }
     }

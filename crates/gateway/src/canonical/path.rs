@@ -144,6 +144,9 @@ fn decoded(raw: &[u8]) -> Result<String, Ambiguity> {
     if text.chars().any(is_look_alike) {
         return Err(Ambiguity::LookAlike);
     }
+    if text.split('/').any(|segment| segment.ends_with(char::is_whitespace)) {
+        return Err(Ambiguity::TrailingDot);
+    }
     let mut after = path.split("%25").skip(1);
     let twice = after.any(|rest| {
         let mut next = rest.bytes();
@@ -164,6 +167,12 @@ const fn is_look_alike(c: char) -> bool {
             | '\u{2216}' | '\u{29f5}' | '\u{29f9}' // set minus and reverse solidi
             | '\u{037e}' // Greek question mark, which is `;`
             | '\u{066a}' // Arabic percent sign
+            | '\u{2100}' | '\u{2101}' | '\u{2105}' | '\u{2106}' // a/c, a/s, c/o and c/u
+            | '\u{2488}'
+            ..='\u{249b}' | '\u{1f100}' // numbers with a full stop
+            | '\u{33c2}' | '\u{33c7}' | '\u{33d8}' // a.m., Co. and p.m.
+            | '\u{fe14}' | '\u{fe19}' | '\u{fe30}' // vertical forms
+            | '\u{a5}' | '\u{20a9}' | '\u{ffe5}' | '\u{ffe6}' // yen and won, in the place of `\` in their code pages
             | '\u{fe52}' | '\u{fe54}' | '\u{fe68}' | '\u{fe6a}' // small forms
             | '\u{ff05}' | '\u{ff0e}' | '\u{ff0f}' | '\u{ff1b}' | '\u{ff3c}' | '\u{ff61}' // full width
     )
@@ -178,7 +187,7 @@ fn resolved(path: &str) -> Result<String, Ambiguity> {
         match segment {
             "" | "." => {}
             ".." => drop(kept.pop()),
-            _ if segment.ends_with('.') || segment.ends_with("%20") => return Err(Ambiguity::TrailingDot),
+            _ if segment.ends_with('.') => return Err(Ambiguity::TrailingDot),
             _ => kept.push(segment),
         }
     }

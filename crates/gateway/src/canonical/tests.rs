@@ -12,7 +12,7 @@ fn parts(method: &str, target: &str, version: Version, lines: Lines<'_>) -> Part
 }
 
 fn canonical(method: &str, target: &str, version: Version, lines: Lines<'_>) -> Result<Canonical, Refusal> {
-    Canonical::of(parts(method, target, version, lines), &|name| name == "api-key")
+    Canonical::of(parts(method, target, version, lines), &["api-key".to_owned()])
 }
 
 fn asked(target: &str, lines: Lines<'_>) -> Result<Canonical, Refusal> {
@@ -28,6 +28,7 @@ fn g_11_one_host_is_named() {
         ("/", &[("host", "API.Example.")], Ok("api.example")),
         ("http://api.example/", &[HOST], Ok("api.example")),
         ("http://API.example/", &[HOST], Ok("api.example")),
+        ("http://api.example/", &[], Err(Refusal::Host)),
         ("/", &[], Err(Refusal::Host)),
         ("/", &[("host", "")], Err(Refusal::Host)),
         ("/", &[HOST, HOST], Err(Refusal::Host)),
@@ -87,6 +88,25 @@ fn g_06_a_request_carries_one_credential() {
         assert_eq!(asked(target, &[HOST, good]).unwrap_err(), Refusal::Credentials, "{target}");
     }
     assert!(asked("/?access_token=x", &[HOST]).is_ok(), "where it alone is, the check of tokens says so");
+}
+
+#[test]
+fn g_05_what_servers_take_for_a_credential_is_not_there() {
+    for alias in ["api_key", "API.Key"] {
+        let request = asked("/", &[HOST, ("api-key", "good"), (alias, "forged")]).unwrap();
+        assert_eq!(request.headers().len(), 2, "{alias}: {:?}", request.headers());
+        assert_eq!(request.headers().get("api-key").unwrap(), "good");
+    }
+}
+
+#[test]
+fn a_request_has_a_hundred_fields_at_most_whatever_the_version() {
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        for (more, expected) in [(99, Ok(())), (100, Err(Refusal::Fields))] {
+            let lines = [vec![HOST], vec![("x-a", "1"); more]].concat();
+            assert_eq!(canonical("GET", "https://api.example/", version, &lines).map(drop), expected, "{version:?}");
+        }
+    }
 }
 
 #[test]

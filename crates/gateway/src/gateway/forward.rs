@@ -137,9 +137,10 @@ pub(super) async fn forward(
 
 /// Whether it has one end: chunks and a length, or another coding than chunks, leave who reads it to choose (RFC 9112 section 6.3).
 fn is_framed_once(response: &Response<Incoming>) -> bool {
-    // The library reads `2, 2` as 2, and others do not.
+    // The library reads `2, 2` as 2, and others do not; and of an answer without a body it reads none.
     let is_number = |length: &HeaderValue| length.as_bytes().iter().all(u8::is_ascii_digit);
-    let is_one = response.headers().get_all(CONTENT_LENGTH).iter().all(is_number);
+    let mut lengths = response.headers().get_all(CONTENT_LENGTH).iter();
+    let is_one = lengths.next().is_none_or(is_number) && lengths.next().is_none();
     // What has a length has no chunks.
     is_one && (response.body().size_hint().exact().is_some() || framing(response.headers()).is_ok())
 }

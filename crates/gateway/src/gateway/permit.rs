@@ -15,8 +15,9 @@ use crate::sign_in;
 use crate::websocket::{self, Opening};
 use bytes::Bytes;
 use decision::{CheckId, Clock};
-use http::{HeaderMap, Response};
-use hyper::body::Incoming;
+use http::header::EXPECT;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
 use serve::Shown;
 use std::sync::Arc;
 use telemetry::Began;
@@ -33,6 +34,11 @@ impl Gateway {
         after: &mut After,
     ) -> Result<(Permitted, Credential, Option<Box<Opening>>), Ended> {
         record.asked(&parts);
+        if waits_to_go_on(&parts, body.as_ref()) {
+            let told = "nobody is told to go on over HTTP/2 here: send the request again without `Expect`, and its body with it";
+            let denial = Denial::of(CheckId::GatewayRequest).status(StatusCode::EXPECTATION_FAILED);
+            return Err(Box::new(denial.message(told)).into());
+        }
         let shown = parts.extensions.remove::<Arc<Shown>>();
         let believed = peer.told_in.filter(|_| address::is_trusted(peer.address.to_canonical(), &state.proxies));
         let certificate = match believed {
@@ -46,8 +52,7 @@ impl Gateway {
         for name in state.told_in.iter().filter(|field| Some(**field) != believed).flat_map(|field| field.names()) {
             parts.headers.remove(name);
         }
-        let is_secret = |name: &str| state.secrets.iter().any(|secret| secret == name);
-        let request = Canonical::of(parts, &is_secret).map_err(|refusal| Box::new(Denial::from(refusal)))?;
+        let request = Canonical::of(parts, &state.secrets).map_err(|refusal| Box::new(Denial::from(refusal)))?;
         record.read(&request);
         let headers = request.headers();
         if let Some(method) = cors::preflight(request.method(), headers) {
@@ -109,9 +114,15 @@ impl Gateway {
             body: seen.map(|body| Box::new(Uploading::new(body, Progress::default()))),
         });
         let document = call.operation.document.clone();
-        let described = |denial: Box<Denial>| match &document {
-            Some(address) => Box::new(denial.with_metadata(address)),
-            None => denial,
+        let bound = call.operation.dpop.clone().filter(|dpop| dpop.is_required());
+        let described = |mut denial: Box<Denial>| {
+            if let Some(dpop) = &bound {
+                denial = Box::new(denial.for_bound_tokens(&dpop.algs()));
+            }
+            match &document {
+                Some(address) => Box::new(denial.with_metadata(address)),
+                None => denial,
+            }
         };
         let permitted = authorise(call, state, &*self.ports.clock, record, after).await.map_err(described)?;
         let operation = Arc::clone(&permitted.call().operation);
@@ -121,6 +132,14 @@ impl Gateway {
         let acquired = acquired.map_err(|denial| sign_in::again(denial, permitted.call()));
         Ok((permitted, acquired.map_err(described)?, opening))
     }
+}
+
+/// Whether the caller sends its body only once it is told to (RFC 9110 section 10.1.1), which the HTTP library does over HTTP/1.1 alone.
+fn waits_to_go_on(parts: &http::request::Parts, body: Option<&Incoming>) -> bool {
+    let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    parts.version == Version::HTTP_2
+        && parts.headers.get_all(EXPECT).iter().any(expects)
+        && body.is_some_and(|body| !body.is_end_stream())
 }
 
 /// Why a request goes no further.

@@ -43,13 +43,14 @@ pub(super) struct SubscriptionBody {
     pub(super) expiration_date: Option<String>,
 }
 
-/// What is to be changed of a subscription: `null` takes something away.
+/// What is to be changed of a subscription: `null` takes a name, an owner or an end away, and nothing else.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(rename = "SubscriptionChange")]
 #[expect(clippy::option_option, reason = "what is not sent is not what is null")]
 pub(super) struct SubscriptionChange {
     /// `/products/{name}`, `/apis/{name}`, or `/apis` for all of them.
+    #[serde(deserialize_with = "there")]
     pub(super) scope: Option<String>,
     /// Its name for people.
     #[serde(deserialize_with = "sent")]
@@ -58,8 +59,10 @@ pub(super) struct SubscriptionChange {
     #[serde(deserialize_with = "sent")]
     pub(super) owner_id: Option<Option<String>>,
     /// Whether its keys open anything.
+    #[serde(deserialize_with = "there")]
     pub(super) state: Option<State>,
     /// The moment that the windows of its quotas are counted from.
+    #[serde(deserialize_with = "there")]
     #[schemars(with = "Option<Moment>")]
     pub(super) start_date: Option<String>,
     /// The moment from which on its keys open nothing.
@@ -71,6 +74,11 @@ pub(super) struct SubscriptionChange {
 #[expect(clippy::option_option, reason = "what is not sent is not what is null")]
 fn sent<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(from).map(Some)
+}
+
+/// What is always there, so that `null` is no word for it.
+fn there<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// A moment such as `2027-01-31T00:00:00Z`.

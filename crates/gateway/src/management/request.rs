@@ -108,6 +108,10 @@ impl Asked {
 
     /// The body.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Box<Denial>> {
+        // A list would be read by the order of the members.
+        if !self.body.trim_ascii_start().starts_with(b"{") {
+            return Err(wrong("the body is not what is taken here: it is no JSON object"));
+        }
         serde_json::from_slice(&self.body)
             .map_err(|error| wrong(format!("the body is not what is taken here: {error}")))
     }

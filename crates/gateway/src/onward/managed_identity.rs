@@ -22,6 +22,6 @@ pub(super) async fn acquire(
             tracing::warn!(error.code = body.error.as_str(), resource, "the host gives no token");
             Err(Box::new(Denial::of(CheckId::OnwardIdentity)))
         }
-        Err(error) => Err(Box::new(refused(&error, false))),
+        Err(error) => Err(Box::new(refused(&error, None))),
     }
 }

@@ -22,6 +22,6 @@ pub(super) async fn acquire(client: &Client, target: &str, permitted: &Permitted
         Ok(answered) => bearer(&answered.token),
         // The caller has to meet it: the gateway is the middle tier, and hands it on.
         Err(Error::ClaimsChallenge { claims, .. }) => Err(Box::new(Denial::from(guard.challenge(&claims)))),
-        Err(error) => Err(Box::new(refused(&error, true))),
+        Err(error) => Err(Box::new(refused(&error, Some(client.profile())))),
     }
 }

@@ -1,6 +1,7 @@
 //! `check_header`: a field that has to be there, with one of these values.
 use super::{Decided, Part, Phase, Policy};
 use crate::call::Call;
+use crate::canonical::identity::is_alias;
 use crate::denial::Denial;
 use crate::settings::{SettingsError, Spanned, World, fault, field_name, refusal_status};
 use decision::CheckId;
@@ -61,12 +62,13 @@ struct CheckHeader {
 }
 
 impl CheckHeader {
-    /// Every line counts: of two, the service could read the other.
+    /// Every line counts, whatever the spelling of its name: of two, the service could read the other.
     fn judge(&self, headers: &HeaderMap) -> Result<(), CheckId> {
-        let mut lines = headers.get_all(&self.name).iter().peekable();
-        if lines.peek().is_none() {
+        if !headers.contains_key(&self.name) {
             return Err(CheckId::HeaderPresent);
         }
+        let alike = headers.iter().filter(|(name, _)| is_alias(name.as_str(), self.name.as_str()));
+        let mut lines = alike.map(|(_, line)| line);
         let is = |wanted: &String, line: &[u8]| {
             let wanted = wanted.as_bytes();
             if self.ignore_case { wanted.eq_ignore_ascii_case(line) } else { wanted == line }
@@ -93,19 +95,22 @@ impl Policy for CheckHeader {
 mod tests {
     use super::*;
 
-    fn judged(values: &[&str], ignore_case: bool, lines: &[&str]) -> Result<(), CheckId> {
-        let check = CheckHeader {
+    fn check(values: &[&str], ignore_case: bool) -> CheckHeader {
+        CheckHeader {
             name: HeaderName::from_static("x-edge"),
             status: StatusCode::UNAUTHORIZED,
             message: String::new(),
             ignore_case,
             values: values.iter().map(|v| (*v).to_owned()).collect(),
-        };
+        }
+    }
+
+    fn judged(values: &[&str], ignore_case: bool, lines: &[&str]) -> Result<(), CheckId> {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append("x-edge", line.parse().unwrap());
         }
-        check.judge(&headers)
+        check(values, ignore_case).judge(&headers)
     }
 
     #[test]
@@ -118,5 +123,22 @@ mod tests {
         assert_eq!(judged(&[], false, &[]), Err(CheckId::HeaderPresent));
         assert_eq!(judged(&["a"], false, &["a, b"]), Err(CheckId::HeaderAllowed));
         assert_eq!(judged(&["a"], false, &["a", "b"]), Err(CheckId::HeaderAllowed), "every line counts");
+    }
+
+    #[test]
+    fn g_05_what_servers_take_for_the_field_counts_as_the_field() {
+        let check = check(&["a"], false);
+        for (lines, expected) in [
+            (&[("x-edge", "a"), ("x_edge", "a")][..], Ok(())),
+            (&[("x-edge", "a"), ("x_edge", "b")], Err(CheckId::HeaderAllowed)),
+            (&[("x.edge", "b"), ("x-edge", "a")], Err(CheckId::HeaderAllowed)),
+            (&[("x_edge", "a")], Err(CheckId::HeaderPresent)),
+        ] {
+            let mut headers = HeaderMap::new();
+            for &(name, line) in lines {
+                headers.append(HeaderName::from_static(name), line.parse().unwrap());
+            }
+            assert_eq!(check.judge(&headers), expected, "{lines:?}");
+        }
     }
 }

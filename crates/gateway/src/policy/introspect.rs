@@ -1,7 +1,8 @@
 //! `introspect`: a token that its issuer says is active (RFC 7662). What the issuer says of it is then judged as the claims of a
 //! token are: by guard, with all that `require` demands.
 use super::Part;
-use super::validate_jwt::{ClaimRule, ClaimTable, Place, TokenCheck};
+use super::bearer::{Place, TokenCheck};
+use super::required_claims::{ClaimRule, ClaimTable};
 use crate::settings::{SettingsError, Spanned, World, fault, refusal_status};
 use client::{Introspections, Kept};
 use decision::Timestamp;
@@ -174,6 +175,13 @@ mod tests {
         assert_eq!((&made["sub"], &made["client_id"]), (&json!("spa"), &json!("spa")));
         assert_eq!(made["jti"].as_str().unwrap().len(), 16);
         assert!(made.get("aud").is_none() && made.get("exp").is_none());
+        // A user is no application because only `username` names them, and nobody is one.
+        let made = complete(json!({"active": true, "client_id": "spa", "username": "ada"}), false);
+        assert_eq!((&made["sub"], &made["client_id"]), (&json!("ada"), &json!("spa")));
+        let made = complete(json!({"active": true, "client_id": "spa", "username": null}), false);
+        assert_eq!(made["sub"], "spa");
+        let made = complete(json!({"active": true}), false);
+        assert_eq!((made.get("sub"), &made["client_id"]), (None, &json!("unknown")));
         let said =
             json!({"iss": "https://evil.example", "iat": 1, "sub": "ada", "client_id": "c", "jti": "j", "aud": "a"});
         assert_eq!(complete(said.clone(), false), said);

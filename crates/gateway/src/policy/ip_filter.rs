@@ -8,9 +8,12 @@ use decision::CheckId;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::sync::Arc;
+
+/// The last address of IPv6.
+const LAST: Ipv6Addr = Ipv6Addr::from_bits(u128::MAX);
 
 /// Calls from some addresses only, or from all but some.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -66,8 +69,16 @@ impl super::Table for Table {
         Ok(Part::Rule(Arc::new(IpFilter { action: self.action, networks, ranges })))
     }
 
+    /// Not where all addresses of a kind may call.
     fn identifies(&self) -> bool {
+        let mut networks = self.address.iter().filter_map(|text| network(text.get_ref()));
+        let is_all = |ends: &Spanned<Ends>| {
+            let Ends { from, to } = ends.get_ref();
+            from.is_unspecified() && [IpAddr::V4(Ipv4Addr::BROADCAST), IpAddr::V6(LAST)].contains(to)
+        };
         self.action == Action::Allow
+            && networks.all(|network| network.prefix_len() > 0)
+            && !self.address_range.iter().any(is_all)
     }
 
     fn told(&self) -> String {

@@ -60,7 +60,7 @@ impl super::Table for Table {
             subject: self.subject.or((self.is_of_no_rights() && !self.acrs.is_empty()).then_some(Subject::User)),
             certificate_bound: self.certificate_bound,
             live_cut_offs: self.live_cut_offs,
-            ..Route { authenticated_suffices: self.is_of_no_rights(), ..super::validate_jwt::any_valid_token() }
+            ..Route { authenticated_suffices: self.is_of_no_rights(), ..super::any_valid_token() }
         };
         let condition = match &self.expression {
             None => None,

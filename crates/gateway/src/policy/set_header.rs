@@ -4,8 +4,8 @@ use crate::call::Call;
 use crate::canonical::identity::is_alias;
 use crate::settings::{SettingsError, Spanned, World, fault, field_name};
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,8 +44,9 @@ enum Exists {
 impl super::Table for Table {
     fn part(&self, at: &Range<usize>, world: &mut World<'_>) -> Result<Part, SettingsError> {
         let name = field_name(&self.name)?;
-        let framing = [CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
-        if framing.contains(&name) || name == "keep-alive" {
+        let of_connection =
+            [CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+        if of_connection.contains(&name) || name == "keep-alive" || name == "proxy-connection" {
             return Err(fault(&self.name.span(), "this field belongs to the connection", "leave it to the gateway"));
         }
         if name == AUTHORIZATION {

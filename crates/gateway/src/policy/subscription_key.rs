@@ -13,6 +13,7 @@ use http::HeaderName;
 use oauth::challenge::Challenge;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -80,6 +81,25 @@ pub(crate) struct SubscriptionKey {
     forward: bool,
 }
 
+/// A key, and where it was shown.
+enum Shown<'a> {
+    InField(&'a str),
+    InQuery(&'a str),
+}
+
+impl<'a> Shown<'a> {
+    /// What the key may be. In a query it is escaped, unless somebody wrote a `+` of it as it is.
+    fn spellings(self) -> [Option<Cow<'a, str>>; 2] {
+        match self {
+            Self::InField(key) => [Some(Cow::Borrowed(key)), None],
+            Self::InQuery(key) => {
+                let decoded = query::decoded(key).filter(|decoded| decoded != key);
+                [Some(Cow::Borrowed(key)), decoded.map(Cow::Owned)]
+            }
+        }
+    }
+}
+
 /// In whose context a call is made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Admission {
@@ -108,7 +128,7 @@ impl SubscriptionKey {
             |key: &[u8]| known.find(key, api, now).or_else(|| stored?.find(key, api, &operation.api_name, known, now));
         let decided = match self.shown(request) {
             Err(Several) => Err(CheckId::SubscriptionKeyValid),
-            Ok(Some(key)) => match find(key.as_bytes()) {
+            Ok(Some(key)) => match key.spellings().into_iter().flatten().find_map(|key| find(key.as_bytes())) {
                 Some(admission) => Ok(admission),
                 // It may be a key that has not been fetched.
                 None if known.is_waiting() => return Err(Box::new(Denial::not_at_hand())),
@@ -131,11 +151,11 @@ impl SubscriptionKey {
     }
 
     /// The parameter counts only where the field is absent.
-    fn shown<'a>(&self, request: &'a Canonical) -> Result<Option<&'a str>, Several> {
+    fn shown<'a>(&self, request: &'a Canonical) -> Result<Option<Shown<'a>>, Several> {
         let mut lines = request.headers().get_all(&self.header).iter();
         match (lines.next(), lines.next()) {
-            (None, _) => query::value(request.query(), &self.query),
-            (Some(line), None) => line.to_str().map(Some).map_err(|_| Several),
+            (None, _) => query::value(request.query(), &self.query).map(|found| found.map(Shown::InQuery)),
+            (Some(line), None) => line.to_str().map(|key| Some(Shown::InField(key))).map_err(|_| Several),
             (Some(_), Some(_)) => Err(Several),
         }
     }

@@ -1,7 +1,8 @@
 //! `validate_azure_ad_token`: a token of one tenant, of either version, for one of these audiences. Issuers and keys follow from the
 //! authority and the tenant; the rest is that of `validate_jwt`.
 use super::Part;
-use super::validate_jwt::{ClaimTable, Common, sixty};
+use super::required_claims::ClaimTable;
+use super::validate_jwt::{Common, sixty};
 use crate::settings::{SettingsError, Spanned, World, fault};
 use decision::contract::{Profile, Tenants, TrustedIssuer};
 use http::Uri;

@@ -1,32 +1,34 @@
-//! From the file to what answers requests: scopes put together, narrower ones after wider ones.
-use super::doors::{Doors, doors, network};
-use super::file::{ApiTable, OperationTable, ProtectedResourceTable};
+//! From the file to what answers requests.
+use super::doors::{Doors, doors, is_everybody, network};
+use super::file::{ApiTable, OperationTable};
 use super::management;
 use super::openapi::{self, Described};
+use super::resource::{document, resource};
+use super::scopes::{Applied, Read, applied};
 use super::subscriptions::subscriptions;
 use super::upstreams::{Upstreams, showing, upstreams};
 use super::world::{AllFetched, Variables, World, twice, unknown};
 use super::{File, SettingsError, Spanned, fault, field_name};
+use crate::canonical::identity::is_reserved;
 use crate::cut_offs::AllHeard;
 use crate::gateway::Ports;
 use crate::limits::{Limits, Shared};
 use crate::onward::{self, Onward};
-use crate::policy::cors::Cors;
-use crate::policy::{self, Bearer, Part, Phase, SignInCheck, SignedIn, SubscriptionKey, TokenCheck};
-use crate::protected_resource::{Document, Documents, Metadata, WELL_KNOWN};
+use crate::policy::{Part, Tables};
+use crate::protected_resource::Documents;
 use crate::rotating::Rotates;
-use crate::routes::{Asked, Operation, Pattern, Routes, Rules, Told, is_canonical};
+use crate::routes::{Operation, Pattern, Routes, is_canonical};
 use crate::sign_in::SignIn;
 use crate::subscriptions::{ApiId, Product, ProductId, Subscriptions};
 use crate::told_certificate::CertificateField;
 use crate::upstream::Upstream;
-use crate::{authorizer, canonical, policy::Tables, stream};
-use decision::contract::Route;
-use guard::{Dpop, Guard};
+use crate::{authorizer, canonical, stream};
+use fetch::Allow;
+use guard::Guard;
 use http::HeaderName;
+use http::uri::Scheme;
 use ipnet::IpNet;
 use std::collections::HashMap;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,36 +72,6 @@ pub(crate) struct Lasting {
     pub(crate) shared_limits: Option<Arc<Shared>>,
 }
 
-/// The policies of one scope, each read once.
-struct Read<'a> {
-    label: String,
-    tables: &'a Tables,
-    parts: Vec<Placed>,
-}
-
-#[derive(Clone)]
-struct Placed {
-    name: &'static str,
-    at: Range<usize>,
-    part: Part,
-    identifies: bool,
-    text: String,
-}
-
-/// What the scopes of one operation come to.
-struct Applied {
-    rules: Rules,
-    subscription: Option<Arc<SubscriptionKey>>,
-    tokens: Vec<Arc<TokenCheck>>,
-    identifies: bool,
-    /// The same for a call without a key.
-    identifies_without_key: bool,
-    cors: Option<Arc<Cors>>,
-    dpop: Option<Arc<Dpop>>,
-    /// Whether a session's token is among what the service would be sent with `passthrough`, and must not be.
-    hides_tokens: bool,
-}
-
 pub(crate) fn compile(
     file: &File,
     variable: Variables<'_>,
@@ -110,6 +82,9 @@ pub(crate) fn compile(
 ) -> Result<Compiled, SettingsError> {
     let mut world = World::read(file, variable, beside, ports, limits, before)?;
     let proxies: Vec<IpNet> = file.trusted_proxies.iter().map(network).collect::<Result<_, _>>()?;
+    if let Some(all) = proxies.iter().find(|network| is_everybody(network)) {
+        world.remark(format!("`{all}` in `trusted_proxies` lets anybody say where a call comes from"));
+    }
     let upstreams = upstreams(file, &mut world, &before.upstreams)?;
     let global = Read::scope("global".to_owned(), &file.policies, &mut world)?;
     let products = products(file, &mut world)?;
@@ -147,6 +122,9 @@ pub(crate) fn compile(
         }
         places.push((host.clone(), Arc::clone(&prefix)));
         routes.add(host, &prefix, operations);
+    }
+    if routes.all().is_empty() {
+        world.remark("the file has no operation, so nothing can be called".to_owned());
     }
     world.is_there(&routes)?;
     for (table, (product, _)) in file.product.iter().zip(&products) {
@@ -195,152 +173,6 @@ fn product_id(products: &[(Product, Read<'_>)], product: &Product) -> ProductId 
     ProductId(products.iter().position(|(other, _)| other.name == product.name).unwrap_or_default())
 }
 
-impl<'a> Read<'a> {
-    fn scope(label: String, tables: &'a Tables, world: &mut World<'_>) -> Result<Self, SettingsError> {
-        world.place.clone_from(&label);
-        let mut parts = Vec::new();
-        for entry in tables.entries() {
-            parts.push(Placed {
-                name: entry.name,
-                part: entry.table.part(&entry.at, world)?,
-                identifies: entry.table.identifies(),
-                text: entry.table.told(),
-                at: entry.at,
-            });
-        }
-        for name in &tables.mandatory {
-            if !parts.iter().any(|placed| placed.name == name.get_ref()) {
-                let problem = format!("`{}` is mandatory, and is not among the policies here", name.get_ref());
-                return Err(fault(&name.span(), problem, "add it, or take it out of `mandatory`"));
-            }
-        }
-        Ok(Self { label, tables, parts })
-    }
-}
-
-/// Puts scopes together, the widest first.
-fn applied(scopes: &[&Read<'_>]) -> Result<Applied, SettingsError> {
-    let mut kept: Vec<(&Read<'_>, &Placed)> = Vec::new();
-    for scope in scopes {
-        for name in &scope.tables.remove {
-            let is = |placed: &Placed| placed.name == name.get_ref();
-            if !policy::NAMES.contains(&name.get_ref().as_str()) {
-                let problem = format!("`{}` is no policy", name.get_ref());
-                return Err(fault(&name.span(), problem, format!("expected one of: {}", policy::NAMES.join(", "))));
-            }
-            let wider = kept.iter().find(|(_, placed)| is(placed)).map(|(scope, _)| *scope);
-            let Some(wider) = wider else {
-                let problem = format!("no wider scope has `{}`", name.get_ref());
-                return Err(fault(&name.span(), problem, "take it out of `remove`"));
-            };
-            let demands = |scope: &&Read<'_>| scope.tables.mandatory.iter().any(|m| m.get_ref() == name.get_ref());
-            if kept.iter().any(|(scope, placed)| is(placed) && demands(scope)) {
-                let problem = format!("`{}` of {} is mandatory", name.get_ref(), wider.label);
-                return Err(fault(&name.span(), problem, "keep it, or take it out of `mandatory` there"));
-            }
-            kept.retain(|(_, placed)| !is(placed));
-        }
-        kept.extend(scope.parts.iter().map(|placed| (*scope, placed)));
-    }
-    let mut all: Vec<Asked> = Vec::new();
-    let mut tokens: Vec<(&'static str, Arc<TokenCheck>)> = Vec::new();
-    let mut demands: Vec<(Arc<Route>, Range<usize>)> = Vec::new();
-    let (mut subscription, mut cors, mut dpop) = (None, None, None);
-    let mut sign_in: Option<Arc<SignInCheck>> = None;
-    for (_, placed) in &kept {
-        match &placed.part {
-            Part::Rule(rule) => all.push(Asked { name: placed.name, policy: Arc::clone(rule) }),
-            Part::Token(check) => tokens.push((placed.name, Arc::clone(check))),
-            Part::Demand(route, condition) => {
-                demands.push((Arc::clone(route), placed.at.clone()));
-                all.extend(condition.iter().map(|rule| Asked { name: placed.name, policy: Arc::clone(rule) }));
-            }
-            Part::Subscription(key) if subscription.is_none() => subscription = Some(Arc::clone(key)),
-            Part::Subscription(_) => {
-                let hint = "add `remove = [\"subscription_key\"]` beside this one, or drop it";
-                return Err(fault(&placed.at, "a wider scope says already where the key is", hint));
-            }
-            Part::SignIn(check) if sign_in.is_none() => sign_in = Some(Arc::clone(check)),
-            Part::SignIn(_) => {
-                let hint = "add `remove = [\"sign_in\"]` beside this one, or drop it";
-                return Err(fault(&placed.at, "a wider scope says already that people sign in", hint));
-            }
-            Part::Cors(rule) if cors.is_none() => cors = Some(Arc::clone(rule)),
-            Part::Cors(_) => {
-                let hint = "add `remove = [\"cors\"]` beside this one, or drop it";
-                return Err(fault(&placed.at, "a wider scope says already which origins may call", hint));
-            }
-            Part::Dpop(proofs) if dpop.is_none() => dpop = Some((Arc::clone(proofs), placed.at.clone())),
-            Part::Dpop(_) => {
-                let hint = "add `remove = [\"dpop\"]` beside this one, or drop it";
-                return Err(fault(&placed.at, "a wider scope says already which proofs are taken", hint));
-            }
-        }
-    }
-    let dpop = dpop.map(|(dpop, at)| proofs(dpop, &at, &tokens, &demands)).transpose()?;
-    if let Some((_, at)) = demands.first().filter(|_| tokens.is_empty()) {
-        return Err(fault(at, "`require` has no token to look at", "add `validate_jwt` or `validate_azure_ad_token`"));
-    }
-    let deaf = tokens.last().is_some_and(|(_, check)| !check.hears_of_cut_offs());
-    if let Some((_, at)) = demands.iter().find(|(route, _)| deaf && route.live_cut_offs) {
-        let hint = "add `cut_offs` to the check of the token, or drop `live_cut_offs`";
-        return Err(fault(at, "nobody tells what was cut off, so nobody would be let in", hint));
-    }
-    let looked_at = tokens.iter().any(|(_, check)| check.is_in_authorization());
-    let hides_tokens = looked_at && sign_in.as_ref().is_some_and(|check| !check.forwards_tokens);
-    // Before the token checks: these look at the session's token.
-    all.extend(sign_in.map(|check| Asked { name: "sign_in", policy: Arc::new(SignedIn::new(check, looked_at)) }));
-    // The narrowest check is the one that the operation's own demands are about.
-    let mut demanded: Vec<Arc<Route>> = demands.into_iter().map(|(route, _)| route).collect();
-    for (at, (name, check)) in tokens.iter().enumerate() {
-        let of_this = if at + 1 == tokens.len() { std::mem::take(&mut demanded) } else { Vec::new() };
-        all.push(Asked { name, policy: Arc::new(Bearer::new(Arc::clone(check), of_this, dpop.clone())) });
-    }
-    all.sort_by_key(|asked| asked.policy.phase());
-    let (before, rewrites): (Vec<_>, Vec<_>) = all.into_iter().partition(|asked| asked.policy.phase() < Phase::Rewrite);
-    let told = |(scope, placed): &(&Read<'_>, &Placed)| Told {
-        scope: scope.label.clone(),
-        policy: placed.name,
-        text: placed.text.clone(),
-    };
-    Ok(Applied {
-        rules: Rules {
-            before,
-            rewrites: rewrites.into_iter().map(|asked| asked.policy).collect(),
-            told: kept.iter().map(told).collect(),
-        },
-        subscription,
-        cors,
-        dpop,
-        hides_tokens,
-        tokens: tokens.into_iter().map(|(_, check)| check).collect(),
-        identifies: kept.iter().any(|(_, placed)| placed.identifies),
-        identifies_without_key: kept.iter().any(|(_, p)| p.identifies && !matches!(p.part, Part::Subscription(_))),
-    })
-}
-
-/// Proofs of possession, where the tokens of an operation can come with some.
-fn proofs(
-    dpop: Arc<Dpop>,
-    at: &Range<usize>,
-    tokens: &[(&'static str, Arc<TokenCheck>)],
-    demands: &[(Arc<Route>, Range<usize>)],
-) -> Result<Arc<Dpop>, SettingsError> {
-    if tokens.is_empty() {
-        let hint = "add `validate_jwt`, `validate_azure_ad_token` or `introspect`";
-        return Err(fault(at, "`dpop` has no token to look at", hint));
-    }
-    if tokens.iter().any(|(_, check)| !check.is_in_authorization()) {
-        let hint = "take the token from `Authorization`, or drop `dpop`";
-        return Err(fault(at, "proofs come with tokens in `Authorization` alone", hint));
-    }
-    if dpop.is_required() && demands.iter().any(|(route, _)| route.certificate_bound) {
-        let hint = "drop `certificate_bound` of `require`, or say `required = false` here";
-        return Err(fault(at, "no token is bound to a key and to a certificate", hint));
-    }
-    Ok(dpop)
-}
-
 /// One API, while its operations are put together.
 struct Context<'a> {
     api: ApiId,
@@ -357,7 +189,7 @@ struct Context<'a> {
 impl Context<'_> {
     fn operations(&self, world: &mut World<'_>) -> Result<Vec<Arc<Operation>>, SettingsError> {
         let name = self.table.name.get_ref();
-        let described = self.table.openapi.as_ref().map(|file| openapi::read(file, world.beside())).transpose()?;
+        let described = self.table.openapi.as_ref().map(|file| openapi::read(file, world)).transpose()?;
         let described = described.unwrap_or_default();
         if self.table.operation.is_empty() && described.is_empty() {
             let problem = format!("the API `{name}` has no operation, so nothing of it can be called");
@@ -375,6 +207,12 @@ impl Context<'_> {
                     problem,
                     "leave it out, or write it with `-` for what the proxy tells",
                 ));
+            }
+            let is_told = world.told_in.iter().flat_map(|field| field.names()).any(|told| told == name);
+            if is_reserved(&name) && !is_told {
+                let problem = format!("services could take `{name}` for what the gateway says, so no caller sends it");
+                let hint = "leave it out; what services need of it, a policy such as `set_header` can set";
+                return Err(fault(&text.span(), problem, hint));
             }
             forwarded.push(name);
         }
@@ -399,7 +237,44 @@ impl Context<'_> {
             }
             operations.push(Arc::new(operation));
         }
+        for remark in self.remarks(&operations) {
+            world.remark(remark);
+        }
         Ok(operations)
+    }
+
+    /// What never applies to calls of this API, or sends credentials in the clear.
+    fn remarks(&self, operations: &[Arc<Operation>]) -> Vec<String> {
+        let name = self.table.name.get_ref();
+        let mut remarks = Vec::new();
+        let mut keyless = operations.iter().filter(|operation| operation.subscription.is_none());
+        for policy in ["rate_limit", "quota"] {
+            let is_told = |operation: &&Arc<Operation>| operation.rules.told.iter().any(|told| told.policy == policy);
+            if let Some(operation) = keyless.clone().find(is_told) {
+                remarks.push(format!(
+                    "`{policy}` counts calls with a subscription key, and `{}` asks for none: add `subscription_key`",
+                    operation.name
+                ));
+            }
+        }
+        if keyless.next().is_some() {
+            for (_, product, _) in self.products.iter().filter(|(.., scope)| !scope.parts.is_empty()) {
+                remarks.push(format!(
+                    "the policies of the product `{}` apply where a key is looked for; the API `{name}` has operations that ask for \
+                     none, so they never apply to these: add `subscription_key`",
+                    product.name
+                ));
+            }
+        }
+        let is_sent = operations.iter().any(|operation| !matches!(operation.onward, Onward::None));
+        let outside = self.upstream.targets.iter().find(|target| !is_inside(&target.host));
+        if let Some(target) = outside.filter(|_| is_sent && self.upstream.scheme == Scheme::HTTP) {
+            remarks.push(format!(
+                "the API `{name}` sends credentials to `{}` over `http://`, where they can be read on the way: write `https://`",
+                target.host
+            ));
+        }
+        remarks
     }
 
     /// The pattern of an operation, which is written here or in a document.
@@ -414,7 +289,7 @@ impl Context<'_> {
                 fault(
                     &table.name.span(),
                     problem,
-                    "describe it with whole segments as parameters, or write it out here",
+                    "describe it with whole segments as parameters, or take it out of the document and write it out here",
                 )
             }),
             (_, _, Some(_)) => {
@@ -521,65 +396,13 @@ impl Context<'_> {
     }
 }
 
-/// The host of an API's address, the path of its metadata, and the address up to that path (RFC 9728 section 3.1).
-fn resource(table: &Spanned<ProtectedResourceTable>) -> Result<(String, String, String), SettingsError> {
-    let text = &table.get_ref().resource;
-    let wrong =
-        |problem: &str| fault(&text.span(), problem, "write `https://api.example/orders`, as callers know the API");
-    let uri: http::Uri = text.get_ref().parse().map_err(|_| wrong("this is no address"))?;
-    let (scheme, authority) = (uri.scheme_str().unwrap_or_default(), uri.authority());
-    let authority = authority.filter(|authority| !authority.as_str().contains('@'));
-    let authority = authority.ok_or_else(|| wrong("the address names no host, or a user"))?;
-    if !matches!(scheme, "https" | "http") || uri.query().is_some() || text.get_ref().contains(['#', '"', '\\']) {
-        return Err(wrong("the address has another scheme than `https`, or a query, or a fragment"));
+/// Whether a host, without brackets, is this machine or in a private network. Of a name only the network's own resolver knows: one of a
+/// single label, or below `internal` or `local`, is for within.
+fn is_inside(host: &str) -> bool {
+    match host.parse() {
+        Ok(address) => !Allow::default().admits(address),
+        Err(_) => host.rsplit_once('.').is_none_or(|(_, last)| matches!(last, "internal" | "local")),
     }
-    let path = uri.path().strip_suffix('/').unwrap_or(uri.path());
-    if !(path.is_empty() || path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_segment))) {
-        return Err(wrong("the path of the address is not in its one spelling"));
-    }
-    let host = authority.host().to_ascii_lowercase();
-    Ok((host, format!("{WELL_KNOWN}{path}"), format!("{scheme}://{authority}")))
-}
-
-/// An API's metadata: issuers that are not stated are those of its token checks.
-fn document(
-    host: String,
-    path: String,
-    table: &Spanned<ProtectedResourceTable>,
-    operations: &[Arc<Operation>],
-) -> Result<Document, SettingsError> {
-    let read = table.get_ref();
-    let mut servers = read.authorization_servers.clone();
-    if servers.is_empty() {
-        let checks = operations.iter().flat_map(|operation| &operation.tokens);
-        for issuer in checks.flat_map(|check| check.issuers()).filter(|issuer| !issuer.contains('{')) {
-            if !servers.iter().any(|known| known == issuer) {
-                servers.push(issuer.to_owned());
-            }
-        }
-    }
-    if servers.is_empty() {
-        let hint = "add `authorization_servers`, or `validate_jwt` with an issuer of one tenant";
-        return Err(fault(&table.span(), "nothing says where callers get tokens", hint));
-    }
-    let proofs: Vec<&Arc<Dpop>> = operations.iter().filter_map(|operation| operation.dpop.as_ref()).collect();
-    let mut algorithms: Vec<&'static str> = Vec::new();
-    for algorithm in proofs.iter().flat_map(|dpop| dpop.taken()) {
-        if !algorithms.contains(&algorithm.as_str()) {
-            algorithms.push(algorithm.as_str());
-        }
-    }
-    let metadata = Metadata {
-        dpop_signing_alg_values_supported: algorithms,
-        dpop_bound_access_tokens_required: proofs.len() == operations.len() && proofs.iter().all(|d| d.is_required()),
-        resource: read.resource.get_ref().clone(),
-        authorization_servers: servers,
-        scopes_supported: read.scopes_supported.clone(),
-        bearer_methods_supported: ["header"],
-        resource_name: read.resource_name.clone(),
-        resource_documentation: read.resource_documentation.clone(),
-    };
-    Ok(Document::new(host, path, &metadata))
 }
 
 /// Where an API is: its host, and its path without a slash at the end.

@@ -165,9 +165,14 @@ fn door(table: &ListenerTable, tls: Option<&Arc<Speaks>>, proxies: &[IpNet]) -> 
         let hint = "name the load balancers in `trusted_proxies`, or drop `proxy_protocol`";
         return Err(fault(&at, "nobody may tell here whose a connection is", hint));
     }
-    if table.client_certificate_header.is_some() && proxies.is_empty() {
+    if table.client_certificate_header.is_some() {
         let hint = "name the proxies in `trusted_proxies`, or drop `client_certificate_header`";
-        return Err(fault(&at, "nobody may tell here which certificate a caller showed", hint));
+        if proxies.is_empty() {
+            return Err(fault(&at, "nobody may tell here which certificate a caller showed", hint));
+        }
+        if proxies.iter().any(is_everybody) {
+            return Err(fault(&at, "anybody may tell here which certificate a caller showed", hint));
+        }
     }
     let ingress = table.ingress_from.as_ref().map(|all| {
         if all.get_ref().is_empty() {
@@ -179,6 +184,11 @@ fn door(table: &ListenerTable, tls: Option<&Arc<Speaks>>, proxies: &[IpNet]) -> 
     let tls = tls.filter(|_| !table.plain).cloned();
     let (proxy_protocol, told_in) = (table.proxy_protocol, table.client_certificate_header);
     Ok(Door { name, tls, ingress: ingress.transpose()?, proxy_protocol, told_in })
+}
+
+/// Whether a network has all addresses of a kind.
+pub(super) fn is_everybody(network: &IpNet) -> bool {
+    network.prefix_len() == 0
 }
 
 /// An address or a network.

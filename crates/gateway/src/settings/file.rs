@@ -209,7 +209,8 @@ pub(crate) struct IssuerTable {
     /// The accepted values of `tid`, or `"any"`.
     #[schemars(with = "Option<super::schema::Tenants>")]
     pub(crate) tenants: Option<decision::contract::Tenants>,
-    /// The shape of its tokens.
+    /// The shape of its tokens: Entra ID's, RFC 9068's (`native`), or that of other providers (`jwt`: `iss`, `sub`, `aud` and `exp`, and
+    /// whatever else). Nothing in the last says that they are access tokens: name no audience that is the id of an application.
     #[serde(default)]
     #[schemars(with = "super::schema::Profile")]
     pub(crate) profile: decision::contract::Profile,
@@ -249,6 +250,9 @@ pub(crate) struct AuthorityTable {
     /// How it exchanges a user's token for another.
     #[serde(default)]
     pub(crate) exchange: Exchange,
+    /// What a `token-exchange` says that a user's token is (RFC 8693 section 3); by default `jwt`. A token that is no JWT is an
+    /// `access_token` in any case. Keycloak takes nothing else.
+    pub(crate) subject_token_type: Option<Spanned<SubjectTokenType>>,
 }
 
 /// How a user's token is exchanged.
@@ -261,6 +265,17 @@ pub(crate) enum Exchange {
     OnBehalfOf,
     /// RFC 8693.
     TokenExchange,
+}
+
+/// What a user's token is said to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum SubjectTokenType {
+    /// `urn:ietf:params:oauth:token-type:jwt`.
+    Jwt,
+    /// `urn:ietf:params:oauth:token-type:access_token`.
+    AccessToken,
 }
 
 /// A service behind the gateway.

@@ -34,6 +34,7 @@ pub(super) enum Any {
 pub(super) enum Profile {
     Entra,
     Native,
+    Jwt,
 }
 
 /// On whose authority somebody calls.
@@ -310,7 +311,7 @@ mod tests {
             ("client_certificates = \"optional\"", "client_certificates = \"maybe\""),
             ("dns_name = \"a.example\"", "dns_names = \"a.example\""),
             ("onward = \"passthrough\"", "onward = \"pass\""),
-            ("profile = \"native\"", "profile = \"jwt\""),
+            ("profile = \"native\"", "profile = \"oidc\""),
             ("tenants = \"any\"", "tenants = \"all\""),
             ("http = \"auto\"", "http = \"3\""),
             ("grace_seconds = 5", "grace = 5"),

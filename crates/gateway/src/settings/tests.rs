@@ -209,7 +209,12 @@ fn every_mistake_is_named_with_its_place() {
 #[test]
 fn where_a_service_is_and_how_it_is_kept_is_said_in_one_way() {
     let with = |more: &str| SOUND.replace("[[api]]", &format!("{more}\n\n[[api]]"));
+    let url = |url: &str| SOUND.replace("https://orders.internal/v1", url);
     for (text, place, problem) in [
+        (url("http://127.0.0.1:99999"), "\"http://127.0.0.1:99999\"", "the port of the address is none of"),
+        (url("http://127.0.0.1:0"), "\"http://127.0.0.1:0\"", "the port of the address is none of"),
+        (url("http://[::1]:65536/v1"), "\"http://[::1]:65536/v1\"", "the port of the address is none of"),
+        (url("https://orders.internal/v1#a"), "\"https://orders.internal/v1#a\"", "the address has a fragment"),
         (with("addresses = [\"10.0.0.7\"]"), "\"10.0.0.7\"", "the address has no port"),
         (with("addresses = [\"10.0.0.7:0\"]"), "\"10.0.0.7:0\"", "the address has no port"),
         (with("addresses = [\"a@b:1\"]"), "\"a@b:1\"", "no host and port"),
@@ -243,6 +248,9 @@ fn where_a_service_is_and_how_it_is_kept_is_said_in_one_way() {
     let sound = "addresses = [\"[2001:db8::1]:8443\", \"orders-2.internal:8443\"]\nhttp = \"2\"
         probe = { path = \"/health?deep=1\" }";
     assert!(read(&with(sound)).is_ok());
+    for sound in ["http://[::1]:65535/v1", "https://orders.internal:8443", "http://[::1]"] {
+        assert!(read(&url(sound)).is_ok(), "{sound}");
+    }
 }
 
 #[test]
@@ -251,6 +259,14 @@ fn a_listener_says_who_may_connect_and_how_it_speaks() {
     for (text, place, problem) in [
         (with(""), "\"localhost:8080\"", "no certificate for this listener"),
         (with("plain = true\nproxy_protocol = true"), "\"localhost:8080\"", "nobody may tell here whose"),
+        (
+            format!(
+                "trusted_proxies = [\"::/0\"]\n{}",
+                with("plain = true\nclient_certificate_header = \"Client-Cert\"")
+            ),
+            "\"localhost:8080\"",
+            "anybody may tell here which certificate",
+        ),
         (with("plain = true\ningress_from = []"), "[]", "no connection may come from anywhere"),
         (with("plain = true\ningress_from = [\"10.0.0.1/33\"]"), "\"10.0.0.1/33\"", "neither an address nor a network"),
         (
@@ -288,6 +304,17 @@ fn an_api_without_a_caller_check_says_that_it_is_public() {
     let forbidding = "[api.policies.ip_filter]\naction = \"forbid\"\naddress = [\"10.0.0.1\"]\n[[api.operation]]";
     assert!(wrong(&open.replace("[[api.operation]]", forbidding)).1.contains("no policy that checks who calls"));
     assert!(read(&open.replace("[[api.operation]]", &forbidding.replace("forbid", "allow"))).is_ok());
+    // Nor does one that lets everybody in.
+    for all in [
+        "address = [\"10.0.0.1\", \"0.0.0.0/0\"]",
+        "address_range = [{ from = \"::\", to = \"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff\" }]",
+    ] {
+        let everybody = forbidding.replace("forbid", "allow").replace("address = [\"10.0.0.1\"]", all);
+        assert!(
+            wrong(&open.replace("[[api.operation]]", &everybody)).1.contains("no policy that checks who calls"),
+            "{all}"
+        );
+    }
     let optional = "[api.policies.subscription_key]\nrequired = false\n[[api.operation]]";
     assert!(wrong(&open.replace("[[api.operation]]", optional)).1.contains("no policy that checks who calls"));
     // Neither does a product that needs no key.
@@ -296,6 +323,56 @@ fn an_api_without_a_caller_check_says_that_it_is_public() {
     let product =
         format!("{keyed}\n[[product]]\nname = \"free\"\napis = [\"orders\"]\nsubscription_required = false\n");
     assert!(wrong(&product).1.contains("no policy that checks who calls"));
+}
+
+#[test]
+fn fields_of_the_connection_are_nobodys_to_set() {
+    for name in
+        ["Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authorization", "Expect", "TE", "Trailer", "Host"]
+    {
+        let policy = format!("[[api.policies.set_header]]\nname = \"{name}\"\nvalue = [\"a\"]\n[[api.operation]]");
+        let (place, problem, _) = wrong(&SOUND.replace("[[api.operation]]", &policy));
+        assert_eq!((place, problem.as_str()), (format!("\"{name}\""), "this field belongs to the connection"));
+    }
+}
+
+#[test]
+fn what_never_applies_or_is_laxer_than_it_looks_is_told() {
+    let remarks = |text: &str| read(text).unwrap_or_else(|error| panic!("{error}")).remarks();
+    let with = |more: &str| SOUND.replace("[[api.operation]]", &format!("{more}\n[[api.operation]]"));
+    let url = |url: &str| SOUND.replace("https://orders.internal/v1", url);
+    let limit = "[api.policies.rate_limit]\ncalls = 5\nrenewal_period = 60";
+    let product = |text: &str| {
+        format!(
+            "{text}\n[[product]]\nname = \"free\"\napis = [\"orders\"]\nsubscription_required = false\n\
+             [product.policies.ip_filter]\naction = \"forbid\"\naddress = [\"10.0.0.1\"]\n"
+        )
+    };
+    for (text, told) in [
+        (with(limit), "`rate_limit` counts calls with a subscription key, and `orders/read` asks for none"),
+        (
+            with("[api.policies.quota]\ncalls = 5\nrenewal_period = 3600"),
+            "`quota` counts calls with a subscription key, and `orders/read` asks for none",
+        ),
+        (product(SOUND), "the policies of the product `free` apply where a key is looked for; the API `orders`"),
+        (format!("trusted_proxies = [\"10.0.0.0/8\", \"0.0.0.0/0\"]\n{SOUND}"), "`0.0.0.0/0` in `trusted_proxies`"),
+        (String::new(), "the file has no operation"),
+        (url("http://orders.example"), "the API `orders` sends credentials to `orders.example` over `http://`"),
+    ] {
+        let all = remarks(&text);
+        assert!(all.len() == 1 && all[0].contains(told), "expected `{told}`, got {all:?}");
+    }
+    let keyed = with(&format!("[api.policies.subscription_key]\n{limit}"));
+    let near = [
+        "http://orders.internal",
+        "http://orders:9000",
+        "http://10.0.0.7",
+        "http://[::1]:9000",
+        "https://orders.example",
+    ];
+    for text in [SOUND.to_owned(), product(&keyed), keyed].into_iter().chain(near.map(url)) {
+        assert!(remarks(&text).is_empty(), "{:?} of {text}", remarks(&text));
+    }
 }
 
 #[test]

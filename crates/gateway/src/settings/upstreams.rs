@@ -145,6 +145,15 @@ fn plan(table: &UpstreamTable, roots: &Arc<str>) -> Result<Plan, SettingsError> 
     if authority.as_str().contains('@') {
         return Err(wrong("the address has a name or password; say it in `onward`"));
     }
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port != 0);
+    let behind_host = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+    if !(behind_host.is_empty() || behind_host.strip_prefix(':').is_some_and(is_port)) {
+        return Err(wrong("the port of the address is none of 1 to 65535"));
+    }
+    // What reads addresses drops it.
+    if table.url.get_ref().contains('#') {
+        return Err(wrong("the address has a fragment"));
+    }
     let path = parts.path_and_query.as_ref().map_or("/", |path| path.as_str());
     let base = path.strip_suffix('/').unwrap_or(path);
     if !(base.is_empty() || base.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_segment))) {

@@ -1,8 +1,11 @@
 //! What the parts of a file refer to by name, and what they leave for all of it to know.
+mod parties;
+mod sources;
+
 use super::doors::told_in;
-use super::file::{AuthorityTable, CertificateTable, Exchange, IssuerTable, Pem, Source};
+use super::file::AuthorityTable;
 use super::outbound::{Origin, Outbound};
-use super::vaults::{Holding, Vault, seconds, three_hundred};
+use super::vaults::Vault;
 use super::{File, Lasting, SettingsError, Spanned, fault};
 use crate::canonical::identity::is_alias;
 use crate::cut_offs::{AllHeard, Heard, Source as Told};
@@ -10,24 +13,22 @@ use crate::gateway::Ports;
 use crate::limits::{Limits, Shared};
 use crate::rotating::Rotates;
 use crate::routes::Routes;
-use crate::secrets::{Command, Fetched, Material, Place};
+use crate::secrets::Fetched;
 use crate::sign_in::SignIn;
 use crate::telemetry::Telemetry;
 use crate::told_certificate::CertificateField;
 use client::managed_identity::ManagedIdentity;
-use client::{AssertionOfIdentity, Client, Endpoints, GrantProfile, Transport};
+use client::{Client, Transport};
 use decision::contract::{Contract, TENANT_TEMPLATE, Tenants, TrustedIssuer};
-use fetch::{IssuerKeys, KeySource, Location};
+use fetch::IssuerKeys;
 use guard::Guard;
 use http::HeaderName;
-use jose::{Algorithm, KeySet};
-use oauth::Secret;
+use jose::KeySet;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// How many bytes of verified tokens each guard keeps.
 const VERIFIED_BYTES: u64 = 8 << 20;
@@ -391,252 +392,6 @@ impl<'a> World<'a> {
             behind a proxy that ends TLS, `client_certificate_header` in its `[[listener]]`";
         Err(fault(at, "callers are not asked for certificates", hint))
     }
-
-    /// Where a file is that the configuration names.
-    pub(crate) fn path(&self, file: &Path) -> PathBuf {
-        self.beside.join(file)
-    }
-
-    /// Where a secret is read from.
-    pub(crate) fn material(&self, source: &Spanned<Source>) -> Result<Material, SettingsError> {
-        self.at(source.get_ref(), &source.span(), "value").map(Material::from)
-    }
-
-    /// A secret that is read once, with the file: it stands in a variable or a file.
-    pub(crate) fn read_secret(&self, source: &Spanned<Source>) -> Result<Secret, SettingsError> {
-        let at = source.span();
-        let material = self.material(source)?;
-        if material.is_fetched() {
-            let hint = "give it by `file` or `env`";
-            return Err(fault(&at, "this secret is read with the file, when nothing is fetched yet", hint));
-        }
-        let wrong = |reason: String| fault(&at, reason, "put it there");
-        Material::text(&material.held().map_err(wrong)?.unwrap_or_default()).map_err(wrong)
-    }
-
-    /// Where a secret is read from that opens a vault.
-    pub(super) fn opens(&self, source: &Spanned<Source>) -> Result<Material, SettingsError> {
-        if matches!(source.get_ref(), Source::Vault { .. }) {
-            let hint = "give it by `file`, `env` or `command`";
-            return Err(fault(&source.span(), "what opens a vault is in a vault itself", hint));
-        }
-        self.material(source)
-    }
-
-    /// Where a chain and its key are read from.
-    pub(crate) fn pair(
-        &self,
-        certificate: &Pem,
-        key: Option<&Pem>,
-        at: &Range<usize>,
-    ) -> Result<Material, SettingsError> {
-        let chain = self.pem(certificate, at, "certificate")?;
-        // Azure has both in one text.
-        let beside = match certificate {
-            Pem::Elsewhere(Source::Vault { vault, secret, field: None, version })
-                if !self.vault(vault, at)?.has_one_text() =>
-            {
-                Some(Source::Vault {
-                    vault: vault.clone(),
-                    secret: secret.clone(),
-                    field: Some("key".to_owned()),
-                    version: version.clone(),
-                })
-            }
-            _ => None,
-        };
-        let private = match (key, beside) {
-            (Some(key), _) => self.pem(key, at, "key")?,
-            (None, Some(beside)) => self.at(&beside, at, "key")?,
-            (None, None) => chain.clone(),
-        };
-        Ok(Material::of([chain, private]))
-    }
-
-    fn pem(&self, pem: &Pem, at: &Range<usize>, usual: &str) -> Result<Place, SettingsError> {
-        match pem {
-            Pem::Path(path) => Ok(Place::File(self.beside.join(path))),
-            Pem::Elsewhere(source) => self.at(source, at, usual),
-        }
-    }
-
-    /// A place; `usual` is the field of a vault's secret where none is named.
-    fn at(&self, source: &Source, at: &Range<usize>, usual: &str) -> Result<Place, SettingsError> {
-        match source {
-            Source::Env { env } => {
-                let text = (self.variable)(env)
-                    .ok_or_else(|| fault(at, format!("the variable {env} is not set"), "set it"))?;
-                Ok(Place::Variable(env.as_str().into(), Secret::new(text)))
-            }
-            Source::File { file } => Ok(Place::File(self.beside.join(file))),
-            Source::Command { command, field, every_seconds, timeout_seconds } => {
-                let Some(program) = command.first().filter(|program| !program.is_empty()) else {
-                    return Err(fault(at, "the command is empty", "write `command = [\"PROGRAM\", \"ARGUMENT\"]`"));
-                };
-                let every = seconds("every", every_seconds.unwrap_or_else(three_hundred), at)?;
-                let timeout = seconds("timeout", timeout_seconds.unwrap_or(10), at)?;
-                let origin = Command {
-                    words: command.clone(),
-                    beside: self.beside.to_owned(),
-                    timeout: Duration::from_secs(timeout.unsigned_abs()),
-                    has_fields: field.is_some(),
-                };
-                let identity = format!("command\n{command:?}\n{timeout}\n{}", field.is_some());
-                let holding = Holding { origin: Arc::new(origin), every, identity };
-                let fetched = self.fetched(&format!("command `{program}`"), holding);
-                Ok(Place::Fetched(fetched, field.as_deref().unwrap_or_default().into()))
-            }
-            Source::Vault { vault, secret, field, version } => {
-                let of = self.vault(vault, at)?;
-                let holding = of.holds(secret, version.as_deref(), at)?;
-                let version = version.as_ref().map_or_else(String::new, |version| format!(" (version {version})"));
-                let name = format!("secret `{secret}`{version} of the vault `{vault}`");
-                let fetched = self.fetched(&name, holding);
-                let usual = if of.has_one_text() { "value" } else { usual };
-                Ok(Place::Fetched(fetched, field.as_deref().unwrap_or(usual).into()))
-            }
-        }
-    }
-
-    /// One for all who want the same, and the one of before if there was one.
-    fn fetched(&self, name: &str, holding: Holding) -> Arc<Fetched> {
-        let Holding { origin, every, identity } = holding;
-        let identity = format!("{identity}\n{every}");
-        let mut all = self.fetched.borrow_mut();
-        if let Some(known) = all.get(&identity) {
-            return Arc::clone(known);
-        }
-        let fetched = self.before.fetched.get(&identity).cloned().unwrap_or_else(|| {
-            let same = self.before.fetched.values().find(|before| before.name() == name);
-            Arc::new(Fetched::new(name, origin, every, same.map(|same| &**same)))
-        });
-        all.insert(identity, Arc::clone(&fetched));
-        fetched
-    }
-
-    /// A file beside the configuration.
-    pub(super) fn text(&self, file: &Path, at: &Range<usize>) -> Result<String, SettingsError> {
-        std::fs::read_to_string(self.beside.join(file)).map_err(|error| {
-            let problem = format!("`{}` cannot be read: {}", file.display(), error.kind());
-            fault(at, problem, "check the path and its permissions")
-        })
-    }
-
-    /// What would never be fetched is a mistake of the file.
-    fn can_be_fetched(&self, urls: [Option<&String>; 4], at: &Range<usize>) -> Result<(), SettingsError> {
-        for url in urls.into_iter().flatten() {
-            self.ports.streams.admits(url).map_err(|error| {
-                let text = error.to_string();
-                let (problem, hint) = text.split_once("; ").unwrap_or((&text, "see the guide of the gateway"));
-                fault(at, problem, hint)
-            })?;
-        }
-        Ok(())
-    }
-
-    fn read_issuer(&self, table: &Spanned<IssuerTable>) -> Result<(TrustedIssuer, Option<KeySet>), SettingsError> {
-        let read = table.get_ref();
-        self.can_be_fetched([read.metadata.as_ref(), read.jwks_uri.as_ref(), None, None], &table.span())?;
-        let issuer = TrustedIssuer {
-            issuer: read.issuer.clone(),
-            metadata: read.metadata.clone(),
-            jwks_uri: read.jwks_uri.clone(),
-            foreign_keys_host: read.foreign_keys_host,
-            tenants: read.tenants.clone(),
-            profile: read.profile,
-            algorithm: read.algorithm.clone(),
-        };
-        // Read back, since reading validates; a template with keys in a file needs no address.
-        let checked = match &read.jwks {
-            Some(_) => {
-                TrustedIssuer { jwks_uri: Some("https://keys.invalid/".into()), metadata: None, ..issuer.clone() }
-            }
-            None => issuer.clone(),
-        };
-        let valid: Result<TrustedIssuer, _> = serde_json::to_value(&checked).and_then(serde_json::from_value);
-        if let Err(error) = valid {
-            let text = error.to_string();
-            let (problem, hint) = text.split_once(": ").unwrap_or((&text, "see the guide of the gateway"));
-            return Err(fault(&table.span(), problem, hint));
-        }
-        let Some(path) = &read.jwks else { return Ok((issuer, None)) };
-        if read.metadata.is_some() || read.jwks_uri.is_some() {
-            let hint = "keep `jwks`, or drop it and keep the other";
-            return Err(fault(&path.span(), "its keys are in a file and elsewhere too", hint));
-        }
-        let text = self.text(path.get_ref(), &path.span())?;
-        let (keys, skipped) = KeySet::parse(text.as_bytes(), Some(Algorithm::RS256))
-            .map_err(|error| fault(&path.span(), error.to_string(), "give a JSON Web Key Set"))?;
-        if let Some(key) = skipped.first() {
-            let problem = format!("key {} of the file cannot be used: {}", key.index, key.reason);
-            return Err(fault(&path.span(), problem, "remove it, or correct it"));
-        }
-        if keys.is_empty() {
-            return Err(fault(&path.span(), "the file holds no key", "give the issuer's public keys"));
-        }
-        Ok((TrustedIssuer { jwks_uri: checked.jwks_uri, ..issuer }, Some(keys)))
-    }
-
-    fn read_authority(&self, table: &Spanned<AuthorityTable>) -> Result<Client, SettingsError> {
-        let at = table.span();
-        let read = table.get_ref();
-        if read.metadata.is_none() && read.token_endpoint.is_none() {
-            return Err(fault(&at, "nothing says where the authority is", "set `metadata` or `token_endpoint`"));
-        }
-        let own = [&read.metadata, &read.token_endpoint, &read.introspection_endpoint, &read.events_endpoint];
-        self.can_be_fetched(own.map(Option::as_ref), &at)?;
-        let endpoints = Endpoints {
-            token: read.token_endpoint.clone().unwrap_or_default(),
-            issuer: read.issuer.clone(),
-            introspection: read.introspection_endpoint.clone(),
-            ..Endpoints::default()
-        };
-        let profile = match read.exchange {
-            Exchange::OnBehalfOf => GrantProfile::Entra,
-            Exchange::TokenExchange => GrantProfile::TokenExchange,
-        };
-        let mut builder =
-            Client::builder(endpoints, &read.client_id).profile(profile).cache(Arc::clone(&self.ports.token_cache));
-        if let Some(url) = &read.metadata {
-            // For the ID tokens of sign-ins.
-            let source = KeySource {
-                issuer: read.issuer.clone().unwrap_or_else(|| url.clone()),
-                location: match &read.issuer {
-                    Some(_) => Location::Metadata(url.clone()),
-                    None => Location::Announced(url.clone()),
-                },
-                default_algorithm: Some(Algorithm::RS256),
-                foreign_keys_host: false,
-            };
-            builder = builder.discover(url).identity_keys(self.ports.key_sets.issuer(source));
-        }
-        let unusable = |error: &dyn std::fmt::Display| fault(&at, error.to_string(), "give another credential");
-        let choices = "set one of `secret`, `certificate`, `key`, `federated_token_file` and `managed_identity`";
-        let given = (&read.secret, &read.certificate, &read.key, &read.federated_token_file, &read.managed_identity);
-        let builder = match given {
-            (Some(source), None, None, None, None) => builder.secret_of(self.material(source)?),
-            (None, Some(CertificateTable { certificate, key }), None, None, None) => {
-                builder.certificate_of(self.pair(certificate, key.as_ref(), &at)?.turned())
-            }
-            (None, None, Some(key), None, None) => {
-                let key = self.pem(key, &at, "value")?;
-                builder.key_of(Material::from(key), client::AssertionAudience::Issuer)
-            }
-            (None, None, None, Some(path), None) => Ok(builder.assertion_file(self.beside.join(path))),
-            (None, None, None, None, Some(table)) => {
-                let (host, identity) = (self.host(), table.identity()?);
-                let audience = table.audience.clone();
-                Ok(builder.assertion(Arc::new(AssertionOfIdentity { host, identity, audience })))
-            }
-            (None, None, None, None, None) => {
-                return Err(fault(&at, "nothing proves to the authority who asks", choices));
-            }
-            _ => return Err(fault(&at, "the authority has more than one credential", choices)),
-        };
-        let builder = builder.map_err(|error| unusable(&error))?;
-        let ports = self.ports;
-        Ok(builder.build(Arc::clone(&ports.tokens), Arc::clone(&ports.clock), Arc::clone(&ports.random)))
-    }
 }
 
 /// The tenant of an issuer that tells of cut-offs, if it is one tenant's: `https://HOST/{tenant id}`.
@@ -651,18 +406,6 @@ fn tenant_of(issuer: &TrustedIssuer) -> Option<(&TrustedIssuer, String)> {
     let tenant = written.trim_end_matches('/').trim_end_matches("/v2.0");
     let (_, after) = tenant.split_once("://")?;
     (after.split('/').count() == 2 && !tenant.contains('{')).then(|| (issuer, tenant.to_owned()))
-}
-
-impl AuthorityTable {
-    /// Whether its credential is in a vault.
-    fn is_of_vault(&self) -> bool {
-        let of_vault = |source: &Source| matches!(source, Source::Vault { .. });
-        let pem = |pem: &Pem| matches!(pem, Pem::Elsewhere(source) if of_vault(source));
-        let pair = |pair: &CertificateTable| pem(&pair.certificate) || pair.key.as_ref().is_some_and(pem);
-        self.secret.as_ref().is_some_and(|secret| of_vault(secret.get_ref()))
-            || self.certificate.as_ref().is_some_and(pair)
-            || self.key.as_ref().is_some_and(pem)
-    }
 }
 
 /// One name, two things.

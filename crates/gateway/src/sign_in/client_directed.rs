@@ -53,7 +53,9 @@ pub(super) async fn answer(
     let body = body.filter(|_| kind.eq_ignore_ascii_case(b"application/json")).ok_or_else(malformed)?;
     let read = tokio::time::timeout(PATIENCE, Limited::new(body, LONGEST).collect()).await;
     let bytes = read.ok().and_then(Result::ok).ok_or_else(malformed)?.to_bytes();
-    let given: Given = serde_json::from_slice(&bytes).map_err(|_| malformed())?;
+    // A list would be read by the order of the members.
+    let object = Some(&bytes).filter(|bytes| bytes.trim_ascii_start().starts_with(b"{")).ok_or_else(malformed)?;
+    let given: Given = serde_json::from_slice(object).map_err(|_| malformed())?;
     let tokens = verified(provider, given).await?.ok_or_else(malformed)?;
     let session = sign_in.new_session(provider, now, tokens);
     let token = sign_in.token(&session, origin).ok_or_else(|| Box::new(Denial::of(CheckId::SignInSize)))?;

@@ -21,7 +21,7 @@ use serde_json::json;
 use std::sync::Arc;
 
 /// The longest claims challenge that a sign-in takes on.
-const LONGEST_CLAIMS: usize = 2_048;
+pub(super) const LONGEST_CLAIMS: usize = 2_048;
 /// The longest ID token that says at a sign-out whose session ends.
 const LONGEST_HINT: usize = 4_096;
 
@@ -59,9 +59,9 @@ impl SignIn {
             ["refresh"] if reads => self.refresh(origin, request, now).await,
             ["logout"] if reads => self.logout(origin, request, now).await,
             ["logout", "done"] if reads => Ok(self.signed_out(origin, request)),
-            ["login", _] | ["login", _, "callback"] | ["me" | "refresh" | "logout"] | ["logout", "done"] => {
-                let methods = HeaderValue::from_static("GET, HEAD, POST");
-                Err(Box::new(Denial::of(CheckId::GatewayMethod).field(ALLOW, methods)))
+            ["login", _] => Err(other_method("GET, HEAD, POST")),
+            ["login", _, "callback"] | ["me" | "refresh" | "logout"] | ["logout", "done"] => {
+                Err(other_method("GET, HEAD"))
             }
             _ => Err(Box::new(Denial::of(CheckId::GatewayOperation))),
         }
@@ -233,6 +233,10 @@ impl SignIn {
         let landing = landing::landing(text, origin, &self.elsewhere);
         landing.map(Some).ok_or_else(|| Box::new(Denial::of(CheckId::SignInLanding)))
     }
+}
+
+fn other_method(taken: &'static str) -> Box<Denial> {
+    Box::new(Denial::of(CheckId::GatewayMethod).field(ALLOW, HeaderValue::from_static(taken)))
 }
 
 fn query(request: &Canonical) -> Result<Form, Box<Denial>> {

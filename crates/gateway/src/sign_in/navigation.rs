@@ -1,5 +1,6 @@
 //! What browsers say of a request: whether a person waits for a page, and which site made it.
 use super::Origin;
+use super::endpoints::LONGEST_CLAIMS;
 use super::session::challenge_digest;
 use crate::Canonical;
 use crate::call::Call;
@@ -78,7 +79,7 @@ pub(crate) fn again(denial: Box<Denial>, call: &Call) -> Box<Denial> {
     }
     let claims = denial.claims();
     let helps = match &claims {
-        Some(claims) => signed.session.answered != Some(challenge_digest(claims)),
+        Some(claims) => claims.len() <= LONGEST_CLAIMS && signed.session.answered != Some(challenge_digest(claims)),
         None => call.now.since(signed.session.begun) >= JUST,
     };
     if !helps {

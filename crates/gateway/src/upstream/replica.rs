@@ -2,11 +2,14 @@
 use super::connect::{Connector, Opened, Shared, Target, Unconnected};
 use super::health::Health;
 use crate::body::Uploading;
+use h2::Reason;
 use http::header::{HOST, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use std::error::Error;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -67,6 +70,34 @@ pub(super) struct Unanswered {
     pub(super) error: Option<hyper::Error>,
     /// The request itself, where nothing of it was sent.
     pub(super) unsent: Option<Request<Uploading>>,
+}
+
+impl Unanswered {
+    /// Whether the service closed the connection in place of an answer. What cannot be read is an answer too, and so is a stream that
+    /// the service reset: it may have done what it was asked.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.error.as_ref().is_some_and(|error| {
+            let is_io = || error.source().is_some_and(<dyn Error>::is::<io::Error>);
+            error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_io()
+        })
+    }
+
+    /// Whether the service says that it did nothing of it (RFC 9113 section 8.7), and its connection serves others.
+    pub(super) fn is_refused(&self) -> bool {
+        self.told().is_some_and(|told| told.is_reset() && told.reason() == Some(Reason::REFUSED_STREAM))
+    }
+
+    /// The same, and its connection serves no others: `GOAWAY` ends only those streams at once that are beyond the last one that was
+    /// looked at. Others that are lost with the connection end with an error of its own.
+    pub(super) fn is_sent_away(&self) -> bool {
+        self.told().is_some_and(h2::Error::is_go_away)
+    }
+
+    /// What the service says in HTTP/2.
+    fn told(&self) -> Option<&h2::Error> {
+        let cause = self.error.as_ref()?.source()?;
+        cause.downcast_ref::<h2::Error>().filter(|error| error.is_remote())
+    }
 }
 
 /// A request that counts as under way.
@@ -154,8 +185,9 @@ impl Replica {
                 let shared = Arc::new(shared);
                 shared.streams.fetch_add(1, Ordering::Relaxed);
                 let mut kept = self.kept();
-                // One that was opened with what has been given up meanwhile serves this request and no other.
-                if epoch == self.epoch.load(Ordering::Acquire) {
+                kept.two.retain(|(shared, _)| !shared.sender.is_closed());
+                // One that was opened with what has been given up meanwhile serves this request and no other, and so does one too many.
+                if epoch == self.epoch.load(Ordering::Acquire) && kept.two.len() < MOST_SHARED {
                     kept.two.push((Arc::clone(&shared), Instant::now()));
                     self.watch(&mut kept);
                 }
@@ -243,6 +275,11 @@ async fn close_unused(replica: Weak<Replica>) {
 }
 
 impl Lease {
+    /// Whether other requests go over it at the same time.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.sender, Some(Sender::Two(_)))
+    }
+
     /// Sends a request, whose `Host` says what is asked, and waits for the head of the answer.
     pub(super) async fn send(
         &mut self,

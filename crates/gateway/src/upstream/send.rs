@@ -47,8 +47,8 @@ impl Tried {
 
 impl Upstream {
     /// Sends a request to one of the addresses, and waits for the head of the answer. It is sent to another only while nothing of
-    /// it was sent; or once more, if it has no body, may be repeated (RFC 9110 section 9.2.2), and went over a connection that the
-    /// service closed instead of answering. What opens a WebSocket has a connection of its own.
+    /// it was sent; or once more, if it has no body, and either may be repeated (RFC 9110 section 9.2.2) and went over a connection that
+    /// the service closed instead of answering, or was refused unseen. What opens a WebSocket has a connection of its own.
     pub(crate) async fn send(
         &self,
         mut request: Request<Uploading>,
@@ -72,7 +72,9 @@ impl Upstream {
                     continue;
                 }
             };
-            let again = if lease.reused && !repeated { repetition(&request, progress) } else { None };
+            let may_repeat = lease.reused && request.method().is_idempotent();
+            let may_come_back = !repeated && (may_repeat || lease.is_shared());
+            let again = may_come_back.then(|| repetition(&request, progress)).flatten();
             let sent = self.wait(pin!(lease.send(request, &self.scheme)), progress).await;
             let unanswered = match sent {
                 Some(Ok(response)) => {
@@ -85,6 +87,8 @@ impl Upstream {
                     return Err(Failure::Slow);
                 }
             };
+            let is_refused = unanswered.is_refused();
+            let repeats = is_refused || unanswered.is_sent_away() || (may_repeat && unanswered.is_cut_off());
             request = match self.again(replica, unanswered, lease.reused, progress) {
                 Ok(unsent) => {
                     // A connection that was fresh, and yet took nothing.
@@ -96,8 +100,11 @@ impl Upstream {
                 }
                 Err(failure) => {
                     repeated = true;
-                    stale = STALE;
-                    again.ok_or(failure)?
+                    // A connection on which one stream was refused serves others.
+                    if !is_refused {
+                        stale = STALE;
+                    }
+                    again.filter(|_| repeats).ok_or(failure)?
                 }
             };
         }
@@ -184,9 +191,9 @@ impl Upstream {
     }
 }
 
-/// The same request once more, if it may be repeated and has no body.
+/// The same request once more, if it has no body.
 fn repetition(request: &Request<Uploading>, progress: &Progress) -> Option<Request<Uploading>> {
-    if !request.method().is_idempotent() || !request.body().is_end_stream() {
+    if !request.body().is_end_stream() {
         return None;
     }
     let mut again = Request::new(Uploading::none(progress.clone()));

@@ -8,9 +8,9 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::future::poll_fn;
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// How much is held of each direction.
@@ -34,38 +34,48 @@ pub(crate) struct Tunnel {
 }
 
 /// One direction.
-#[derive(Default)]
 struct Direction {
     frames: Frames,
     bytes: u64,
-    /// Whether a write is under way: then nobody knows where the frames are.
-    writing: bool,
+    held: Vec<u8>,
+    /// What of it came, and has not been passed on.
+    due: Range<usize>,
 }
 
 impl Direction {
-    /// Carries bytes until one side ends.
+    fn new() -> Self {
+        Self { frames: Frames::default(), bytes: 0, held: vec![0; HELD], due: 0..0 }
+    }
+
+    /// Carries bytes until one side ends. Who is stopped anywhere goes on there: nothing is lost or sent twice.
     async fn carry(
         &mut self,
         mut from: impl AsyncRead + Unpin,
         mut to: impl AsyncWrite + Unpin,
         progress: &Progress,
     ) -> io::Result<()> {
-        let mut held = vec![0; HELD];
         loop {
-            let length = from.read(&mut held).await?;
-            let Some(some) = held.get(..length).filter(|some| !some.is_empty()) else { return Ok(()) };
-            progress.stir();
-            self.writing = true;
-            to.write_all(some).await?;
+            while let Some(some) = self.held.get(self.due.clone()).filter(|some| !some.is_empty()) {
+                let length = to.write(some).await?;
+                let Some(passed) = some.get(..length).filter(|passed| !passed.is_empty()) else {
+                    return Err(io::ErrorKind::WriteZero.into());
+                };
+                self.frames.pass(passed);
+                self.due.start += length;
+                self.bytes += length as u64;
+            }
             to.flush().await?;
-            self.writing = false;
-            self.frames.pass(some);
-            self.bytes += length as u64;
+            let length = from.read(&mut self.held).await?;
+            if length == 0 {
+                return Ok(());
+            }
+            progress.stir();
+            self.due = 0..length;
         }
     }
 
     fn may_close(&self) -> bool {
-        !self.writing && self.frames.may_close()
+        self.due.is_empty() && self.frames.may_close()
     }
 }
 
@@ -89,7 +99,7 @@ impl Tunnel {
         };
         let (mut from_caller, mut to_caller) = tokio::io::split(TokioIo::new(caller));
         let (mut from_service, mut to_service) = tokio::io::split(TokioIo::new(service));
-        let (mut up, mut down) = (Direction::default(), Direction::default());
+        let (mut up, mut down) = (Direction::new(), Direction::new());
         progress.stir();
         let ended = tokio::select! {
             biased;

@@ -46,6 +46,27 @@ async fn g_17_an_answer_that_could_be_two_is_none() {
 }
 
 #[tokio::test]
+async fn g_17_an_answer_without_a_body_states_one_length_too() {
+    let world = World::start(PUBLIC).await;
+    for (method, answer, expected) in [
+        ("HEAD", "200 OK\r\nContent-Length: 4", "HTTP/1.1 200"),
+        ("HEAD", "200 OK\r\nContent-Length: 4\r\nContent-Length: 4", "HTTP/1.1 502"),
+        ("HEAD", "200 OK\r\nContent-Length: 4\r\nContent-Length: 5", "HTTP/1.1 502"),
+        ("GET", "204 No Content\r\nContent-Length: 4\r\nContent-Length: 4", "HTTP/1.1 502"),
+        ("GET", "304 Not Modified\r\nContent-Length: 4\r\nContent-Length: 4", "HTTP/1.1 502"),
+        ("GET", "200 OK\r\nContent-Length: 0\r\nContent-Length: 0", "HTTP/1.1 502"),
+    ] {
+        world.service.answers(&format!("HTTP/1.1 {answer}\r\n\r\n"));
+        let mut caller = TcpStream::connect(world.address).await.unwrap();
+        let asked = format!("{method} / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        caller.write_all(asked.as_bytes()).await.unwrap();
+        let mut told = String::new();
+        caller.read_to_string(&mut told).await.unwrap();
+        assert!(told.starts_with(expected), "{method} {answer:?}: {told:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_service_that_is_not_there_is_a_bad_gateway() {
     let world = World::start(&PUBLIC.replace("{service}", "http://127.0.0.1:1")).await;
     let answer = world.get("/", &[]).await;

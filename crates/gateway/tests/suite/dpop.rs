@@ -3,6 +3,7 @@ use crate::support::{Answered, NOON, ORDERS, World};
 use jose::corpus::{Bound, proofs};
 use jose::{Algorithm, SigningKey};
 use serde_json::{Value, json};
+use testkit::Next;
 
 /// The orders API with this policy.
 fn with(policy: &str) -> String {
@@ -265,6 +266,43 @@ async fn demands_of_the_operation_hold_for_bound_tokens_too() {
     assert_eq!(writer.asks(&world, &[writer.bound().good("2")]).await.status, 200);
     let unbound = world.bearer(&json!({"scp": "Orders.Write"}));
     is(&world.get("/a", &[("authorization", &unbound)]).await, 401, "token.binding");
+}
+
+#[tokio::test]
+async fn where_tokens_have_to_be_bound_every_refusal_challenges_for_such_ones() {
+    const OBO: &str = "[[authority]]\nname = \"contoso\"\ntoken_endpoint = \"{token}\"\nclient_id = \"gateway\"\nsecret = { env = \"SECRET\" }\n";
+    let audiences = "audiences = [\"api://orders\"]";
+    let claims = format!("{audiences}\n    required_claims = [{{ name = \"department\", value = [\"sales\"] }}]");
+    let claims = |policy: &str| with(policy).replace(audiences, &claims);
+    let exchange = "[api.onward.on_behalf_of]\nauthority = \"contoso\"\ntarget = \"api://billing\"\n[[api.operation]]";
+    let exchange = format!("{OBO}{}", with("").replace("[[api.operation]]", exchange));
+    let stronger = r#"{"error":"interaction_required","claims":"{\"access_token\":{\"acrs\":{\"value\":\"c1\"}}}"}"#;
+    let world = World::start(&claims("")).await;
+    for (at, (file, said, count)) in [
+        (claims(""), None, 1),
+        (exchange.clone(), Some(r#"{"error":"invalid_grant"}"#), 1),
+        (exchange.clone(), Some(r#"{"error":"invalid_grant","suberror":"consent_required"}"#), 1),
+        (exchange, Some(stronger), 2),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.reload(&file).unwrap();
+        if let Some(body) = said {
+            world.issuer.next(Next::answer(400, body));
+        }
+        let caller = Caller::with(&world, &json!({"oid": format!("o-{at}")}));
+        let answer = caller.asks(&world, &[caller.bound().good(&at.to_string())]).await;
+        let challenges = answer.field("www-authenticate");
+        assert_eq!(challenges.len(), count, "{said:?}: {answer:?}");
+        for challenge in challenges {
+            assert!(challenge.starts_with("DPoP ") && challenge.contains("algs=\"RS256 "), "{said:?}: {challenge}");
+        }
+    }
+    // Where others are good too, the challenge is that of the token that came.
+    world.reload(&claims("required = false")).unwrap();
+    let answer = world.get_with_token("/a", &[]).await;
+    assert!(answer.field("www-authenticate")[0].starts_with("Bearer "), "{answer:?}");
 }
 
 #[tokio::test]

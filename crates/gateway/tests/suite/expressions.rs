@@ -43,6 +43,24 @@ async fn claims_decide_and_a_refusal_says_which_condition() {
 }
 
 #[tokio::test]
+async fn a_condition_that_would_be_about_the_token_of_a_narrower_scope_is_refused() {
+    let wider = "
+    [policies.validate_jwt]
+    issuers = [\"contoso\"]
+    audiences = [\"api://orders\"]
+    [policies.require]
+    expression = \"claims.oid == 'o-ada'\"
+";
+    let second = "audiences = [\"api://second\"]\n    header_name = \"X-Second\"";
+    let text = format!("{wider}{}", ORDERS.replace("audiences = [\"api://orders\"]", second));
+    let world = World::start(ORDERS).await;
+    let error = world.reload(&text).unwrap_err();
+    assert!(error.problem.contains("a narrower scope checks another token"), "{error}");
+    let policies = "[api.policies]\n    remove = [\"validate_jwt\"]\n    [api.policies.validate_jwt]";
+    world.reload(&text.replace("[api.policies.validate_jwt]", policies)).unwrap();
+}
+
+#[tokio::test]
 async fn every_part_of_a_request_can_be_looked_at() {
     let world = World::start(&with("claims.oid == 'o-ada'")).await;
     let bearer = world.bearer(&json!({}));

@@ -14,6 +14,11 @@ const IDENTITIES: &[&str] = &[
     "Forwarded",
     "X-Real-IP",
     "X-Original-URL",
+    "X-Original-Host",
+    "X-Forwarded-Scheme",
+    "True-Client-IP",
+    "CF-Connecting-IP",
+    "Front-End-Https",
     "X-Rewrite-URL",
     "X-HTTP-Method-Override",
     "X-MS-CLIENT-PRINCIPAL",
@@ -87,6 +92,9 @@ async fn g_09_what_a_trusted_proxy_says_is_extended() {
     assert_eq!(seen.field("x-forwarded-for"), ["203.0.113.9, 127.0.0.1"]);
     assert_eq!(seen.field("x-forwarded-proto"), ["https"]);
     assert_eq!(seen.field("x-forwarded-host"), ["api.example"]);
+    world.service.forget();
+    world.get("/", &[("x-forwarded-proto", "https"), ("x-forwarded-proto", "http")]).await;
+    assert_eq!(world.service.only().field("x-forwarded-proto"), ["http"], "of two neither counts");
 }
 
 #[tokio::test]
@@ -147,6 +155,21 @@ async fn identity_fields_are_forwarded_where_a_route_says_so_and_never_the_reser
     let seen = world.service.only();
     assert_eq!(seen.field("x-user"), ["ada"]);
     assert!(!seen.0.contains("mallory"), "{seen:?}");
+    for name in [
+        "X-MS-CLIENT-PRINCIPAL",
+        "x_ms_client_principal",
+        "X-MS-TOKEN-AAD-ID-TOKEN",
+        "X-Forwarded-User",
+        "Forwarded",
+        "X-Original-URL",
+        "X-HTTP-Method-Override",
+        "X-Real-IP",
+        "Client-Cert",
+        "Ocp-Apim-Subscription-Key",
+    ] {
+        let error = world.reload(&text.replace("X-User", name)).unwrap_err();
+        assert!(error.problem.contains("so no caller sends it"), "{name}: {error}");
+    }
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ const REFUSED: &[&str] = &[
     "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
     "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
     "GET / HTTP/1.1\r\n\r\n",
+    "GET http://a/ HTTP/1.1\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
     "GET http://b.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n",
@@ -76,6 +77,7 @@ async fn g_01_a_body_that_breaks_off_is_no_request() {
         let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
         let answer = world.raw(format!("{head}{body}GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")).await;
         assert_eq!(answer.status, 400, "{body:?}: {answer:?}");
+        assert!(answer.body.contains("no sound chunks"), "{body:?}: {answer:?}");
         let seen = world.service.seen();
         assert!(seen.iter().all(|text| text.starts_with("BROKEN OFF")), "{body:?}: {seen:?}");
     }
@@ -94,6 +96,7 @@ async fn g_01_what_has_one_reading_is_written_anew() {
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", "POST / HTTP/1.1"),
         ("GET http://a/x HTTP/1.1\r\nHost: a\r\n\r\n", "GET /x HTTP/1.1"),
         ("GET / HTTP/1.0\r\nHost: a\r\n\r\n", "GET / HTTP/1.1"),
+        ("GET http://a/x HTTP/1.0\r\n\r\n", "GET /x HTTP/1.1"),
     ] {
         world.service.forget();
         let answer = world.raw(text).await;

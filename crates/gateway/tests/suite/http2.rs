@@ -3,7 +3,7 @@ use crate::support::{PUBLIC, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
@@ -124,6 +124,34 @@ async fn a_request_over_http_2_is_one_over_http_1_to_the_service() {
         Some(200)
     );
     assert!(world.service.only().0.ends_with("\r\n\r\nhello"));
+}
+
+#[tokio::test]
+async fn a_request_over_http_2_has_no_more_fields_than_one_over_http_1() {
+    let world = World::start(PUBLIC).await;
+    for (count, status) in [(100, 200), (101, 431)] {
+        assert_eq!(asked(&world, &with(&vec![("x-a", "1"); count]), None).await, Some(status), "{count}");
+    }
+    assert_eq!(asked(&world, &with(&[("cookie", "a=1"); 200]), None).await, Some(200), "crumbs are one field");
+}
+
+#[tokio::test]
+async fn who_waits_to_be_told_to_go_on_over_http_2_is_told_to_send_its_body_without_that() {
+    let world = World::start(PUBLIC).await;
+    let mut fields = replaced(":method", "POST");
+    fields.extend([("expect", "100-continue"), ("content-length", "5")]);
+    assert_eq!(asked(&world, &fields, Some(b"hello")).await, Some(417));
+    assert!(world.service.seen().is_empty());
+    assert_eq!(asked(&world, &with(&[("expect", "100-continue")]), None).await, Some(200), "nothing is to come");
+}
+
+#[tokio::test]
+async fn g_01_a_length_over_http_2_goes_on_in_its_one_form() {
+    let world = World::start(PUBLIC).await;
+    let mut fields = replaced(":method", "POST");
+    fields.push(("content-length", "05"));
+    assert_eq!(asked(&world, &fields, Some(b"hello")).await, Some(200));
+    assert_eq!(world.service.only().field("content-length"), ["5"]);
 }
 
 #[tokio::test]

@@ -99,6 +99,9 @@ async fn what_the_issuer_says_is_judged_as_a_tokens_claims_are() {
             "terse" => {
                 json!({"active": true, "sub": "ada", "aud": ["x", "api://orders"], "scope": "Orders.Read", "exp": NOON.0 + 60})
             }
+            "named" => json!({"active": true, "username": "ada", "client_id": "spa", "aud": "api://orders", "scope": "Orders.Read",
+                "exp": NOON.0 + 60}),
+            "nobodys" => json!({"active": true, "aud": "api://orders", "scope": "Orders.Read", "exp": NOON.0 + 60}),
             "app" => with("sub", json!("spa")),
             "revoked" => json!({"active": false}),
             "other-api" => with("aud", json!("api://other")),
@@ -123,6 +126,8 @@ async fn what_the_issuer_says_is_judged_as_a_tokens_claims_are() {
     for (token, expected) in [
         ("good", is(200, "")),
         ("terse", is(200, "")),
+        ("named", is(200, "")),
+        ("nobodys", is(401, "TokenClaimNotFound")),
         ("app", is(403, "TokenClaimValueNotAllowed")),
         ("revoked", is(401, "JwtInvalid")),
         ("other-api", is(401, "TokenAudienceNotAllowed")),
@@ -140,7 +145,7 @@ async fn what_the_issuer_says_is_judged_as_a_tokens_claims_are() {
     ] {
         assert_eq!(asked(&world, token).await, expected, "{token}");
     }
-    assert_eq!(world.service.seen().len(), 2, "a refused request got through");
+    assert_eq!(world.service.seen().len(), 3, "a refused request got through");
     for seen in world.service.seen() {
         assert!(!seen.to_lowercase().contains("authorization"), "{seen}");
     }

@@ -409,7 +409,14 @@ async fn m_02_what_is_replaced_keeps_its_keys_and_is_judged_as_a_whole() {
             managed.manage("PATCH", "/subscriptions/a", &[("if-match", "*")], &json!({ "scope": scope })).await;
         assert_eq!(answer.status, 400, "{scope}");
     }
-    assert_eq!(managed.show("/subscriptions/a").await.json()["scope"], "/apis/stock");
+    // What it cannot be without is not taken away.
+    let version = etag(&managed.show("/subscriptions/a").await);
+    for name in ["scope", "state", "startDate"] {
+        let answer = managed.manage("PATCH", "/subscriptions/a", &[("if-match", "*")], &json!({ name: null })).await;
+        assert_eq!(answer.status, 400, "{name}: {answer:?}");
+    }
+    let shown = managed.show("/subscriptions/a").await;
+    assert_eq!((etag(&shown), &shown.json()["scope"]), (version, &json!("/apis/stock")));
 }
 
 #[tokio::test]
@@ -430,7 +437,8 @@ async fn m_09_what_the_api_does_not_have_is_refused_by_its_name() {
         (r#"{"scope":"/apis","displayName":""}"#, "displayName"),
         (r#"{"scope":"/apis","ownerId":"a\u0000b"}"#, "ownerId"),
         (r#"{"scope":"/apis"} {}"#, "trailing"),
-        ("[]", "invalid"),
+        ("[]", "object"),
+        (r#"["/apis","d",null,"active",null,null]"#, "object"),
         ("{", "EOF"),
     ] {
         let (status, message) = put(body).await;

@@ -111,6 +111,60 @@ async fn each_refusal_of_the_authority_has_its_answer_and_nothing_is_forwarded()
     assert_eq!(world.service.seen(), Vec::<String>::new());
 }
 
+/// The same at an authority that exchanges tokens by RFC 8693.
+fn exchanging(more: &str) -> String {
+    let id = "client_id = \"gateway\"";
+    with_onward(OBO).replace(id, &format!("{id}\n    exchange = \"token-exchange\"\n    {more}"))
+}
+
+#[tokio::test]
+async fn an_exchange_says_of_the_users_token_what_the_authority_wants_to_hear() {
+    for (more, kind) in [
+        ("", "jwt"),
+        ("subject_token_type = \"jwt\"", "jwt"),
+        ("subject_token_type = \"access_token\"", "access_token"),
+    ] {
+        let world = World::start(&exchanging(more)).await;
+        assert_eq!(world.get_with_token("/x", &[]).await.status, 200);
+        let asked = world.issuer.asked();
+        let said = format!("urn:ietf:params:oauth:token-type:{kind}");
+        assert_eq!((asked.len(), asked[0].field("subject_token_type")), (1, Some(said.as_str())), "{more}");
+    }
+    let world = World::start(&exchanging("")).await;
+    let idle = exchanging("subject_token_type = \"jwt\"").replace("exchange = \"token-exchange\"", "");
+    let error = world.reload(&idle).unwrap_err();
+    assert!(error.problem.contains("On-Behalf-Of") && !error.hint.is_empty() && !error.at.is_empty(), "{error}");
+}
+
+#[tokio::test]
+async fn a_users_token_that_an_exchange_finds_invalid_is_the_callers_to_mend() {
+    for (file, status, check) in [(exchanging(""), 401, "onward.subject"), (with_onward(OBO), 502, "onward.accepted")] {
+        for error in ["invalid_request", "invalid_token"] {
+            let world = World::start(&file).await;
+            world.issuer.next(Next::answer(400, json!({"error": error}).to_string()));
+            let answer = world.get_with_token("/x", &[]).await;
+            assert_eq!((answer.status, answer.check().as_str()), (status, check), "{error}: {answer:?}");
+            let shown = answer.field("www-authenticate").concat();
+            assert_eq!(shown.contains("error=\"invalid_token\""), status == 401, "{shown}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_user_whom_the_authority_denies_the_service_is_not_told_to_sign_in_again() {
+    let world = World::start(&with_onward(OBO)).await;
+    let unassigned = json!({"error": "invalid_grant", "error_description": "AADSTS50105", "error_codes": [50_105]});
+    for (oid, body) in [("o-ada", unassigned), ("o-bob", json!({"error": "access_denied"}))] {
+        world.issuer.next(Next::answer(400, body.to_string()));
+        let bearer = world.bearer(&json!({"oid": oid}));
+        let answer = world.get("/x", &[("authorization", &bearer)]).await;
+        assert_eq!((answer.status, answer.check().as_str()), (403, "onward.subject"), "{answer:?}");
+        assert!(answer.field("www-authenticate").is_empty(), "{answer:?}");
+        assert!(answer.json()["message"].as_str().unwrap().contains("an administrator"), "{answer:?}");
+    }
+    assert_eq!(world.service.seen(), Vec::<String>::new());
+}
+
 /// Asks the authority itself until it gives a token again: what a test said, and nobody asked for, is gone then.
 async fn drained(world: &World) -> bool {
     let fetch =

@@ -134,6 +134,17 @@ async fn what_is_written_of_a_described_operation_is_added_to_it() {
 }
 
 #[tokio::test]
+async fn an_operator_is_told_which_schemes_nobody_checks() {
+    let document = Document::new("unchecked-schemes", DOCUMENT);
+    let world = World::start(&document.api("")).await;
+    let [remark] = world.gateway.remarks().try_into().unwrap();
+    assert!(remark.contains("the security scheme `key` of"), "{remark}");
+    let checked = Document::new("checked-schemes", &DOCUMENT.replace(", key: [] }", " }"));
+    world.reload(&checked.api("")).unwrap();
+    assert!(world.gateway.remarks().is_empty(), "{:?}", world.gateway.remarks());
+}
+
+#[tokio::test]
 async fn json_is_read_too_and_what_is_wrong_with_a_document_is_said() {
     let json = json!({
         "openapi": "3.0.3",
@@ -178,6 +189,14 @@ async fn json_is_read_too_and_what_is_wrong_with_a_document_is_said() {
             "[[api.operation]]\nname = \"x\"\nmethod = \"GET\"\npath = \"/orders/{other}\"\n",
             "another operation has this method and path",
         ),
+        (
+            "m",
+            replaced("{ entra: [Orders.Read] }, { entra: [Orders.All] }", "{ entra: [Orders.Read] }, { key: [] }"),
+            "",
+            "has `key`, which asks for no token, as an alternative to scopes",
+        ),
+        ("n", replaced("type: oauth2", "type: OAuth2"), "", "OpenAPI has no type `OAuth2`"),
+        ("o", replaced("{ token: [], key: [] }", "{ token: [Admin] }"), "", "and its type `http` has no scopes"),
         ("l", format!("x: &a [{}]\n{DOCUMENT}", "*a,".repeat(3)), "", "is no OpenAPI document"),
     ] {
         let document = Document::new(name, &text);

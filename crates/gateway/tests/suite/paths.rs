@@ -183,6 +183,7 @@ async fn g_08_methods_cannot_be_disguised() {
     }
     let connect = world.raw("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n").await;
     assert_eq!(connect.status, 405);
+    assert_eq!(connect.field("allow"), ["GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"]);
     assert_eq!(world.service.seen(), Vec::<String>::new());
     world
         .get(

@@ -75,6 +75,59 @@ async fn a_token_policy_tells_refusals_as_it_is_configured() {
 }
 
 #[tokio::test]
+async fn what_a_wider_scope_demands_is_demanded_of_its_own_token_and_of_no_other() {
+    let second = "audiences = [\"api://second\"]\n    header_name = \"X-Second\"\n    [api.policies.require]\n    scopes = [\"Second\"]";
+    let text = format!(
+        r#"
+    [policies]
+    mandatory = ["validate_jwt", "require"]
+    [policies.validate_jwt]
+    issuers = ["contoso"]
+    audiences = ["api://orders"]
+    [policies.require]
+    scopes = ["Admin"]
+    {}"#,
+        ORDERS.replace("audiences = [\"api://orders\"]", second)
+    );
+    let world = World::start(&text).await;
+    for (first, second, status) in [
+        ("Admin", "Second", 200),
+        ("Orders.Read", "Second", 403),
+        ("Orders.Read", "Admin Second", 403),
+        ("Admin Second", "Admin", 403),
+    ] {
+        let token = world.token(&json!({"aud": "api://second", "scp": second}));
+        let bearer = world.bearer(&json!({"scp": first}));
+        let answer = world.get("/", &[("authorization", &bearer), ("x-second", &token)]).await;
+        assert_eq!(answer.status, status, "{first} and {second}");
+    }
+    // Where only narrower scopes check a token, theirs is the one.
+    let alone = format!("\n    [policies.require]\n    scopes = [\"Admin\"]\n{ORDERS}");
+    world.reload(&alone).unwrap();
+    for (scopes, status) in [("Admin", 200), ("Orders.Read", 403)] {
+        let bearer = world.bearer(&json!({"scp": scopes}));
+        assert_eq!(world.get("/", &[("authorization", &bearer)]).await.status, status, "{scopes}");
+    }
+}
+
+#[tokio::test]
+async fn keys_in_a_file_that_state_no_algorithm_have_the_one_of_their_issuer() {
+    let world = World::start(ORDERS).await;
+    let mut key = serde_json::to_value(world.issuer.key().public_jwk()).unwrap();
+    key.as_object_mut().unwrap().remove("alg");
+    std::fs::write(world.folder().join("keys.json"), json!({"keys": [key]}).to_string()).unwrap();
+    let of = |more: &str| ORDERS.replace("jwks_uri = \"{jwks}\"", &format!("jwks = \"keys.json\"\n    {more}"));
+    for (more, status) in [("", 200), ("algorithm = \"RS256\"", 200), ("algorithm = \"PS256\"", 401)] {
+        world.reload(&of(more)).unwrap();
+        assert_eq!(world.get_with_token("/", &[]).await.status, status, "{more}");
+    }
+    for name in ["none", "HS256", "RS257", "rs256"] {
+        let error = world.reload(&of(&format!("algorithm = \"{name}\""))).unwrap_err();
+        assert_eq!(error.problem, format!("`{name}` is no algorithm of public keys"));
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_may_not_call_is_told_401_by_default() {
     let text = ORDERS.replace(
         "audiences = [\"api://orders\"]",

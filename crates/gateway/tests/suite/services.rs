@@ -19,6 +19,8 @@ enum Does {
     BreaksOff,
     /// Answers the first one of a connection, and closes when the next one comes.
     BreaksOffLater,
+    /// Answers the first one of a connection, and the next one with what is no answer.
+    MumblesLater,
     /// Answers the first one of a connection, and closes at once without having said so.
     Closes,
     /// Reads it, and is silent.
@@ -117,8 +119,12 @@ async fn converse(
             Does::Says(status) => status,
             Does::BreaksOff => return,
             Does::BreaksOffLater if turn > 0 => return,
+            Does::MumblesLater if turn > 0 => {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX Y: 1\r\ncontent-length: 4\r\n\r\ngood").await;
+                return;
+            }
             Does::Hangs => return std::future::pending().await,
-            Does::Answers | Does::BreaksOffLater | Does::Closes => 200,
+            Does::Answers | Does::BreaksOffLater | Does::MumblesLater | Does::Closes => 200,
         };
         let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 4\r\n\r\ngood");
         if stream.write_all(answer.as_bytes()).await.is_err() || what == Does::Closes {
@@ -228,6 +234,17 @@ async fn what_a_kept_connection_swallowed_is_sent_again_only_where_it_may_be_rep
         assert_eq!(answer.status, answered, "{method} {body}: {answer:?}");
         let expected = if answered == 200 { 3 } else { 2 };
         assert_eq!(a.asked().len(), expected, "{method} {body}: {:?}", a.asked());
+    }
+}
+
+#[tokio::test]
+async fn what_was_answered_badly_is_not_sent_again() {
+    for method in ["GET", "DELETE", "PUT"] {
+        let a = Address::start(Does::MumblesLater).await;
+        let world = before(&[&a], "").await;
+        assert_eq!(world.get("/", &[]).await.status, 200);
+        let answer = world.raw(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        assert_eq!((answer.reason(), a.asked().len()), (unreachable(), 2), "{method}: {:?}", a.asked());
     }
 }
 

@@ -152,7 +152,14 @@ async fn pages_find_out_who_signed_in() {
     let claims = told[0]["user_claims"].as_array().unwrap();
     let oid = json!({"typ": "http://schemas.microsoft.com/identity/claims/objectidentifier", "val": "o-ada"});
     assert!(claims.contains(&oid), "{claims:?}");
-    assert_eq!(browser.ask(&world, "POST", "/.auth/me", FETCHES, "").await.status, 405);
+    for (method, path, allowed) in [
+        ("POST", "/.auth/me", "GET, HEAD"),
+        ("POST", "/.auth/logout", "GET, HEAD"),
+        ("PUT", "/.auth/login/aad", "GET, HEAD, POST"),
+    ] {
+        let answer = browser.ask(&world, method, path, FETCHES, "").await;
+        assert_eq!((answer.status, answer.field("allow")), (405, vec![allowed]), "{method} {path}");
+    }
     assert_eq!(browser.get(&world, "/.auth/nothing", FETCHES).await.status, 404);
     assert_eq!(browser.get(&world, "/.auth/login/google", NAVIGATES).await.status, 404);
 }

@@ -121,9 +121,13 @@ async fn a_token_is_renewed_before_its_end_for_all_requests_at_once() {
     world.issuer.next(Next::answer(200, body.to_string()));
     let mut tab = browser.clone();
     let asked = world.issuer.asked().len();
+    world.service.answers(
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\ncache-control: public, max-age=600\r\nconnection: close\r\n\r\n",
+    );
     let answer = browser.get(&world, "/x", FETCHES).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.field("set-cookie")[0].starts_with("AppServiceAuthSession="), "{answer:?}");
+    assert_eq!(answer.field("cache-control"), ["no-store"], "nobody keeps a session for others");
     let more = world.issuer.asked().split_off(asked);
     let grants: Vec<_> = more.iter().map(|asked| asked.field("grant_type").unwrap()).collect();
     assert_eq!(grants, ["refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer"]);
@@ -213,6 +217,10 @@ async fn a_claims_challenge_sends_a_person_to_sign_in_with_it_and_tells_programs
     // It wants something else: that may.
     world.issuer.next(demanding(&claims.replace("c1", "c2")));
     assert_eq!(browser.get(&world, "/pay", NAVIGATES).await.status, 302);
+    // It wants more than a sign-in is begun with: that would lead to a refusal of its own.
+    world.issuer.next(demanding(&claims.replace("c1", &"x".repeat(2_048))));
+    let answer = browser.get(&world, "/pay", NAVIGATES).await;
+    assert_eq!((answer.status, answer.field("location").len()), (401, 0), "{answer:?}");
     assert_eq!(browser.get(&world, "/pay", NAVIGATES).await.status, 200);
     assert_eq!(world.service.seen().len(), 1);
     // The same for what the gateway itself demands.
@@ -310,10 +318,13 @@ async fn an_application_gets_no_session_for_tokens_that_are_not_this_gateways_or
     let id = own_id_token(&world, &json!({})).await;
     let access = |claims: Value| world.token(&claims);
     let app = json!({"idtyp": "app", "scp": null, "roles": ["x"]});
+    let of_an_app = json!({"azp": "portal", "azpacr": "1", "oid": "o-portal", "sub": "o-portal", "uti": "u"});
     for (body, status) in [
         (json!({"id_token": own_id_token(&world, &json!({"aud": "another"})).await}), 401),
         (json!({"id_token": own_id_token(&world, &json!({"iss": "https://evil.example"})).await}), 401),
         (json!({"id_token": own_id_token(&world, &json!({"exp": 1})).await}), 401),
+        (json!({"id_token": own_id_token(&world, &of_an_app).await}), 401),
+        (json!({"id_token": own_id_token(&world, &json!({"scope": "openid"})).await}), 401),
         (json!({"id_token": access(json!({"aud": "web"}))}), 401),
         (json!({"id_token": "x"}), 401),
         (json!({"access_token": access(json!({"aud": "https://graph.microsoft.com"}))}), 401),
@@ -325,6 +336,7 @@ async fn an_application_gets_no_session_for_tokens_that_are_not_this_gateways_or
         (json!({"id_token": id, "access_token": "x"}), 401),
         (json!({}), 400),
         (json!([]), 400),
+        (json!([id, null]), 400),
         (json!({"id_token": 5}), 400),
         (json!({"id_token": id, "pad": "x".repeat(70_000)}), 400),
     ] {

@@ -117,6 +117,27 @@ async fn g_20_a_key_opens_its_own_scope_and_reaches_no_service_and_no_log() {
 }
 
 #[tokio::test]
+async fn a_key_in_the_query_is_escaped_as_values_there_are_or_as_it_is() {
+    let text = KEYED.replace("primary = { env = \"KEY_DIRECT\" }", "primary = { file = \"key\" }");
+    let world = World::start(KEYED).await;
+    std::fs::write(world.folder().join("key"), "aGVs+bG8/d29ybGQ=").unwrap();
+    world.reload(&text).unwrap();
+    for (key, status) in [
+        ("aGVs%2BbG8%2Fd29ybGQ%3D", 200),
+        ("aGVs%2bbG8/d29ybGQ=", 200),
+        ("aGVs+bG8/d29ybGQ=", 200),
+        ("aGVs%20bG8/d29ybGQ=", 401),
+        ("aGVs%252BbG8/d29ybGQ=", 401),
+        ("%ff", 401),
+    ] {
+        assert_eq!(world.get(&format!("/orders?subscription-key={key}"), &[]).await.status, status, "{key}");
+    }
+    // In a field nothing is escaped.
+    assert_eq!(world.get("/orders", &[(KEY, "aGVs+bG8/d29ybGQ=")]).await.status, 200);
+    assert_eq!(world.get("/orders", &[(KEY, "aGVs%2BbG8%2Fd29ybGQ%3D")]).await.status, 401);
+}
+
+#[tokio::test]
 async fn product_policies_run_for_keys_of_the_product_alone() {
     let world = World::start(KEYED).await;
     for key in ["gold_1-0123456789", "gold_2-0123456789"] {

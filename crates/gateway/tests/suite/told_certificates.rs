@@ -387,10 +387,10 @@ async fn t_04_a_service_is_sent_what_a_trusted_proxy_tells_only_where_an_api_say
     let ca = Ca::new("root");
     let partner = ca.client("partner", 1, 1_000);
     let asks = |proxies: &str, field: &str| {
-        let all = "forward_identity_headers = [\"x-forwarded-client-cert\", \"client-cert\", \"client-cert-chain\", \
-             \"x-arr-clientcert\", \"ssl-client-cert\"]\n[[api.operation]]";
+        let chain = if field == "Client-Cert" { ", \"client-cert-chain\"" } else { "" };
+        let all = format!("forward_identity_headers = [\"{field}\"{chain}]\n[[api.operation]]");
         let public = "[api.operation.policies.ip_filter]\naction = \"allow\"\naddress = [\"127.0.0.1\"]";
-        text(proxies, field, public).replacen("[[api.operation]]", all, 1)
+        text(proxies, field, public).replacen("[[api.operation]]", &all, 1)
     };
     let chain = ("client-cert-chain", ":AAAA:");
     for field in FIELDS {
@@ -410,7 +410,7 @@ async fn t_04_a_service_is_sent_what_a_trusted_proxy_tells_only_where_an_api_say
         assert_eq!(ours.world.get("/a", &[(field, &good), chain]).await.status, 200);
         let seen = ours.world.service.only();
         assert!(seen.field(&name).is_empty(), "{seen:?}");
-        assert_eq!(seen.field(chain.0).is_empty(), field == "Client-Cert", "{seen:?}");
+        assert!(seen.field(chain.0).is_empty(), "{seen:?}");
 
         let others = Told::start(&ca, &asks("\"10.0.0.0/8\"", field)).await;
         assert_eq!(others.asked(&[(field, &good), (field, &good), (&alias, &good)]).await.status, 200);

@@ -297,6 +297,26 @@ async fn what_a_command_prints_is_a_secret_until_it_ends() {
 }
 
 #[tokio::test]
+async fn a_secret_of_one_command_is_never_anothers() {
+    let folder = std::env::temp_dir().join(format!("deputize-gateway-other-commands-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("a"), "of-a").unwrap();
+    let of = |name: &str, more: &str| {
+        ledger("", &format!("{{ command = [\"cat\", \"{}\"]{more} }}", folder.join(name).display()))
+    };
+    let (world, _) = start(&of("a", "")).await;
+    world.gateway.fetch().await;
+    assert_eq!(world.sent().await, [basic("of-a")]);
+    world.reload(&of("a", ", every_seconds = 7")).unwrap();
+    assert_eq!(world.sent().await, [basic("of-a")], "the same command");
+    world.reload(&of("b", "")).unwrap();
+    assert_eq!(world.get("/a", &[]).await.status, 503, "of the same program, and another secret");
+    world.gateway.fetch().await;
+    assert_eq!(world.get("/a", &[]).await.status, 503, "it fails");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
 async fn a_password_and_keys_in_files_are_replaced_without_a_restart() {
     let folder = std::env::temp_dir().join(format!("deputize-gateway-passwords-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();

@@ -1,6 +1,7 @@
 //! G-03 and G-12: WebSockets, byte by byte. Nothing flows before the service agrees, and nothing after the token is good no more.
 use crate::support::{ORDERS, PUBLIC, World, get};
 use serde_json::json;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -340,6 +341,30 @@ async fn a_websocket_ends_when_both_sides_are_silent_or_it_has_lasted() {
     let (world, _service, mut caller) = opened("longest_seconds = 50\nends_with_token = false").await;
     later(&world, 50).await;
     assert_eq!(rest(&mut caller).await, close(1001, "the stream has lasted as long as it may"));
+}
+
+#[tokio::test]
+async fn what_a_service_sends_comes_whole_when_its_caller_has_said_all() {
+    let mut numbers = String::new();
+    for n in 0..1_000_000 {
+        writeln!(numbers, "{n:015}").unwrap();
+    }
+    let service = Service::start(&format!("{AGREED}\r\n{numbers}")).await;
+    service.may.notify_one();
+    let world = World::start(&configuration(PUBLIC, &service, "")).await;
+    let mut caller = connected(&world, &handshake(&[])).await;
+    assert!(head(&mut caller).await.starts_with("HTTP/1.1 101"));
+    let until_nothing_moves = async || {
+        for _ in 0..10_000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    // It is in the middle of a write, as nobody reads.
+    until_nothing_moves().await;
+    caller.shutdown().await.unwrap();
+    until_nothing_moves().await;
+    let came = rest(&mut caller).await;
+    assert!(came == numbers.as_bytes(), "{} of {} bytes", came.len(), numbers.len());
 }
 
 #[tokio::test]

@@ -97,11 +97,31 @@ fn g_07_each_path_has_one_spelling_or_none() {
         ("/.../x", Err(TrailingDot)),
         ("/admin%20", Err(TrailingDot)),
         ("/admin%20/x", Err(TrailingDot)),
+        ("/admin%c2%a0", Err(TrailingDot)),
+        ("/admin%e3%80%80/x", Err(TrailingDot)),
+        ("/admin%e2%80%83", Err(TrailingDot)),
+        ("/a%e3%80%80b", Ok("/a%E3%80%80b")),
     ] {
         assert_eq!(canonical(raw).as_deref(), expected.as_ref().copied(), "{raw}");
     }
     let long = format!("/{}", "a".repeat(LONGEST));
     assert_eq!(canonical(&long), Err(Length));
+}
+
+#[test]
+fn g_07_what_mappings_turn_into_a_character_of_structure_is_refused() {
+    // All whose NFKC has one of them, and what code pages have in their places.
+    let nfkc = "\u{37e}\u{2024}\u{2025}\u{2026}\u{2100}\u{2101}\u{2105}\u{2106}\u{33c2}\u{33c7}\u{33d8}\u{fe14}\
+        \u{fe19}\u{fe30}\u{fe52}\u{fe54}\u{fe68}\u{fe6a}\u{ff05}\u{ff0e}\u{ff0f}\u{ff1b}\u{ff3c}\u{1f100}";
+    let placed = "\u{a5}\u{66a}\u{2044}\u{20a9}\u{2215}\u{2216}\u{29f5}\u{29f8}\u{29f9}\u{ff61}\u{ffe5}\u{ffe6}";
+    for c in nfkc.chars().chain('\u{2488}'..='\u{249b}').chain(placed.chars()) {
+        let escapes: Vec<String> = c.to_string().bytes().map(|byte| format!("%{byte:02x}")).collect();
+        assert_eq!(canonical(&format!("/a{}b", escapes.concat())), Err(LookAlike), "{c:?}");
+    }
+    // Others of their kind stay what they are.
+    for plain in ["/%e2%82%ac", "/%c2%a3", "/%e2%91%a0", "/%e3%8f%80", "/%e2%84%83"] {
+        assert!(canonical(plain).is_ok(), "{plain}");
+    }
 }
 
 #[test]

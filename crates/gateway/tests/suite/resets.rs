@@ -1,0 +1,186 @@
+//! Services over HTTP/2 that reset streams, refuse them, or end connections, frame by frame: what is sent again, and over what.
+use crate::http2::frame;
+use crate::support::{Answered, PUBLIC, World};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const INTERNAL_ERROR: u8 = 2;
+const REFUSED_STREAM: u8 = 7;
+const CANCEL: u8 = 8;
+const ENHANCE_YOUR_CALM: u8 = 11;
+
+/// What a service does with a request.
+#[derive(Clone, Copy, Debug)]
+enum Does {
+    Answers,
+    /// Resets its stream, for this reason.
+    Resets(u8),
+    /// Says that it did not look at it, and ends the connection.
+    SendsAway,
+    /// Says that it looks at no more, and ends the connection without an answer.
+    Drops,
+}
+
+/// What a service is to do, and what came to it.
+struct State {
+    usually: Does,
+    next: VecDeque<Does>,
+    connections: usize,
+    requests: usize,
+}
+
+struct Service {
+    at: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+impl Service {
+    async fn start(usually: Does) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let state = Arc::new(Mutex::new(State { usually, next: VecDeque::new(), connections: 0, requests: 0 }));
+        let kept = Arc::clone(&state);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                kept.lock().unwrap().connections += 1;
+                tokio::spawn(converse(stream, Arc::clone(&kept)));
+            }
+        });
+        Self { at, state }
+    }
+
+    /// A gateway before it.
+    async fn world(&self) -> World {
+        let url = format!("url = \"http://{}\"\nhttp = \"2\"", self.at);
+        World::start(&PUBLIC.replacen("url = \"{service}\"", &url, 1)).await
+    }
+
+    /// What it does with the next requests, before it does what it usually does.
+    fn next(&self, what: &[Does]) {
+        self.state.lock().unwrap().next.extend(what);
+    }
+
+    /// How many connections were made to it, and how many requests it was sent.
+    fn counted(&self) -> (usize, usize) {
+        let state = self.state.lock().unwrap();
+        (state.connections, state.requests)
+    }
+}
+
+async fn converse(mut stream: TcpStream, state: Arc<Mutex<State>>) {
+    let mut preface = [0; 24];
+    stream.read_exact(&mut preface).await.unwrap();
+    let _ = stream.write_all(&frame(SETTINGS, 0, 0, &[])).await;
+    let mut head = [0; 9];
+    while stream.read_exact(&mut head).await.is_ok() {
+        let [high, middle, low, kind, flags, id @ ..] = head;
+        let mut payload = vec![0; usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low)];
+        if stream.read_exact(&mut payload).await.is_err() {
+            return;
+        }
+        let id = u32::from_be_bytes(id);
+        let (said, ends) = match kind {
+            SETTINGS if flags == 0 => (frame(SETTINGS, 1, 0, &[]), false),
+            PING if flags == 0 => (frame(PING, 1, 0, &payload), false),
+            HEADERS => {
+                let mut state = state.lock().unwrap();
+                state.requests += 1;
+                match state.next.pop_front().unwrap_or(state.usually) {
+                    // `:status` of 200, and no body.
+                    Does::Answers => (frame(HEADERS, 5, id, &[0x88]), false),
+                    Does::Resets(reason) => (frame(RST_STREAM, 0, id, &[0, 0, 0, reason]), false),
+                    Does::SendsAway => (frame(GOAWAY, 0, 0, &last(id.saturating_sub(2))), true),
+                    Does::Drops => (frame(GOAWAY, 0, 0, &last(id)), true),
+                }
+            }
+            _ => continue,
+        };
+        let _ = stream.write_all(&said).await;
+        if ends {
+            let _ = stream.shutdown().await;
+            // What it does not read could take with it what it said.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+            return;
+        }
+    }
+}
+
+/// `GOAWAY` without an error, after this stream.
+fn last(stream: u32) -> Vec<u8> {
+    [stream.to_be_bytes(), [0; 4]].concat()
+}
+
+async fn ask(world: &World, method: &str, body: &str) -> Answered {
+    world.raw(format!("{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len())).await
+}
+
+fn unreachable() -> (u16, String) {
+    (502, "BackendConnectionFailure".to_owned())
+}
+
+#[tokio::test]
+async fn a_service_that_resets_streams_is_sent_others_over_the_same_connection() {
+    for reason in [INTERNAL_ERROR, REFUSED_STREAM] {
+        let service = Service::start(Does::Resets(reason)).await;
+        let world = service.world().await;
+        for _ in 0..40 {
+            assert_eq!(world.get("/", &[]).await.reason(), unreachable());
+        }
+        assert_eq!(service.counted().0, 1, "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_the_service_resets_is_an_answer_of_a_kind() {
+    for reason in [INTERNAL_ERROR, CANCEL, ENHANCE_YOUR_CALM] {
+        for method in ["GET", "DELETE"] {
+            let service = Service::start(Does::Answers).await;
+            let world = service.world().await;
+            assert_eq!(world.get("/", &[]).await.status, 200);
+            service.next(&[Does::Resets(reason)]);
+            assert_eq!(ask(&world, method, "").await.reason(), unreachable(), "{method} {reason}");
+            assert_eq!(service.counted(), (1, 2), "{method} {reason}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_service_did_not_look_at_is_sent_once_more_whatever_it_asks() {
+    for (does, connections) in [(Does::Resets(REFUSED_STREAM), 1), (Does::SendsAway, 2)] {
+        for method in ["GET", "POST"] {
+            let service = Service::start(Does::Answers).await;
+            let world = service.world().await;
+            service.next(&[does]);
+            assert_eq!(ask(&world, method, "").await.status, 200, "{method} {does:?}");
+            assert_eq!(service.counted(), (connections, 2), "{method} {does:?}");
+            service.next(&[does, does]);
+            assert_eq!(ask(&world, method, "").await.reason(), unreachable(), "{method} {does:?}: not a third time");
+            assert_eq!(service.counted().1, 4, "{method} {does:?}");
+        }
+        let service = Service::start(Does::Answers).await;
+        let world = service.world().await;
+        service.next(&[does]);
+        assert_eq!(ask(&world, "POST", "body").await.reason(), unreachable(), "{does:?}: the body is gone");
+        assert_eq!(service.counted().1, 1, "{does:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_service_may_have_done_before_its_connection_ended_is_sent_again_only_where_it_may_be_repeated() {
+    for (method, status, counted) in [("GET", 200, (2, 3)), ("DELETE", 200, (2, 3)), ("POST", 502, (1, 2))] {
+        let service = Service::start(Does::Answers).await;
+        let world = service.world().await;
+        assert_eq!(world.get("/", &[]).await.status, 200);
+        service.next(&[Does::Drops]);
+        assert_eq!(ask(&world, method, "").await.status, status, "{method}");
+        assert_eq!(service.counted(), counted, "{method}");
+    }
+}
