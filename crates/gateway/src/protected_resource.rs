@@ -15,7 +15,8 @@ pub(crate) struct Metadata {
     pub(crate) authorization_servers: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) scopes_supported: Vec<String>,
-    pub(crate) bearer_methods_supported: [&'static str; 1],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) bearer_methods_supported: Vec<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) dpop_signing_alg_values_supported: Vec<&'static str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -1,7 +1,8 @@
 //! Operations whose requests and answers are streams: gRPC, Server-Sent Events, WebSockets. They may take long, but not for ever, and
 //! end when the token does that they were opened with.
 use crate::call::Call;
-use crate::canonical::{identity, is_about_the_message};
+use crate::canonical::identity::{self, is_alias};
+use crate::canonical::is_about_the_message;
 use crate::policy::any_valid_token;
 use crate::routes::Operation;
 use crate::settings::{Compiled, SettingsError, Spanned, fault};
@@ -267,7 +268,7 @@ impl Trailers {
         let goes = |name: &http::HeaderName| {
             is_about_the_message(name)
                 || (!self.operation.forwarded.contains(name) && identity::removes(name, &self.state.injected))
-                || self.state.secrets.iter().any(|secret| secret == name.as_str())
+                || self.state.secrets.iter().any(|secret| is_alias(name.as_str(), secret))
         };
         let names: Vec<_> = trailers.keys().filter(|name| goes(name)).cloned().collect();
         for name in names {

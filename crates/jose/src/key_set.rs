@@ -52,7 +52,9 @@ impl KeySet {
             return Err(KeySetError::TooMany);
         }
         let (mut once, mut repeated) = (HashSet::new(), HashSet::new());
-        for kid in entries.iter().filter_map(kid) {
+        // What encrypts is never taken for what signs, and may have its name.
+        let signs = |entry: &&Value| entry.get("use").and_then(Value::as_str) != Some("enc");
+        for kid in entries.iter().filter(signs).filter_map(kid) {
             if !once.insert(kid) {
                 repeated.insert(kid);
             }

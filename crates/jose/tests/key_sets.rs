@@ -96,6 +96,18 @@ fn j_24_of_keys_that_share_a_name_none_is_used() {
 }
 
 #[test]
+fn j_24_a_key_that_encrypts_may_have_the_name_of_one_that_signs() {
+    let key = SigningKey::generate(Algorithm::ES256).unwrap().named("same");
+    let mut encrypts =
+        serde_json::to_value(SigningKey::generate(Algorithm::ES256).unwrap().named("same").public_jwk()).unwrap();
+    (encrypts["use"], encrypts["alg"]) = (json!("enc"), json!("ECDH-ES"));
+    for keys in [json!([key.public_jwk(), encrypts]), json!([encrypts, key.public_jwk()])] {
+        let (keys, skipped) = KeySet::parse(json!({ "keys": keys }).to_string().as_bytes(), None).unwrap();
+        assert!(keys.find("same").is_some() && keys.len() == 1 && skipped.len() == 1, "{skipped:?}");
+    }
+}
+
+#[test]
 fn j_24_what_is_no_key_set_is_refused_whole() {
     type Expected = fn(KeySetError) -> bool;
     let key = json!(SigningKey::generate(Algorithm::ES256).unwrap().public_jwk());

@@ -137,6 +137,15 @@ impl TokenCheck {
         self.place == Place::Authorization
     }
 
+    /// How callers send the token, where there is a word for it (RFC 9728 section 2).
+    pub(crate) fn method(&self) -> Option<&'static str> {
+        match &self.place {
+            Place::Authorization => Some("header"),
+            Place::Parameter(_) => Some("query"),
+            Place::Field(_) => None,
+        }
+    }
+
     /// Takes the token out of what the service is sent, where it is not in `Authorization`: that is the onward credential's.
     pub(crate) fn take_out(&self, request: &mut Canonical) {
         match &self.place {

@@ -55,13 +55,19 @@ pub(super) fn document(
             algorithms.push(algorithm.as_str());
         }
     }
+    let mut methods: Vec<&'static str> = Vec::new();
+    for method in operations.iter().flat_map(|operation| &operation.tokens).filter_map(|check| check.method()) {
+        if !methods.contains(&method) {
+            methods.push(method);
+        }
+    }
     let metadata = Metadata {
         dpop_signing_alg_values_supported: algorithms,
         dpop_bound_access_tokens_required: proofs.len() == operations.len() && proofs.iter().all(|d| d.is_required()),
         resource: read.resource.get_ref().clone(),
         authorization_servers: servers,
         scopes_supported: read.scopes_supported.clone(),
-        bearer_methods_supported: ["header"],
+        bearer_methods_supported: methods,
         resource_name: read.resource_name.clone(),
         resource_documentation: read.resource_documentation.clone(),
     };

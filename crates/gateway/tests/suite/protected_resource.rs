@@ -36,6 +36,19 @@ async fn the_document_stands_at_its_place_for_everybody_and_names_the_issuer() {
 }
 
 #[tokio::test]
+async fn how_the_token_is_sent_is_said_where_there_is_a_word_for_it() {
+    for (place, methods) in
+        [("query_parameter_name = \"token\"", json!(["query"])), ("header_name = \"X-Token\"", json!(null))]
+    {
+        let text = described(ORDERS_AT)
+            .replace("[api.policies.validate_jwt]", &format!("[api.policies.validate_jwt]\n    {place}"))
+            .replace("onward = \"passthrough\"", "onward = \"none\"");
+        let world = World::start(&text).await;
+        assert_eq!(world.get(PLACE, &[]).await.json()["bearer_methods_supported"], methods, "{place}");
+    }
+}
+
+#[tokio::test]
 async fn refusals_name_the_document_where_there_is_one() {
     let world = World::start(&described(ORDERS_AT)).await;
     let named = format!("resource_metadata=\"https://api.example{PLACE}\"");
