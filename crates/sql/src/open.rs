@@ -4,7 +4,7 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// Marks our files in SQLite's header (`dput`), so that another program's database is not taken for ours.
@@ -109,9 +109,24 @@ impl OpenError {
     }
 }
 
+/// After how long it is tried again to make the log.
+const AGAIN: Duration = Duration::from_millis(25);
+
 /// The connection that writes. Creates the file (0600) and its folder (0700) if there are none.
 pub(crate) fn writer(path: &Path, options: &Options) -> Result<Connection, OpenError> {
     create(path)?;
+    #[expect(clippy::disallowed_methods, reason = "a wait for a file, as the engine's own; it decides nothing")]
+    let begun = Instant::now();
+    loop {
+        match with_log(path, options) {
+            // While another process makes the log, the engine refuses at once, and does not wait.
+            Err(OpenError::Locked(_)) if begun.elapsed() < options.busy => std::thread::sleep(AGAIN),
+            done => return done,
+        }
+    }
+}
+
+fn with_log(path: &Path, options: &Options) -> Result<Connection, OpenError> {
     let failed = |error| OpenError::of(path, error);
     let connection = connect(path, options).map_err(failed)?;
     // The engine falls back to reading where it may not write; better to hear of it now than at the first sign-in.
