@@ -75,6 +75,7 @@ pub(crate) fn why(error: &std::io::Error) -> String {
         ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_owned(),
         ErrorKind::StorageFull => "the disk is full".to_owned(),
         ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        ErrorKind::AlreadyExists if error.get_ref().is_some() => error.to_string(),
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "a part of its path is a file".to_owned(),
         ErrorKind::InvalidData => "it is not text in UTF-8".to_owned(),
         ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),

@@ -95,12 +95,14 @@ impl Sockets {
     /// Tells the process before that this one serves, and offers the sockets to the next. Whether there was one.
     pub(crate) async fn served(self, path: &Path) -> io::Result<(Offer, bool)> {
         let Self { before, shared } = self;
+        // Before the other one leaves: what fails here changes nothing.
+        let offer = Offer::at(path, shared)?;
         let replaced = match before {
             // One that ended in the meantime has left all the same.
             Some(before) => before.replace().await.is_ok(),
             None => false,
         };
-        Ok((Offer::at(path, shared)?, replaced))
+        Ok((offer, replaced))
     }
 }
 

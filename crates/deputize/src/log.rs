@@ -23,7 +23,9 @@ pub(crate) fn start(default: &str) -> Result<(), Failure> {
 pub(crate) fn filter(wanted: &str, from: &str) -> Result<EnvFilter, Failure> {
     let levels = ["trace", "debug", "info", "warn", "error", "off"];
     let mut words = wanted.split(',').map(str::trim).filter(|word| !word.contains('='));
-    let is_level = |word: &str| word.is_empty() || levels.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let is_level = |word: &str| {
+        word.is_empty() || word.contains('_') || levels.iter().any(|level| level.eq_ignore_ascii_case(word))
+    };
     let read = if words.all(is_level) { EnvFilter::try_new(wanted).ok() } else { None };
     read.ok_or_else(|| Failure::new(format!("{from} is no log filter"), "use `info`, or `warn,deputize_guard=debug`"))
 }

@@ -55,10 +55,13 @@ impl Authorizer {
                 whole(Denial::from(Unreadable(told.to_owned())).status(StatusCode::FORBIDDEN).response("")).await
             }
             Judged::Answered(answer) => whole(answer).await,
-            Judged::Permitted { sent, injected, .. } => {
+            Judged::Permitted { sent, state, .. } => {
                 let changes = Changes::between(&asked, &sent);
-                if let Some(name) = changes.forged(&injected) {
-                    let told = format!("leave out `{name}`: it says who somebody is, and a proxy cannot take it out");
+                if let Some(name) = changes.forged(&state.injected, &state.secrets) {
+                    let told = format!(
+                        "leave out `{name}`: it says who somebody is or where they come from, or is taken for a field that does, and \
+                         a proxy cannot take it out"
+                    );
                     return whole(Denial::from(Unreadable(told)).response("")).await;
                 }
                 if !changes.remove_parameters.is_empty() {

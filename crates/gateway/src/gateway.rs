@@ -420,7 +420,7 @@ impl Gateway {
                 after.head(StatusCode::OK, &mut answer, &self.limits);
                 record.status = StatusCode::OK;
                 record.end(0, true);
-                Judged::Permitted { sent: request.into_parts().0, answer, injected: state.injected.clone() }
+                Judged::Permitted { sent: request.into_parts().0, answer, state: Arc::clone(&state) }
             }
             Err(denial) => {
                 let mut response = record.refused(*denial);
@@ -434,8 +434,8 @@ impl Gateway {
 
 /// What is said of a request that somebody else forwards.
 pub(crate) enum Judged {
-    /// The head of the request as its service is to get it, fields for the answer, and those that only policies may set.
-    Permitted { sent: http::request::Parts, answer: HeaderMap, injected: Vec<http::HeaderName> },
+    /// The head of the request as its service is to get it, fields for the answer, and by which configuration.
+    Permitted { sent: http::request::Parts, answer: HeaderMap, state: Arc<Compiled> },
     /// It is answered so, and not forwarded.
     Answered(Response<Body>),
 }

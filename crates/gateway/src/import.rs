@@ -171,7 +171,7 @@ impl<'a> Reading<'a> {
     }
 
     fn inbound(&mut self, statements: &[Element<'a>]) {
-        self.tokens = statements.iter().filter_map(|node| node.attribute("output-token-variable-name")).collect();
+        self.tokens.clear();
         let onward = self.onward_by_hand(statements);
         let mut limited = Vec::new();
         for node in statements.iter().copied().filter(|node| !onward.contains(&node.id())) {
@@ -227,7 +227,13 @@ impl<'a> Reading<'a> {
             _ => "there is no counterpart",
         };
         let inside: Vec<Element<'a>> = node.descendants().filter(|inside| inside.id() != node.id()).collect();
-        self.parts.fails_closed |= inside.iter().copied().any(is_credential);
+        // One that another service is asked with is not this one's.
+        let is_elsewhere =
+            |inside: &Element<'_>| inside.ancestors().any(|outer| ELSEWHERE.contains(&outer.tag_name().name()));
+        if inside.iter().any(|inside| is_credential(*inside) && !is_elsewhere(inside)) {
+            self.parts.fails_closed = true;
+            self.leave(node, "with it goes the service's credential: until you say one in `onward`, it is sent none");
+        }
         let checks: Vec<String> = inside
             .into_iter()
             .filter(|inside| CHECKS.contains(&inside.tag_name().name()))
@@ -339,6 +345,9 @@ fn written(node: Element<'_>) -> Taken<'_, String> {
     let text: String = node.children().filter(Node::is_text).filter_map(|part| part.text()).collect();
     Ok(text.trim().to_owned())
 }
+
+/// What has fields of its own, which the service is not sent.
+const ELSEWHERE: [&str; 3] = ["send-request", "send-one-way-request", "return-response"];
 
 /// What refuses callers, or counts them.
 const CHECKS: [&str; 9] = [

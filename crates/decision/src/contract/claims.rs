@@ -69,6 +69,7 @@ pub struct Claims {
     pub(super) azp: Claim<Box<str>>,
     pub(super) appid: Claim<Box<str>>,
     pub(super) client_id: Claim<Box<str>>,
+    pub(super) cid: Claim<Box<str>>,
     pub(super) scp: Claim<Scopes>,
     pub(super) scope: Claim<Scopes>,
     pub(super) roles: Claim<Vec<Box<str>>>,
@@ -140,9 +141,10 @@ impl Claims {
         text(&self.oid)
     }
 
-    /// The application that calls: `azp` (v2), `appid` (v1) or `client_id` (RFC 9068).
+    /// The application that calls: `azp` (v2), `appid` (v1), `client_id` (RFC 9068) or `cid` (Okta).
     pub fn client(&self) -> Option<&str> {
-        text(&self.azp).or_else(|| text(&self.appid)).or_else(|| text(&self.client_id))
+        let named = [&self.azp, &self.appid, &self.client_id, &self.cid];
+        named.into_iter().find_map(text)
     }
 
     /// The delegated scopes, of `scp` or else `scope`.
@@ -225,6 +227,7 @@ impl Claims {
             &self.azp,
             &self.appid,
             &self.client_id,
+            &self.cid,
             &self.idtyp,
             &self.ver,
             &self.jti,

@@ -188,7 +188,8 @@ fn mark_of_another_kind(claims: &Claims, profile: Profile) -> Option<&'static st
     let has_rights = claims.scopes().next().is_some() || claims.roles().next().is_some();
     let is_to_its_client = || claims.client().is_some_and(|client| claims.audiences().any(|aud| aud == client));
     let marks = [
-        ("with `nonce`", claims.nonce.0),
+        // Older Keycloaks write it into access tokens too.
+        ("with `nonce`", claims.nonce.0 && !(profile == Profile::Jwt && claims.scopes().next().is_some())),
         ("with `events`", claims.events.0),
         ("with `token_introspection`", claims.token_introspection.0),
         ("with `at_hash`", claims.at_hash.0),
@@ -220,6 +221,7 @@ fn flaws(claims: &Claims, profile: Profile, by_list: bool) -> impl Iterator<Item
         ("azp", claims.azp.state(), entra && !v1),
         ("appid", claims.appid.state(), entra && v1),
         ("client_id", claims.client_id.state(), native),
+        ("cid", claims.cid.state(), false),
         ("uti", claims.uti.state(), entra && claims.jti.state() == State::Absent),
         ("jti", claims.jti.state(), native),
         ("scp", claims.scp.of_scopes(jwt), false),

@@ -4,17 +4,25 @@ use crate::failure::Failure;
 use crate::{log, system};
 use gateway::{File, Gateway};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 /// What was read at the start, and counts until the end.
 pub(super) struct Started {
     path: PathBuf,
     settings: Vec<(&'static str, String)>,
     trusted: Option<String>,
+    /// One after the other, so that the last that was read is the one that counts.
+    turn: Mutex<()>,
 }
 
 impl Started {
     pub(super) fn by(read: &Read) -> Result<Self, Failure> {
-        Ok(Self { path: read.path.clone(), settings: lasting(&read.file), trusted: read.trusted()? })
+        Ok(Self {
+            path: read.path.clone(),
+            settings: lasting(&read.file),
+            trusted: read.trusted()?,
+            turn: Mutex::default(),
+        })
     }
 
     /// Answers by the file as it is now. What a start would refuse is logged, and changes nothing; neither does what only a start takes.
@@ -24,7 +32,10 @@ impl Started {
             Ok(changed) => {
                 tracing::info!(operations = gateway.effective().len(), "the configuration was read again");
                 if !changed.is_empty() {
-                    tracing::warn!(settings = changed.join(", "), "settings that changed count from the next start");
+                    tracing::warn!(
+                        settings = changed.join(", "),
+                        "settings that changed count from the next start; a listener that the file has no more lets nobody in"
+                    );
                 }
             }
             Err(failure) => tracing::error!(reason = %failure, "the configuration is broken; the one before goes on"),
@@ -34,6 +45,7 @@ impl Started {
 
     /// The settings that have changed and are not taken.
     fn adopt(&self, gateway: &Gateway) -> Result<Vec<&'static str>, Failure> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let read = Read::file(&self.path)?;
         let prepared =
             gateway.prepare(&read.file, &system::variable, read.beside()).map_err(|error| read.told(&error))?;

@@ -225,6 +225,12 @@ fn r19_one_that_cannot_start_replaces_nothing() {
         assert!(ask(port, None).is_ok() && running.0.try_wait().unwrap().is_none());
     }
     fs::write(&path, configuration(port, status, &service, 403)).unwrap();
+    // Nor one that could not be replaced in its turn.
+    let beside = folder.0.join("handover.sock.new");
+    fs::write(&beside, "kept").unwrap();
+    assert_eq!(Running::start(path.to_str().unwrap()).0.wait().unwrap().code(), Some(1));
+    assert!(ask(port, None).is_ok() && running.0.try_wait().unwrap().is_none());
+    fs::remove_file(&beside).unwrap();
     let _next = Running::start(path.to_str().unwrap());
     until("it leaves", || running.0.try_wait().unwrap().is_some());
     assert!(ask(port, None).is_ok());

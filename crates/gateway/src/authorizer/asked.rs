@@ -150,7 +150,7 @@ fn is_the_proxys(name: &HeaderName) -> bool {
 }
 
 /// What proxies say of themselves and of where a request came from, in their questions too: that it came from a caller cannot be seen.
-const OF_PROXIES: [&str; 12] = [
+const OF_PROXIES: [&str; 14] = [
     "cf-connecting-ip",
     "cf-connecting-ipv6",
     "front-end-https",
@@ -158,10 +158,12 @@ const OF_PROXIES: [&str; 12] = [
     "x-client-ip",
     "x-cluster-client-ip",
     "x-forwarded-port",
+    "x-forwarded-prefix",
     "x-forwarded-scheme",
     "x-forwarded-server",
     "x-forwarded-ssl",
     "x-original-forwarded-for",
+    "x-original-host",
     "x-real-ip",
 ];
 /// What is overwritten in their questions, so that a caller's own cannot be seen.
@@ -177,8 +179,13 @@ fn says_who<'a>(names: &'a [HeaderName], injected: &[HeaderName]) -> Option<&'a 
 impl Changes {
     /// A field that says who somebody is, which did not come from the proxy, and which the service must not see. That a proxy takes it
     /// out, or has it overwritten, nobody can rely on: it does so with fields that it was told of, and no others.
-    pub(super) fn forged(&self, injected: &[HeaderName]) -> Option<&HeaderName> {
-        says_who(&self.remove, injected).or_else(|| self.overwritten(injected))
+    pub(super) fn forged(&self, injected: &[HeaderName], secrets: &[String]) -> Option<&HeaderName> {
+        let is_one = |name: &str| secrets.iter().any(|secret| secret == name);
+        // Scripts take `Proxy` for the variable that says whom to ask through, and these for the fields that they resemble.
+        let is_taken_for_another = |name: &str| name == "proxy" || (name.contains(['_', '.']) && !is_one(name));
+        says_who(&self.remove, injected)
+            .or_else(|| self.overwritten(injected))
+            .or_else(|| self.remove.iter().find(|name| is_taken_for_another(name.as_str())))
     }
 
     /// The same, for a proxy that can be relied on to take out what it is told to.

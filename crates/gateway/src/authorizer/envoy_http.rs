@@ -96,9 +96,9 @@ impl EnvoyAuthorizer {
         };
         match self.0.judge(&asked).await {
             Judged::Answered(answer) => answered(answer).await,
-            Judged::Permitted { sent, injected, answer: more } => {
+            Judged::Permitted { sent, state, answer: more } => {
                 let changes = Changes::between(&asked, &sent);
-                if let Some(name) = changes.overwritten(&injected) {
+                if let Some(name) = changes.overwritten(&state.injected) {
                     return refused(format!("leave out `{name}`: it says who somebody is")).await;
                 }
                 if !changes.remove_parameters.is_empty() {

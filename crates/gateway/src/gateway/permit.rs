@@ -15,9 +15,8 @@ use crate::sign_in;
 use crate::websocket::{self, Opening};
 use bytes::Bytes;
 use decision::{CheckId, Clock};
-use http::header::EXPECT;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
-use hyper::body::{Body as _, Incoming};
+use http::{HeaderMap, Response};
+use hyper::body::Incoming;
 use serve::Shown;
 use std::sync::Arc;
 use telemetry::Began;
@@ -34,11 +33,6 @@ impl Gateway {
         after: &mut After,
     ) -> Result<(Permitted, Credential, Option<Box<Opening>>), Ended> {
         record.asked(&parts);
-        if waits_to_go_on(&parts, body.as_ref()) {
-            let told = "nobody is told to go on over HTTP/2 here: send the request again without `Expect`, and its body with it";
-            let denial = Denial::of(CheckId::GatewayRequest).status(StatusCode::EXPECTATION_FAILED);
-            return Err(Box::new(denial.message(told)).into());
-        }
         let shown = parts.extensions.remove::<Arc<Shown>>();
         let believed = peer.told_in.filter(|_| address::is_trusted(peer.address.to_canonical(), &state.proxies));
         let certificate = match believed {
@@ -132,14 +126,6 @@ impl Gateway {
         let acquired = acquired.map_err(|denial| sign_in::again(denial, permitted.call()));
         Ok((permitted, acquired.map_err(described)?, opening))
     }
-}
-
-/// Whether the caller sends its body only once it is told to (RFC 9110 section 10.1.1), which the HTTP library does over HTTP/1.1 alone.
-fn waits_to_go_on(parts: &http::request::Parts, body: Option<&Incoming>) -> bool {
-    let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    parts.version == Version::HTTP_2
-        && parts.headers.get_all(EXPECT).iter().any(expects)
-        && body.is_some_and(|body| !body.is_end_stream())
 }
 
 /// Why a request goes no further.

@@ -209,7 +209,9 @@ fn readers(variable: &str, statements: &[Element<'_>]) -> (Vec<NodeId>, bool) {
         let source = node.document().input_text().get(node.range()).unwrap_or_default();
         let reads = variables.iter().any(|name| {
             !name.is_empty()
-                && (source.contains(&format!("[\"{name}\"]")) || source.contains(&format!("[&quot;{name}&quot;]")))
+                && ["[\"", "(\"", "[&quot;", "(&quot;"]
+                    .iter()
+                    .any(|before| source.contains(&format!("{before}{name}{}", before.get(1..).unwrap_or_default())))
         });
         if reads && node.has_tag_name("set-header") && is_credential(*node) {
             all.push(node.id());

@@ -1,4 +1,5 @@
 //! Who may call, by address and by header.
+use super::requests::is_secret;
 use super::write::Table;
 use super::{Element, Reading, Taken, is_expression, known, whole, written};
 use roxmltree::Node;
@@ -7,7 +8,7 @@ use toml::Value;
 impl<'a> Reading<'a> {
     pub(super) fn ip_filter(&mut self, node: Element<'a>) -> Taken<'a> {
         known(node, &["action"], &["address", "address-range"])?;
-        let action = self.required(node, "action")?;
+        let action = self.required(node, "action")?.to_ascii_lowercase();
         let (mut addresses, mut ranges) = (Vec::new(), Vec::new());
         for child in node.children().filter(Node::is_element) {
             if child.has_tag_name("address") {
@@ -41,12 +42,14 @@ impl<'a> Reading<'a> {
             return whole(node, "`failed-check-httpcode` is no status");
         };
         let message = self.required(node, "failed-check-error-message")?;
+        let values = self.values(node)?;
+        self.tell_secret(node, &name, &values);
         let mut table = Table::default();
         table.set("name", name);
         table.set("failed_check_httpcode", code);
         table.set("failed_check_error_message", message);
         table.set("ignore_case", self.flag(node, "ignore-case")?.unwrap_or_default());
-        table.set_list("value", self.values(node)?);
+        table.set_list("value", values);
         self.parts.many.push(("check_header", table));
         Ok(())
     }
@@ -62,9 +65,15 @@ impl<'a> Reading<'a> {
             let why = "what the service is sent as `Authorization` is said in `onward`; until you do, it is sent none";
             return whole(node, why);
         }
+        if ["host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "expect"]
+            .iter()
+            .any(|of_connection| name.eq_ignore_ascii_case(of_connection))
+        {
+            return whole(node, "the field belongs to the connection, and is the gateway's");
+        }
         let values: Vec<Element<'a>> = node.children().filter(|child| child.has_tag_name("value")).collect();
         let mut table = Table::default();
-        table.set("name", name);
+        table.set("name", name.as_str());
         match values.as_slice() {
             [value] if action == "override" && is_expression(&written(*value)?) => {
                 let text = written(*value)?;
@@ -75,7 +84,10 @@ impl<'a> Reading<'a> {
             }
             [] if action != "delete" => return whole(node, "it has no value"),
             _ => {
-                table.set_list("value", self.values(node)?);
+                // What is deleted has no value.
+                let values = if action == "delete" { Vec::new() } else { self.values(node)? };
+                self.tell_secret(node, &name, &values);
+                table.set_list("value", values);
                 match action.as_str() {
                     "override" => {}
                     "skip" | "append" | "delete" => table.set("exists_action", action),
@@ -85,6 +97,12 @@ impl<'a> Reading<'a> {
         }
         self.parts.many.push(("set_header", table));
         Ok(())
+    }
+
+    fn tell_secret(&mut self, node: Element<'a>, name: &str, values: &[String]) {
+        if is_secret(name) && !values.is_empty() {
+            self.leave(node, "its value stands in the file as it is: if it is a credential, keep the file secret");
+        }
     }
 
     /// The texts of `<value>`.

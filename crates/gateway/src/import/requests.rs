@@ -65,6 +65,9 @@ impl<'a> Reading<'a> {
                 "a host that is not on the internet says `internal = true` in `allowed_hosts`"
             },
         );
+        if url.contains('?') || body.is_some() {
+            self.leave(node, "its address and its body stand in the file as they are: if a credential is in them, keep the file secret");
+        }
         let host = origin.to_string();
         if !self.parts.allowed_hosts.contains(&host) {
             self.parts.allowed_hosts.push(host);
@@ -118,7 +121,7 @@ impl<'a> Reading<'a> {
 }
 
 /// Whether a field of this name carries a credential, as far as its name shows.
-fn is_secret(name: &str) -> bool {
+pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let words = ["authorization", "key", "secret", "token", "password", "cookie"];
     words.iter().any(|word| name.contains(word))

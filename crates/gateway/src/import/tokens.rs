@@ -127,7 +127,9 @@ impl<'a> Reading<'a> {
                 return configs.first().map_or(Ok(Vec::new()), |config| whole(config.node, why));
             };
             // A document is of one issuer: another one's tokens would find no keys.
-            if metadata == config.url && issuers.iter().any(|known| known.metadata == metadata) {
+            let said = issuer_at(&config.url).ok();
+            let is_anothers = said.is_some_and(|said| said.iss.trim_end_matches('/') != iss.trim_end_matches('/'));
+            if metadata == config.url && (is_anothers || issuers.iter().any(|known| known.metadata == metadata)) {
                 let why = format!(
                     "the document there is of one issuer: write the `jwks_uri` of `{iss}` in place of `metadata`"
                 );
@@ -282,6 +284,8 @@ impl<'a> Reading<'a> {
             self.leave(node, "`output-token-variable-name`: there are no variables; `set_header` sends a `claim`");
         }
         self.parts.identifies = true;
+        self.tokens.clear();
+        self.tokens.extend(node.attribute("output-token-variable-name"));
         self.parts.once.push((policy, table));
     }
 
@@ -326,7 +330,10 @@ fn issuer_at(url: &str) -> Result<Issuer, &'static str> {
     if host.ends_with(".b2clogin.com") || host.ends_with(".ciamlogin.com") {
         return Err("the issuer there has the tenant's id, and the address has its name; add `issuers`");
     }
-    let Some(v1) = issuer_v1(host) else { return issuer(base.to_owned()) };
+    let Some(v1) = issuer_v1(host) else {
+        // Auth0's issuers end with a slash.
+        return issuer(if host.ends_with(".auth0.com") { format!("{base}/") } else { base.to_owned() });
+    };
     let behind: Vec<&str> = base.split('/').skip(3).collect();
     match behind.as_slice() {
         [tenant, "v2.0"] if is_id(tenant) && host != "login.windows.net" => issuer(base.to_owned()),
@@ -365,7 +372,9 @@ fn seconds(text: &str) -> Option<i64> {
     let all = parts.by_ref().collect::<Option<Vec<_>>>()?;
     match all.as_slice() {
         [seconds] => Some(*seconds),
-        [hours, minutes, seconds] => Some(hours * 3_600 + minutes * 60 + seconds),
+        [hours, minutes, seconds] => {
+            hours.checked_mul(3_600)?.checked_add(minutes.checked_mul(60)?)?.checked_add(*seconds)
+        }
         _ => None,
     }
 }

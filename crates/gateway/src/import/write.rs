@@ -123,9 +123,11 @@ impl Parts {
         let onward = self.onward.clone().or_else(|| self.fails_closed.then(|| "\"none\"".to_owned()));
         match (scope, onward) {
             (Scope::Operation, Some(onward)) => {
+                let onward = onward.replace('\n', "\n# ");
                 let _ = writeln!(made, "# in [[api.operation]]:\n# onward = {onward}");
             }
             (Scope::Global | Scope::Product, Some(onward)) => {
+                let onward = onward.replace('\n', "\n# ");
                 let _ = writeln!(made, "# in each [[api]]:\n# onward = {onward}");
             }
             (Scope::Api, _) => {

@@ -51,6 +51,7 @@ pub(super) struct SubscriptionBody {
 pub(super) struct SubscriptionChange {
     /// `/products/{name}`, `/apis/{name}`, or `/apis` for all of them.
     #[serde(deserialize_with = "there")]
+    #[schemars(with = "String")]
     pub(super) scope: Option<String>,
     /// Its name for people.
     #[serde(deserialize_with = "sent")]
@@ -60,10 +61,11 @@ pub(super) struct SubscriptionChange {
     pub(super) owner_id: Option<Option<String>>,
     /// Whether its keys open anything.
     #[serde(deserialize_with = "there")]
+    #[schemars(with = "State")]
     pub(super) state: Option<State>,
     /// The moment that the windows of its quotas are counted from.
     #[serde(deserialize_with = "there")]
-    #[schemars(with = "Option<Moment>")]
+    #[schemars(with = "Moment")]
     pub(super) start_date: Option<String>,
     /// The moment from which on its keys open nothing.
     #[serde(deserialize_with = "sent")]

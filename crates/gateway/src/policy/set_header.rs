@@ -46,7 +46,9 @@ impl super::Table for Table {
         let name = field_name(&self.name)?;
         let of_connection =
             [CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
-        if of_connection.contains(&name) || name == "keep-alive" || name == "proxy-connection" {
+        let mut of_connection =
+            of_connection.iter().map(HeaderName::as_str).chain(["keep-alive", "proxy-connection", "proxy"]);
+        if of_connection.any(|other| is_alias(name.as_str(), other)) {
             return Err(fault(&self.name.span(), "this field belongs to the connection", "leave it to the gateway"));
         }
         if name == AUTHORIZATION {

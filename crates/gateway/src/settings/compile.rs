@@ -401,7 +401,9 @@ impl Context<'_> {
 fn is_inside(host: &str) -> bool {
     match host.parse() {
         Ok(address) => !Allow::default().admits(address),
-        Err(_) => host.rsplit_once('.').is_none_or(|(_, last)| matches!(last, "internal" | "local")),
+        Err(_) => host
+            .rsplit_once('.')
+            .is_none_or(|(_, last)| matches!(last, "internal" | "local" | "localhost" | "svc" | "arpa")),
     }
 }
 

@@ -217,7 +217,9 @@ async fn g_05_what_says_who_somebody_is_reaches_no_service_through_a_proxy() {
         "x-forwarded-user",
         "x-http-method-override",
         "x-original-url",
-        "x-forwarded-prefix",
+        "proxy",
+        "transfer_encoding",
+        "content_length",
         "forwarded",
     ] {
         let fields = [("authorization", bearer.as_str()), (name, "grace")];
@@ -240,8 +242,24 @@ async fn g_05_what_says_who_somebody_is_reaches_no_service_through_a_proxy() {
         ("x-real-ip", "203.0.113.9"),
         ("x-forwarded-port", "443"),
         ("x-forwarded-server", "edge"),
+        ("x-forwarded-prefix", "/orders"),
+        ("x-original-host", "shop.example"),
+        ("x_ordinary", "1"),
     ];
     assert_eq!(proxy.asks("/", &usual).await.status, 200, "proxies tell of themselves");
+    // A token that nobody has looked at, where services take its field for the one that has been.
+    let elsewhere = terminating().replacen(
+        "[api.policies.validate_jwt]",
+        "[api.policies.validate_jwt]\n    header_name = \"X-Token\"",
+        1,
+    );
+    let world = World::start(&elsewhere).await;
+    let proxy = Proxy::before(&world).await;
+    let token = &world.token(&json!({}));
+    assert_eq!(proxy.asks("/", &[("x-token", token)]).await.status, 200);
+    let answer = proxy.asks("/", &[("x-token", token), ("x_token", "forged")]).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.json()["message"].as_str().unwrap().contains("x_token"), "{answer:?}");
 }
 
 #[tokio::test]
@@ -259,11 +277,13 @@ async fn an_operator_is_told_which_fields_proxies_have_to_take_from_the_answer()
         "x-cluster-client-ip",
         "x-forwarded-method",
         "x-forwarded-port",
+        "x-forwarded-prefix",
         "x-forwarded-scheme",
         "x-forwarded-server",
         "x-forwarded-ssl",
         "x-forwarded-uri",
         "x-original-forwarded-for",
+        "x-original-host",
         "x-real-ip",
     ];
     let names = |told: &[String]| -> Vec<String> {

@@ -307,8 +307,12 @@ async fn a_secret_of_one_command_is_never_anothers() {
     let (world, _) = start(&of("a", "")).await;
     world.gateway.fetch().await;
     assert_eq!(world.sent().await, [basic("of-a")]);
-    world.reload(&of("a", ", every_seconds = 7")).unwrap();
-    assert_eq!(world.sent().await, [basic("of-a")], "the same command");
+    std::fs::remove_file(folder.join("a")).unwrap();
+    for more in [", every_seconds = 7", ", timeout_seconds = 7"] {
+        world.reload(&of("a", more)).unwrap();
+        world.gateway.fetch().await;
+        assert_eq!(world.sent().await, [basic("of-a")], "the same command: {more}");
+    }
     world.reload(&of("b", "")).unwrap();
     assert_eq!(world.get("/a", &[]).await.status, 503, "of the same program, and another secret");
     world.gateway.fetch().await;

@@ -296,3 +296,55 @@ fn what_only_an_api_has_is_told_elsewhere_and_what_was_in_conditions_is_named() 
     let escape = import_apim("<policies><inbound><base /><set-header name=\"a\"><value>{{a\n[[x]]\n#}}</value></set-header></inbound></policies>", Scope::Global, &BTreeMap::new()).unwrap();
     assert!(escape.toml.lines().all(|line| line.is_empty() || line.starts_with('#')), "{}", escape.toml);
 }
+
+#[test]
+fn a_claim_is_read_of_the_token_that_the_document_reads_it_of() {
+    let check = |name: &str, field: &str| {
+        format!("<validate-jwt header-name=\"{field}\" output-token-variable-name=\"{name}\">{PLAIN}</validate-jwt>")
+    };
+    let header = |name: &str| {
+        format!(
+            "<set-header name=\"X-Oid\"><value>@(((Jwt)context.Variables[\"{name}\"]).Claims[\"oid\"].FirstOrDefault())</value></set-header>"
+        )
+    };
+    let both = format!("{}{}", check("jwt", "Authorization"), check("user", "X-User-Token"));
+    for (name, is_carried) in [("jwt", true), ("user", false), ("other", false)] {
+        let imported = inbound(&format!("{both}{}", header(name)));
+        assert_eq!(policies(&imported).contains_key("set_header"), is_carried, "{name}: {}", imported.toml);
+    }
+    let early = inbound(&format!("{}{both}", header("jwt")));
+    assert!(!policies(&early).contains_key("set_header"), "nothing is verified yet");
+}
+
+#[test]
+fn a_credential_for_another_service_is_not_this_ones() {
+    let inside = |inside: &str| format!("<choose><when condition=\"@(true)\">{inside}</when></choose>");
+    let header = "<set-header name=\"Authorization\"><value>Basic x</value></set-header>";
+    let (elsewhere, _) =
+        onward(&inside(&format!("<send-request><set-url>https://a.example/</set-url>{header}</send-request>")));
+    assert_eq!(elsewhere, "\"passthrough\"");
+    let (here, imported) = onward(&inside(header));
+    assert_eq!(here, "\"none\"");
+    assert!(imported.left.iter().any(|left| left.why.contains("it is sent none")), "{:?}", imported.left);
+}
+
+#[test]
+fn what_stands_in_the_file_as_it_is_is_told() {
+    for statement in [
+        "<set-header name=\"x-functions-key\"><value>abc</value></set-header>",
+        "<check-header name=\"X-Api-Key\" failed-check-httpcode=\"403\" failed-check-error-message=\"no\"><value>abc</value></check-header>",
+        "<send-request><set-url>https://a.example/?code=abc</set-url></send-request>",
+        "<send-request><set-url>https://a.example/</set-url><set-method>POST</set-method><set-body>abc</set-body></send-request>",
+    ] {
+        let imported = inbound(statement);
+        assert!(imported.toml.contains("abc"), "{statement}");
+        assert!(imported.left.iter().any(|left| left.why.contains("keep the file secret")), "{:?}", imported.left);
+    }
+    let deleted =
+        inbound("<set-header name=\"x-functions-key\" exists-action=\"delete\"><value>abc</value></set-header>");
+    assert_eq!((deleted.toml.contains("abc"), deleted.left.len()), (false, 0));
+    let imported = inbound(&format!("<validate-jwt clock-skew=\"9223372036854775807:0:0\">{PLAIN}</validate-jwt>"));
+    assert!(imported.left[0].why.contains("clock-skew"), "{:?}", imported.left);
+    let of_connection = inbound("<set-header name=\"Host\"><value>a.example</value></set-header>");
+    assert!(of_connection.left[0].why.contains("connection"), "{:?}", of_connection.left);
+}

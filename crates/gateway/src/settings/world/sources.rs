@@ -103,7 +103,7 @@ impl World<'_> {
                     timeout: Duration::from_secs(timeout.unsigned_abs()),
                     has_fields: field.is_some(),
                 };
-                let identity = format!("{COMMAND}{command:?}\n{timeout}\n{}", field.is_some());
+                let identity = format!("{COMMAND}{command:?}\n{}\n{timeout}", field.is_some());
                 let holding = Holding { origin: Arc::new(origin), every, identity };
                 let fetched = self.fetched(&format!("command `{program}`"), holding);
                 Ok(Place::Fetched(fetched, field.as_deref().unwrap_or_default().into()))
@@ -130,12 +130,19 @@ impl World<'_> {
             return Arc::clone(known);
         }
         let of_command = identity.starts_with(COMMAND);
-        let alike = all.values().filter(|other| other.name().starts_with(name)).count();
-        let shown = if of_command && alike > 0 { format!("{name} ({})", alike + 1) } else { name.to_owned() };
+        let is_taken =
+            |shown: &str| all.values().chain(self.before.fetched.values()).any(|other| other.name() == shown);
+        let mut shown = name.to_owned();
+        let mut number = 2;
+        while of_command && is_taken(&shown) {
+            shown = format!("{name} ({number})");
+            number += 1;
+        }
         let fetched = self.before.fetched.get(&key).cloned().unwrap_or_else(|| {
             let is_same = |(key, before): &(&String, &Arc<Fetched>)| {
-                let of_identity = || key.rsplit_once('\n').is_some_and(|(before, _)| before == identity);
-                if of_command { of_identity() } else { before.name() == name }
+                // Neither how long it may take nor how often it is run says which secret it is.
+                let is_run_alike = || key.split('\n').take(3).eq(identity.split('\n').take(3));
+                if of_command { is_run_alike() } else { before.name() == name }
             };
             let same = self.before.fetched.iter().find(is_same).map(|(_, same)| &**same);
             Arc::new(Fetched::new(&shown, origin, every, same))
