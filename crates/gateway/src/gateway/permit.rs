@@ -167,11 +167,13 @@ async fn ask(call: &mut Call, state: &Compiled, clock: &dyn Clock, record: &mut 
         record.step("subscription_key", began, admitted.as_ref().err().map(|denial| &**denial));
         call.admission = admitted?;
         record.subscription.clone_from(&call.admission.subscription);
-        let stored = &mut call.admission.stored_product;
-        record.product =
-            call.admission.product.and_then(|id| state.products.get(id.0).cloned()).or_else(|| stored.take());
-        call.product.clone_from(&record.product);
+    } else {
+        // Where no key is looked for, every call is one without.
+        call.admission.product = state.subscriptions.open_product(operation.api);
     }
+    let stored = &mut call.admission.stored_product;
+    record.product = call.admission.product.and_then(|id| state.products.get(id.0).cloned()).or_else(|| stored.take());
+    call.product.clone_from(&record.product);
     for Asked { name, policy } in &operation.rules(call.admission.product).before {
         let began = now();
         let decided = match policy.decide(call) {

@@ -258,9 +258,11 @@ impl Context<'_> {
             }
         }
         if keyless.next().is_some() {
-            for (_, product, _) in self.products.iter().filter(|(.., scope)| !scope.parts.is_empty()) {
+            for (_, product, _) in
+                self.products.iter().filter(|(_, product, scope)| !product.open && !scope.parts.is_empty())
+            {
                 remarks.push(format!(
-                    "the policies of the product `{}` apply where a key is looked for; the API `{name}` has operations that ask for \
+                    "the policies of the product `{}` apply to calls with a key of it; the API `{name}` has operations that look for \
                      none, so they never apply to these: add `subscription_key`",
                     product.name
                 ));

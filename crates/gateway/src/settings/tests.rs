@@ -351,7 +351,7 @@ fn what_never_applies_or_is_laxer_than_it_looks_is_told() {
     let limit = "[api.policies.rate_limit]\ncalls = 5\nrenewal_period = 60";
     let product = |text: &str| {
         format!(
-            "{text}\n[[product]]\nname = \"free\"\napis = [\"orders\"]\nsubscription_required = false\n\
+            "{text}\n[[product]]\nname = \"gold\"\napis = [\"orders\"]\n\
              [product.policies.ip_filter]\naction = \"forbid\"\naddress = [\"10.0.0.1\"]\n"
         )
     };
@@ -361,7 +361,7 @@ fn what_never_applies_or_is_laxer_than_it_looks_is_told() {
             with("[api.policies.quota]\ncalls = 5\nrenewal_period = 3600"),
             "`quota` counts calls with a subscription key, and `orders/read` asks for none",
         ),
-        (product(SOUND), "the policies of the product `free` apply where a key is looked for; the API `orders`"),
+        (product(SOUND), "the policies of the product `gold` apply to calls with a key of it; the API `orders`"),
         (format!("trusted_proxies = [\"10.0.0.0/8\", \"0.0.0.0/0\"]\n{SOUND}"), "`0.0.0.0/0` in `trusted_proxies`"),
         (String::new(), "the file has no operation"),
         (url("http://orders.example"), "the API `orders` sends credentials to `orders.example` over `http://`"),
@@ -377,7 +377,8 @@ fn what_never_applies_or_is_laxer_than_it_looks_is_told() {
         "http://[::1]:9000",
         "https://orders.example",
     ];
-    for text in [SOUND.to_owned(), product(&keyed), keyed].into_iter().chain(near.map(url)) {
+    let open = product(SOUND).replace("[product.", "subscription_required = false\n[product.");
+    for text in [SOUND.to_owned(), open, product(&keyed), keyed].into_iter().chain(near.map(url)) {
         assert!(remarks(&text).is_empty(), "{:?} of {text}", remarks(&text));
     }
 }

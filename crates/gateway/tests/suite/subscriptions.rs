@@ -175,6 +175,21 @@ async fn an_open_product_lets_calls_in_without_a_key_and_its_policies_apply() {
 }
 
 #[tokio::test]
+async fn an_open_products_policies_apply_where_no_key_is_looked_for_too() {
+    let product = |required: &str| {
+        format!(
+            "{PUBLIC}\n[[product]]\nname = \"gold\"\napis = [\"orders\"]\n{required}\n[[product.policies.check_header]]\n\
+             name = \"x-gold\"\nfailed_check_httpcode = 403\nfailed_check_error_message = \"no\"\nignore_case = false\n"
+        )
+    };
+    let world = World::start(&product("subscription_required = false")).await;
+    assert_eq!(world.get("/", &[]).await.reason(), (403, "HeaderNotFound".to_owned()));
+    assert_eq!(world.get("/", &[("x-gold", "1")]).await.status, 200);
+    world.reload(&product("")).unwrap();
+    assert_eq!(world.get("/", &[]).await.status, 200, "to have it, a key is needed");
+}
+
+#[tokio::test]
 async fn a_key_is_forwarded_where_the_policy_says_so() {
     let forwarded = "[api.policies.subscription_key]\n    forward = true\n    [[api.operation]]";
     let text = format!(
