@@ -113,10 +113,15 @@ impl<'a> Reading<'a> {
 
     /// Notes a policy of which a scope has one.
     pub(super) fn once(&mut self, node: Element<'a>, policy: &'static str, table: Table) -> Taken<'a> {
+        self.is_first(node, policy)?;
+        self.parts.once.push((policy, table));
+        Ok(())
+    }
+
+    pub(super) fn is_first(&self, node: Element<'a>, policy: &str) -> Taken<'a> {
         if self.parts.once.iter().any(|(name, _)| *name == policy) {
             return whole(node, "it stands here a second time, and a scope has one; put it into a narrower one");
         }
-        self.parts.once.push((policy, table));
         Ok(())
     }
 }

@@ -84,7 +84,7 @@ impl<'a> Reading<'a> {
             return whole(node, "`clock-skew` is no number of seconds, and no time such as `00:05:00`");
         };
         self.required_claims(node, &mut table)?;
-        self.only_once(node)?;
+        self.is_first(node, "validate_jwt")?;
         for (attribute, why) in [
             ("require-expiration-time", "tokens without an end are refused here"),
             ("require-signed-tokens", "tokens without a signature are refused here"),
@@ -205,7 +205,7 @@ impl<'a> Reading<'a> {
         table.set_list("client_application_ids", clients);
         table.set("clock_skew", 0);
         self.required_claims(node, &mut table)?;
-        self.only_once(node)?;
+        self.is_first(node, "validate_azure_ad_token")?;
         self.token_check(node, "validate_azure_ad_token", table);
         Ok(())
     }
@@ -264,14 +264,6 @@ impl<'a> Reading<'a> {
         }
         if !claims.is_empty() {
             table.set_written("required_claims", format!("[{}]", claims.join(", ")));
-        }
-        Ok(())
-    }
-
-    fn only_once(&self, node: Element<'a>) -> Taken<'a> {
-        let policy = node.tag_name().name().replace('-', "_");
-        if self.parts.once.iter().any(|(name, _)| *name == policy) {
-            return whole(node, "a second check of tokens at the same scope; put it into a narrower one");
         }
         Ok(())
     }
