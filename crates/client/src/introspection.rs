@@ -2,6 +2,7 @@
 //! no longer than the token lives, and bounded in bytes.
 use crate::client::Inner;
 use crate::flight::{Landed, depart};
+use crate::turns::{Place, Turns};
 use crate::upstream::{FormMaker, Posting, Repeat, success};
 use crate::{Cause, Client, Error, TransportError};
 use decision::Timestamp;
@@ -11,15 +12,15 @@ use quick_cache::sync::Cache;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 /// How many tokens an authority is asked about at once.
-const AT_ONCE: usize = 32;
-/// How many may wait for that.
-const WAITING: usize = 1_024;
+const AT_ONCE: usize = 64;
+/// How many may be under way, those that wait counted.
+const PLACES: usize = 1_024;
 /// How long one waits.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What an entry costs beside what is kept.
@@ -121,7 +122,7 @@ pub struct Introspections<T> {
     cache: Cache<Key, Remembered<T>, Bytes>,
     /// Held for moments only, never across an await.
     flights: Mutex<HashMap<Key, Landed<Outcome<T>>>>,
-    slots: Semaphore,
+    turns: Arc<Turns>,
 }
 
 struct Remembered<T> {
@@ -161,7 +162,7 @@ impl<T: Send + Sync + 'static> Introspections<T> {
             seconds: (active, inactive),
             cache: Cache::with_weighter(entries, bytes, Bytes),
             flights: Mutex::default(),
-            slots: Semaphore::new(AT_ONCE),
+            turns: Turns::new(AT_ONCE, PLACES),
         })
     }
 
@@ -176,36 +177,38 @@ impl<T: Send + Sync + 'static> Introspections<T> {
     }
 
     /// What the authority says of a token. Who asks about the same one at once shares one question, which goes on when one of
-    /// them stops waiting.
+    /// them stops waiting. `asker` is the address for which it is asked: 64 questions are asked at once, and 960 more may wait.
+    /// Once half of either are taken no address has more than a quarter, and whoever has fewest is next: who makes tokens up
+    /// keeps nobody else from an answer.
     ///
     /// # Errors
-    /// If it does not say it. That is not remembered, but for the client's own rest after failures.
-    pub async fn ask(self: &Arc<Self>, token: &Secret) -> Result<Introspected<T>, Error> {
+    /// If it does not say it, or this asker has too many questions. That is not remembered, but for the client's own rest after
+    /// failures.
+    pub async fn ask(self: &Arc<Self>, token: &Secret, asker: Option<IpAddr>) -> Result<Introspected<T>, Error> {
         let key = key(token.expose());
         if let Some(said) = self.find(&key) {
             return Ok(said);
         }
         let landed = {
             let mut flights = self.flights();
-            match flights.get(&key).filter(|flight| flight.is_under_way()) {
-                Some(flight) => flight.clone(),
-                None if flights.len() >= WAITING => return Err(TransportError::from(Cause::Resting(1)).into()),
-                None => {
-                    let (this, token) = (Arc::clone(self), token.clone());
-                    let flight = depart(async move { this.journey(key, &token).await });
-                    flights.insert(key, flight.clone());
-                    flight
-                }
+            if let Some(flight) = flights.get(&key).filter(|flight| flight.is_under_way()) {
+                flight.clone()
+            } else {
+                let (this, token) = (Arc::clone(self), token.clone());
+                let place = self.turns.enter(asker).ok_or(TransportError::from(Cause::Resting(1)))?;
+                let flight = depart(async move { this.journey(key, &token, &place).await });
+                flights.insert(key, flight.clone());
+                flight
             }
         };
         landed.wait().await.unwrap_or_else(|| Err(TransportError::from(Cause::Abandoned).into()))
     }
 
-    async fn journey(&self, key: Key, token: &Secret) -> Outcome<T> {
+    async fn journey(&self, key: Key, token: &Secret, place: &Place) -> Outcome<T> {
         // However it ends, it is over.
         let _over = Over(&self.flights, key);
-        let slot = timeout(PATIENCE, self.slots.acquire()).await;
-        let Ok(Ok(_slot)) = slot else { return Err(TransportError::from(Cause::Resting(1)).into()) };
+        let turn = timeout(PATIENCE, place.turn()).await;
+        let Ok(Some(_turn)) = turn else { return Err(TransportError::from(Cause::Resting(1)).into()) };
         let claims = self.client.introspect(token).await?;
         let now = self.client.inner.clock.now();
         let (active, inactive) = self.seconds;

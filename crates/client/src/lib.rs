@@ -53,6 +53,7 @@ mod ports;
 mod profile;
 mod rotating;
 mod token;
+mod turns;
 mod upstream;
 mod work_order;
 

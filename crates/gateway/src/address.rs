@@ -11,6 +11,16 @@ pub(crate) enum Address {
     Unreadable,
 }
 
+impl Address {
+    /// The address, where it is known.
+    pub(crate) fn known(self) -> Option<IpAddr> {
+        match self {
+            Self::Known(address) => Some(address),
+            Self::Unreadable => None,
+        }
+    }
+}
+
 /// Whether an address is one of these proxies.
 pub(crate) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
     proxies.iter().any(|network| network.contains(&address))

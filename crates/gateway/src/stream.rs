@@ -1,5 +1,6 @@
 //! Operations whose requests and answers are streams: gRPC, Server-Sent Events, WebSockets. They may take long, but not for ever, and
 //! end when the token does that they were opened with.
+use crate::address::counted;
 use crate::call::Call;
 use crate::canonical::identity::{self, is_alias};
 use crate::canonical::is_about_the_message;
@@ -15,6 +16,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -110,6 +112,7 @@ impl Stream {
             let asks = call.operation.tokens.iter().rev().find_map(|check| check.asks());
             let asks = asks.filter(|_| principal.is_told()).map(|asks| Asks {
                 who: Arc::clone(asks),
+                asker: call.caller.known().map(counted),
                 asking: None,
                 unanswered: None,
             });
@@ -166,6 +169,8 @@ struct Token {
 /// Who is asked whether a token is active yet.
 struct Asks {
     who: Arc<Introspections<Told>>,
+    /// For whom.
+    asker: Option<IpAddr>,
     asking: Option<Asking>,
     /// Since when there is no answer.
     unanswered: Option<Timestamp>,
@@ -228,8 +233,8 @@ impl Token {
     /// Asks whether it is active, where somebody says that.
     fn ask(&mut self) {
         let Some(asks) = self.asks.as_mut().filter(|asks| asks.asking.is_none()) else { return };
-        let (who, token) = (Arc::clone(&asks.who), self.principal.token().clone());
-        asks.asking = Some(Box::pin(async move { who.ask(&token).await }));
+        let (who, token, asker) = (Arc::clone(&asks.who), self.principal.token().clone(), asks.asker);
+        asks.asking = Some(Box::pin(async move { who.ask(&token, asker).await }));
     }
 
     /// Why it is over, once that was answered.

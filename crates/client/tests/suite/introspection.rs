@@ -4,7 +4,9 @@ use client::{Client, Endpoints, Error, Introspected, Introspections, Kept, Upstr
 use decision::Timestamp;
 use oauth::{Form, Secret};
 use serde_json::{Map, Value, json};
+use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::task::JoinHandle;
 
 fn builder() -> client::ClientBuilder {
     let endpoints = Endpoints {
@@ -93,7 +95,7 @@ async fn what_was_said_is_good_for_its_seconds_and_never_beyond_the_tokens_end()
         expected += 1;
         for forward in [0, seconds - 1] {
             clock.forward(forward);
-            assert_eq!(sub(&said.ask(&token).await.unwrap()), sub_of);
+            assert_eq!(sub(&said.ask(&token, None).await.unwrap()), sub_of);
             assert_eq!(sub(&said.known(token.expose()).unwrap()), sub_of);
             assert_eq!(authority.calls(), expected, "{token:?} was asked about again");
         }
@@ -103,11 +105,11 @@ async fn what_was_said_is_good_for_its_seconds_and_never_beyond_the_tokens_end()
     }
     for _ in 0..2 {
         expected += 1;
-        assert!(said.ask(&Secret::new("failing")).await.is_err());
+        assert!(said.ask(&Secret::new("failing"), None).await.is_err());
         assert_eq!(authority.calls(), expected, "a failure is not remembered");
     }
     // A clock that is set back by much makes nothing last.
-    said.ask(&Secret::new("late")).await.unwrap();
+    said.ask(&Secret::new("late"), None).await.unwrap();
     clock.forward(-10_000);
     assert!(said.known("late").is_none());
 }
@@ -118,7 +120,7 @@ async fn r_8_a_hundred_who_ask_at_once_ask_once_and_one_who_leaves_takes_nothing
     let said = remembering(build(builder(), &authority, &Hands::at(NOON)), 1 << 20, (60, 5));
     let asking = |_| {
         let said = Arc::clone(&said);
-        tokio::spawn(async move { sub(&said.ask(&Secret::new("a")).await.unwrap()).to_owned() })
+        tokio::spawn(async move { sub(&said.ask(&Secret::new("a"), None).await.unwrap()).to_owned() })
     };
     let first = asking(0);
     authority.called(1).await;
@@ -132,31 +134,63 @@ async fn r_8_a_hundred_who_ask_at_once_ask_once_and_one_who_leaves_takes_nothing
     assert_eq!(authority.calls(), 1);
 }
 
+/// Asks about so many tokens that nobody else asks about.
+fn flood(said: &Arc<Introspections<String>>, of: &str, many: usize) -> Vec<JoinHandle<Result<(), Error>>> {
+    let asker = of.parse::<IpAddr>().ok();
+    let ask = |at| {
+        let (said, token) = (Arc::clone(said), Secret::new(format!("{of}-{at}")));
+        tokio::spawn(async move { said.ask(&token, asker).await.map(drop) })
+    };
+    (0..many).map(ask).collect()
+}
+
+/// Until nothing goes on any more, for time stands still while something can.
+async fn settled() {
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn over(all: &[JoinHandle<Result<(), Error>>]) -> usize {
+    all.iter().filter(|one| one.is_finished()).count()
+}
+
 #[tokio::test(start_paused = true)]
 async fn r_8_a_flood_of_made_up_tokens_asks_about_few_at_once_and_the_rest_is_told_to_wait() {
     let authority = Authority::closed(|_, _: &Form| (200, json!({"active": false})));
     let clock = Hands::at(NOON);
     let said = remembering(build(builder(), &authority, &clock), 1 << 20, (60, 5));
-    let asking = |at: usize| {
-        let said = Arc::clone(&said);
-        tokio::spawn(async move { said.ask(&Secret::new(format!("{at}"))).await.map(drop) })
-    };
-    let all: Vec<_> = (0..1_200).map(asking).collect();
-    // Time stands still while something can go on.
-    let refused_at_once = || all.iter().filter(|one| one.is_finished()).count();
-    for _ in 0..10_000 {
-        tokio::task::yield_now().await;
+    let mut all = flood(&said, "192.0.2.1", 700);
+    settled().await;
+    assert_eq!((over(&all), authority.calls()), (700 - 512, 32), "one takes half and no more");
+    for at in 2..10 {
+        all.extend(flood(&said, &format!("192.0.2.{at}"), 100));
     }
-    assert_eq!(refused_at_once(), 1_200 - 1_024, "more wait than may");
-    let mut refused = 0;
+    settled().await;
+    assert_eq!((over(&all), authority.calls()), (1_500 - 1_024, 64), "more wait than may");
     for one in all {
-        refused += usize::from(one.await.unwrap().is_err());
+        assert!(one.await.unwrap().is_err(), "nobody answered");
     }
-    assert_eq!(refused, 1_200, "nobody answered");
-    assert!(authority.calls() <= 64, "{} at once", authority.calls());
+    assert!(authority.calls() <= 128, "{} at once", authority.calls());
     authority.open();
     clock.forward(3);
-    assert!(said.ask(&Secret::new("later")).await.is_ok());
+    assert!(said.ask(&Secret::new("later"), None).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn g_14_who_makes_tokens_up_keeps_nobody_else_from_an_answer() {
+    let authority = Authority::closed(|_, _: &Form| active(NOON + 60));
+    let said = remembering(build(builder(), &authority, &Hands::at(NOON)), 1 << 20, (60, 5));
+    let made_up = flood(&said, "192.0.2.1", 2_000);
+    settled().await;
+    let others: Vec<_> = (2..6).flat_map(|at| flood(&said, &format!("192.0.2.{at}"), 8)).collect();
+    settled().await;
+    assert_eq!(authority.calls(), 32 + 32, "all of theirs are asked at once");
+    authority.open();
+    for other in others {
+        other.await.unwrap().unwrap();
+    }
+    drop(made_up);
 }
 
 #[tokio::test]
@@ -164,7 +198,7 @@ async fn what_is_remembered_is_bounded_in_bytes() {
     let authority = Authority::new(|_, _: &Form| active(NOON + 60));
     let said = remembering(build(builder(), &authority, &Hands::at(NOON)), 64 << 10, (60, 5));
     for at in 0..2_000 {
-        said.ask(&Secret::new(format!("{at}"))).await.unwrap();
+        said.ask(&Secret::new(format!("{at}")), None).await.unwrap();
     }
     assert!(said.bytes() <= 64 << 10, "{}", said.bytes());
     assert!(said.bytes() > 32 << 10);

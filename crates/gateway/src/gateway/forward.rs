@@ -1,6 +1,5 @@
 //! Sending a permitted request on.
 use super::{Peer, Reply};
-use crate::address::Address;
 use crate::body::{Progress, Uploading};
 use crate::call::Permitted;
 use crate::canonical::framing;
@@ -53,10 +52,7 @@ pub(super) async fn forward(
     record: &mut Record,
 ) -> Result<Reply, Box<Denial>> {
     let to = Arc::clone(&permitted.call().operation.upstream);
-    let caller = match permitted.call().caller {
-        Address::Known(address) => Some(address),
-        Address::Unreadable => None,
-    };
+    let caller = permitted.call().caller.known();
     let slot = to.slots.take(caller).map_err(|none| {
         let check = match none {
             NoSlot::Taken => CheckId::UpstreamCapacity,

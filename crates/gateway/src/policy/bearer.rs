@@ -2,6 +2,7 @@
 use super::required_claims::ClaimRule;
 use super::{Decided, Pending, Phase, Policy, dpop};
 use crate::Canonical;
+use crate::address::counted;
 use crate::call::Call;
 use crate::canonical::query;
 use crate::denial::Denial;
@@ -387,7 +388,8 @@ impl Policy for Bearer {
                 None => None,
                 Some(token) => {
                     let (asks, token) = token?;
-                    Some(asks.ask(&Secret::new(token)).await.map_err(|error| Box::new(unsaid(&error)))?)
+                    let asker = call.caller.known().map(counted);
+                    Some(asks.ask(&Secret::new(token), asker).await.map_err(|error| Box::new(unsaid(&error)))?)
                 }
             };
             for demand in &self.demands {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 type Rule = dyn Fn(&str) -> (u16, Value) + Send + Sync;
 
-/// An introspection endpoint that answers by the token, and keeps what it was asked.
+/// An introspection endpoint that answers by the token, not at all with the status 0, and keeps what it was asked.
 struct Sayer {
     url: String,
     asked: Arc<Mutex<Vec<Form>>>,
@@ -42,6 +42,9 @@ impl Sayer {
                     let form = Form::decode(text.split_once("\r\n\r\n").unwrap().1.as_bytes()).unwrap();
                     let (status, body) = rule(form.value("token").unwrap());
                     keeps.lock().unwrap().push(form);
+                    if status == 0 {
+                        return std::future::pending().await;
+                    }
                     let body = body.to_string();
                     let head =
                         format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -225,6 +228,37 @@ async fn r_8_a_hundred_calls_at_once_ask_once() {
         assert_eq!(call.await.unwrap(), is(200, ""));
     }
     assert_eq!(sayer.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g_14_an_address_that_makes_tokens_up_keeps_nobody_from_a_slow_issuer() {
+    let sayer = Sayer::start(|token| {
+        if token.starts_with("made-up") {
+            return (0, Value::Null);
+        }
+        (200, ada(600))
+    })
+    .await;
+    let text = format!("trusted_proxies = [\"127.0.0.1\"]\n{}", file(&sayer, "any_audience = true", ""));
+    let world = Arc::new(World::start(&text).await);
+    let ask = |token: String, of: &'static str| {
+        let world = Arc::clone(&world);
+        let token = format!("Bearer {token}");
+        async move { world.get("/a", &[("authorization", &token), ("x-forwarded-for", of)]).await.status }
+    };
+    let flood: Vec<_> = (0..100).map(|at| tokio::spawn(ask(format!("made-up-{at}"), "192.0.2.1"))).collect();
+    timeout(Duration::from_secs(10), async {
+        while sayer.count() < 32 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    for at in 0..40 {
+        assert_eq!(ask(format!("hers-{at}"), "192.0.2.2").await, 200, "{at}");
+    }
+    assert_eq!(sayer.count(), 32 + 40, "the flood has half of the questions, and no more");
+    flood.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]

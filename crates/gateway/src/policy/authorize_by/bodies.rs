@@ -1,5 +1,4 @@
 //! What a service that decides is told of bodies: read once all is known of who calls, within room and time.
-use crate::address::Address;
 use crate::call::Call;
 use crate::denial::Denial;
 use crate::settings::{SettingsError, Spanned, fault};
@@ -43,10 +42,7 @@ impl Bodies {
 
     /// Holds what is to be told of a call's body, which then stands there.
     pub(super) async fn hold(&self, call: &mut Call) -> Result<(), Box<Denial>> {
-        let caller = match call.caller {
-            Address::Known(address) => Some(address),
-            Address::Unreadable => None,
-        };
+        let caller = call.caller.known();
         let Some(body) = &mut call.body else {
             let told = "the body of this request is to be looked at, and the proxy that asks keeps it: send it through the gateway";
             return Err(Box::new(Denial::of(CheckId::GatewayRequest).message(told)));
