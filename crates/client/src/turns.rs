@@ -201,6 +201,10 @@ mod tests {
         let mut next = Box::pin(places[5].turn());
         assert!(now(gone.as_mut()).is_none() && now(next.as_mut()).is_none());
         drop(gone);
+        let last = enter(&turns, 7).unwrap();
+        let mut last = Box::pin(last.turn());
+        assert!(now(last.as_mut()).is_none());
+        assert_eq!(turns.state().waiting.len(), 2, "of who is gone nothing is kept");
         drop(held);
         assert!(now(next.as_mut()).flatten().is_some());
     }

@@ -4,9 +4,9 @@ use deputize_sql::rusqlite::{self, Connection};
 use deputize_sql::{Abort, Batch, Database, Migration, OpenError, Options, WriteError};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 use tokio::task::{JoinSet, yield_now};
 
@@ -287,6 +287,22 @@ async fn closing_writes_what_is_queued_and_says_the_last_word() {
         .collect::<rusqlite::Result<_>>()
         .unwrap();
     assert_eq!(rows, [-1, 1]);
+}
+
+#[test]
+fn who_opens_a_new_file_at_once_waits_for_who_makes_it() {
+    for _ in 0..60 {
+        let folder = Folder::new();
+        let together = Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    together.wait();
+                    drop(open(&folder.file(), &Options::default()));
+                });
+            }
+        });
+    }
 }
 
 #[test]

@@ -153,6 +153,11 @@ async fn a_token_of_another_kind_signs_nobody_in_whoever_brings_it() {
         claims["sub"] = json!("pairwise");
     };
     assert_eq!(brought(Some("JWT"), user).await, Ok(()));
+    // Where a person's identifier is the object's everywhere: no `azp`, or a sign-in that it answers.
+    let of_a_person = |claims: &mut Value| claims["oid"] = claims["sub"].clone();
+    assert_eq!(brought(Some("JWT"), of_a_person).await, Ok(()));
+    let key = SigningKey::generate(Algorithm::ES256).unwrap().named("k");
+    assert!(sign_in(&key, &key, of_an_application).await.is_ok());
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! A request that a proxy holds in its hands and asks about, whatever way it tells of it.
-use crate::canonical::identity::removes;
+use crate::canonical::identity::{is_alias, removes};
 use crate::canonical_path;
 use crate::denial::Denial;
 use crate::gateway::Peer;
@@ -182,7 +182,9 @@ impl Changes {
     pub(super) fn forged(&self, injected: &[HeaderName], secrets: &[String]) -> Option<&HeaderName> {
         let is_one = |name: &str| secrets.iter().any(|secret| secret == name);
         // Scripts take `Proxy` for the variable that says whom to ask through, and these for the fields that they resemble.
-        let is_taken_for_another = |name: &str| name == "proxy" || (name.contains(['_', '.']) && !is_one(name));
+        let is_like_one = |name: &str| secrets.iter().any(|secret| is_alias(name, secret));
+        let is_taken_for_another =
+            |name: &str| name == "proxy" || (!is_one(name) && (name.contains(['_', '.']) || is_like_one(name)));
         says_who(&self.remove, injected)
             .or_else(|| self.overwritten(injected))
             .or_else(|| self.remove.iter().find(|name| is_taken_for_another(name.as_str())))

@@ -133,6 +133,12 @@ mod tests {
             "X-Original-Forwarded-For",
             "X.Original.Host",
             "X-Original-Method",
+            "X-Original-URI",
+            "X-Original-For",
+            "X-Original-Prefix",
+            "X-Original-Proto",
+            "X-Original-Remote-Addr",
+            "X_Original_Remote_Port",
         ] {
             assert!(is_reserved(&name(text)), "{text}");
         }
@@ -145,7 +151,18 @@ mod tests {
 
     #[test]
     fn names_that_services_read_an_identity_from_are_known() {
-        for text in ["X-User", "x_user", "X-User-Id", "Remote-User", "REMOTE_USER", "X-Consumer-Username"] {
+        for text in [
+            "X-User",
+            "x_user",
+            "X-User-Id",
+            "Remote-User",
+            "REMOTE_USER",
+            "X-Consumer-Username",
+            "X-Client-IP",
+            "X_Cluster_Client_IP",
+            "True-Client-IP",
+            "CF-Connecting-IPv6",
+        ] {
             assert!(looks_like_identity(&name(text)), "{text}");
         }
         assert!(!looks_like_identity(&name("user-agent")));

@@ -185,7 +185,6 @@ impl Replica {
                 let shared = Arc::new(shared);
                 shared.streams.fetch_add(1, Ordering::Relaxed);
                 let mut kept = self.kept();
-                kept.two.retain(|(shared, _)| !shared.sender.is_closed());
                 // One that was opened with what has been given up meanwhile serves this request and no other, and so does one too many.
                 if epoch == self.epoch.load(Ordering::Acquire) && kept.two.len() < MOST_SHARED {
                     kept.two.push((Arc::clone(&shared), Instant::now()));

@@ -260,6 +260,12 @@ async fn g_05_what_says_who_somebody_is_reaches_no_service_through_a_proxy() {
     let answer = proxy.asks("/", &[("x-token", token), ("x_token", "forged")]).await;
     assert_eq!(answer.status, 400);
     assert!(answer.json()["message"].as_str().unwrap().contains("x_token"), "{answer:?}");
+    // It may be spelt so itself.
+    let world = World::start(&elsewhere.replace("X-Token", "X_Token")).await;
+    let proxy = Proxy::before(&world).await;
+    let token = &world.token(&json!({}));
+    assert_eq!(proxy.asks("/", &[("x_token", token)]).await.status, 200);
+    assert_eq!(proxy.asks("/", &[("x_token", token), ("x-token", "forged")]).await.status, 400);
 }
 
 #[tokio::test]

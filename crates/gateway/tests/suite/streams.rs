@@ -218,6 +218,24 @@ async fn t_04_no_trailer_tells_a_certificate_though_what_a_proxy_tells_goes_on()
 }
 
 #[tokio::test]
+async fn g_05_no_trailer_is_taken_for_the_field_of_a_credential() {
+    let echo = Echo::start().await;
+    let keyed = PUBLIC.replacen("public = true", "[api.policies.subscription_key]\nheader = \"X-Key\"", 1);
+    let sales = "[[subscription]]\nname = \"s\"\napi = \"orders\"\nprimary = { env = \"KEY_SALES\" }\n";
+    let world = World::start(&(streamed(&keyed, &plain_h2(&echo), "trailers = true") + sales)).await;
+    let (feed, response) = open(&world, &[("te", "trailers"), ("x-key", "sales-0123456789")]).await;
+    assert_eq!(response.status(), 200);
+    feed.send(data("one")).unwrap();
+    let mut body = response.into_body();
+    assert_eq!(next(&mut body).await.unwrap(), "one");
+    let told = fields(&[("x-key", "a"), ("x_key", "b"), ("x.key", "c"), ("x-keys", "3")]);
+    feed.send(Frame::trailers(told)).unwrap();
+    assert!(next(&mut body).await.unwrap_err().is_some());
+    let (_, trailers) = echo.heads.lock().unwrap().pop().unwrap();
+    assert_eq!(trailers.unwrap(), fields(&[("x-keys", "3")]));
+}
+
+#[tokio::test]
 async fn trailers_go_nowhere_where_the_operation_does_not_ask_for_them() {
     let echo = Echo::start().await;
     for stream in ["", "trailers = false"] {

@@ -142,15 +142,32 @@ fn of_others() -> [(&'static str, Option<&'static str>, Value); 7] {
 }
 
 fn decide_other(typ: Option<&str>, claims: &Value, path: &str) -> Result<(), CheckId> {
+    decide_by(&contract("jwt"), typ, claims, path)
+}
+
+fn decide_by(contract: &Contract, typ: Option<&str>, claims: &Value, path: &str) -> Result<(), CheckId> {
     let mut whole = json!({"iss": "https://id.example", "aud": "api://a", "exp": NOW + 3_600});
     whole.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
-    let contract = contract("jwt");
     let claims: Claims = serde_json::from_value(whole).unwrap();
     let token = Presented { typ, issuer: contract.issuer_of(&claims), claims: &claims, certificate: None, key: None };
     let (route, mut all) = (contract.route("GET", path), Collect::default());
-    let decided = decide_claims(&token, &contract, route, Timestamp(NOW), &mut all);
-    assert_eq!(decide_claims(&token, &contract, route, Timestamp(NOW), &mut Silent), decided);
+    let decided = decide_claims(&token, contract, route, Timestamp(NOW), &mut all);
+    assert_eq!(decide_claims(&token, contract, route, Timestamp(NOW), &mut Silent), decided);
     decided
+}
+
+#[test]
+fn j_26_where_applications_are_listed_a_token_that_names_none_is_none_of_theirs() {
+    let listed = Contract { clients: Some(vec!["web".into()]), ..contract("jwt") };
+    for (client, expected) in
+        [(json!("web"), Ok(())), (json!("other"), Err(CheckId::TokenClient)), (Value::Null, Err(CheckId::TokenClient))]
+    {
+        let mut claims = json!({"sub": "1", "scope": "A"});
+        if !client.is_null() {
+            claims["azp"] = client.clone();
+        }
+        assert_eq!(decide_by(&listed, None, &claims, "/any"), expected, "{client}");
+    }
 }
 
 #[test]
