@@ -154,7 +154,10 @@ async fn a_users_token_that_an_exchange_finds_invalid_is_the_callers_to_mend() {
 async fn a_user_whom_the_authority_denies_the_service_is_not_told_to_sign_in_again() {
     let world = World::start(&with_onward(OBO)).await;
     let unassigned = json!({"error": "invalid_grant", "error_description": "AADSTS50105", "error_codes": [50_105]});
-    for (oid, body) in [("o-ada", unassigned), ("o-bob", json!({"error": "access_denied"}))] {
+    let unassigned_app =
+        json!({"error": "invalid_grant", "error_description": "AADSTS501051", "error_codes": [501_051]});
+    for (oid, body) in [("o-ada", unassigned), ("o-eve", unassigned_app), ("o-bob", json!({"error": "access_denied"}))]
+    {
         world.issuer.next(Next::answer(400, body.to_string()));
         let bearer = world.bearer(&json!({"oid": oid}));
         let answer = world.get("/x", &[("authorization", &bearer)]).await;
@@ -163,6 +166,12 @@ async fn a_user_whom_the_authority_denies_the_service_is_not_told_to_sign_in_aga
         assert!(answer.json()["message"].as_str().unwrap().contains("an administrator"), "{answer:?}");
     }
     assert_eq!(world.service.seen(), Vec::<String>::new());
+    // What the gateway itself is denied is nothing that the caller lacks.
+    let own = "[api.onward.client_credentials]\n    authority = \"contoso\"\n    target = \"api://billing/.default\"";
+    let world = World::start(&with_onward(own)).await;
+    world.issuer.next(Next::answer(400, json!({"error": "access_denied"}).to_string()));
+    let answer = world.get("/x", &[("authorization", &world.bearer(&json!({})))]).await;
+    assert_eq!((answer.status, answer.check().as_str()), (502, "onward.accepted"), "{answer:?}");
 }
 
 /// Asks the authority itself until it gives a token again: what a test said, and nobody asked for, is gone then.
