@@ -144,3 +144,18 @@ impl Guard {
         self.decide(&Evidence::Proven(Arc::clone(&told.0)), asked)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_named_by_username_only_where_the_issuer_was_asked() {
+        let said = json!({"client_id": "spa", "username": "ada"});
+        for (issuer, sub) in [(Some("https://id.example"), "ada"), (None, "spa")] {
+            let claims = said.as_object().unwrap().clone();
+            let made = completed(claims, issuer, &Secret::new("a"), Timestamp(1_000));
+            assert_eq!(made["sub"], sub, "{issuer:?}");
+        }
+    }
+}

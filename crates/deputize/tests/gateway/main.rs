@@ -149,7 +149,7 @@ fn an_address_is_listened_at_once_and_a_level_of_the_log_is_one() {
         let (code, _, error) = told(&["check", &folder.write("gateway.toml", &text)]);
         assert!(code == 1 && error.contains(problem), "{problem}: {error}");
     }
-    for level in ["info", "", "warn,deputize_guard=debug", "OFF"] {
+    for level in ["info", "", "warn,deputize_guard=debug", "OFF", "deputize_guard"] {
         let (code, _, error) = told(&["check", &folder.write("gateway.toml", &format!("log = \"{level}\"\n{sound}"))]);
         assert_eq!((code, error.as_str()), (0, ""), "{level}");
     }
@@ -265,6 +265,7 @@ fn r19_a_file_that_a_start_would_refuse_or_that_is_cut_off_changes_nothing() {
         (changed.replace(&address, "0.0.0.0:0"), "HTTP without TLS is served on loopback only"),
         (format!("status = \"{address}\"\n{changed}"), "for something else"),
         (format!("connections_per_address = 0\n{changed}"), "out of range"),
+        (format!("log = \"warning\"\n{changed}"), "the setting `log` is no log filter"),
         (cut.to_owned(), "no operation any more"),
         (String::new(), "no operation any more"),
     ] {
@@ -412,6 +413,10 @@ fn subscriptions_are_managed_while_it_runs_outlive_it_and_a_drain_ends_it_in_ord
     folder.write("gateway.toml", "broken");
     let (refused, message) = manage(&managed, &token, "POST", "/reload", "").unwrap();
     assert!(refused == "409" && message.contains("gateway.toml` line 1"), "{message}");
+    let open = management.replace(&managed, "0.0.0.0:0");
+    folder.write("gateway.toml", &(text.clone() + &open));
+    let (refused, message) = manage(&managed, &token, "POST", "/reload", "").unwrap();
+    assert!(refused == "409" && message.contains("without TLS is served on loopback only"), "{message}");
     folder.write("gateway.toml", &(text.replace("[api.policies.subscription_key]\n", "public = true\n") + &management));
     assert_eq!(status("POST", "/reload", "").as_deref(), Some("204"));
     assert_eq!(call("none").as_deref(), Some("200"));

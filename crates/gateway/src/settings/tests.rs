@@ -336,6 +336,9 @@ fn fields_of_the_connection_are_nobodys_to_set() {
         "Proxy",
         "TE",
         "Host",
+        "Expect",
+        "Content-Length",
+        "Upgrade",
     ] {
         let policy = format!("[[api.policies.set_header]]\nname = \"{name}\"\nvalue = [\"a\"]\n[[api.operation]]");
         let (place, problem, _) = wrong(&SOUND.replace("[[api.operation]]", &policy));

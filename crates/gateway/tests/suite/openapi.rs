@@ -197,6 +197,13 @@ async fn json_is_read_too_and_what_is_wrong_with_a_document_is_said() {
         ),
         ("n", replaced("type: oauth2", "type: OAuth2"), "", "OpenAPI has no type `OAuth2`"),
         ("o", replaced("{ token: [], key: [] }", "{ token: [Admin] }"), "", "and its type `http` has no scopes"),
+        (
+            "p",
+            replaced("{ entra: [Orders.Read] }, { entra: [Orders.All] }", "{ entra: [Orders.Read] }, { token: [] }")
+                .replace("scheme: bearer", "scheme: basic"),
+            "",
+            "has `token`, which asks for no token, as an alternative to scopes",
+        ),
         ("l", format!("x: &a [{}]\n{DOCUMENT}", "*a,".repeat(3)), "", "is no OpenAPI document"),
     ] {
         let document = Document::new(name, &text);

@@ -108,6 +108,16 @@ async fn what_a_wider_scope_demands_is_demanded_of_its_own_token_and_of_no_other
         let bearer = world.bearer(&json!({"scp": scopes}));
         assert_eq!(world.get("/", &[("authorization", &bearer)]).await.status, status, "{scopes}");
     }
+    // Where two do, that of the wider one.
+    let both = "\n    [api.operation.policies.validate_jwt]\n    issuers = [\"contoso\"]\n    audiences = [\"api://second\"]\n\
+                \n    header_name = \"X-Second\"\n";
+    world.reload(&(alone + both)).unwrap();
+    for (first, second, status) in [("Admin", "Orders.Read", 200), ("Orders.Read", "Admin", 403)] {
+        let token = world.token(&json!({"aud": "api://second", "scp": second}));
+        let bearer = world.bearer(&json!({"scp": first}));
+        let answer = world.get("/", &[("authorization", &bearer), ("x-second", &token)]).await;
+        assert_eq!(answer.status, status, "{first} and {second}");
+    }
 }
 
 #[tokio::test]

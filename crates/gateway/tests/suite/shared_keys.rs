@@ -85,6 +85,9 @@ async fn a_token_of_a_shared_key_passes_and_keys_are_replaced_one_after_the_othe
     let ada = token(&head(None), &claims(&json!({"sub": "ada", "nbf": NOON.0, "iat": NOON.0})), &key(SHARED));
     assert_eq!(asked(&world, &ada).await.0, 200);
     assert_eq!(Seen(world.service.seen().remove(0)).field("x-sub"), ["ada"]);
+    // Whoever signs with the key says what its claims are worth, a tenant too.
+    let of_a_tenant = token(&head(None), &claims(&json!({"tid": "t9"})), &key(SHARED));
+    assert_eq!(asked(&world, &of_a_tenant).await.0, 200);
     // A name that is another key's.
     assert_eq!(asked(&world, &token(&head(Some("two")), &claims(&json!({})), &key(SHARED))).await.0, 401);
     assert_eq!(world.issuer.key_fetches(), 0);

@@ -56,6 +56,9 @@ fn a_check_of_which_a_part_is_missing_or_unknown_is_left_out_whole_and_told() {
         format!(
             "<validate-jwt>{PLAIN}<required-claims><claim name=\"r\" match=\"{{{{m}}}}\" /></required-claims></validate-jwt>"
         ),
+        format!(
+            "<validate-jwt>{PLAIN}<required-claims><claim name=\"r\" match=\"some\"><value>A</value></claim></required-claims></validate-jwt>"
+        ),
         format!("<validate-jwt>{PLAIN}<issuers><issuer>{{{{unknown}}}}</issuer></issuers></validate-jwt>"),
         "<validate-client-certificate><identity thumbprint=\"AB\" /></validate-client-certificate>".to_owned(),
         "<rate-limit-by-key calls=\"1\" renewal-period=\"60\" />".to_owned(),
@@ -103,6 +106,28 @@ fn of_what_a_scope_has_once_the_first_stays() {
         assert!(policies(&imported).contains_key(policy), "{policy}");
         let second = imported.left.iter().find(|left| left.line == 5 && left.why.contains("second")).unwrap();
         assert!(second.why.contains("narrower"), "{second:?}");
+    }
+}
+
+#[test]
+fn of_two_credentials_for_the_service_the_first_stays() {
+    let basic = |user: &str| format!("<authentication-basic username=\"{user}\" password=\"b\" />");
+    let (onward, imported) = onward(&format!("{}\n{}", basic("first"), basic("second")));
+    assert!(onward.contains("first") && !onward.contains("second"), "{onward}");
+    assert!(imported.left.iter().any(|left| left.line == 5 && left.why.contains("a second credential")));
+}
+
+#[test]
+fn a_limit_of_each_user_before_the_check_of_the_token_is_told() {
+    let token = format!("<validate-jwt>{PLAIN}</validate-jwt>");
+    for limit in ["rate-limit-by-key", "quota-by-key"] {
+        let limit = format!("<{limit} calls=\"1\" renewal-period=\"300\" counter-key=\"a\" />");
+        let told = |statements: &str| {
+            let imported = inbound(statements);
+            imported.left.iter().any(|left| left.why.contains("before the check of the token"))
+        };
+        assert!(told(&format!("{limit}{token}")), "{limit}");
+        assert!(!told(&format!("{token}{limit}")) && !told(&limit), "{limit}");
     }
 }
 
