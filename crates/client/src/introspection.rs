@@ -3,7 +3,7 @@
 use crate::client::Inner;
 use crate::flight::{Landed, depart};
 use crate::turns::{Place, Turns};
-use crate::upstream::{FormMaker, Posting, Repeat, success};
+use crate::upstream::{Counts, FormMaker, Posting, Repeat, success};
 use crate::{Cause, Client, Error, TransportError};
 use decision::Timestamp;
 use oauth::{Form, Secret};
@@ -61,8 +61,8 @@ impl Inner {
             Box::pin(client.credential.authenticate(form, client, endpoints, now))
         };
         let trace = http::HeaderMap::new();
-        let repeat = Repeat::Safe;
-        let posting = Posting { url, endpoints: &endpoints, form, trace: &trace, repeat, deadline };
+        let (repeat, counts) = (Repeat::Safe, Counts::Unconnected);
+        let posting = Posting { url, endpoints: &endpoints, form, trace: &trace, repeat, counts, deadline };
         self.post(posting, &|reply, now, _| read(&success(reply, now, self.upstream.max_bytes)?)).await
     }
 }

@@ -80,7 +80,27 @@ pub(crate) struct Posting<'a> {
     pub(crate) form: &'a FormMaker<'a>,
     pub(crate) trace: &'a HeaderMap,
     pub(crate) repeat: Repeat,
+    pub(crate) counts: Counts,
     pub(crate) deadline: Instant,
+}
+
+/// Which failures count before the authority is left alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counts {
+    /// Whatever says that it is down.
+    All,
+    /// That there is no connection: all else whoever made the token up may have brought about, and others are not to suffer for it.
+    Unconnected,
+}
+
+impl Counts {
+    fn counts(self, error: &Error) -> bool {
+        match error {
+            Error::Unreachable(error) => self == Self::All || error.cause == Cause::Connect,
+            Error::Unreadable { status: 500.., .. } => self == Self::All,
+            _ => false,
+        }
+    }
 }
 
 impl Inner {
@@ -93,7 +113,8 @@ impl Inner {
         endpoints: &'a Endpoints,
         deadline: Instant,
     ) -> Result<Token, Error> {
-        let posting = Posting { url: &endpoints.token, endpoints, form, trace, repeat, deadline };
+        let counts = Counts::All;
+        let posting = Posting { url: &endpoints.token, endpoints, form, trace, repeat, counts, deadline };
         self.post(posting, &|reply, now, scheme| read(reply, now, self.upstream.max_bytes, scheme)).await
     }
 
@@ -103,7 +124,7 @@ impl Inner {
         posting: Posting<'a>,
         read: &(dyn Fn(Response<Vec<u8>>, Timestamp, Scheme) -> Result<T, Error> + Send + Sync + 'a),
     ) -> Result<T, Error> {
-        let Posting { repeat, deadline, .. } = posting;
+        let Posting { repeat, counts, deadline, .. } = posting;
         let mut tries = 0;
         loop {
             self.breaker.admit(self.clock.now())?;
@@ -115,11 +136,9 @@ impl Inner {
             let mut dice = [0; 2];
             self.random.fill(&mut dice);
             match &answer {
-                Err(Error::Unreachable(_) | Error::Unreadable { status: 500.., .. }) => {
-                    self.breaker.failed(self.clock.now(), dice[0]);
-                }
-                // It is our own fault, and says nothing of the authority.
-                Err(Error::Request(_)) => {}
+                Err(error) if counts.counts(error) => self.breaker.failed(self.clock.now(), dice[0]),
+                // It is our own fault or the token's, and says nothing of the authority.
+                Err(Error::Request(_) | Error::Unreachable(_) | Error::Unreadable { status: 500.., .. }) => {}
                 _ => self.breaker.succeeded(),
             }
             let error = match answer {

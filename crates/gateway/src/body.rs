@@ -6,7 +6,7 @@ use crate::upstream::{Lease, Slot};
 use bytes::Bytes;
 use held::Held;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use http_body_util::Full;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use std::error::Error;
@@ -80,22 +80,45 @@ impl hyper::body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Text(text) => text.is_end_stream(),
-            Kind::Stream(stream) => stream.over || stream.body.is_end_stream(),
+            Kind::Stream(stream) => stream.over || stream.body.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Text(text) => text.size_hint(),
-            Kind::Stream(stream) => stream.body.size_hint(),
+            Kind::Stream(stream) => stream.body.body.size_hint(),
         }
     }
 }
 
+/// A body as it comes. Over HTTP/2 it has ended only where its sender says so: the library takes a stream that was reset without an error
+/// for one that has ended, so half of a message would be a whole one (RFC 9113 section 8.1).
+struct Coming {
+    body: Incoming,
+    says_its_end: bool,
+}
+
+impl Coming {
+    fn new(body: Incoming, version: Version) -> Self {
+        Self { body, says_its_end: version == Version::HTTP_2 }
+    }
+
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            Some(frame) => Poll::Ready(Some(frame.map_err(|_| BrokenOff))),
+            None if self.says_its_end && !self.body.is_end_stream() => Poll::Ready(Some(Err(BrokenOff))),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+struct BrokenOff;
+
 /// A caller's body on its way to a service.
 pub(crate) struct Uploading {
     /// `None` is none.
-    body: Option<Incoming>,
+    body: Option<Coming>,
     /// What of it was looked at, and goes on before the rest.
     held: Option<Box<Held>>,
     /// Set once the caller is waited for.
@@ -172,8 +195,8 @@ impl Progress {
 }
 
 impl Uploading {
-    pub(crate) fn new(body: Incoming, progress: Progress) -> Self {
-        Self { body: Some(body), ..Self::none(progress) }
+    pub(crate) fn new(body: Incoming, version: Version, progress: Progress) -> Self {
+        Self { body: Some(Coming::new(body, version)), ..Self::none(progress) }
     }
 
     /// No body.
@@ -206,7 +229,7 @@ impl Uploading {
     fn poll_caller(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         loop {
             let Some(body) = &mut self.body else { return Poll::Ready(None) };
-            let polled = Pin::new(body).poll_frame(context);
+            let polled = body.poll_frame(context);
             self.progress.0.waits.store(polled.is_pending(), Ordering::Relaxed);
             match polled {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -220,7 +243,9 @@ impl Uploading {
                     self.wait = None;
                     return Poll::Ready(Some(Ok(frame)));
                 }
-                Poll::Ready(Some(Err(_))) => return Poll::Ready(Some(Err(self.progress.broke(Broken::Caller)))),
+                Poll::Ready(Some(Err(BrokenOff))) => {
+                    return Poll::Ready(Some(Err(self.progress.broke(Broken::Caller))));
+                }
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => {}
             }
@@ -253,11 +278,11 @@ impl hyper::body::Body for Uploading {
 
     fn is_end_stream(&self) -> bool {
         self.held.as_ref().is_none_or(|held| held.bytes().is_empty())
-            && self.body.as_ref().is_none_or(Incoming::is_end_stream)
+            && self.body.as_ref().is_none_or(|coming| coming.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        let rest = self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint);
+        let rest = self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), |coming| coming.body.size_hint());
         self.held.as_ref().map_or(rest, |held| held.before(&rest))
     }
 }
@@ -309,7 +334,7 @@ impl Streamed {
 
 /// A service's answer on its way to the caller.
 pub(crate) struct Downloading {
-    body: Incoming,
+    body: Coming,
     silence: Duration,
     /// Where it is a stream.
     streamed: Option<Box<Streamed>>,
@@ -328,9 +353,9 @@ pub(crate) struct Downloading {
 pub(crate) type OnEnd = Box<dyn FnOnce(u64, bool) + Send>;
 
 impl Downloading {
-    pub(crate) fn new(body: Incoming, silence: Duration, slot: Slot, lease: Lease) -> Self {
+    pub(crate) fn new(body: Incoming, version: Version, silence: Duration, slot: Slot, lease: Lease) -> Self {
         Self {
-            body,
+            body: Coming::new(body, version),
             silence,
             streamed: None,
             over: false,
@@ -370,7 +395,7 @@ impl hyper::body::Body for Downloading {
             return Poll::Ready(last);
         }
         loop {
-            match Pin::new(&mut self.body).poll_frame(context) {
+            match self.body.poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let streamed = self.streamed.as_deref();
                     let trailers = streamed.and_then(|streamed| streamed.trailers.as_ref());
@@ -382,7 +407,7 @@ impl hyper::body::Body for Downloading {
                     self.wait = None;
                     return Poll::Ready(Some(Ok(frame)));
                 }
-                Poll::Ready(Some(Err(_))) => {
+                Poll::Ready(Some(Err(BrokenOff))) => {
                     self.ended(false);
                     return Poll::Ready(Some(Err(Broken::Service)));
                 }
@@ -451,7 +476,7 @@ fn grpc_status(over: Over) -> HeaderMap {
 impl Drop for Downloading {
     fn drop(&mut self) {
         // A body whose length is known is dropped at its end without being asked for more.
-        let whole = self.body.is_end_stream() && !self.over;
+        let whole = self.body.body.is_end_stream() && !self.over;
         self.ended(whole);
     }
 }

@@ -72,6 +72,11 @@ impl Denial {
         Self::of(CheckId::SecretAvailable).retry_after(5)
     }
 
+    /// The same, after which the connection is closed.
+    pub(crate) fn closing(self) -> Self {
+        Self { closes: true, ..self }
+    }
+
     /// The caller's body did not come whole, or not in time.
     pub(crate) fn broken(broken: Broken) -> Self {
         let denial = Self { closes: true, ..Self::of(CheckId::GatewayBodyTimely) };

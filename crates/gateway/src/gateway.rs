@@ -313,9 +313,11 @@ impl Gateway {
     pub async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let state = self.state.load_full();
         let mut record = Record::new(&self.ports, peer, request.headers());
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let upgrade = websocket::Asked::of(&mut parts, &body);
+        let opens = upgrade.is_some();
         let mut after = After::default();
-        let mut response = match self.reply(&state, parts, body, peer, &mut record, &mut after).await {
+        let mut response = match self.reply(&state, (parts, body), upgrade, peer, &mut record, &mut after).await {
             Ok(Reply::Opened(mut response, tunnel)) => {
                 take_hop_by_hop_of_answer(response.headers_mut());
                 after.head(response.status(), response.headers_mut(), &self.limits);
@@ -329,7 +331,16 @@ impl Gateway {
                 });
                 return response.map(|_| Body::text(""));
             }
-            Ok(Reply::Forwarded(Answered { mut response, lease, slot, silence, uploaded, stream, closes })) => {
+            Ok(Reply::Forwarded(Answered {
+                mut response,
+                version,
+                lease,
+                slot,
+                silence,
+                uploaded,
+                stream,
+                closes,
+            })) => {
                 take_hop_by_hop_of_answer(response.headers_mut());
                 after.head(response.status(), response.headers_mut(), &self.limits);
                 if closes {
@@ -339,7 +350,7 @@ impl Gateway {
                 let (parts, body) = response.into_parts();
                 let limits = Arc::clone(&self.limits);
                 let stream = stream.map(|stream| Streamed::new(*stream, uploaded.clone(), &parts.headers));
-                let body = Downloading::new(body, silence, slot, lease).streamed(stream);
+                let body = Downloading::new(body, version, silence, slot, lease).streamed(stream);
                 let body = body.on_end(Box::new(move |bytes, whole| {
                     record.uploaded = uploaded.sent();
                     after.end(bytes.saturating_add(record.uploaded), &limits);
@@ -349,6 +360,8 @@ impl Gateway {
             }
             Ok(Reply::Own(headers, body)) => own(headers, body),
             Ok(Reply::Answered(response)) => *response,
+            // Whoever stands before the gateway may take all that follows for the WebSocket's, and it is nobody's request.
+            Err(denial) if opens => record.refused(denial.closing()),
             Err(denial) => record.refused(*denial),
         };
         after.head(response.status(), response.headers_mut(), &self.limits);
@@ -360,13 +373,12 @@ impl Gateway {
     async fn reply(
         &self,
         state: &Arc<Compiled>,
-        mut parts: http::request::Parts,
-        body: Incoming,
+        (parts, body): (http::request::Parts, Incoming),
+        upgrade: Option<Box<websocket::Asked>>,
         peer: Peer,
         record: &mut Record,
         after: &mut After,
     ) -> Result<Reply, Box<Denial>> {
-        let upgrade = websocket::Asked::of(&mut parts, &body);
         let mut body = Some(body);
         match self.permit(state, (parts, &mut body), peer, upgrade, record, after).await {
             Ok((permitted, credential, opening)) => {

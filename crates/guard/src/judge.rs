@@ -110,8 +110,9 @@ pub(crate) fn judge<O: Observe>(
 /// said that it can be told of one, which is what issuers give long lives for. An API that hears of none, and says in its
 /// contract how long tokens may live, has decided that itself.
 fn needs_cut_offs(claims: &Claims, contract: &Contract, subscribed: bool) -> bool {
-    let (Some(exp), Some(iat)) = (claims.expires(), claims.issued_at()) else { return true };
-    exp.since(iat) > UNHEARD && (subscribed || (claims.handles_challenges() && contract.max_lifetime.is_none()))
+    // Of one that does not say when it was issued nobody knows how long it lives.
+    let lives_long = claims.expires().zip(claims.issued_at()).is_none_or(|(exp, iat)| exp.since(iat) > UNHEARD);
+    lives_long && (subscribed || (claims.handles_challenges() && contract.max_lifetime.is_none()))
 }
 
 /// Whether the token was cut off after it was issued, and whether that could be known.

@@ -22,7 +22,7 @@ impl Told {
         let issuer = guard.contract().issuer_index(&read)?;
         Some(Self(Arc::new(Proven {
             claims: read,
-            typ: Some("at+jwt".into()),
+            typ: Some(of_another_kind(&claims).unwrap_or("at+jwt").into()),
             issuer,
             generation: 0,
             kid: None,
@@ -47,6 +47,30 @@ impl std::fmt::Debug for Told {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Told").field("token_id", &self.0.claims.token_id()).finish_non_exhaustive()
     }
+}
+
+/// Issuers tell of all their tokens, whatever they are asked about (RFC 7662 section 2.1). What some say of another one than an access
+/// token's: Keycloak in `typ`, Hydra and Cognito in `token_use`, others in `token_type`.
+fn of_another_kind(claims: &Map<String, Value>) -> Option<&str> {
+    const OTHERS: [&str; 13] = [
+        "authorization_code",
+        "backchannel-logout",
+        "code",
+        "id",
+        "id_token",
+        "initial",
+        "logout",
+        "logout+jwt",
+        "offline",
+        "refresh",
+        "refresh_token",
+        "registration",
+        "serialized-id",
+    ];
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let is_other = |kind: &&str| OTHERS.iter().any(|other| kind.eq_ignore_ascii_case(other));
+    let used = text("token_use").filter(|kind| !matches!(*kind, "access" | "access_token"));
+    used.or_else(|| text("typ").filter(is_other)).or_else(|| text("token_type").filter(is_other))
 }
 
 /// Claims with what goes without saying where they leave it out: whose they are, that they are from now, whom they are about, and a name.

@@ -1,4 +1,5 @@
 //! A token's claims as the decision reads them: each is absent, malformed, or of its type.
+use super::Profile;
 use crate::Timestamp;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -73,6 +74,7 @@ pub struct Claims {
     pub(super) scp: Claim<Scopes>,
     pub(super) scope: Claim<Scopes>,
     pub(super) roles: Claim<Vec<Box<str>>>,
+    acr: Claim<Box<str>>,
     pub(super) acrs: Claim<Vec<Box<str>>>,
     pub(super) idtyp: Claim<Box<str>>,
     pub(super) ver: Claim<Box<str>>,
@@ -163,6 +165,12 @@ impl Claims {
         self.acrs.value().into_iter().flatten().map(AsRef::as_ref)
     }
 
+    /// The authentication contexts that count: Entra's are in `acrs` alone, and others' in `acr` too (RFC 9068 section 2.2.1), which
+    /// says something else in Entra's.
+    pub(super) fn contexts(&self, profile: Profile) -> impl Iterator<Item = &str> {
+        self.acrs().chain(text(&self.acr).filter(|_| profile != Profile::Entra))
+    }
+
     /// The token's id: `jti`, or Entra's `uti`.
     pub fn token_id(&self) -> Option<&str> {
         text(&self.jti).or_else(|| text(&self.uti))
@@ -232,6 +240,7 @@ impl Claims {
             &self.ver,
             &self.jti,
             &self.uti,
+            &self.acr,
             &self.rh,
             &self.name,
             &self.preferred_username,

@@ -124,8 +124,7 @@ pub fn decide_claims<O: Observe>(
         )
     })?;
     if let Some(route) = route {
-        let by_list = contract.authorized_by_list || issuer.profile == Profile::Jwt;
-        permissions(&mut steps, token.claims, contract, route, by_list)?;
+        permissions(&mut steps, token.claims, contract, route, issuer.profile)?;
     }
     steps.end()
 }
@@ -388,8 +387,9 @@ fn permissions<O: Observe>(
     claims: &Claims,
     contract: &Contract,
     route: &Route,
-    by_list: bool,
+    profile: Profile,
 ) -> Result<(), CheckId> {
+    let by_list = contract.authorized_by_list || profile == Profile::Jwt;
     let Some(kind) = claims.subject_kind() else {
         let demands = [&route.scopes, &route.scopes_all, &route.roles, &route.app_roles, &route.acrs];
         if by_list && demands.iter().any(|list| !list.is_empty()) {
@@ -457,10 +457,10 @@ fn permissions<O: Observe>(
     if !user {
         return Ok(());
     }
-    let strong = route.acrs.iter().all(|acr| claims.acrs().any(|a| a == acr));
+    let strong = route.acrs.iter().all(|acr| claims.contexts(profile).any(|a| a == acr));
     steps.check(CheckId::ContextSufficient, strong, || {
         let fix = format!("sign in again with the authentication context `{}` of the challenge", route.acrs.join(" "));
-        (demand(&[], &route.acrs), list(claims.acrs()), Some(fix))
+        (demand(&[], &route.acrs), list(claims.contexts(profile)), Some(fix))
     })
 }
 

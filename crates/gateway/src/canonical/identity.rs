@@ -34,20 +34,40 @@ const RESERVED: &[&str] = &[
 
 /// Names that services read an identity from; they pass where a route says so.
 const LOOKS_LIKE_IDENTITY: &[&str] = &[
+    "cf-access-*",
     "cf-connecting-ip*",
+    "fastly-client-ip",
+    "impersonate-*",
+    "remote-email",
+    "remote-groups",
+    "remote-name",
     "remote-user*",
     "ssl-client-*",
+    "tailscale-user-*",
     "true-client-ip",
+    "x-amzn-oidc-*",
+    "x-apigateway-api-userinfo",
+    "x-auth-user*",
     "x-authenticated-*",
+    "x-authentik-*",
+    "x-azure-clientip",
+    "x-azure-socketip",
     "x-client-ip",
     "x-cluster-client-ip",
     "x-consumer-*",
     "x-credential-*",
     "x-email",
+    "x-endpoint-api-userinfo",
+    "x-envoy-external-address",
+    "x-goog-authenticated-*",
+    "x-goog-iap-*",
     "x-groups",
     "x-jwt-*",
     "x-principal*",
+    "x-remote-extra-*",
+    "x-remote-group*",
     "x-remote-user*",
+    "x-role",
     "x-roles",
     "x-ssl-client-*",
     "x-user",
@@ -79,7 +99,7 @@ pub(crate) fn removes(name: &HeaderName, injected: &[HeaderName]) -> bool {
 
 /// Most fields begin otherwise.
 fn may_be(name: &HeaderName) -> bool {
-    matches!(name.as_str().as_bytes().first(), Some(b'c' | b'f' | b'o' | b'r' | b's' | b't' | b'x'))
+    matches!(name.as_str().as_bytes().first(), Some(b'c' | b'f' | b'i' | b'o' | b'r' | b's' | b't' | b'x'))
 }
 
 fn fits(name: &str, pattern: &str) -> bool {

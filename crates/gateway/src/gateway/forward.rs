@@ -28,6 +28,8 @@ pub(super) struct Arrived {
 /// A service's answer, as far as it is there.
 pub(super) struct Answered {
     pub(super) response: Response<Incoming>,
+    /// In which version the service gave it.
+    pub(super) version: Version,
     /// The connection that it comes over.
     pub(super) lease: upstream::Lease,
     /// What it takes of what the service is trusted with.
@@ -60,7 +62,7 @@ pub(super) async fn forward(
         };
         Box::new(Denial::of(check).retry_after(1))
     })?;
-    let seen = permitted.take_body();
+    let (seen, version) = (permitted.take_body(), permitted.call().request.version());
     let progress = seen.as_ref().map_or_else(Progress::default, |seen| seen.progress());
     let told = upstream::Told {
         proxies: &state.proxies,
@@ -70,7 +72,7 @@ pub(super) async fn forward(
     };
     let mut body = match (seen, body) {
         (Some(seen), _) => *seen,
-        (None, Some(body)) => Uploading::new(body, progress.clone()),
+        (None, Some(body)) => Uploading::new(body, version, progress.clone()),
         (None, None) => Uploading::none(progress.clone()),
     };
     let (mut silence, mut stream) = (to.silence, None);
@@ -102,15 +104,18 @@ pub(super) async fn forward(
             }
             Failure::Broken
         }
-        // Nobody asked for another protocol.
-        (Ok((response, _)), ..) if is_switching(&response) => Failure::Broken,
-        (Ok((response, _)), ..) if !is_framed_once(&response) => Failure::Broken,
+        // Nobody asked for another protocol. Where one answer ends that is none, the next one begins nowhere.
+        (Ok((response, mut lease)), ..) if is_switching(&response) || !is_framed_once(&response) => {
+            lease.spend();
+            Failure::Broken
+        }
         (Ok((mut response, lease)), opening, stream) => {
             // Whatever version the service speaks, the gateway speaks its own (RFC 9112 section 2.3).
-            *response.version_mut() = Version::HTTP_11;
+            let version = std::mem::replace(response.version_mut(), Version::HTTP_11);
             let closes = opening.is_some();
             return Ok(Reply::Forwarded(Answered {
                 response,
+                version,
                 lease,
                 slot,
                 silence,

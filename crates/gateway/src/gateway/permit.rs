@@ -90,6 +90,7 @@ impl Gateway {
         };
         // It goes from hand to hand.
         let seen = operation.looks_at_bodies.then(|| body.take()).flatten();
+        let version = request.version();
         let call = Box::new(Call {
             caller: address::caller(peer.address, request.headers(), &state.proxies),
             request,
@@ -105,7 +106,7 @@ impl Gateway {
             added: Vec::new(),
             admission: Admission::default(),
             after: std::mem::take(after),
-            body: seen.map(|body| Box::new(Uploading::new(body, Progress::default()))),
+            body: seen.map(|body| Box::new(Uploading::new(body, version, Progress::default()))),
         });
         let document = call.operation.document.clone();
         let bound = call.operation.dpop.clone().filter(|dpop| dpop.is_required());

@@ -114,12 +114,18 @@ impl Asking {
         let asked = tokio::time::timeout(self.patience, self.fetch.send(method, url, headers, body)).await;
         drop(trying);
         let found = match asked {
-            Ok(Ok(answer)) if is_answer(answer.status) => {
+            // It is there, and has time: whatever it says of one caller's request does not keep others from being asked about.
+            Ok(Ok(answer)) if is_answer(answer.status) || answer.status != StatusCode::SERVICE_UNAVAILABLE => {
                 self.failures.store(0, Ordering::Relaxed);
                 self.left_alone_until.store(ASKED, Ordering::Relaxed);
-                return Ok(answer);
+                if is_answer(answer.status) {
+                    return Ok(answer);
+                }
+                let status = answer.status.as_u16();
+                tracing::warn!(status, "a service that is asked about requests answers nothing that can be gone by");
+                return Err(Unanswered);
             }
-            Ok(Ok(answer)) => format!("it answered {}", answer.status.as_u16()),
+            Ok(Ok(_)) => "it answered 503".to_owned(),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("it did not answer within {} ms", self.patience.as_millis()),
         };

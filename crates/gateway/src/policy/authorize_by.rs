@@ -6,6 +6,7 @@ use super::asking::{Asking, Unanswered, taken};
 use super::{Decided, Part, Pending, Phase, Policy};
 use crate::address::Address;
 use crate::call::Call;
+use crate::canonical::identity::is_alias;
 use crate::denial::Denial;
 use crate::settings::{SettingsError, Spanned, World, fault, field_name, is_here};
 use bodies::Bodies;
@@ -122,8 +123,10 @@ impl AuthorizeBy {
         let request = &call.request;
         let mut headers = Map::new();
         for name in &self.told {
-            let lines = request.headers().get_all(name).iter().map(|line| line.to_str().ok().map(Value::from));
-            let lines: Vec<Value> = lines.collect::<Option<_>>()?;
+            // In every spelling that a service could take for it.
+            let lines = request.headers().iter().filter(|(other, _)| is_alias(other.as_str(), name.as_str()));
+            let lines: Vec<Value> =
+                lines.map(|(_, line)| line.to_str().ok().map(Value::from)).collect::<Option<_>>()?;
             if !lines.is_empty() {
                 headers.insert(name.as_str().to_owned(), lines.into());
             }

@@ -132,7 +132,8 @@ fn remove_with_aliases(headers: &mut HeaderMap, name: &HeaderName) {
     }
 }
 
-/// A claim as a field: texts as they are, what is nested as JSON in base64. Nothing where it cannot be one.
+/// A claim as a field: texts as they are, what is nested as JSON in base64. Nothing where it cannot be one: of a text with spaces around it
+/// services read another.
 fn field_of(claim: &Value) -> Option<HeaderValue> {
     use base64::Engine;
     let text = match claim {
@@ -141,7 +142,7 @@ fn field_of(claim: &Value) -> Option<HeaderValue> {
         Value::Bool(_) | Value::Number(_) => claim.to_string(),
         Value::Array(_) | Value::Object(_) => base64::engine::general_purpose::STANDARD.encode(claim.to_string()),
     };
-    let is_plain = text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
+    let is_plain = text.chars().all(|c| c == ' ' || c.is_ascii_graphic()) && text.trim_matches(' ') == text;
     HeaderValue::try_from(text).ok().filter(|_| is_plain)
 }
 
@@ -210,7 +211,8 @@ mod tests {
         assert_eq!(field(json!(7)).as_deref(), Some("7"));
         assert_eq!(field(json!(true)).as_deref(), Some("true"));
         assert_eq!(field(json!(["a", "b"])).as_deref(), Some("WyJhIiwiYiJd"));
-        for claim in [json!(null), json!("a\r\nx-admin: 1"), json!("a\0"), json!("å")] {
+        for claim in [json!(null), json!("a\r\nx-admin: 1"), json!("a\0"), json!("å"), json!(" admin"), json!("ada ")]
+        {
             assert_eq!(field(claim.clone()), None, "{claim}");
         }
     }

@@ -279,6 +279,11 @@ impl Lease {
         matches!(self.sender, Some(Sender::Two(_)))
     }
 
+    /// No other request goes over it.
+    pub(crate) fn spend(&mut self) {
+        self.returns = false;
+    }
+
     /// Sends a request, whose `Host` says what is asked, and waits for the head of the answer.
     pub(super) async fn send(
         &mut self,

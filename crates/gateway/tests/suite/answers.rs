@@ -46,6 +46,34 @@ async fn g_17_an_answer_that_could_be_two_is_none() {
 }
 
 #[tokio::test]
+async fn g_17_over_a_connection_on_which_an_answer_had_two_ends_nothing_else_is_asked() {
+    for lengths in ["Content-Length: 2\r\nContent-Length: 2", "Content-Length: 2, 2"] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let world = World::start(&PUBLIC.replace("{service}", &url)).await;
+        for _ in 0..2 {
+            let asked = tokio::spawn({
+                let at = world.address;
+                async move {
+                    let mut caller = TcpStream::connect(at).await.unwrap();
+                    caller.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+                    let mut told = String::new();
+                    caller.read_to_string(&mut told).await.unwrap();
+                    told
+                }
+            });
+            // A connection of its own, or the test waits here for ever.
+            let (mut service, _) = listener.accept().await.unwrap();
+            let mut some = [0; 4_096];
+            assert!(service.read(&mut some).await.unwrap() > 0);
+            service.write_all(format!("HTTP/1.1 200 OK\r\n{lengths}\r\n\r\nok").as_bytes()).await.unwrap();
+            assert!(asked.await.unwrap().starts_with("HTTP/1.1 502"), "{lengths}");
+            tokio::spawn(async move { service.read(&mut some).await });
+        }
+    }
+}
+
+#[tokio::test]
 async fn g_17_an_answer_without_a_body_states_one_length_too() {
     let world = World::start(PUBLIC).await;
     for (method, answer, expected) in [

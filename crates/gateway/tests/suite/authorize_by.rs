@@ -27,7 +27,14 @@ async fn a_request_is_told_of_and_let_by_with_what_the_answer_adds() {
         "x-tenant: t-7\r\nx-user: ada\r\nx-admin: yes\r\nx-score: 1\r\nx-score: 2\r\n",
         "",
     ));
-    let more = [("x-region", "eu"), ("x-region", "us"), ("x-secret", "s"), ("x-tenant", "t-1"), ("x_tenant", "t-2")];
+    let more = [
+        ("x-region", "eu"),
+        ("x-region", "us"),
+        ("x_region", "ch"),
+        ("x-secret", "s"),
+        ("x-tenant", "t-1"),
+        ("x_tenant", "t-2"),
+    ];
     assert_eq!(world.get_with_token("/a/../b?page=2", &more).await.status, 200);
     let asked = decides.only();
     assert!(
@@ -36,7 +43,7 @@ async fn a_request_is_told_of_and_let_by_with_what_the_answer_adds() {
     );
     let told = question(&asked);
     let expected = json!({
-        "method": "GET", "host": "api.example", "path": "/b", "query": "page=2", "headers": {"x-region": ["eu", "us"]},
+        "method": "GET", "host": "api.example", "path": "/b", "query": "page=2", "headers": {"x-region": ["eu", "us", "ch"]},
         "ip": "127.0.0.1", "operation": "orders/all", "subscription": null, "product": null, "claims": told["claims"],
     });
     assert_eq!((&told, &told["claims"]["oid"]), (&expected, &json!("o-ada")));
@@ -144,7 +151,7 @@ async fn one_that_is_silent_is_not_waited_for_and_after_some_failures_not_asked(
     let decides = Service::start().await;
     world.reload(&with(&decides.url, "")).unwrap();
     for _ in 0..5 {
-        decides.answers(&answer("500 Internal Server Error", "", ""));
+        decides.answers(&answer("503 Service Unavailable", "", ""));
         assert_eq!(world.get_with_token("/", &[]).await.status, 503);
     }
     assert_eq!(decides.seen().len(), 5);
@@ -161,11 +168,17 @@ async fn failures_count_in_a_row_alone() {
     let world = World::start(&with(&decides.url, "")).await;
     for _ in 0..3 {
         for _ in 0..4 {
-            decides.answers(&answer("500 Internal Server Error", "", ""));
+            decides.answers(&answer("503 Service Unavailable", "", ""));
             assert_eq!(world.get_with_token("/", &[]).await.status, 503);
         }
         assert_eq!(world.get_with_token("/", &[]).await.status, 200, "it is asked");
     }
+    // Nor does one caller's mishap keep others from being asked about.
+    for _ in 0..6 {
+        decides.answers(&answer("500 Internal Server Error", "", ""));
+        assert_eq!(world.get_with_token("/", &[]).await.status, 503);
+    }
+    assert_eq!(world.get_with_token("/", &[]).await.status, 200, "it is asked");
 }
 
 /// One that answers what it is told to, when it is told to.
@@ -212,13 +225,13 @@ async fn so_many_are_asked_about_at_once_and_others_are_not_let_by_for_it() {
 async fn after_it_was_left_alone_one_request_tries_it_for_all() {
     let (slow, url) = Slow::start().await;
     let world = World::start(&with(&url, "timeout_milliseconds = 30000")).await;
-    let failing = async || Slow::answers(slow.asked().await, "500 Internal Server Error").await;
+    let failing = async || Slow::answers(slow.asked().await, "503 Service Unavailable").await;
     for _ in 0..5 {
         let (answer, ()) = tokio::join!(world.get_with_token("/", &[]), failing());
         assert_eq!(answer.status, 503);
     }
     // It fails once more, and once is enough.
-    for status in ["500 Internal Server Error", "200 OK"] {
+    for status in ["503 Service Unavailable", "200 OK"] {
         world.clock.advance(5);
         let one = async {
             let asked = slow.asked().await;
@@ -249,7 +262,7 @@ async fn who_hangs_up_while_they_try_it_for_all_leaves_the_turn_to_the_next() {
     let (slow, url) = Slow::start().await;
     let world = World::start(&with(&url, "timeout_milliseconds = 30000")).await;
     for _ in 0..5 {
-        let failing = async { Slow::answers(slow.asked().await, "500 Internal Server Error").await };
+        let failing = async { Slow::answers(slow.asked().await, "503 Service Unavailable").await };
         let (answer, ()) = tokio::join!(world.get_with_token("/", &[]), failing);
         assert_eq!(answer.status, 503);
     }

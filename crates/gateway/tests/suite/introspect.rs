@@ -117,6 +117,13 @@ async fn what_the_issuer_says_is_judged_as_a_tokens_claims_are() {
             "other-client" => with("client_id", json!("other")),
             "other-scope" => with("scope", json!("Orders.Write")),
             "bound" => with("cnf", json!({"jkt": "x"})),
+            "refresh" => with("typ", json!("Refresh")),
+            "offline" => with("typ", json!("Offline")),
+            "id" => with("typ", json!("ID")),
+            "used-to-refresh" => with("token_use", json!("refresh_token")),
+            "code" => with("token_type", json!("authorization_code")),
+            "bearer" => with("typ", json!("Bearer")),
+            "access" => with("token_use", json!("access")),
             "odd" => json!({"active": "true"}),
             _ => return (401, json!({"error": "invalid_client"})),
         };
@@ -142,13 +149,20 @@ async fn what_the_issuer_says_is_judged_as_a_tokens_claims_are() {
         ("stranger", is(401, "JwtInvalid")),
         ("other-client", is(401, "TokenClaimValueNotAllowed")),
         ("other-scope", is(403, "TokenClaimValueNotAllowed")),
+        ("refresh", is(401, "TokenTypeNotAllowed")),
+        ("offline", is(401, "TokenTypeNotAllowed")),
+        ("id", is(401, "TokenTypeNotAllowed")),
+        ("used-to-refresh", is(401, "TokenTypeNotAllowed")),
+        ("code", is(401, "TokenTypeNotAllowed")),
+        ("bearer", is(200, "")),
+        ("access", is(200, "")),
         ("bound", is(401, "TokenClaimValueNotAllowed")),
         ("odd", is(503, "IntrospectionUnavailable")),
         ("refused", is(503, "IntrospectionUnavailable")),
     ] {
         assert_eq!(asked(&world, token).await, expected, "{token}");
     }
-    assert_eq!(world.service.seen().len(), 3, "a refused request got through");
+    assert_eq!(world.service.seen().len(), 5, "a refused request got through");
     for seen in world.service.seen() {
         assert!(!seen.to_lowercase().contains("authorization"), "{seen}");
     }
@@ -259,6 +273,20 @@ async fn g_14_an_address_that_makes_tokens_up_keeps_nobody_from_a_slow_issuer() 
     }
     assert_eq!(sayer.count(), 32 + 40, "the flood has half of the questions, and no more");
     flood.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn g_14_tokens_that_an_issuer_stumbles_over_shut_nobody_else_out() {
+    let sayer = Sayer::start(|token| match token.starts_with("made-up") {
+        true => (500, json!({"error": "server_error"})),
+        false => (200, ada(600)),
+    })
+    .await;
+    let world = World::start(&file(&sayer, "any_audience = true", "")).await;
+    for at in 0..6 {
+        assert_eq!(asked(&world, &format!("made-up-{at}")).await, is(503, "IntrospectionUnavailable"));
+    }
+    assert_eq!(asked(&world, "hers").await, is(200, ""));
 }
 
 #[tokio::test]

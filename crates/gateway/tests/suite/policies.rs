@@ -1,5 +1,5 @@
 //! Policies together: scopes, phases, what is said and in what order.
-use crate::support::{ORDERS, World};
+use crate::support::{ISS, NOON, ORDERS, World};
 use serde_json::json;
 
 #[tokio::test]
@@ -135,6 +135,16 @@ async fn keys_in_a_file_that_state_no_algorithm_have_the_one_of_their_issuer() {
         let error = world.reload(&of(&format!("algorithm = \"{name}\""))).unwrap_err();
         assert_eq!(error.problem, format!("`{name}` is no algorithm of public keys"));
     }
+}
+
+#[tokio::test]
+async fn a_token_of_another_provider_says_no_more_than_it_has_to() {
+    let other = ORDERS.replace("tenants = [\"t1\"]", "profile = \"jwt\"");
+    let world = World::start(&other).await;
+    let exp = NOON.0 + 600;
+    let token = world.issuer.token(&json!({"iss": ISS, "aud": "api://orders", "sub": "ada", "exp": exp}));
+    let bearer = format!("Bearer {token}");
+    assert_eq!(world.get("/", &[("authorization", &bearer)]).await.status, 200);
 }
 
 #[tokio::test]

@@ -23,6 +23,10 @@ enum Does {
     Answers,
     /// Resets its stream, for this reason.
     Resets(u8),
+    /// The same in the middle of its answer.
+    BreaksOff(u8),
+    /// The same after all of its answer: the rest of the request is not wanted (RFC 9113 section 8.1).
+    WantsNoMore,
     /// Says that it did not look at it, and ends the connection.
     SendsAway,
     /// Says that it looks at no more, and ends the connection without an answer.
@@ -97,6 +101,8 @@ async fn converse(mut stream: TcpStream, state: Arc<Mutex<State>>) {
                     // `:status` of 200, and no body.
                     Does::Answers => (frame(HEADERS, 5, id, &[0x88]), false),
                     Does::Resets(reason) => (frame(RST_STREAM, 0, id, &[0, 0, 0, reason]), false),
+                    Does::BreaksOff(reason) => (begun(id, 0, reason), false),
+                    Does::WantsNoMore => (begun(id, 1, 0), false),
                     Does::SendsAway => (frame(GOAWAY, 0, 0, &last(id.saturating_sub(2))), true),
                     Does::Drops => (frame(GOAWAY, 0, 0, &last(id)), true),
                 }
@@ -111,6 +117,11 @@ async fn converse(mut stream: TcpStream, state: Arc<Mutex<State>>) {
             return;
         }
     }
+}
+
+/// An answer's head and a byte of its body, with these flags, and the end of its stream.
+fn begun(id: u32, flags: u8, reason: u8) -> Vec<u8> {
+    [frame(HEADERS, 4, id, &[0x88]), frame(0, flags, id, b"x"), frame(RST_STREAM, 0, id, &[0, 0, 0, reason])].concat()
 }
 
 /// `GOAWAY` without an error, after this stream.
@@ -182,5 +193,22 @@ async fn what_the_service_may_have_done_before_its_connection_ended_is_sent_agai
         service.next(&[Does::Drops]);
         assert_eq!(ask(&world, method, "").await.status, status, "{method}");
         assert_eq!(service.counted(), counted, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn g_17_an_answer_is_whole_where_the_service_says_so_and_not_where_its_stream_ends() {
+    for (does, whole) in
+        [(Does::BreaksOff(0), false), (Does::BreaksOff(INTERNAL_ERROR), false), (Does::WantsNoMore, true)]
+    {
+        let service = Service::start(does).await;
+        let world = service.world().await;
+        for _ in 0..10 {
+            let answer = world.get("/", &[]).await;
+            if answer.status == 200 {
+                assert_eq!(answer.body.ends_with("0\r\n\r\n") || answer.body == "x", whole, "{does:?}: {answer:?}");
+            }
+        }
+        assert!(world.lines().iter().all(|line| line["whole"] == whole || line["status"] == 502), "{does:?}");
     }
 }

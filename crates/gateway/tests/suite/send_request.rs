@@ -213,8 +213,13 @@ async fn one_that_fails_is_left_alone_for_a_while_and_callers_cannot_bring_that_
         assert_eq!(world.get_with_token("/", &[]).await.status, 502);
     }
     assert_eq!(world.get_with_token("/", &[]).await.status, 200, "what it refuses is an answer");
-    for _ in 0..5 {
+    for _ in 0..6 {
         asked.answers(&answer("500 Internal Server Error", ""));
+        assert_eq!(world.get_with_token("/", &[]).await.status, 503);
+    }
+    assert_eq!(world.get_with_token("/", &[]).await.status, 200, "nor is another's mishap");
+    for _ in 0..5 {
+        asked.answers(&answer("503 Service Unavailable", ""));
         assert_eq!(world.get_with_token("/", &[]).await.status, 503);
     }
     let before = asked.seen().len();

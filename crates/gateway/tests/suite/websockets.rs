@@ -231,6 +231,11 @@ async fn a_handshake_is_whole_or_refused() {
     ] {
         let answer = world.get("/", &fields).await;
         assert_eq!((answer.status, answer.check().as_str()), (status, check), "{fields:?}");
+        assert_eq!(
+            answer.field("connection"),
+            ["close"],
+            "what follows may be somebody's who took it for agreed: {fields:?}"
+        );
         assert_eq!(answer.field("sec-websocket-version"), if status == 426 { vec!["13"] } else { vec![] });
     }
     let post = get("/", &handshake(&[])).replacen("GET", "POST", 1);

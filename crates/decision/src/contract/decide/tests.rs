@@ -157,6 +157,16 @@ fn decide_by(contract: &Contract, typ: Option<&str>, claims: &Value, path: &str)
 }
 
 #[test]
+fn a_context_stands_in_acr_too_where_it_is_not_entras() {
+    let strong = |profile: &str, claims: Value| decide(profile, "/either", &claims).0;
+    for (acr, expected) in [(json!(null), Err(CheckId::ContextSufficient)), (json!("c2"), Ok(()))] {
+        assert_eq!(strong("native", json!({"acrs": ["c1"], "acr": acr})), expected, "{acr}");
+    }
+    assert_eq!(strong("entra", json!({"acrs": ["c1"], "acr": "c2"})), Err(CheckId::ContextSufficient));
+    assert_eq!(strong("entra", json!({"acrs": ["c1", "c2"], "acr": "1"})), Ok(()));
+}
+
+#[test]
 fn j_26_where_applications_are_listed_a_token_that_names_none_is_none_of_theirs() {
     let listed = Contract { clients: Some(vec!["web".into()]), ..contract("jwt") };
     for (client, expected) in
