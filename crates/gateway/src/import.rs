@@ -1,5 +1,6 @@
 //! API Management's policy documents as this gateway's configuration: what has a counterpart is carried over, and what has
-//! none is told, line by line. Nothing is guessed, and nothing becomes laxer than it was.
+//! none is told, line by line. Nothing is guessed. A check that is left out leaves the API laxer, unless it was the only one: then the
+//! gateway refuses the file.
 mod backend;
 mod callers;
 mod certificates;
@@ -10,6 +11,7 @@ mod requests;
 mod tokens;
 mod write;
 
+use backend::is_sent;
 use roxmltree::{Document, Node};
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -46,6 +48,8 @@ pub struct Left {
     pub element: String,
     /// Why, and what to do.
     pub why: String,
+    /// Whether it is a check of callers, or has one in it: without it the API is laxer.
+    pub is_check: bool,
 }
 
 /// Why a document cannot be read.
@@ -80,13 +84,23 @@ pub fn import_apim(xml: &str, scope: Scope, named: &BTreeMap<String, String>) ->
         .map_err(|error| ImportError { line: error.pos().row, problem: format!("this is no XML: {error}") })?;
     let root = document.root_element();
     let (parts, left, tokens) = (Parts::default(), Vec::new(), Vec::new());
-    let mut reading = Reading { document: &document, scope, named, parts, left, tokens };
-    if root.tag_name().name() != "policies" {
-        let problem = format!("a policy document is `<policies>`, and this is `<{}>`", root.tag_name().name());
+    let mut reading = Reading { document: &document, scope, named, parts, left, tokens, own: None, fixes: false };
+    let name = root.tag_name().name();
+    if name != "policies" {
+        let hint = if name == "fragment" { "; put its statements where `<include-fragment>` stands" } else { "" };
+        let problem = format!("a policy document is `<policies>`, and this is `<{name}>`{hint}");
         return Err(ImportError { line: reading.line(root), problem });
     }
+    let mut statements = Vec::new();
     for section in root.children().filter(Node::is_element) {
-        reading.section(section);
+        statements.extend(reading.section(section));
+    }
+    let statements = reading.last_ones(statements);
+    reading.inbound(&statements);
+    reading.withhold();
+    if scope == Scope::Api && reading.parts.upstream.is_none() {
+        let why = "where the service is, the document does not say: write its address as `url` of the upstream";
+        reading.leave(root, why);
     }
     reading.left.sort_by_key(|left| left.line);
     let Reading { parts, left, .. } = reading;
@@ -102,6 +116,10 @@ struct Reading<'a> {
     left: Vec<Left>,
     /// The variables that hold the caller's verified token.
     tokens: Vec<&'a str>,
+    /// The statement of the gateway's own credential for the service.
+    own: Option<Element<'a>>,
+    /// Whether the document makes one request of whatever callers send.
+    fixes: bool,
 }
 
 type Element<'a> = Node<'a, 'a>;
@@ -121,22 +139,27 @@ impl<'a> Reading<'a> {
     }
 
     fn leave(&mut self, node: Element<'_>, why: impl Into<String>) {
+        self.tell(node, false, why);
+    }
+
+    fn tell(&mut self, node: Element<'_>, is_check: bool, why: impl Into<String>) {
         let element = node.tag_name().name().to_owned();
         // Within a comment it stays one.
         let why = why.into().replace(char::is_control, " ");
-        self.left.push(Left { line: self.line(node), element, why });
+        self.left.push(Left { line: self.line(node), element, why, is_check });
     }
 
     /// Carries a statement over, or leaves it out whole and says why.
     fn carry(&mut self, node: Element<'a>, read: fn(&mut Self, Element<'a>) -> Taken<'a>) {
         if let Err(Whole(at, why)) = read(self, node) {
             let name = node.tag_name().name();
-            self.leave(at, format!("`{name}` is left out whole: {why}"));
+            self.tell(at, is_check(node), format!("`{name}` is left out whole: {why}"));
             self.parts.fails_closed |= is_credential(node);
         }
     }
 
-    fn section(&mut self, section: Element<'a>) {
+    /// Reads a section, and gives the statements that are read in the order of all sections.
+    fn section(&mut self, section: Element<'a>) -> Vec<Element<'a>> {
         let statements: Vec<Element<'a>> = section.children().filter(Node::is_element).collect();
         match section.tag_name().name() {
             "inbound" => {
@@ -147,16 +170,19 @@ impl<'a> Reading<'a> {
                          scope names it in `remove`",
                     );
                 }
-                self.inbound(&statements);
+                return statements;
             }
             "backend" => {
-                for node in statements {
+                // What it sends along is what `<inbound>` would at its end.
+                let (sent, others): (Vec<_>, Vec<_>) = statements.into_iter().partition(|node| is_sent(*node));
+                for node in others {
                     match node.tag_name().name() {
                         "base" => {}
                         "forward-request" => self.carry(node, Self::forward_request),
                         _ => self.no_counterpart(node),
                     }
                 }
+                return sent;
             }
             "outbound" | "on-error" => {
                 for node in statements.into_iter().filter(|node| node.tag_name().name() != "base") {
@@ -168,10 +194,10 @@ impl<'a> Reading<'a> {
             }
             _ => self.leave(section, "sections are `inbound`, `backend`, `outbound` and `on-error`"),
         }
+        Vec::new()
     }
 
     fn inbound(&mut self, statements: &[Element<'a>]) {
-        self.tokens.clear();
         let onward = self.onward_by_hand(statements);
         let mut limited = Vec::new();
         for node in statements.iter().copied().filter(|node| !onward.contains(&node.id())) {
@@ -211,38 +237,30 @@ impl<'a> Reading<'a> {
     }
 
     fn no_counterpart(&mut self, node: Element<'a>) {
-        let why = match node.tag_name().name() {
-            "choose" | "wait" | "retry" | "limit-concurrency" => {
-                "there are no conditions; write operations of their own"
-            }
-            "set-variable" => "there are no variables; a claim can be sent as a header with `set_header` and `claim`",
-            "cache-lookup" | "cache-store" | "cache-lookup-value" | "cache-store-value" | "cache-remove-value" => {
-                "answers are not cached; onward tokens are, without being told to"
-            }
-            "rewrite-uri" | "set-query-parameter" | "set-method" | "set-body" | "find-and-replace" => {
-                "requests are not rewritten: the service gets the path below the API's, and the body, as they came"
-            }
-            "return-response" | "mock-response" => "the gateway gives no answers of its own but refusals",
-            "include-fragment" => "put the statements of the fragment in its place, and import it again",
-            _ => "there is no counterpart",
+        let all: Vec<Element<'a>> = node.descendants().filter(Node::is_element).collect();
+        let has = |is: fn(Element<'_>) -> bool| all.iter().any(|inside| is(*inside) && !is_elsewhere(*inside));
+        self.fixes |= has(|inside| FIXES.contains(&inside.tag_name().name()));
+        let goes = if has(is_credential) {
+            Some("goes")
+        } else {
+            has(|inside| inside.has_tag_name("include-fragment")).then_some("may go")
         };
-        let inside: Vec<Element<'a>> = node.descendants().filter(|inside| inside.id() != node.id()).collect();
-        // One that another service is asked with is not this one's.
-        let is_elsewhere =
-            |inside: &Element<'_>| inside.ancestors().any(|outer| ELSEWHERE.contains(&outer.tag_name().name()));
-        if inside.iter().any(|inside| is_credential(*inside) && !is_elsewhere(inside)) {
+        if let Some(goes) = goes {
             self.parts.fails_closed = true;
-            self.leave(node, "with it goes the service's credential: until you say one in `onward`, it is sent none");
+            self.leave(node, format!("with it {goes} the service's credential: {}", self.until_said()));
         }
-        let checks: Vec<String> = inside
+        let why = without_counterpart(node);
+        let checks: Vec<String> = all
             .into_iter()
-            .filter(|inside| CHECKS.contains(&inside.tag_name().name()))
+            .filter(|inside| inside.id() != node.id() && is_check(*inside))
             .map(|inside| format!("`{}` in line {}", inside.tag_name().name(), self.line(inside)))
             .collect();
-        if checks.is_empty() {
+        if is_check(node) {
+            self.tell(node, true, format!("{why}; it is a check, and without it the API is laxer"));
+        } else if checks.is_empty() {
             self.leave(node, why);
         } else {
-            self.leave(node, format!("{why}; with it go the checks {}", checks.join(", ")));
+            self.tell(node, true, format!("{why}; with it go the checks {}", checks.join(", ")));
         }
     }
 
@@ -346,21 +364,42 @@ fn written(node: Element<'_>) -> Taken<'_, String> {
     Ok(text.trim().to_owned())
 }
 
+/// Why a statement is not carried over.
+fn without_counterpart(node: Element<'_>) -> &'static str {
+    match node.tag_name().name() {
+        "choose" | "wait" | "retry" | "limit-concurrency" => "there are no conditions; write operations of their own",
+        "set-variable" => "there are no variables; a claim can be sent as a header with `set_header` and `claim`",
+        "cache-lookup" | "cache-store" | "cache-lookup-value" | "cache-store-value" | "cache-remove-value" => {
+            "answers are not cached; onward tokens are, without being told to"
+        }
+        "rewrite-uri" | "set-query-parameter" | "set-method" | "set-body" | "find-and-replace" => {
+            "requests are not rewritten: the service gets the path below the API's, and the body, as they came"
+        }
+        "return-response" | "mock-response" => "the gateway gives no answers of its own but refusals",
+        "include-fragment" => "put the statements of the fragment in its place, and import it again",
+        _ => "there is no counterpart",
+    }
+}
+
 /// What has fields of its own, which the service is not sent.
 const ELSEWHERE: [&str; 3] = ["send-request", "send-one-way-request", "return-response"];
 
-/// What refuses callers, or counts them.
-const CHECKS: [&str; 9] = [
-    "ip-filter",
-    "check-header",
-    "validate-jwt",
-    "validate-azure-ad-token",
-    "validate-client-certificate",
-    "rate-limit",
-    "rate-limit-by-key",
-    "quota",
-    "quota-by-key",
-];
+/// Whether it is part of what another service is sent, or the caller answered.
+fn is_elsewhere(node: Element<'_>) -> bool {
+    node.ancestors().any(|outer| ELSEWHERE.contains(&outer.tag_name().name()))
+}
+
+/// What makes of callers' requests the one that the document says.
+const FIXES: [&str; 3] = ["rewrite-uri", "set-method", "set-body"];
+
+/// What refuses callers, or counts them, beside all that is called `validate-`.
+const CHECKS: [&str; 7] =
+    ["ip-filter", "check-header", "rate-limit", "rate-limit-by-key", "quota", "quota-by-key", "return-response"];
+
+fn is_check(node: Element<'_>) -> bool {
+    let name = node.tag_name().name();
+    CHECKS.contains(&name) || name.starts_with("validate-")
+}
 
 /// Whether a statement says with what credential the service is asked.
 fn is_credential(node: Element<'_>) -> bool {

@@ -10,6 +10,9 @@ impl<'a> Reading<'a> {
         }
         known(node, &["base-url"], &[])?;
         let url = self.required(node, "base-url")?;
+        if url.is_empty() {
+            return whole(node, "`base-url` is empty");
+        }
         if self.scope != Scope::Api {
             return whole(
                 node,
@@ -109,7 +112,42 @@ impl<'a> Reading<'a> {
             return whole(node, "a second credential for the service; there is one");
         }
         self.parts.onward = Some(written);
+        self.own = Some(node);
         Ok(())
+    }
+
+    /// What becomes of a credential that is not carried over, as long as nobody writes it.
+    pub(super) fn until_said(&self) -> &'static str {
+        match self.scope {
+            Scope::Api => "until you say one in `onward`, it is sent none",
+            Scope::Operation => "write `onward = …` in the `[[api.operation]]`; until you do, the API's counts",
+            Scope::Global | Scope::Product => "write `onward = …` in each `[[api]]`; until you do, the API's counts",
+        }
+    }
+
+    /// The gateway's own credential is for the request that the document makes: with any path and body, callers would act as the
+    /// gateway.
+    pub(super) fn withhold(&mut self) {
+        let Some(node) = self.own.filter(|_| self.fixes) else { return };
+        let Some(onward) = self.parts.onward.take() else { return };
+        self.parts.fails_closed = true;
+        let why = "the document fixes the request; here callers would choose it, with the gateway's credential: give it operations \
+                   of that method and path alone, and then say";
+        self.leave(node, format!("{why} `onward = {onward}`; {}", self.until_said()));
+    }
+
+    /// The statements without the credentials that a later one takes out of the request again.
+    pub(super) fn last_ones(&mut self, mut statements: Vec<Element<'a>>) -> Vec<Element<'a>> {
+        let takes_out = |node: Element<'_>| is_credential(node) && node.attribute("exists-action") == Some("delete");
+        let Some(at) = statements.iter().rposition(|node| takes_out(*node)) else { return statements };
+        let behind = statements.split_off(at);
+        let line = behind.first().map_or(0, |node| self.line(*node));
+        let (gone, mut kept): (Vec<_>, Vec<_>) = statements.into_iter().partition(|node| sets_authorization(*node));
+        for node in gone.into_iter().filter(|node| !takes_out(*node)) {
+            self.leave(node, format!("the statement in line {line} takes it out of the request again"));
+        }
+        kept.extend(behind);
+        kept
     }
 
     /// A token that is got by a statement of its own, and sent as `Authorization`: the statements that this took, which `onward` says
@@ -175,6 +213,10 @@ impl<'a> Reading<'a> {
         let mut onward = Table::default();
         onward.set_written(if exchanges(&body) { "on_behalf_of" } else { "client_credentials" }, asked.inline());
         self.onward(request, onward.inline())?;
+        if exchanges(&body) {
+            // It is the user's, and can do what the user can.
+            self.own = None;
+        }
         let mut authority = Table::default();
         authority.set("name", "own");
         authority.set("token_endpoint", endpoint);
@@ -190,6 +232,18 @@ impl<'a> Reading<'a> {
 fn inside(request: Element<'_>, name: &str) -> String {
     let child = request.children().find(|child| child.has_tag_name(name));
     child.and_then(|child| super::written(child).ok()).unwrap_or_default()
+}
+
+/// Whether a statement sets the field `Authorization`, and not a variable or the connection's certificate.
+fn sets_authorization(node: Element<'_>) -> bool {
+    is_credential(node)
+        && !node.has_tag_name("authentication-certificate")
+        && !node.has_attribute("output-token-variable-name")
+}
+
+/// Whether a statement says what the service is sent, and where it is.
+pub(super) fn is_sent(node: Element<'_>) -> bool {
+    is_credential(node) || node.has_tag_name("set-header") || node.has_tag_name("set-backend-service")
 }
 
 fn exchanges(body: &str) -> bool {

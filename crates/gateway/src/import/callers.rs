@@ -60,10 +60,11 @@ impl<'a> Reading<'a> {
         let action = self.attribute(node, "exists-action")?.unwrap_or_else(|| "override".to_owned());
         if name.eq_ignore_ascii_case("authorization") {
             if action == "delete" {
-                return self.onward(node, "\"none\"".to_owned());
+                // Whatever is set behind it is sent all the same.
+                self.parts.fails_closed = true;
+                return Ok(());
             }
-            let why = "what the service is sent as `Authorization` is said in `onward`; until you do, it is sent none";
-            return whole(node, why);
+            return whole(node, format!("a credential for the service is said in `onward`: {}", self.until_said()));
         }
         if ["host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "expect"]
             .iter()

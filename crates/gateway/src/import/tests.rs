@@ -303,6 +303,7 @@ fn what_is_no_policy_document_is_told_by_its_line() {
         ("", 1, "no XML"),
         ("<policies>\n<inbound></policies>", 2, "no XML"),
         ("<policy />", 1, "`<policy>`"),
+        ("<fragment><base /></fragment>", 1, "where `<include-fragment>` stands"),
         ("<policies>\n@(x</policies>", 2, "does not end"),
         ("<!DOCTYPE x [<!ENTITY a \"b\">]><policies>&a;</policies>", 1, "no XML"),
     ] {

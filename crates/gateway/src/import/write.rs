@@ -72,7 +72,8 @@ pub(super) struct Parts {
     pub(super) allowed_hosts: Vec<String>,
     /// The onward credential.
     pub(super) onward: Option<String>,
-    /// Whether the document has the service asked with a credential that is not carried over: then it is asked with none.
+    /// Whether the document has the service asked with a credential that is not carried over, or takes the caller's out: then it is
+    /// asked with none.
     pub(super) fails_closed: bool,
     /// Whether callers are to be asked for certificates.
     pub(super) client_certificates: bool,
@@ -84,8 +85,13 @@ impl Parts {
     pub(super) fn toml(&self, scope: Scope, left: &[Left]) -> String {
         let mut made = String::new();
         if !left.is_empty() {
-            made.push_str("# Not carried over:\n");
-            for Left { line, element, why } in left {
+            made.push_str("# Not carried over");
+            let checks = left.iter().filter(|left| left.is_check).count();
+            if checks > 0 {
+                let _ = write!(made, ", checks of callers among it ({checks}), without which the API is laxer");
+            }
+            made.push_str(":\n");
+            for Left { line, element, why, .. } in left {
                 let _ = writeln!(made, "# - line {line}, <{element}>: {why}");
             }
             made.push('\n');
@@ -124,11 +130,11 @@ impl Parts {
         match (scope, onward) {
             (Scope::Operation, Some(onward)) => {
                 let onward = onward.replace('\n', "\n# ");
-                let _ = writeln!(made, "# in [[api.operation]]:\n# onward = {onward}");
+                let _ = writeln!(made, "# in [[api.operation]], or the API's counts:\n# onward = {onward}");
             }
             (Scope::Global | Scope::Product, Some(onward)) => {
                 let onward = onward.replace('\n', "\n# ");
-                let _ = writeln!(made, "# in each [[api]]:\n# onward = {onward}");
+                let _ = writeln!(made, "# in each [[api]], or what stands there counts:\n# onward = {onward}");
             }
             (Scope::Api, _) => {
                 made.push_str("[[api.operation]]\nname = \"everything\"\nmethod = \"*\"\npath = \"/*\"\n");
@@ -139,6 +145,9 @@ impl Parts {
     }
 
     fn api(&self, made: &mut String) {
+        if self.upstream.is_none() {
+            made.push_str("# Where the service is, the document does not say: write its address.\n");
+        }
         let mut upstream = Table::default();
         upstream.set("name", "imported");
         upstream.set("url", self.upstream.as_deref().unwrap_or("https://service.invalid"));

@@ -163,6 +163,16 @@ async fn a_legacy_service_behind_a_front_door() {
 }
 
 #[tokio::test]
+async fn a_request_that_the_document_fixed_is_not_asked_with_the_gateways_password() {
+    let (at, fixed) = ("<authentication-basic", "<rewrite-uri template=\"/run\" />\n<authentication-basic");
+    let world = world(&include_str!("../imports/04-front-door.xml").replace(at, fixed)).await;
+    let fields = [("x-azure-fdid", "f6dc69a0-34d6-4c68-8d8b-2ad8c3a0b6f5"), ("x-api-token", "{token}")];
+    assert_eq!(asked(&world, &json!({}), &fields).await, is(200, ""));
+    let seen = world.service.only();
+    assert_eq!((seen.target(), seen.field("authorization")), ("/orders/42?x=1", Vec::<&str>::new()));
+}
+
+#[tokio::test]
 async fn applications_only_and_the_gateways_own_token() {
     let world = world(include_str!("../imports/05-daemon.xml")).await;
     let app = |roles: Value| json!({"idtyp": "app", "scp": null, "roles": roles, "azp": "daemon"});

@@ -1,4 +1,4 @@
-//! What is not known of a statement leaves it out whole, and is told; and nothing is laxer for it.
+//! What is not known of a statement leaves it out whole, and is told; and no credential goes where the document did not send it.
 use super::*;
 
 const END: &str = "/.well-known/openid-configuration";
@@ -13,8 +13,16 @@ const PLAIN: &str = "<openid-config url=\"https://id.example/.well-known/openid-
 
 /// The onward credential of an API with these statements.
 fn onward(statements: &str) -> (String, Imported) {
-    let imported =
-        imported(&format!("<policies>\n<inbound>\n<base />\n{statements}\n</inbound>\n</policies>"), Scope::Api);
+    onward_of(statements, "")
+}
+
+/// The same with statements in `<backend>`.
+fn onward_of(statements: &str, backend: &str) -> (String, Imported) {
+    let service = "<set-backend-service base-url=\"https://a.example\" />";
+    let xml = format!(
+        "<policies>\n<inbound>\n<base />{service}\n{statements}\n</inbound>\n<backend>\n<base />{backend}\n</backend>\n</policies>"
+    );
+    let imported = imported(&xml, Scope::Api);
     let whole: toml::Table =
         toml::from_str(&imported.toml).unwrap_or_else(|error| panic!("{error}\n{}", imported.toml));
     (whole["api"][0]["onward"].to_string(), imported)
@@ -175,6 +183,161 @@ fn without_the_documents_credential_a_service_is_asked_with_none() {
         "<authentication-managed-identity resource=\"https://storage.azure.com\" output-token-variable-name=\"t\" />";
     let (own, imported) = onward(&format!("{identity}{sent}"));
     assert!(own.contains("managed_identity") && imported.left.is_empty(), "{own}: {:?}", imported.left);
+}
+
+const BASIC: &str = "<authentication-basic username=\"gateway\" password=\"b\" />";
+const IDENTITY: &str = "<authentication-managed-identity resource=\"https://storage.azure.com\" />";
+const DELETE: &str = "<set-header name=\"Authorization\" exists-action=\"delete\" />";
+
+#[test]
+fn the_gateways_own_credential_is_not_carried_where_the_document_fixes_the_request() {
+    let exchanged = |grant: &str| {
+        format!(
+            "<send-request response-variable-name=\"t\"><set-url>https://id.example/token</set-url><set-method>POST</set-method>\
+             <set-body>{grant}&amp;client_id=own&amp;scope=api%3A%2F%2Forders%2F.default</set-body></send-request>\
+             <set-header name=\"Authorization\"><value>@(\"Bearer \" + (string)context.Variables[\"t\"])</value></set-header>"
+        )
+    };
+    let own = exchanged("grant_type=client_credentials");
+    let users =
+        exchanged("requested_token_use=on_behalf_of&amp;grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer");
+    let certificate = "<authentication-certificate certificate-id=\"a\" />";
+    for fixed in [
+        "<rewrite-uri template=\"/run\" />",
+        "<set-method>POST</set-method>",
+        "<set-body>{}</set-body>",
+        "<choose><when condition=\"@(true)\"><rewrite-uri template=\"/run\" /></when></choose>",
+    ] {
+        for (credential, name) in [
+            (BASIC, "basic"),
+            (IDENTITY, "managed_identity"),
+            (certificate, "client_certificate"),
+            (&own, "client_credentials"),
+        ] {
+            for (onward, imported) in [
+                onward(&format!("{fixed}\n{credential}")),
+                onward(&format!("{credential}\n{fixed}")),
+                onward_of(credential, fixed),
+            ] {
+                assert_eq!(onward, "\"none\"", "{fixed} {credential}");
+                let told = |left: &Left| {
+                    left.why.contains("here callers would choose it") && left.why.contains(&format!("{{ {name} = "))
+                };
+                assert!(imported.left.iter().any(told), "{:?}", imported.left);
+            }
+        }
+        assert_eq!(onward(fixed).0, "\"passthrough\"", "the caller's own token lets nobody do more");
+        assert!(onward(&format!("{users}{fixed}")).0.contains("on_behalf_of"), "nor does one of the user");
+    }
+    // What another service is sent, or the caller is answered, fixes nothing.
+    for elsewhere in [
+        "<send-request><set-url>https://a.example/</set-url><set-method>POST</set-method><set-body>a</set-body></send-request>",
+        "<choose><when condition=\"@(true)\"><return-response><set-body>no</set-body></return-response></when></choose>",
+        "<set-query-parameter name=\"a\"><value>b</value></set-query-parameter>",
+    ] {
+        assert!(onward(&format!("{elsewhere}{BASIC}")).0.contains("basic"), "{elsewhere}");
+    }
+}
+
+#[test]
+fn what_the_backend_section_sends_is_read_as_what_stands_at_the_end_of_inbound() {
+    let header = "<set-header name=\"Authorization\"><value>@((string)context.Variables[\"t\"])</value></set-header>";
+    let token = "<authentication-managed-identity resource=\"api://orders\" output-token-variable-name=\"t\" />";
+    assert_eq!(onward_of("", header).0, "\"none\"");
+    assert_eq!(onward_of(BASIC, DELETE).0, "\"none\"");
+    assert_eq!(onward_of("", "<authentication-managed-identity />").0, "\"none\"");
+    assert_eq!(onward_of("", "<authentication-token />").0, "\"none\"", "whatever it is");
+    for (inbound, backend) in [("", IDENTITY), (token, header), (DELETE, IDENTITY)] {
+        let (onward, imported) = onward_of(inbound, backend);
+        assert!(onward.contains("managed_identity"), "{backend}: {onward}");
+        assert_eq!(imported.left, [], "{backend}");
+    }
+    let named = onward_of("", "<set-header name=\"X-Edge\"><value>a</value></set-header>").1;
+    assert!(named.toml.contains("[[api.policies.set_header]]"), "{}", named.toml);
+}
+
+#[test]
+fn of_a_credential_and_what_takes_it_out_the_later_one_counts() {
+    let certificate = "<authentication-certificate certificate-id=\"a\" />";
+    for (statements, is_sent, is_told) in [
+        (format!("{DELETE}\n{IDENTITY}"), true, false),
+        (format!("{IDENTITY}\n{DELETE}"), false, true),
+        (format!("{BASIC}\n{DELETE}\n{IDENTITY}"), true, true),
+        (format!("{DELETE}\n{IDENTITY}\n{DELETE}"), false, true),
+        (format!("{certificate}\n{DELETE}"), true, false),
+    ] {
+        let (onward, imported) = onward(&statements);
+        assert_eq!(onward != "\"none\"", is_sent, "{statements}: {onward}");
+        assert!(!onward.contains("basic"), "{statements}: {onward}");
+        let told = imported.left.iter().any(|left| left.why.contains("takes it out"));
+        assert_eq!(told, is_told, "{statements}: {:?}", imported.left);
+    }
+}
+
+#[test]
+fn a_fragment_may_hold_the_credential() {
+    let fragment = "<include-fragment fragment-id=\"a\" />";
+    for statements in [fragment.to_owned(), format!("<choose><otherwise>{fragment}</otherwise></choose>")] {
+        let (with, imported) = onward(&statements);
+        assert_eq!(with, "\"none\"", "{statements}");
+        assert!(imported.left.iter().any(|left| left.why.contains("may go the service's credential")));
+        assert!(onward(&format!("{statements}{BASIC}")).0.contains("basic"), "one of the document's own is carried");
+    }
+}
+
+#[test]
+fn beyond_an_api_the_apis_credential_counts_until_another_is_written() {
+    let xml = "<policies><inbound><base /><authentication-basic password=\"b\" /><choose><when condition=\"@(true)\">\
+        <authentication-basic username=\"a\" password=\"b\" /></when></choose>\
+        <set-header name=\"Authorization\"><value>a</value></set-header></inbound></policies>";
+    for (scope, place) in [
+        (Scope::Global, "each `[[api]]`"),
+        (Scope::Product, "each `[[api]]`"),
+        (Scope::Operation, "the `[[api.operation]]`"),
+    ] {
+        let imported = imported(xml, scope);
+        let until = format!("write `onward = …` in {place}; until you do, the API's counts");
+        assert_eq!(imported.left.iter().filter(|left| left.why.contains(&until)).count(), 2, "{:?}", imported.left);
+        assert!(!imported.toml.contains("it is sent none"), "{}", imported.toml);
+        assert!(imported.toml.contains("counts:\n# onward = \"none\""), "{}", imported.toml);
+    }
+}
+
+#[test]
+fn how_many_checks_are_left_out_is_told() {
+    let inside = |inside: &str| format!("<choose><when condition=\"@(true)\">{inside}</when></choose>");
+    let check = "<ip-filter action=\"{{unknown}}\"><address>10.0.0.1</address></ip-filter>";
+    for (statement, is_check) in [
+        ("<return-response />".to_owned(), true),
+        (inside("<return-response />"), true),
+        (check.to_owned(), true),
+        (inside(check), true),
+        ("<validate-content />".to_owned(), true),
+        (inside("<validate-parameters />"), true),
+        ("<validate-headers />".to_owned(), true),
+        ("<validate-status-code />".to_owned(), true),
+        (inside("<set-variable />"), false),
+        ("<rewrite-uri template=\"/\" />".to_owned(), false),
+    ] {
+        let imported = inbound(&statement);
+        let checks = imported.left.iter().filter(|left| left.is_check).count();
+        assert_eq!(checks, usize::from(is_check), "{statement}: {:?}", imported.left);
+        let head = "# Not carried over, checks of callers among it (1), without which the API is laxer:\n";
+        assert_eq!(imported.toml.starts_with(head), is_check, "{statement}: {}", imported.toml);
+    }
+}
+
+#[test]
+fn where_the_service_is_has_to_be_said() {
+    for (statement, lines) in [("", vec![1]), ("<set-backend-service base-url=\"\" />", vec![1, 2])] {
+        let imported = imported(&format!("<policies><inbound><base />\n{statement}</inbound></policies>"), Scope::Api);
+        assert!(imported.toml.contains("write its address.\n[[upstream]]"), "{}", imported.toml);
+        assert!(imported.toml.contains("https://service.invalid"), "{}", imported.toml);
+        assert!(imported.left.iter().any(|left| left.why.contains("write its address")), "{:?}", imported.left);
+        assert_eq!(imported.left.iter().map(|left| left.line).collect::<Vec<_>>(), lines);
+    }
+    let (_, told) = onward("");
+    assert!(told.left.is_empty() && !told.toml.contains("write its address"), "{}", told.toml);
 }
 
 #[test]
