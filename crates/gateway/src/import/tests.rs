@@ -73,7 +73,8 @@ fn keys_that_are_shared_are_carried_by_name_and_never_by_value() {
     assert_eq!((keys_of.len(), keys_of[0]["id"].as_str()), (2, Some("one")));
     assert_eq!(keys_of[1]["key"]["env"].as_str(), Some("SIGNING_KEY_2"));
     assert!(!shared.toml.contains("c2VjcmV0"));
-    assert_eq!(left(&shared).len(), 2);
+    assert_eq!(left(&shared).len(), 3);
+    assert!(shared.left.iter().any(|left| left.why.contains("`max_lifetime`")), "{:?}", shared.left);
     // Whose they are has to be said, and public keys are not shared.
     for inside in
         [keys.to_owned(), "<issuer-signing-keys><key n=\"AQAB\" e=\"AQAB\" /></issuer-signing-keys>".to_owned()]

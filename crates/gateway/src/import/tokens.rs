@@ -13,6 +13,8 @@ const CLOUDS: [(&str, &str); 4] = [
     ("login.microsoftonline.us", "https://sts.windows.net/"),
     ("login.partner.microsoftonline.cn", "https://sts.chinacloudapi.cn/"),
 ];
+/// What checks take at most.
+const LONGEST_SKEW: i64 = 600;
 const COMMON: [&str; 6] = [
     "header-name",
     "query-parameter-name",
@@ -93,13 +95,22 @@ impl<'a> Reading<'a> {
                 self.leave(node, format!("`{attribute}=\"false\"`: {why}"));
             }
         }
+        if skew > LONGEST_SKEW {
+            self.leave(node, "`clock-skew`: it is 600 seconds at most");
+        }
+        if shared.is_some() {
+            self.leave(
+                node,
+                "tokens that live longer than a day are refused: if yours do, say their seconds as `max_lifetime`",
+            );
+        }
         if self.attribute(node, "require-scheme")?.is_some_and(|scheme| !scheme.eq_ignore_ascii_case("bearer")) {
             self.leave(node, "`require-scheme`: the scheme is always `Bearer`");
         }
         let names: Vec<String> = issuers.into_iter().map(|issuer| self.issuer(issuer)).collect();
         table.set_list("issuers", names);
         table.set_list("audiences", audiences);
-        table.set("clock_skew", skew);
+        table.set("clock_skew", skew.min(LONGEST_SKEW));
         self.token_check(node, "validate_jwt", table);
         Ok(())
     }

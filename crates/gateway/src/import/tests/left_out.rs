@@ -341,6 +341,15 @@ fn where_the_service_is_has_to_be_said() {
 }
 
 #[test]
+fn more_skew_than_checks_take_is_cut_and_told() {
+    for (skew, taken, left) in [("600", 600, 0), ("601", 600, 1), ("00:20:00", 600, 1)] {
+        let imported = inbound(&format!("<validate-jwt clock-skew=\"{skew}\">{PLAIN}</validate-jwt>"));
+        assert_eq!(policies(&imported)["validate_jwt"]["clock_skew"].as_integer(), Some(taken), "{skew}");
+        assert_eq!(imported.left.len(), left, "{skew}: {:?}", imported.left);
+    }
+}
+
+#[test]
 fn entras_first_endpoint_becomes_the_second() {
     let token = |url: &str, resource: &str| {
         format!(
