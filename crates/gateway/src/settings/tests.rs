@@ -207,6 +207,21 @@ fn every_mistake_is_named_with_its_place() {
 }
 
 #[test]
+fn a_number_of_a_token_check_that_is_out_of_range_is_named_as_the_file_names_it() {
+    let with = |more: &str| SOUND.replace("audiences = [", &format!("{more}\naudiences = ["));
+    for (more, problem, range) in [
+        ("clock_skew = 3600", "`clock_skew` is out of range", "0 to 600"),
+        ("clock_skew = -1", "`clock_skew` is out of range", "0 to 600"),
+        ("max_lifetime = 0", "`max_lifetime` is out of range", "1 or more"),
+    ] {
+        let (place, told, hint) = wrong(&with(more));
+        assert_eq!((place.as_str(), told.as_str()), ("[api.policies.validate_jwt]", problem));
+        assert!(hint.contains(range), "{hint}");
+    }
+    assert!(read(&with("clock_skew = 600\nmax_lifetime = 1")).is_ok());
+}
+
+#[test]
 fn where_a_service_is_and_how_it_is_kept_is_said_in_one_way() {
     let with = |more: &str| SOUND.replace("[[api]]", &format!("{more}\n\n[[api]]"));
     let url = |url: &str| SOUND.replace("https://orders.internal/v1", url);
@@ -574,7 +589,12 @@ fn a_tenants_check_names_one_tenant_and_an_audience() {
             "\"https://sts.example/t2/\"",
             "has it in its path",
         ),
-        ("tenant_id", "client_application_ids = []\ntenant_id", "[api.policies.validate_azure_ad_token]", "is empty"),
+        (
+            "tenant_id",
+            "client_application_ids = []\ntenant_id",
+            "[api.policies.validate_azure_ad_token]",
+            "`client_application_ids` is empty",
+        ),
     ] {
         let (found, told, _) = wrong(&with(from, to));
         assert!(told.contains(problem), "expected `{problem}`, got `{told}`");

@@ -19,7 +19,7 @@ use crate::telemetry::Telemetry;
 use crate::told_certificate::CertificateField;
 use client::managed_identity::ManagedIdentity;
 use client::{Client, Transport};
-use decision::contract::{Contract, TENANT_TEMPLATE, Tenants, TrustedIssuer};
+use decision::contract::{Contract, ContractError, TENANT_TEMPLATE, Tenants, TrustedIssuer};
 use fetch::IssuerKeys;
 use guard::Guard;
 use http::HeaderName;
@@ -298,12 +298,8 @@ impl<'a> World<'a> {
         cut_offs: Option<&Spanned<String>>,
         at: &Range<usize>,
     ) -> Result<Guard, SettingsError> {
-        let told = |text: String| match text.split_once(": ") {
-            Some((problem, hint)) => fault(at, problem, hint),
-            None => fault(at, text, "see the guide of the gateway"),
-        };
-        contract.validate().map_err(|error| told(error.to_string()))?;
-        let mut key = serde_json::to_string(&contract).map_err(|error| told(error.to_string()))?;
+        contract.validate().map_err(|error| wrong(&error, at))?;
+        let mut key = serde_json::to_string(&contract).map_err(|error| told(&error.to_string(), at))?;
         key.extend(cut_offs.map(|name| name.get_ref().as_str()));
         if let Some(guard) = self.guards.get(&key) {
             return Ok(guard.clone());
@@ -323,24 +319,21 @@ impl<'a> World<'a> {
                 builder = builder.keys(issuer.issuer.clone(), keys.clone());
             }
         }
-        let guard = builder.build().map_err(|error| told(error.to_string()))?;
+        let guard = builder.build().map_err(|error| told(&error.to_string(), at))?;
         self.guards.insert(key, guard.clone());
         Ok(guard)
     }
 
     /// A guard over what issuers say when they are asked: it knows no keys.
     pub(crate) fn guard_of_told(&self, contract: Contract, at: &Range<usize>) -> Result<Guard, SettingsError> {
+        contract.validate().map_err(|error| wrong(&error, at))?;
         let issuers: Vec<String> = contract.issuers.iter().map(|entry| entry.issuer.clone()).collect();
         let ids = Arc::clone(&self.ports.ids);
         let builder =
             Guard::builder(contract, Arc::clone(&self.ports.clock)).cache_bytes(0).decision_ids(move || ids.next());
         let builder =
             issuers.into_iter().fold(builder, |builder, issuer| builder.keys(issuer, KeySet::from_keys(Vec::new())));
-        builder.build().map_err(|error| {
-            let text = error.to_string();
-            let (problem, hint) = text.split_once(": ").unwrap_or((&text, "see the guide of the gateway"));
-            fault(at, problem, hint)
-        })
+        builder.build().map_err(|error| told(&error.to_string(), at))
     }
 
     /// Unpredictable bytes.
@@ -392,6 +385,24 @@ impl<'a> World<'a> {
             behind a proxy that ends TLS, `client_certificate_header` in its `[[listener]]`";
         Err(fault(at, "callers are not asked for certificates", hint))
     }
+}
+
+/// What is wrong with a contract, by the names that its parts have in the file.
+fn wrong(error: &ContractError, at: &Range<usize>) -> SettingsError {
+    match error {
+        ContractError::Range("skew") => fault(at, "`clock_skew` is out of range", "write 0 to 600, in seconds"),
+        ContractError::Range("max_lifetime") => {
+            fault(at, "`max_lifetime` is out of range", "write 1 or more, in seconds")
+        }
+        ContractError::Empty("clients") => told(&ContractError::Empty("client_application_ids").to_string(), at),
+        error => told(&error.to_string(), at),
+    }
+}
+
+/// What is wrong, as it is told elsewhere: the problem, a colon, the hint.
+fn told(text: &str, at: &Range<usize>) -> SettingsError {
+    let (problem, hint) = text.split_once(": ").unwrap_or((text, "see the guide of the gateway"));
+    fault(at, problem, hint)
 }
 
 /// The tenant of an issuer that tells of cut-offs, if it is one tenant's: `https://HOST/{tenant id}`.

@@ -364,6 +364,8 @@ async fn what_would_be_no_check_is_not_read() {
         ("audiences = [\"a\"]\ncache_seconds = 3601", "remembered for too long"),
         ("audiences = [\"a\"]\ninactive_seconds = -1", "remembered for too long"),
         ("audiences = [\"a\"]\nheader_name = \"a\"\nquery_parameter_name = \"b\"", "in two places"),
+        ("audiences = [\"a\"]\nmax_lifetime = 0", "`max_lifetime` is out of range"),
+        ("audiences = [\"a\"]\nclient_application_ids = []", "`client_application_ids` is empty"),
     ] {
         let error = world.reload(&file(&sayer, policy, "")).unwrap_err();
         assert!(error.problem.contains(problem) && !error.at.is_empty(), "{policy}: {error}");
