@@ -56,7 +56,16 @@ impl super::Table for Table {
             let problem = "it takes tokens for any API of the tenant, which is no check";
             return Err(fault(at, problem, "add `audiences` or `backend_application_ids`"));
         }
+        if self.client_application_ids.is_none() {
+            let place = world.place().to_owned();
+            world.remark(format!(
+                "`validate_azure_ad_token` of {place} takes tokens of any application in the tenant: name those that may call in \
+                 `client_application_ids`"
+            ));
+        }
         let (authority, tenant) = (host(&self.authority)?, tenant(&self.tenant_id)?);
+        let clients: Option<Vec<String>> =
+            self.client_application_ids.as_ref().map(|ids| ids.iter().map(|id| as_in_tokens(id)).collect());
         let v1 = match &self.issuer_v1 {
             None => format!("{authority}/{tenant}/"),
             Some(text) if text.get_ref().split('/').skip(3).any(|segment| segment == tenant) => text.get_ref().clone(),
@@ -77,12 +86,12 @@ impl super::Table for Table {
                 issuer,
             };
             let known = world.issuer_called(&derived.issuer).unwrap_or(derived);
-            TrustedIssuer { tenants: Some(Tenants::Listed(vec![tenant.to_owned()])), ..known }
+            TrustedIssuer { tenants: Some(Tenants::Listed(vec![tenant.clone()])), ..known }
         });
         let common = Common {
             audiences,
             issuers: issuers.into(),
-            clients: self.client_application_ids.as_deref(),
+            clients: clients.as_deref(),
             claims: &self.required_claims,
             skew: self.clock_skew,
             max_lifetime: None,
@@ -125,8 +134,15 @@ fn host(text: &Spanned<String>) -> Result<&str, SettingsError> {
     Ok(written)
 }
 
+/// An id as tokens write it: portals and scripts give GUIDs in capitals too, and no token has these.
+fn as_in_tokens(id: &str) -> String {
+    let is_guid =
+        id.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    if is_guid { id.to_ascii_lowercase() } else { id.to_owned() }
+}
+
 /// A tenant that is one.
-fn tenant(text: &Spanned<String>) -> Result<&str, SettingsError> {
+fn tenant(text: &Spanned<String>) -> Result<String, SettingsError> {
     let id = text.get_ref().as_str();
     let hint = "write the tenant's id, as `tid` in its tokens";
     if ["common", "organizations", "consumers"].iter().any(|word| id.eq_ignore_ascii_case(word)) {
@@ -135,5 +151,5 @@ fn tenant(text: &Spanned<String>) -> Result<&str, SettingsError> {
     if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         return Err(fault(&text.span(), "this is no tenant's id, and tokens name no other", hint));
     }
-    Ok(id)
+    Ok(as_in_tokens(id))
 }

@@ -82,6 +82,21 @@ async fn the_apis_own_registrations_are_audiences_and_without_a_list_any_applica
 }
 
 #[tokio::test]
+async fn ids_in_capitals_are_those_of_tokens_and_that_any_application_may_call_is_remarked_on() {
+    const ID: &str = "5b1d2a2e-3c0a-4d62-9d39-4f6b7b1f2c11";
+    let text = |more: &str| tenant(more).replace("/t1/", &format!("/{ID}/"));
+    let capitals = |more: &str| text(more).replace("\"t1\"", &format!("\"{}\"", ID.to_uppercase()));
+    let world = World::start(&capitals(&format!("client_application_ids = [\"{}\"]", ID.to_uppercase()))).await;
+    let of = |client: &str| json!({"iss": format!("https://id.example/{ID}/v2.0"), "tid": ID, "azp": client});
+    assert_eq!(asked(&world, &of(ID)).await.0, 200);
+    assert_eq!(asked(&world, &of("whoever")).await.0, 401, "and no other application");
+    assert!(world.gateway.remarks().is_empty(), "{:?}", world.gateway.remarks());
+    world.reload(&capitals("")).unwrap();
+    let [remark] = world.gateway.remarks().try_into().unwrap();
+    assert!(remark.contains("of api orders takes tokens of any application"), "{remark}");
+}
+
+#[tokio::test]
 async fn refusals_are_as_configured_and_claims_are_required() {
     let world = World::start(&tenant(
         "failed_validation_httpcode = 403\n    failed_validation_error_message = \"no\"\n    header_name = \"X-Token\"
