@@ -56,6 +56,43 @@ pub(crate) fn field_name(text: &Spanned<String>) -> Result<HeaderName, SettingsE
     text.get_ref().parse().map_err(|_| fault(&text.span(), "this is no name of a field", "use letters, digits and `-`"))
 }
 
+/// The name of a field that carries a credential: one that says nothing else of a request or its connection.
+pub(crate) fn credential_field(text: &Spanned<String>) -> Result<HeaderName, SettingsError> {
+    let name = field_name(text)?;
+    if SAY_ELSE.contains(&name.as_str()) {
+        return Err(fault(&text.span(), "this field says something else already", "write a name of its own"));
+    }
+    Ok(name)
+}
+
+/// Fields that are of the connection, or have another meaning in every request.
+const SAY_ELSE: [&str; 15] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "dpop",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The name of a parameter.
+pub(crate) fn parameter_name(text: &Spanned<String>) -> Result<String, SettingsError> {
+    let name = text.get_ref();
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+        return Err(fault(&text.span(), "this is no name of a parameter", "use letters, digits, `-` and `_`"));
+    }
+    Ok(name.clone())
+}
+
 /// A status that refuses.
 pub(crate) fn refusal_status(code: &Spanned<u16>) -> Result<StatusCode, SettingsError> {
     let status = StatusCode::from_u16(*code.get_ref()).ok().filter(StatusCode::is_client_error);

@@ -6,7 +6,7 @@ use crate::address::counted;
 use crate::call::Call;
 use crate::canonical::query;
 use crate::denial::Denial;
-use crate::settings::{SettingsError, Spanned, World, fault, field_name};
+use crate::settings::{SettingsError, Spanned, World, credential_field, fault, parameter_name};
 use client::{Introspected, Introspections};
 use decision::contract::Route;
 use decision::{CheckId, Timestamp};
@@ -35,8 +35,8 @@ impl Place {
             (Some(_), Some(name)) => {
                 return Err(fault(&name.span(), "the token is looked for in two places", "keep one of them"));
             }
-            (None, Some(name)) => Self::Parameter(name.get_ref().clone()),
-            (Some(name), None) => match field_name(name)? {
+            (None, Some(name)) => Self::Parameter(parameter_name(name)?),
+            (Some(name), None) => match credential_field(name)? {
                 AUTHORIZATION => Self::Authorization,
                 name => {
                     world.secret(name.as_str());

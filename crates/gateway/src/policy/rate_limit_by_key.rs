@@ -118,7 +118,8 @@ pub(super) fn sources(key: &Spanned<Vec<Spanned<Element>>>) -> Result<Vec<Source
 pub(super) fn statuses(codes: Option<&Spanned<Vec<u16>>>) -> Result<Option<Arc<[StatusCode]>>, SettingsError> {
     let Some(codes) = codes else { return Ok(None) };
     let read: Result<Vec<_>, _> = codes.get_ref().iter().map(|code| StatusCode::from_u16(*code)).collect();
-    let read = read.ok().filter(|statuses| !statuses.is_empty());
+    let is_sent = |status: &StatusCode| status.as_u16() < 600;
+    let read = read.ok().filter(|statuses| !statuses.is_empty() && statuses.iter().all(is_sent));
     let wrong = || fault(&codes.span(), "these are no statuses", "write `[200, 201]`");
     Ok(Some(read.ok_or_else(wrong)?.into()))
 }

@@ -5,7 +5,7 @@ use crate::Canonical;
 use crate::canonical::query::{self, Several};
 use crate::denial::Denial;
 use crate::routes::Operation;
-use crate::settings::{SettingsError, Spanned, World, fault, field_name};
+use crate::settings::{SettingsError, Spanned, World, credential_field, parameter_name};
 use crate::store::Store;
 use crate::subscriptions::{ProductId, Subscriptions};
 use decision::{CheckId, Timestamp};
@@ -45,19 +45,12 @@ impl Default for Table {
 
 impl super::Table for Table {
     fn part(&self, _: &Range<usize>, world: &mut World<'_>) -> Result<Part, SettingsError> {
-        let header = field_name(&self.header)?;
-        let query = self.query.get_ref();
-        if query.is_empty() || !query.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
-            return Err(fault(
-                &self.query.span(),
-                "this is no name of a parameter",
-                "use letters, digits, `-` and `_`",
-            ));
-        }
+        let header = credential_field(&self.header)?;
         world.secret(header.as_str());
         Ok(Part::Subscription(Arc::new(SubscriptionKey {
             header,
-            query: query.clone(),
+            written: self.header.get_ref().clone(),
+            query: parameter_name(&self.query)?,
             required: self.required,
             forward: self.forward,
         })))
@@ -76,6 +69,8 @@ impl super::Table for Table {
 /// The rule.
 pub(crate) struct SubscriptionKey {
     header: HeaderName,
+    /// The same as it is written, for people.
+    written: String,
     query: String,
     required: bool,
     forward: bool,
@@ -144,7 +139,7 @@ impl SubscriptionKey {
             let message = if check == CheckId::SubscriptionKeyPresent { MISSING } else { INVALID };
             let challenge = Challenge::of("AzureApiManagementKey")
                 .with("realm", request.host())
-                .with("name", self.header.as_str())
+                .with("name", &self.written)
                 .with("type", "header");
             Box::new(Denial::of(check).message(message).challenge(&challenge))
         })

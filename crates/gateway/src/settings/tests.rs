@@ -362,6 +362,29 @@ fn fields_of_the_connection_are_nobodys_to_set() {
 }
 
 #[test]
+fn credentials_are_in_fields_and_parameters_of_their_own() {
+    let token = |more: &str| SOUND.replace("audiences = [", &format!("{more}\naudiences = ["));
+    let key = |more: &str| {
+        SOUND.replace("[[api.operation]]", &format!("[api.policies.subscription_key]\n{more}\n[[api.operation]]"))
+    };
+    for name in ["Host", "Connection", "Cookie", "DPoP", "Transfer-Encoding"] {
+        for text in [token(&format!("header_name = \"{name}\"")), key(&format!("header = \"{name}\""))] {
+            let (place, problem, _) = wrong(&text);
+            assert_eq!((place, problem.as_str()), (format!("\"{name}\""), "this field says something else already"));
+        }
+    }
+    for name in ["", "a b&c"] {
+        for text in [token(&format!("query_parameter_name = \"{name}\"")), key(&format!("query = \"{name}\""))] {
+            let (place, problem, _) = wrong(&text);
+            assert_eq!((place, problem.as_str()), (format!("\"{name}\""), "this is no name of a parameter"));
+        }
+    }
+    for sound in ["header_name = \"X-Token\"", "header_name = \"Authorization\"", "query_parameter_name = \"a.b_c\""] {
+        assert!(read(&token(sound)).is_ok(), "{sound}");
+    }
+}
+
+#[test]
 fn what_never_applies_or_is_laxer_than_it_looks_is_told() {
     let remarks = |text: &str| read(text).unwrap_or_else(|error| panic!("{error}")).remarks();
     let with = |more: &str| SOUND.replace("[[api.operation]]", &format!("{more}\n[[api.operation]]"));
@@ -468,6 +491,7 @@ fn rules_that_would_let_everybody_in_or_nobody_are_refused() {
         (by_key("increment_count = 0"), "0", "counts nothing"),
         (by_key("increment_statuses = []"), "[]", "no statuses"),
         (by_key("increment_statuses = [99]"), "[99]", "no statuses"),
+        (by_key("increment_statuses = [200, 600]"), "[200, 600]", "no statuses"),
         (
             by_key("remaining_calls_header_name = \"Content-Length\""),
             "\"Content-Length\"",

@@ -75,7 +75,7 @@ async fn without_a_key_the_answer_is_that_of_api_management() {
     );
     assert_eq!(
         answer.field("www-authenticate"),
-        [r#"AzureApiManagementKey realm="api.example", name="ocp-apim-subscription-key", type="header""#]
+        [r#"AzureApiManagementKey realm="api.example", name="Ocp-Apim-Subscription-Key", type="header""#]
     );
     let wrong = world.get("/orders", &[(KEY, "no-such-key-0123456789")]).await;
     assert_eq!(wrong.reason(), (401, INVALID.to_owned()));
