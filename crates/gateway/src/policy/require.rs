@@ -84,7 +84,10 @@ impl super::Table for Table {
                 Err(fault(
                     at,
                     problem.replace("the route `* /*`", "`require`"),
-                    hint.replace(", or write `authenticated_suffices = true`", ""),
+                    hint.replace(
+                        NAME,
+                        "name `scopes`, `roles`, `app_roles`, `acrs`, an `expression`, or `user` or `app` as `subject`",
+                    ),
                 ))
             }
         }
@@ -100,13 +103,21 @@ impl super::Table for Table {
         ];
         let told =
             lists.iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| format!("{what} {}", list.join(" ")));
+        let subject = match self.subject {
+            Some(Subject::User) => Some("users alone".to_owned()),
+            Some(Subject::App) => Some("applications alone".to_owned()),
+            Some(Subject::Either) | None => None,
+        };
         let bound = self.certificate_bound.then(|| "bound to the caller's certificate".to_owned());
         let live = self.live_cut_offs.then(|| "while cut-offs are told".to_owned());
         let line = |text: &Spanned<String>| text.get_ref().split_whitespace().collect::<Vec<_>>().join(" ");
         let condition = self.expression.as_ref().map(|text| format!("where `{}`", line(text)));
-        told.chain(bound).chain(live).chain(condition).collect::<Vec<_>>().join(", ")
+        told.chain(subject).chain(bound).chain(live).chain(condition).collect::<Vec<_>>().join(", ")
     }
 }
+
+/// What a contract's route is told that demands nothing, of which a policy can demand more.
+const NAME: &str = "name `scopes`, `roles` or `app_roles`, or write `authenticated_suffices = true`";
 
 impl Table {
     /// Whether there is nothing beside the condition.
@@ -115,11 +126,13 @@ impl Table {
         self.is_of_no_rights() && self.acrs.is_empty() && !shown
     }
 
-    /// Whether it is about how the caller signed in, how it shows the token, or about a condition, and about nothing that the token
+    /// Whether it is about who calls, how they signed in, how they show the token, or about a condition, and about nothing that the token
     /// allows: what it has to allow, a wider scope may say.
     fn is_of_no_rights(&self) -> bool {
         let rights = [&self.scopes, &self.scopes_all, &self.roles, &self.app_roles];
-        let other = self.certificate_bound || self.live_cut_offs || !self.acrs.is_empty() || self.expression.is_some();
+        let of_some = matches!(self.subject, Some(Subject::User | Subject::App));
+        let shown = self.certificate_bound || self.live_cut_offs;
+        let other = of_some || shown || !self.acrs.is_empty() || self.expression.is_some();
         other && rights.iter().all(|list| list.is_empty())
     }
 }

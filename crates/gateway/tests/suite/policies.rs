@@ -121,6 +121,22 @@ async fn what_a_wider_scope_demands_is_demanded_of_its_own_token_and_of_no_other
 }
 
 #[tokio::test]
+async fn whose_tokens_they_are_is_a_demand_of_its_own() {
+    let require = |of: &str| format!("{ORDERS}\n    [api.operation.policies.require]\n    subject = \"{of}\"");
+    let world = World::start(&require("app")).await;
+    let user = world.bearer(&json!({}));
+    let application = world.bearer(&json!({"idtyp": "app", "scp": null, "roles": ["Any"]}));
+    let asked = async |token: &str| world.get("/", &[("authorization", token)]).await.status;
+    assert_eq!((asked(&user).await, asked(&application).await), (403, 200));
+    assert_eq!(world.gateway.effective()[0].policies[1].text, "applications alone");
+    world.reload(&require("user")).unwrap();
+    assert_eq!((asked(&user).await, asked(&application).await), (200, 403));
+    let error = world.reload(&require("either")).unwrap_err();
+    assert!(error.problem.contains("`require` demands nothing"), "{error}");
+    assert!(error.hint.contains("`acrs`") && !error.hint.contains("authenticated_suffices"), "{error}");
+}
+
+#[tokio::test]
 async fn keys_in_a_file_that_state_no_algorithm_have_the_one_of_their_issuer() {
     let world = World::start(ORDERS).await;
     let mut key = serde_json::to_value(world.issuer.key().public_jwk()).unwrap();
