@@ -280,7 +280,7 @@ impl Context<'_> {
     }
 
     /// The pattern of an operation, which is written here or in a document.
-    fn pattern(table: &OperationTable, described: Option<&Described>) -> Result<Pattern, SettingsError> {
+    fn pattern(&self, table: &OperationTable, described: Option<&Described>) -> Result<Pattern, SettingsError> {
         let hint =
             "write the method in capitals or `*`, and `/exact`, `/with/{parameter}` or `/prefix/*` in its one spelling";
         match (&table.method, &table.path, described) {
@@ -298,6 +298,11 @@ impl Context<'_> {
                 let hint = "leave out `method` and `path` here, or choose another name";
                 Err(fault(&table.name.span(), "the OpenAPI document says where this operation is", hint))
             }
+            (None, None, None) if self.table.openapi.is_some() => {
+                let problem = format!("the OpenAPI document has no operation `{}`", table.name.get_ref());
+                let hint = "name one by its `operationId`, or write `method` and `path` of another one here";
+                Err(fault(&table.name.span(), problem, hint))
+            }
             (_, _, None) => Err(fault(&table.name.span(), "the operation has no method or no path", hint)),
         }
     }
@@ -312,7 +317,7 @@ impl Context<'_> {
     ) -> Result<Operation, SettingsError> {
         let read = table.get_ref();
         let name: Arc<str> = format!("{}/{}", self.table.name.get_ref(), read.name.get_ref()).into();
-        let pattern = Self::pattern(read, described)?;
+        let pattern = self.pattern(read, described)?;
         let nothing = Tables::default();
         let document = described.map_or(&nothing, |described| &described.demands);
         let document = Read::scope(format!("document of {}", self.table.name.get_ref()), document, world)?;
@@ -382,7 +387,8 @@ impl Context<'_> {
                 read.name.get_ref(),
                 self.table.name.get_ref()
             );
-            let hint = "add `validate_jwt`, `validate_azure_ad_token`, `sign_in`, `subscription_key` or `ip_filter`, or say `public = true` in the API if that is meant";
+            let hint = "add `validate_jwt`, `validate_azure_ad_token`, `introspect`, `sign_in`, `validate_client_certificate`, `subscription_key` \
+                or an `ip_filter` that allows some addresses alone, or say `public = true` in the API if that is meant";
             return Err(fault(&read.name.span(), problem, hint));
         }
         if let Some(onward) = onward.filter(|onward| onward.get_ref().needs_token() && applied.tokens.is_empty()) {

@@ -313,7 +313,9 @@ fn an_api_without_a_caller_check_says_that_it_is_public() {
         (place.as_str(), problem.as_str()),
         ("\"read\"", "the operation `read` of the API `orders` has no policy that checks who calls")
     );
-    assert!(hint.contains("`public = true`"), "{hint}");
+    for named in ["`introspect`", "`validate_client_certificate`", "`public = true`"] {
+        assert!(hint.contains(named), "{hint}");
+    }
     assert!(read(&open.replace("upstream = \"orders\"", "upstream = \"orders\"\npublic = true")).is_ok());
     // A policy that only keeps some out identifies nobody.
     let forbidding = "[api.policies.ip_filter]\naction = \"forbid\"\naddress = [\"10.0.0.1\"]\n[[api.operation]]";

@@ -182,7 +182,8 @@ async fn json_is_read_too_and_what_is_wrong_with_a_document_is_said() {
             "[[api.operation]]\nname = \"read\"\nmethod = \"GET\"\npath = \"/x\"\n",
             "the OpenAPI document says where this operation is",
         ),
-        ("j", DOCUMENT.to_owned(), "[[api.operation]]\nname = \"raed\"\n", "has no method or no path"),
+        ("j", DOCUMENT.to_owned(), "[[api.operation]]\nname = \"raed\"\n", "has no operation `raed`"),
+        ("q", DOCUMENT.to_owned(), "[[api.operation]]\nname = \"x\"\nmethod = \"GET\"\n", "has no method or no path"),
         (
             "k",
             DOCUMENT.to_owned(),
