@@ -24,7 +24,7 @@ pub(crate) use outbound::Origin;
 pub use spanned::Spanned;
 pub(crate) use subscriptions::{moment, timestamp};
 pub(crate) use vaults::ManagedIdentityTable;
-pub(crate) use world::World;
+pub(crate) use world::{Look, World};
 
 use http::{HeaderName, StatusCode};
 use std::net::IpAddr;

@@ -62,7 +62,7 @@ impl super::Table for Table {
         Ok(Part::Rule(Arc::new(Rule {
             quota: Quota { calls, bytes, period, started },
             count,
-            sources: sources(&self.counter_key)?,
+            sources: sources("quota_by_key", &self.counter_key, world)?,
             statuses: statuses(self.increment_statuses.as_ref())?,
             limits: world.limits(),
             shared,

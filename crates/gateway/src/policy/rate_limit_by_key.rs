@@ -6,7 +6,7 @@ use crate::after::Condition;
 use crate::call::Call;
 use crate::denial::Denial;
 use crate::limits::{Counted, Key, Keys, Limits, Rate, Shared, Wanted};
-use crate::settings::{SettingsError, Spanned, World, fault, field_name};
+use crate::settings::{Look, SettingsError, Spanned, World, fault, field_name};
 use http::{HeaderName, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -77,7 +77,7 @@ impl super::Table for Table {
         Ok(Part::Rule(Arc::new(RateLimitByKey {
             rate,
             count,
-            sources: sources(&self.counter_key)?,
+            sources: sources("rate_limit_by_key", &self.counter_key, world)?,
             statuses: statuses(self.increment_statuses.as_ref())?,
             fields: Fields::read(
                 self.retry_after_header_name.as_ref(),
@@ -95,10 +95,21 @@ impl super::Table for Table {
     }
 }
 
-/// Where the parts of a key are read.
-pub(super) fn sources(key: &Spanned<Vec<Spanned<Element>>>) -> Result<Vec<Source>, SettingsError> {
+/// Where the parts of a key of this policy are read.
+pub(super) fn sources(
+    policy: &'static str,
+    key: &Spanned<Vec<Spanned<Element>>>,
+    world: &mut World<'_>,
+) -> Result<Vec<Source>, SettingsError> {
     if key.get_ref().is_empty() {
         return Err(fault(&key.span(), "the key has no part", "write `counter_key = [\"address\"]`"));
+    }
+    for element in key.get_ref() {
+        match element.get_ref() {
+            Element::Claim(_) => world.looks_at(policy, Look::Claim),
+            Element::Subscription => world.looks_at(policy, Look::Subscription),
+            _ => {}
+        }
     }
     let source = |element: &Spanned<Element>| {
         Ok(match element.get_ref() {

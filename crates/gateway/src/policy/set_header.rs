@@ -2,7 +2,7 @@
 use super::{Decided, Part, Phase, Policy};
 use crate::call::Call;
 use crate::canonical::identity::is_alias;
-use crate::settings::{SettingsError, Spanned, World, fault, field_name};
+use crate::settings::{Look, SettingsError, Spanned, World, fault, field_name};
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -83,6 +83,9 @@ impl super::Table for Table {
         };
         if self.exists_action == Exists::Override {
             world.inject(name.clone());
+        }
+        if self.claim.is_some() {
+            world.looks_at("set_header", Look::Claim);
         }
         Ok(Part::Rule(Arc::new(SetHeader { name, source, exists: self.exists_action })))
     }

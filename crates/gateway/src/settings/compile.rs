@@ -7,7 +7,7 @@ use super::resource::{document, resource};
 use super::scopes::{Applied, Read, applied};
 use super::subscriptions::subscriptions;
 use super::upstreams::{Upstreams, showing, upstreams};
-use super::world::{AllFetched, Variables, World, twice, unknown};
+use super::world::{AllFetched, Look, Variables, World, twice, unknown};
 use super::{File, SettingsError, Spanned, fault, field_name};
 use crate::canonical::identity::is_reserved;
 use crate::cut_offs::AllHeard;
@@ -237,14 +237,14 @@ impl Context<'_> {
             }
             operations.push(Arc::new(operation));
         }
-        for remark in self.remarks(&operations) {
+        for remark in self.remarks(&operations, world) {
             world.remark(remark);
         }
         Ok(operations)
     }
 
     /// What never applies to calls of this API, or sends credentials in the clear.
-    fn remarks(&self, operations: &[Arc<Operation>]) -> Vec<String> {
+    fn remarks(&self, operations: &[Arc<Operation>], world: &World<'_>) -> Vec<String> {
         let name = self.table.name.get_ref();
         let mut remarks = Vec::new();
         let mut keyless = operations.iter().filter(|operation| operation.subscription.is_none());
@@ -257,6 +257,7 @@ impl Context<'_> {
                 ));
             }
         }
+        remarks.extend(blind(operations, world));
         if keyless.next().is_some() {
             for (_, product, _) in
                 self.products.iter().filter(|(_, product, scope)| !product.open && !scope.parts.is_empty())
@@ -402,6 +403,36 @@ impl Context<'_> {
         }
         Ok(applied)
     }
+}
+
+/// What policies look at in calls that never have it: then a field is never set, and one counter is that of all callers.
+fn blind(operations: &[Arc<Operation>], world: &World<'_>) -> Vec<String> {
+    let mut remarks = Vec::new();
+    for policy in ["set_header", "rate_limit_by_key", "quota_by_key"] {
+        let looking = |look: Look| {
+            operations.iter().find(|operation| {
+                let is_found = match look {
+                    Look::Claim => !operation.tokens.is_empty(),
+                    Look::Subscription => operation.subscription.is_some(),
+                };
+                let mut told = operation.rules.told.iter().filter(|told| told.policy == policy);
+                !is_found && told.any(|told| world.does_look(&told.scope, policy, look))
+            })
+        };
+        let so =
+            if policy == "set_header" { "it sets nothing" } else { "this part of its key is the same for all callers" };
+        remarks.extend(looking(Look::Claim).map(|operation| {
+            format!(
+                "`{policy}` looks at a claim, and `{}` checks no token, so that {so}: add `validate_jwt`",
+                operation.name
+            )
+        }));
+        remarks.extend(looking(Look::Subscription).map(|operation| {
+            let name = &operation.name;
+            format!("`{policy}` looks at the subscription, and `{name}` asks for no key, so that {so}: add `subscription_key`")
+        }));
+    }
+    remarks
 }
 
 /// Whether a host, without brackets, is this machine or in a private network. Of a name only the network's own resolver knows: one of a

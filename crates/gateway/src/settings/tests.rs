@@ -392,6 +392,13 @@ fn what_never_applies_or_is_laxer_than_it_looks_is_told() {
     let with = |more: &str| SOUND.replace("[[api.operation]]", &format!("{more}\n[[api.operation]]"));
     let url = |url: &str| SOUND.replace("https://orders.internal/v1", url);
     let limit = "[api.policies.rate_limit]\ncalls = 5\nrenewal_period = 60";
+    let by_key = |policy: &str, key: &str| {
+        with(&format!("[[api.policies.{policy}]]\ncalls = 5\nrenewal_period = 300\ncounter_key = [{key}]"))
+    };
+    let unchecked = |text: &str| {
+        let check = "[api.policies.validate_jwt]\nissuers = [\"contoso\"]\naudiences = [\"api://orders\"]";
+        text.replace(check, "public = true").split("[api.operation.onward").next().unwrap().to_owned()
+    };
     let product = |text: &str| {
         format!(
             "{text}\n[[product]]\nname = \"gold\"\napis = [\"orders\"]\n\
@@ -403,6 +410,26 @@ fn what_never_applies_or_is_laxer_than_it_looks_is_told() {
         (
             with("[api.policies.quota]\ncalls = 5\nrenewal_period = 3600"),
             "`quota` counts calls with a subscription key, and `orders/read` asks for none",
+        ),
+        (
+            by_key("rate_limit_by_key", "\"subscription\""),
+            "`rate_limit_by_key` looks at the subscription, and `orders/read` asks for no key, so that this part of its key",
+        ),
+        (
+            by_key("quota_by_key", "\"address\", \"subscription\""),
+            "`quota_by_key` looks at the subscription, and `orders/read` asks for no key, so that this part of its key",
+        ),
+        (
+            unchecked(&by_key("rate_limit_by_key", "{ claim = \"oid\" }")),
+            "`rate_limit_by_key` looks at a claim, and `orders/read` checks no token, so that this part of its key",
+        ),
+        (
+            unchecked(&by_key("quota_by_key", "{ claim = \"oid\" }")),
+            "`quota_by_key` looks at a claim, and `orders/read` checks no token, so that this part of its key",
+        ),
+        (
+            unchecked(&with("[[api.policies.set_header]]\nname = \"X-Oid\"\nclaim = \"oid\"")),
+            "`set_header` looks at a claim, and `orders/read` checks no token, so that it sets nothing",
         ),
         (product(SOUND), "the policies of the product `gold` apply to calls with a key of it; the API `orders`"),
         (format!("trusted_proxies = [\"10.0.0.0/8\", \"0.0.0.0/0\"]\n{SOUND}"), "`0.0.0.0/0` in `trusted_proxies`"),
@@ -420,8 +447,13 @@ fn what_never_applies_or_is_laxer_than_it_looks_is_told() {
         "http://[::1]:9000",
         "https://orders.example",
     ];
+    let told = [
+        by_key("quota_by_key", "{ claim = \"oid\" }"),
+        with("[[api.policies.set_header]]\nname = \"X-Oid\"\nclaim = \"oid\""),
+        by_key("quota_by_key", "\"subscription\"").replace("[[api.op", "[api.policies.subscription_key]\n[[api.op"),
+    ];
     let open = product(SOUND).replace("[product.", "subscription_required = false\n[product.");
-    for text in [SOUND.to_owned(), open, product(&keyed), keyed].into_iter().chain(near.map(url)) {
+    for text in [SOUND.to_owned(), open, product(&keyed), keyed].into_iter().chain(near.map(url)).chain(told) {
         assert!(remarks(&text).is_empty(), "{:?} of {text}", remarks(&text));
     }
 }

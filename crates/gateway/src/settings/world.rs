@@ -39,6 +39,15 @@ pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// What is fetched, by all that says what it is.
 pub(crate) type AllFetched = BTreeMap<String, Arc<Fetched>>;
 
+/// What a policy looks at in a call, which another policy has to find first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// A claim of a verified token.
+    Claim,
+    /// The subscription whose key was shown.
+    Subscription,
+}
+
 /// Everything that policies are made of.
 pub(crate) struct World<'a> {
     variable: Variables<'a>,
@@ -72,6 +81,8 @@ pub(crate) struct World<'a> {
     certificates: bool,
     /// Where proxies tell of callers' certificates.
     pub(super) told_in: Vec<CertificateField>,
+    /// What policies look at in a call, by their scope and name.
+    looks: Vec<(String, &'static str, Look)>,
     /// APIs, and operations of them, that policies name.
     expected: Vec<(Spanned<String>, Option<Spanned<String>>)>,
 }
@@ -109,6 +120,7 @@ impl<'a> World<'a> {
             remarks: Vec::new(),
             certificates: file.client_certificates.is_some(),
             told_in: told_in(file),
+            looks: Vec::new(),
             expected: Vec::new(),
         };
         for name in world.told_in.clone().into_iter().flat_map(CertificateField::names) {
@@ -217,6 +229,16 @@ impl<'a> World<'a> {
     /// The scope that is read, in words: `api orders`.
     pub(crate) fn place(&self) -> &str {
         &self.place
+    }
+
+    /// Notes that a policy of the scope that is read looks at this.
+    pub(crate) fn looks_at(&mut self, policy: &'static str, what: Look) {
+        self.looks.push((self.place.clone(), policy, what));
+    }
+
+    /// Whether a policy of this scope looks at that.
+    pub(super) fn does_look(&self, scope: &str, policy: &str, what: Look) -> bool {
+        self.looks.iter().any(|(place, name, look)| place == scope && *name == policy && *look == what)
     }
 
     /// Notes that a policy names an API, or an operation of it.
