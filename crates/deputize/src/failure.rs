@@ -66,6 +66,15 @@ impl fmt::Debug for Failure {
     }
 }
 
+/// What to change where a file that people write cannot be read.
+pub(crate) fn to_read(error: &std::io::Error) -> &'static str {
+    if error.kind() == std::io::ErrorKind::InvalidData {
+        "save it as UTF-8: some editors and shells write UTF-16"
+    } else {
+        "check the path and its permissions"
+    }
+}
+
 /// What a system error means, in words.
 pub(crate) fn why(error: &std::io::Error) -> String {
     use std::io::ErrorKind;

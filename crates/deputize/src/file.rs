@@ -1,5 +1,5 @@
 //! Reading files that people write: what is wrong is said with file and line.
-use crate::failure::{Failure, why};
+use crate::failure::{Failure, to_read, why};
 use deputize_core::estate::nearest;
 use serde::de::DeserializeOwned;
 use std::io::Read;
@@ -19,8 +19,8 @@ impl Text {
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let unread = |error: std::io::Error| {
-            let error = format!("`{}` cannot be read: {}", path.display(), why(&error));
-            Failure::new(error, "check the path and its permissions")
+            let problem = format!("`{}` cannot be read: {}", path.display(), why(&error));
+            Failure::new(problem, to_read(&error))
         };
         let mut content = String::new();
         let file = std::fs::File::open(path).map_err(unread)?;

@@ -159,6 +159,11 @@ fn what_cannot_be_written_or_read_is_said() {
     let (code, _, errors) = run(&["apply", text(&folder.path("missing.toml"))]);
     assert_eq!(code, 1);
     assert!(errors.contains("missing.toml` cannot be read: there is no such file\nhint: check the path"), "{errors}");
+    let utf16: Vec<u8> = "\u{feff}[[tenants]]\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(folder.path("utf16.toml"), utf16).unwrap();
+    let (code, _, errors) = run(&["apply", text(&folder.path("utf16.toml"))]);
+    assert_eq!(code, 1);
+    assert!(errors.contains("it is not text in UTF-8\nhint: save it as UTF-8"), "{errors}");
 
     let data = folder.path("data");
     assert_eq!(run(&["apply", text(&estate), "--data", text(&data)]).0, 0);

@@ -1,6 +1,7 @@
 //! What is made of files, secrets and certificates that are replaced while the gateway runs: read again when they have changed, and
 //! kept as it was where the new ones are broken.
 use crate::secrets::{Held, Material};
+use crate::settings::why;
 use arc_swap::ArcSwapOption;
 use sha2::{Digest, Sha256};
 use std::io::Read as _;
@@ -116,9 +117,9 @@ impl<T: Send + Sync> Rotates for Rotating<T> {
 /// One file, if it is not too large.
 pub(crate) fn content(file: &Path) -> Result<Held, String> {
     let mut held = Zeroizing::new(Vec::new());
-    let opened = std::fs::File::open(file).map_err(|error| format!("cannot be read: {}", error.kind()))?;
+    let opened = std::fs::File::open(file).map_err(|error| format!("cannot be read: {}", why(&error)))?;
     let length = opened.take(MOST + 1).read_to_end(&mut held);
-    length.map_err(|error| format!("cannot be read: {}", error.kind()))?;
+    length.map_err(|error| format!("cannot be read: {}", why(&error)))?;
     if held.len() as u64 > MOST { Err("is larger than 16 MiB".to_owned()) } else { Ok(held) }
 }
 
@@ -158,7 +159,7 @@ mod tests {
         rotating.look();
         assert_eq!(*rotating.current().unwrap(), 3);
         let none = Rotating::begin(Material::files([folder.join("none")]), number);
-        assert!(none.err().unwrap().contains("none` cannot be read"));
+        assert!(none.err().unwrap().contains("none` cannot be read: there is no such file"));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -27,6 +27,7 @@ pub(crate) use vaults::ManagedIdentityTable;
 pub(crate) use world::{Look, World};
 
 use http::{HeaderName, StatusCode};
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -44,6 +45,18 @@ pub struct SettingsError {
 
 pub(crate) fn fault(at: &Range<usize>, problem: impl Into<String>, hint: impl Into<String>) -> SettingsError {
     SettingsError { at: at.clone(), problem: problem.into(), hint: hint.into() }
+}
+
+/// Why a file cannot be read or made, in words.
+pub(crate) fn why(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        ErrorKind::PermissionDenied => "permission is denied".to_owned(),
+        ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        ErrorKind::NotADirectory => "a part of its path is a file".to_owned(),
+        ErrorKind::InvalidData => "it is not text in UTF-8".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// Whether a host, without brackets, is this machine: what is said to it cannot be read on the way.

@@ -78,9 +78,16 @@ impl<'o, O: Observe> Steps<'o, O> {
     }
 }
 
-/// A text of a token as it may be shown: escaped, and not longer than a line.
+/// A text of a token as it may be shown: escaped but for apostrophes, which sentences have too, and not longer than a line.
 pub fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(120).flat_map(char::escape_default).collect();
+    let mut shown = String::with_capacity(text.len().min(120));
+    for c in text.chars().take(120) {
+        if c == '\'' {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_default());
+        }
+    }
     if text.chars().nth(120).is_some() {
         shown.push('…');
     }

@@ -161,6 +161,7 @@ fn j_18_a_token_without_a_trusted_issuer_is_refused() {
 #[test]
 fn what_is_shown_of_a_token_is_a_line_at_most() {
     assert_eq!(shown("a\nb\u{202e}"), "a\\nb\\u{202e}");
+    assert_eq!(shown("a user's \"\\\""), "a user's \\\"\\\\\\\"");
     assert_eq!(shown(&"x".repeat(120)), "x".repeat(120));
     assert_eq!(shown(&"x".repeat(121)), format!("{}…", "x".repeat(120)));
 }

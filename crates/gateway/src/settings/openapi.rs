@@ -1,7 +1,7 @@
 //! Operations from an OpenAPI document: what can be called, and the scopes that its `security` sections ask for. A document adds
 //! checks and takes none away.
 use super::world::World;
-use super::{SettingsError, Spanned, fault};
+use super::{SettingsError, Spanned, fault, why};
 use crate::policy::Tables;
 use serde::Deserialize;
 use serde_json::Value;
@@ -88,11 +88,11 @@ pub(super) fn read(file: &Spanned<PathBuf>, world: &mut World<'_>) -> Result<Vec
     let shown = file.get_ref().display();
     let unread =
         |problem: String| fault(&at, format!("`{shown}` {problem}"), "name an OpenAPI document, in YAML or JSON");
-    let size = std::fs::metadata(&path).map_err(|error| unread(format!("cannot be read: {}", error.kind())))?.len();
+    let size = std::fs::metadata(&path).map_err(|error| unread(format!("cannot be read: {}", why(&error))))?.len();
     if size > LONGEST {
         return Err(unread("is larger than 16 MiB".to_owned()));
     }
-    let text = std::fs::read_to_string(&path).map_err(|error| unread(format!("cannot be read: {}", error.kind())))?;
+    let text = std::fs::read_to_string(&path).map_err(|error| unread(format!("cannot be read: {}", why(&error))))?;
     let document: Document = serde_saphyr::from_str(&text).map_err(|error| {
         let text = error.to_string();
         unread(format!("is no OpenAPI document: {}", text.lines().next().unwrap_or_default()))

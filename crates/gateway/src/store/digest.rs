@@ -1,5 +1,6 @@
 //! Keys of subscriptions at rest: HMAC-SHA-256 under a key that is not in the database.
 use super::StoreError;
+use crate::settings::why;
 use client::Random;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -21,7 +22,7 @@ impl DigestKey {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(wrong(format!("{}; check its permissions", error.kind()))),
+            Err(error) => return Err(wrong(format!("{}; check its permissions", why(&error)))),
         };
         let mode = std::fs::metadata(path).map(|data| data.permissions().mode()).unwrap_or_default();
         if mode & 0o077 != 0 {
@@ -42,12 +43,11 @@ impl DigestKey {
             // Before the first digest is: without the key no digest is of use.
             file.sync_all()
         });
-        written.map_err(|error| StoreError::Key {
-            path: path.to_owned(),
-            problem: format!(
-                "it cannot be made ({}): name one in a folder that the gateway may write to",
-                error.kind()
-            ),
+        written.map_err(|error| {
+            let no_folder = error.kind() == ErrorKind::NotFound;
+            let reason = if no_folder { "its folder is not there".to_owned() } else { why(&error) };
+            let problem = format!("it cannot be made ({reason}): name one in a folder that the gateway may write to");
+            StoreError::Key { path: path.to_owned(), problem }
         })?;
         Ok(Self::of(&bytes))
     }

@@ -48,6 +48,13 @@ fn actor() -> Actor {
     Actor { tenant: None, subject: "o".to_owned(), client: "c".to_owned(), decision_id: "d".to_owned() }
 }
 
+#[test]
+fn that_the_folder_of_the_key_is_missing_is_said_in_words() {
+    let folder = Folder::new("no-folder");
+    let error = open(&folder.0.join("none")).err().unwrap().to_string();
+    assert!(error.contains("it cannot be made (its folder is not there)"), "{error}");
+}
+
 /// A subscription of this name, with this much to tell it by.
 fn subscription(name: &str, round: u64) -> StoredSubscription {
     let at = Timestamp(1_800_000_000);

@@ -213,7 +213,7 @@ async fn json_is_read_too_and_what_is_wrong_with_a_document_is_said() {
         assert!(!error.at.is_empty() && !error.hint.is_empty(), "{error:?}");
     }
     let error = world.reload(&document.api("").replace("-json\"", "-none\"")).unwrap_err();
-    assert!(error.problem.contains("cannot be read"), "{error}");
+    assert!(error.problem.contains("cannot be read: there is no such file"), "{error}");
     // Without the API's own check a document's scopes have no token to look at.
     let unchecked = Document::new("unchecked", DOCUMENT);
     let text = unchecked

@@ -3,7 +3,7 @@ use super::World;
 use crate::secrets::{Command, Fetched, Material, Place};
 use crate::settings::file::{Pem, Source};
 use crate::settings::vaults::{Holding, seconds, three_hundred};
-use crate::settings::{SettingsError, Spanned, fault};
+use crate::settings::{SettingsError, Spanned, fault, why};
 use oauth::Secret;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -154,7 +154,7 @@ impl World<'_> {
     /// A file beside the configuration.
     pub(in crate::settings) fn text(&self, file: &Path, at: &Range<usize>) -> Result<String, SettingsError> {
         std::fs::read_to_string(self.beside.join(file)).map_err(|error| {
-            let problem = format!("`{}` cannot be read: {}", file.display(), error.kind());
+            let problem = format!("`{}` cannot be read: {}", file.display(), why(&error));
             fault(at, problem, "check the path and its permissions")
         })
     }
