@@ -23,8 +23,8 @@ use crate::store::{Actor, Change, Condition, Declined, Store, Unavailable};
 use decision::CheckId;
 use endpoints::Action;
 use guard::Principal;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::{Body as _, Incoming};
 use oauth::Secret;
 use request::Asked;
 use serde::Serialize;
@@ -118,7 +118,8 @@ impl Serve for Management {
                 Denial::of(CheckId::ManagementRequest).status(status).message("an internal error; it was logged"),
             ))
         });
-        answered.unwrap_or_else(|mut denial| {
+        let is_head = method == Method::HEAD;
+        let answer = answered.unwrap_or_else(|mut denial| {
             let id = denial.decision_id.take().unwrap_or(decision_id);
             tracing::info!(
                 check = denial.check.entry().id,
@@ -127,7 +128,8 @@ impl Serve for Management {
                 "a management request was refused"
             );
             denial.response(&id)
-        })
+        });
+        if is_head { headless(answer) } else { answer }
     }
 }
 
@@ -192,6 +194,13 @@ fn json(status: StatusCode, body: &impl Serialize, version: Option<i64>) -> Resp
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     common(headers, version);
     response
+}
+
+/// What `GET` is answered, without its body.
+fn headless(answer: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = answer.into_parts();
+    parts.headers.extend(body.size_hint().exact().map(|length| (header::CONTENT_LENGTH, HeaderValue::from(length))));
+    Response::from_parts(parts, Body::text(""))
 }
 
 /// An answer without a body.

@@ -241,14 +241,16 @@ pub(crate) const ENDPOINTS: [Endpoint; 18] = [
     },
 ];
 
-/// What is asked for, and the name in its path.
+/// What is asked for, and the name in its path. `HEAD` is asked for as `GET` is.
 pub(super) fn find(method: &Method, path: &str) -> Result<(&'static Endpoint, Option<String>), Box<Denial>> {
     let below = path.strip_prefix(ROOT).unwrap_or_default();
     let here = || ENDPOINTS.iter().filter_map(|endpoint| Some((endpoint, matched(endpoint.path, below)?)));
-    if let Some(found) = here().find(|(endpoint, _)| endpoint.method == method.as_str()) {
+    let wanted = if method == Method::HEAD { "GET" } else { method.as_str() };
+    if let Some(found) = here().find(|(endpoint, _)| endpoint.method == wanted) {
         return Ok(found);
     }
-    let allowed: Vec<&str> = here().map(|(endpoint, _)| endpoint.method).collect();
+    let with_head = |method: &'static str| if method == "GET" { "GET, HEAD" } else { method };
+    let allowed: Vec<&str> = here().map(|(endpoint, _)| with_head(endpoint.method)).collect();
     if allowed.is_empty() {
         let message = "the management API has no such path; its reference lists those that it has";
         return Err(Box::new(Denial::of(CheckId::ManagementFound).message(message)));
@@ -299,7 +301,8 @@ mod tests {
         }
         assert_eq!(found("GET", "/status"), None);
         assert_eq!(found("DELETE", &format!("{base}/status")), None);
-        assert_eq!(found("HEAD", &format!("{base}/status")), None);
+        assert_eq!(found("HEAD", &format!("{base}/status")), Some((Action::Status, None)));
+        assert_eq!(found("HEAD", &format!("{base}/reload")), None);
     }
 
     #[test]

@@ -8,12 +8,9 @@ use decision::CheckId;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// The last address of IPv6.
-const LAST: Ipv6Addr = Ipv6Addr::from_bits(u128::MAX);
 
 /// Calls from some addresses only, or from all but some.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -71,14 +68,12 @@ impl super::Table for Table {
 
     /// Not where all addresses of a kind may call.
     fn identifies(&self) -> bool {
-        let mut networks = self.address.iter().filter_map(|text| network(text.get_ref()));
-        let is_all = |ends: &Spanned<Ends>| {
-            let Ends { from, to } = ends.get_ref();
-            from.is_unspecified() && [IpAddr::V4(Ipv4Addr::BROADCAST), IpAddr::V6(LAST)].contains(to)
-        };
-        self.action == Action::Allow
-            && networks.all(|network| network.prefix_len() > 0)
-            && !self.address_range.iter().any(is_all)
+        let networks = self.address.iter().filter_map(|text| network(text.get_ref()));
+        let networks = networks.map(|network| (network.network(), network.broadcast()));
+        let ranges = self.address_range.iter().map(Spanned::get_ref);
+        let ranges = ranges.map(|ends| (ends.from.to_canonical(), ends.to.to_canonical()));
+        let all: Vec<(IpAddr, IpAddr)> = networks.chain(ranges).collect();
+        self.action == Action::Allow && ![true, false].into_iter().any(|ipv4| is_everybody(&all, ipv4))
     }
 
     fn told(&self) -> String {
@@ -89,6 +84,32 @@ impl super::Table for Table {
             Action::Allow => format!("from {all} only"),
             Action::Forbid => format!("not from {all}"),
         }
+    }
+}
+
+/// Whether these ranges are together all addresses of IPv4, or of IPv6.
+fn is_everybody(ranges: &[(IpAddr, IpAddr)], ipv4: bool) -> bool {
+    let last = if ipv4 { u128::from(u32::MAX) } else { u128::MAX };
+    let ranges = ranges.iter().filter(|(from, _)| from.is_ipv4() == ipv4);
+    let mut ranges: Vec<(u128, u128)> = ranges.map(|(from, to)| (number(*from), number(*to))).collect();
+    ranges.sort_unstable();
+    let mut next = 0;
+    for (from, to) in ranges {
+        if from > next {
+            return false;
+        }
+        if to >= last {
+            return true;
+        }
+        next = next.max(to + 1);
+    }
+    false
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()),
+        IpAddr::V6(address) => address.to_bits(),
     }
 }
 

@@ -95,10 +95,11 @@ pub(super) fn guard(file: &File, world: &mut World<'_>) -> Result<Option<Guard>,
 }
 
 fn route(table: &ManagementTable, endpoint: &management::Endpoint) -> Route {
-    let mut names = vec![table.manage.clone()];
-    if endpoint.right == management::Right::Read {
-        names.push(table.read.clone());
-    }
+    // Who lacks both is told to get the first.
+    let names = match endpoint.right {
+        management::Right::Read => vec![table.read.clone(), table.manage.clone()],
+        management::Right::Manage => vec![table.manage.clone()],
+    };
     Route {
         method: endpoint.method.to_owned(),
         path: format!("{}{}", management::ROOT, endpoint.path),

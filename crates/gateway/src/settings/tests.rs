@@ -325,12 +325,21 @@ fn an_api_without_a_caller_check_says_that_it_is_public() {
     for all in [
         "address = [\"10.0.0.1\", \"0.0.0.0/0\"]",
         "address_range = [{ from = \"::\", to = \"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff\" }]",
+        "address_range = [{ from = \"::ffff:0.0.0.0\", to = \"::ffff:255.255.255.255\" }]",
+        "address = [\"128.0.0.0/1\", \"10.0.0.1\", \"0.0.0.0/1\"]",
+        "address = [\"::/1\"]\naddress_range = [{ from = \"8000::\", to = \"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff\" }]",
     ] {
         let everybody = forbidding.replace("forbid", "allow").replace("address = [\"10.0.0.1\"]", all);
         assert!(
             wrong(&open.replace("[[api.operation]]", &everybody)).1.contains("no policy that checks who calls"),
             "{all}"
         );
+    }
+    for some in
+        ["[\"0.0.0.0/1\", \"128.0.0.0/2\"]", "[\"0.0.0.0/1\", \"8000::/1\"]", "[\"0.0.0.1/32\", \"128.0.0.0/1\"]"]
+    {
+        let allowing = forbidding.replace("forbid", "allow").replace("[\"10.0.0.1\"]", some);
+        assert!(read(&open.replace("[[api.operation]]", &allowing)).is_ok(), "{some}");
     }
     let optional = "[api.policies.subscription_key]\nrequired = false\n[[api.operation]]";
     assert!(wrong(&open.replace("[[api.operation]]", optional)).1.contains("no policy that checks who calls"));

@@ -269,6 +269,24 @@ async fn users_need_the_scope_alone_where_the_file_says_so_and_other_names_where
 }
 
 #[tokio::test]
+async fn head_is_answered_as_get_without_the_body_and_who_lacks_a_role_is_told_of_the_lesser_one() {
+    let managed = Managed::start().await;
+    // No body follows the length that is told.
+    let close = [("connection", "close")];
+    let (get, head) = (managed.show("/status").await, managed.manage("HEAD", "/status", &close, &Value::Null).await);
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert_eq!(head.field("content-length"), [get.body.len().to_string()]);
+    assert_eq!(head.field("content-type"), get.field("content-type"));
+    assert_eq!(managed.ask("HEAD", "/status", &close, "").await.status, 401);
+    assert_eq!(managed.manage("HEAD", "/reload", &close, &Value::Null).await.status, 405);
+    let bearer = managed.bearer(&json!({ "scp": "Gateway.Read" }));
+    let answer = managed.ask("GET", "/status", &[("authorization", &bearer)], "").await;
+    assert!(answer.status == 403 && answer.body.contains("the app role `Gateway.Read`"), "{answer:?}");
+    let answer = managed.ask("POST", "/reload", &[("authorization", &bearer)], "").await;
+    assert!(answer.status == 403 && answer.body.contains("Gateway.Manage`"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn m_01_two_credentials_or_one_in_the_query_are_none() {
     let managed = Managed::start().await;
     let bearer = managed.manager();
@@ -470,7 +488,7 @@ async fn m_09_what_the_api_does_not_have_is_refused_by_its_name() {
         assert_eq!(answer.status, status, "{path}");
         assert!(answer.json()["decision_id"].is_string());
     }
-    assert_eq!(managed.manage("POST", "/status", &[], &Value::Null).await.field("allow"), ["GET"]);
+    assert_eq!(managed.manage("POST", "/status", &[], &Value::Null).await.field("allow"), ["GET, HEAD"]);
     assert!(managed.changes().await.is_empty());
 }
 
