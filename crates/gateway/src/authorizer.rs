@@ -4,21 +4,26 @@
 mod asked;
 mod envoy;
 mod envoy_http;
+mod means;
 
-pub(crate) use asked::{remark, remark_for_envoy};
+pub(crate) use asked::{remark, remark_for_envoy, remark_on_certificates};
 pub use envoy_http::EnvoyAuthorizer;
 
 use crate::denial::Denial;
-use crate::gateway::{Gateway, Judged};
+use crate::gateway::{Gateway, Judged, Peer};
+use crate::record::Record;
 use asked::{Asked, Changes, Unreadable};
 use bytes::Bytes;
 use envoy::{CheckRequest, CheckResponse};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Frame, Incoming};
+use means::Means;
 use prost::Message;
 use serve::{Caller, Serve};
 use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -35,39 +40,55 @@ impl Authorizer {
         Self(gateway)
     }
 
-    async fn judge(&self, asked: &Asked) -> Judged {
-        match asked.parts() {
-            Ok((parts, peer)) => self.0.judge(parts, peer).await,
-            Err(unreadable) => Judged::Answered(Denial::from(unreadable).response("")),
-        }
+    /// What is decided for a proxy of these means, and what it has to change.
+    async fn judge(&self, asked: &Asked, means: Means) -> (Judged, Changes) {
+        let mut changes = Changes::default();
+        let (parts, peer) = match asked.parts() {
+            Ok(told) => told,
+            Err(unreadable) => {
+                let told = (&asked.method, asked.path());
+                let refused = self.refuse(told, asked.peer(), &asked.headers, unreadable);
+                return (Judged::Answered(refused), changes);
+            }
+        };
+        let able = |judged: &Judged| match judged {
+            Judged::Permitted { sent, state, .. } => {
+                changes = Changes::between(asked, sent);
+                means.can_make(&changes, state)
+            }
+            Judged::Answered(answer) => means.can_pass_on(answer),
+        };
+        let judged = self.0.judge(parts, peer, able).await;
+        (judged, changes)
+    }
+
+    /// Refuses what cannot be judged. It is told of like any other refusal, by what of it can be read.
+    fn refuse(
+        &self,
+        (method, path): (&Method, &str),
+        peer: Peer,
+        headers: &HeaderMap,
+        unreadable: Unreadable,
+    ) -> Response<crate::Body> {
+        let mut record = Record::new(self.0.ports(), peer, headers);
+        record.asked(method, path);
+        let response = record.refused(Denial::from(unreadable));
+        record.end(0, true);
+        response
     }
 
     /// 200 with the fields that the service is to be sent, or the refusal.
-    async fn forward_auth(&self, headers: HeaderMap) -> Response<Full<Bytes>> {
-        let asked = match Asked::forwarded(headers) {
+    async fn forward_auth(&self, mut parts: Parts, proxy: Peer) -> Response<Full<Bytes>> {
+        let asked = match Asked::forwarded(&mut parts.headers) {
             Ok(asked) => asked,
-            Err(unreadable) => return whole(Denial::from(unreadable).response("")).await,
-        };
-        match self.judge(&asked).await {
-            // A proxy takes any 2xx for a permission: a preflight's answer must not look like one.
-            Judged::Answered(answer) if answer.status().is_success() => {
-                let told = "answer preflights before you ask: their answer cannot be passed on";
-                whole(Denial::from(Unreadable(told.to_owned())).status(StatusCode::FORBIDDEN).response("")).await
+            Err(unreadable) => {
+                let question = (&parts.method, parts.uri.path());
+                return whole(self.refuse(question, proxy, &parts.headers, unreadable)).await;
             }
-            Judged::Answered(answer) => whole(answer).await,
-            Judged::Permitted { sent, state, .. } => {
-                let changes = Changes::between(&asked, &sent);
-                if let Some(name) = changes.forged(&state.injected, &state.secrets) {
-                    let told = format!(
-                        "leave out `{name}`: it says who somebody is or where they come from, or is taken for a field that does, and \
-                         a proxy cannot take it out"
-                    );
-                    return whole(Denial::from(Unreadable(told)).response("")).await;
-                }
-                if !changes.remove_parameters.is_empty() {
-                    let told = "send keys and tokens in fields: a proxy cannot take them out of the query";
-                    return whole(Denial::from(Unreadable(told.to_owned())).response("")).await;
-                }
+        };
+        match self.judge(&asked, Means::Subrequest).await {
+            (Judged::Answered(answer), _) => whole(answer).await,
+            (Judged::Permitted { .. }, changes) => {
                 let mut answer = Response::new(Full::default());
                 answer.headers_mut().extend(changes.set);
                 answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -77,7 +98,8 @@ impl Authorizer {
     }
 
     /// `None` for what is no message of Envoy's.
-    async fn check(&self, body: Incoming) -> Option<CheckResponse> {
+    async fn check(&self, question: Request<Incoming>, proxy: Peer) -> Option<CheckResponse> {
+        let (parts, body) = question.into_parts();
         let framed = Limited::new(body, LONGEST).collect().await.ok()?.to_bytes();
         // One message, not compressed: a zero, its length, and it.
         let (head, message) = framed.split_at_checked(5)?;
@@ -86,18 +108,25 @@ impl Authorizer {
             return None;
         }
         let judged = match CheckRequest::decode(message).ok()?.asked() {
-            Ok(asked) => match self.judge(&asked).await {
-                Judged::Permitted { sent, answer, .. } => {
-                    return Some(CheckResponse::permitted(&Changes::between(&asked, &sent), &answer));
+            Ok(asked) => match self.judge(&asked, Means::Grpc).await {
+                (Judged::Permitted { answer, .. }, changes) => {
+                    return Some(CheckResponse::permitted(&changes, &answer));
                 }
-                Judged::Answered(answer) => answer,
+                (Judged::Answered(answer), _) => answer,
             },
-            Err(unreadable) => Denial::from(unreadable).response(""),
+            Err(unreadable) => self.refuse((&parts.method, parts.uri.path()), proxy, &parts.headers, unreadable),
         };
         let (parts, body) = whole(judged).await.into_parts();
         let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         Some(CheckResponse::answered(parts.status, &parts.headers, &body))
     }
+}
+
+/// The other end of a proxy's own connection: for what it asks about that does not say where it came from.
+fn proxy(caller: Caller) -> Peer {
+    // Who comes over a Unix socket is a program of this machine.
+    let address = caller.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    Peer { address, is_tls: false, told_in: None }
 }
 
 async fn whole(answer: Response<crate::Body>) -> Response<Full<Bytes>> {
@@ -109,11 +138,12 @@ async fn whole(answer: Response<crate::Body>) -> Response<Full<Bytes>> {
 impl Serve for Authorizer {
     type Body = Either<Full<Bytes>, Rpc>;
 
-    async fn answer(&self, request: Request<Incoming>, _: Caller) -> Response<Self::Body> {
+    async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Response<Self::Body> {
+        let proxy = proxy(caller);
         match (request.method(), request.uri().path()) {
-            (_, "/forward-auth") => self.forward_auth(request.into_parts().0.headers).await.map(Either::Left),
+            (_, "/forward-auth") => self.forward_auth(request.into_parts().0, proxy).await.map(Either::Left),
             (_, "/auth-request") => {
-                let mut answer = self.forward_auth(request.into_parts().0.headers).await;
+                let mut answer = self.forward_auth(request.into_parts().0, proxy).await;
                 // nginx knows three answers, and makes 500 of all others.
                 if !matches!(answer.status(), StatusCode::OK | StatusCode::UNAUTHORIZED) {
                     *answer.status_mut() = StatusCode::FORBIDDEN;
@@ -121,7 +151,7 @@ impl Serve for Authorizer {
                 answer.map(Either::Left)
             }
             (&Method::POST, envoy::CHECK) => {
-                let told = self.check(request.into_body()).await;
+                let told = self.check(request, proxy).await;
                 let mut answer = Response::new(Either::Right(Rpc::new(told.as_ref())));
                 answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
                 answer

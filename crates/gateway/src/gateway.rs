@@ -391,56 +391,66 @@ impl Gateway {
         }
     }
 
-    /// What it would do with a request that somebody else forwards, who tells the caller.
-    pub(crate) async fn judge(&self, mut parts: http::request::Parts, peer: Peer) -> Judged {
+    /// What it would do with a request that somebody else forwards, who tells the caller. What that somebody is not `able` to do is
+    /// refused.
+    pub(crate) async fn judge(
+        &self,
+        mut parts: http::request::Parts,
+        peer: Peer,
+        able: impl FnOnce(&Judged) -> Result<(), Box<Denial>>,
+    ) -> Judged {
         // The connection is that somebody else's, and so is its certificate.
         parts.extensions.clear();
         let state = self.state.load_full();
         let mut record = Record::new(&self.ports, peer, &parts.headers);
         let mut after = After::default();
-        let allowed = match self.permit(&state, (parts, &mut None), peer, None, &mut record, &mut after).await {
-            // Who forwards it has connections of its own.
-            Ok((permitted, ..)) if matches!(permitted.call().operation.onward, Onward::Certificate) => {
-                Err(Box::new(Denial::of(CheckId::OnwardAccepted)))
-            }
-            Ok((permitted, credential, _)) => {
-                let to = Arc::clone(&permitted.call().operation.upstream);
-                let told = upstream::Told {
-                    proxies: &state.proxies,
-                    is_tls: peer.is_tls,
-                    injected: &state.injected,
-                    signs_in: state.sign_in.is_some(),
-                };
-                let request = to.request(permitted, credential, &told, ());
-                request.ok_or_else(|| Box::new(Denial::of(CheckId::GatewayRequest)))
-            }
-            Err(Ended::Own(headers, body)) => {
-                record.status = StatusCode::OK;
-                record.end(0, true);
-                return Judged::Answered(own(headers, body));
-            }
-            Err(Ended::Answered(response)) => {
-                record.status = response.status();
-                record.end(0, true);
-                return Judged::Answered(*response);
-            }
-            Err(Ended::Denied(denial)) => Err(denial),
+        let mut judged = match self.allow(&state, parts, peer, &mut record, &mut after).await {
+            Ok(judged) => judged,
+            Err(denial) => Judged::Answered(record.refused(*denial)),
         };
-        match allowed {
-            Ok(request) => {
-                let mut answer = HeaderMap::new();
-                after.head(StatusCode::OK, &mut answer, &self.limits);
-                record.status = StatusCode::OK;
-                record.end(0, true);
-                Judged::Permitted { sent: request.into_parts().0, answer, state: Arc::clone(&state) }
-            }
-            Err(denial) => {
-                let mut response = record.refused(*denial);
-                after.head(response.status(), response.headers_mut(), &self.limits);
-                record.end(0, true);
-                Judged::Answered(response)
-            }
+        if let Err(denial) = able(&judged) {
+            judged = Judged::Answered(record.refused(*denial));
         }
+        let (status, headers) = match &mut judged {
+            Judged::Permitted { answer, .. } => (StatusCode::OK, answer),
+            Judged::Answered(response) => (response.status(), response.headers_mut()),
+        };
+        after.head(status, headers, &self.limits);
+        record.status = status;
+        record.end(0, true);
+        judged
+    }
+
+    async fn allow(
+        &self,
+        state: &Arc<Compiled>,
+        parts: http::request::Parts,
+        peer: Peer,
+        record: &mut Record,
+        after: &mut After,
+    ) -> Result<Judged, Box<Denial>> {
+        let (permitted, credential, _) = match self.permit(state, (parts, &mut None), peer, None, record, after).await {
+            Ok(permitted) => permitted,
+            Err(Ended::Own(headers, body)) => return Ok(Judged::Answered(own(headers, body))),
+            Err(Ended::Answered(response)) => return Ok(Judged::Answered(*response)),
+            Err(Ended::Denied(denial)) => return Err(denial),
+        };
+        // Who forwards it has connections of its own.
+        if matches!(permitted.call().operation.onward, Onward::Certificate) {
+            let told = "the proxy opens the connection to the service itself, so its client certificate is the proxy's to set: let \
+                        this API's requests come through the gateway, or drop `client_certificate`";
+            return Err(Box::new(Denial::of(CheckId::OnwardAccepted).message(told)));
+        }
+        let to = Arc::clone(&permitted.call().operation.upstream);
+        let told = upstream::Told {
+            proxies: &state.proxies,
+            is_tls: peer.is_tls,
+            injected: &state.injected,
+            signs_in: state.sign_in.is_some(),
+        };
+        let request = to.request(permitted, credential, &told, ());
+        let request = request.ok_or_else(|| Box::new(Denial::of(CheckId::GatewayRequest)))?;
+        Ok(Judged::Permitted { sent: request.into_parts().0, answer: HeaderMap::new(), state: Arc::clone(state) })
     }
 }
 

@@ -84,9 +84,9 @@ impl Record {
     }
 
     /// What was asked, as it came.
-    pub(crate) fn asked(&mut self, parts: &http::request::Parts) {
-        self.method = parts.method.clone();
-        shown(parts.uri.path()).clone_into(&mut self.path);
+    pub(crate) fn asked(&mut self, method: &Method, path: &str) {
+        self.method = method.clone();
+        shown(path).clone_into(&mut self.path);
     }
 
     /// What was asked, in its one form.

@@ -3,10 +3,13 @@ use crate::canonical::identity::{is_alias, removes};
 use crate::canonical_path;
 use crate::denial::Denial;
 use crate::gateway::Peer;
+use crate::onward::Onward;
+use crate::routes::Operation;
 use decision::CheckId;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What is asked about.
 #[derive(Debug)]
@@ -36,12 +39,13 @@ impl From<Unreadable> for Denial {
 
 impl Asked {
     /// By the fields that Traefik and Caddy set, and nginx and others are told to.
-    pub(super) fn forwarded(mut headers: HeaderMap) -> Result<Self, Unreadable> {
-        let [method, target, host, proto] = FORWARDED.map(|name| only(&headers, name));
+    pub(super) fn forwarded(headers: &mut HeaderMap) -> Result<Self, Unreadable> {
+        let told: &HeaderMap = headers;
+        let [method, target, host, proto] = FORWARDED.map(|name| only(told, name));
         let method = method?.parse().map_err(|_| Unreadable("`X-Forwarded-Method` is no method".to_owned()))?;
         let (target, host, is_tls) = (target?.to_owned(), host?.to_owned(), proto? == "https");
         // Each hop adds whom it heard from: the last is whom the proxy heard from.
-        let hops = only(&headers, FORWARDED_FOR)?;
+        let hops = only(told, FORWARDED_FOR)?;
         let (before, last) = hops.rsplit_once(',').map_or((None, hops), |(before, last)| (Some(before), last));
         let address = last.trim().parse();
         let address = address.map_err(|_| Unreadable("`X-Forwarded-For` ends with no address".to_owned()))?;
@@ -52,7 +56,7 @@ impl Asked {
         if let Some(before) = before {
             headers.insert(FORWARDED_FOR, before);
         }
-        Ok(Self { method, target, host, is_tls, address, headers })
+        Ok(Self { method, target, host, is_tls, address, headers: std::mem::take(headers) })
     }
 
     /// As it would have come to the gateway itself.
@@ -77,7 +81,17 @@ impl Asked {
         parts.headers = self.headers.clone();
         let host = HeaderValue::from_str(&self.host).map_err(|_| Unreadable("the host is none".to_owned()))?;
         parts.headers.insert(header::HOST, host);
-        Ok((parts, Peer { address: self.address, is_tls: self.is_tls, told_in: None }))
+        Ok((parts, self.peer()))
+    }
+
+    /// Where it came from.
+    pub(super) fn peer(&self) -> Peer {
+        Peer { address: self.address, is_tls: self.is_tls, told_in: None }
+    }
+
+    /// The path as it came, for the log: what follows it may carry keys.
+    pub(super) fn path(&self) -> &str {
+        self.target.split(['?', '#']).next().unwrap_or_default()
     }
 
     pub(super) fn query(&self) -> Option<&str> {
@@ -108,6 +122,19 @@ pub(crate) fn remark_for_envoy(injected: &[HeaderName], signs_in: bool) -> Strin
         "`envoy_authorizer`: Envoy's `allowed_upstream_headers` has to name these, and no others: {}",
         said_by_the_gateway(std::iter::empty(), injected, signs_in)
     )
+}
+
+/// Which operations no proxy gets a permission for: it opens the connections to their services, and the certificate is the gateway's.
+pub(crate) fn remark_on_certificates(operations: &[Arc<Operation>]) -> Option<String> {
+    let shown = operations.iter().filter(|operation| matches!(operation.onward, Onward::Certificate));
+    let names: Vec<&str> = shown.map(|operation| &*operation.name).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "proxies that ask get no permission where `onward` is a `client_certificate`, which is theirs to set: let these requests \
+             come through the gateway: {}",
+            names.join(", ")
+        )
+    })
 }
 
 fn said_by_the_gateway<'a>(out: impl Iterator<Item = &'a str>, injected: &'a [HeaderName], signs_in: bool) -> String {

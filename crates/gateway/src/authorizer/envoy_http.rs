@@ -4,15 +4,15 @@
 //! Which fields it sends, and whether a field is the caller's or its own, is a matter of its configuration. So it tells beside them, in a
 //! field that it overwrites, what it knows better: among others how many bytes the head has that it holds. Only what comes to exactly as
 //! many is judged: otherwise a field that is not seen here would reach the service.
-use super::asked::{Asked, Changes, Unreadable, only};
-use super::{Authorizer, whole};
-use crate::denial::Denial;
-use crate::gateway::{Gateway, Judged};
+use super::asked::{Asked, Unreadable, only};
+use super::means::Means;
+use super::{Authorizer, proxy, whole};
+use crate::gateway::{Gateway, Judged, Peer};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use serve::{Caller, Serve};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -53,9 +53,9 @@ impl<'a> Told<'a> {
 
 impl Asked {
     /// By a request of Envoy's own.
-    fn by_envoy(parts: Parts) -> Result<Self, Unreadable> {
-        let Parts { method, uri, mut headers, .. } = parts;
-        let told = only(&headers, TOLD)?.to_owned();
+    fn by_envoy(parts: &mut Parts) -> Result<Self, Unreadable> {
+        let Parts { method, uri, headers, .. } = parts;
+        let told = only(headers, TOLD)?.to_owned();
         let told = Told::read(&told).ok_or_else(|| Unreadable(format!("`{TOLD}` is not as the guide has it")))?;
         let host = headers.remove(header::HOST);
         let host = host.as_ref().and_then(|host| host.to_str().ok());
@@ -78,7 +78,8 @@ impl Asked {
                         is not it, the proxy has to send all fields and nothing else, see the guide of the gateway";
             return Err(Unreadable(told.to_owned()));
         }
-        Ok(Self { method, target, host, is_tls: told.is_tls, address: told.address, headers })
+        let (is_tls, address) = (told.is_tls, told.address);
+        Ok(Self { method: method.clone(), target, host, is_tls, address, headers: std::mem::take(headers) })
     }
 }
 
@@ -88,23 +89,17 @@ impl EnvoyAuthorizer {
         Self(Authorizer::new(gateway))
     }
 
-    async fn check(&self, parts: Parts) -> Response<Full<Bytes>> {
-        let refused = |told: String| whole(Denial::from(Unreadable(told)).response(""));
-        let asked = match Asked::by_envoy(parts) {
+    async fn check(&self, mut parts: Parts, proxy: Peer) -> Response<Full<Bytes>> {
+        let asked = match Asked::by_envoy(&mut parts) {
             Ok(asked) => asked,
-            Err(Unreadable(told)) => return refused(told).await,
+            Err(unreadable) => {
+                let question = (&parts.method, parts.uri.path());
+                return whole(self.0.refuse(question, proxy, &parts.headers, unreadable)).await;
+            }
         };
-        match self.0.judge(&asked).await {
-            Judged::Answered(answer) => answered(answer).await,
-            Judged::Permitted { sent, state, answer: more } => {
-                let changes = Changes::between(&asked, &sent);
-                if let Some(name) = changes.overwritten(&state.injected) {
-                    return refused(format!("leave out `{name}`: it says who somebody is")).await;
-                }
-                if !changes.remove_parameters.is_empty() {
-                    let told = "send keys and tokens in fields: over HTTP, Envoy cannot take them out of the query";
-                    return refused(told.to_owned()).await;
-                }
+        match self.0.judge(&asked, Means::Http).await {
+            (Judged::Answered(answer), _) => answered(answer).await,
+            (Judged::Permitted { answer: more, .. }, changes) => {
                 let mut answer = Response::new(Full::default());
                 // Envoy tells them apart by their names.
                 *answer.headers_mut() = more;
@@ -122,11 +117,8 @@ impl EnvoyAuthorizer {
 /// An answer that Envoy sends to its caller, and takes for no permission.
 async fn answered(answer: Response<crate::Body>) -> Response<Full<Bytes>> {
     let status = match answer.status() {
-        StatusCode::OK if answer.body().size_hint().exact() == Some(0) => StatusCode::NO_CONTENT,
-        StatusCode::OK => {
-            let told = "this is answered by the gateway itself, or to Envoys that ask by gRPC: over HTTP, 200 would let it through";
-            return whole(Denial::from(Unreadable(told.to_owned())).status(StatusCode::FORBIDDEN).response("")).await;
-        }
+        // It is empty: what says more is refused.
+        StatusCode::OK => StatusCode::NO_CONTENT,
         // For Envoy that is no answer: it makes 403 without a word of it, or lets the request through if it is told to do so on failures.
         status if status.is_server_error() => StatusCode::FORBIDDEN,
         status => status,
@@ -139,7 +131,7 @@ async fn answered(answer: Response<crate::Body>) -> Response<Full<Bytes>> {
 impl Serve for EnvoyAuthorizer {
     type Body = Full<Bytes>;
 
-    async fn answer(&self, request: Request<Incoming>, _: Caller) -> Response<Self::Body> {
-        self.check(request.into_parts().0).await
+    async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Response<Self::Body> {
+        self.check(request.into_parts().0, proxy(caller)).await
     }
 }

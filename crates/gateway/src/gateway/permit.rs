@@ -32,7 +32,7 @@ impl Gateway {
         record: &mut Record,
         after: &mut After,
     ) -> Result<(Permitted, Credential, Option<Box<Opening>>), Ended> {
-        record.asked(&parts);
+        record.asked(&parts.method, parts.uri.path());
         let shown = parts.extensions.remove::<Arc<Shown>>();
         let believed = peer.told_in.filter(|_| address::is_trusted(peer.address.to_canonical(), &state.proxies));
         let certificate = match believed {

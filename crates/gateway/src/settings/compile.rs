@@ -144,6 +144,10 @@ pub(crate) fn compile(
     if file.envoy_authorizer.is_some() {
         world.remark(authorizer::remark_for_envoy(&world.injected, world.sign_in.is_some()));
     }
+    let is_asked = file.authorizer.is_some() || file.envoy_authorizer.is_some();
+    if let Some(remark) = authorizer::remark_on_certificates(routes.all()).filter(|_| is_asked) {
+        world.remark(remark);
+    }
     Ok(Compiled {
         management,
         apis: file.api.iter().map(|api| api.get_ref().name.get_ref().as_str().into()).collect(),

@@ -1,5 +1,6 @@
 //! Decisions for proxies that forward by themselves: by Envoy's external authorization, and by the subrequest of others.
 use crate::support::{Answered, ORDERS, PUBLIC, World, answered};
+use crate::telling::{Beside, own};
 use bytes::Bytes;
 use gateway::Authorizer;
 use http_body_util::{BodyExt, Full};
@@ -26,13 +27,13 @@ pub(crate) fn terminating() -> String {
     ORDERS.replacen("[[api.operation]]", TERMINATING, 1)
 }
 
-struct Proxy {
+pub(crate) struct Proxy {
     address: SocketAddr,
     _listeners: Listeners,
 }
 
 impl Proxy {
-    async fn before(world: &World) -> Self {
+    pub(crate) async fn before(world: &World) -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let mut listeners = Listeners::new();
@@ -41,7 +42,7 @@ impl Proxy {
     }
 
     /// As Traefik asks of a `GET`.
-    async fn asks(&self, target: &str, fields: &[(&str, &str)]) -> Answered {
+    pub(crate) async fn asks(&self, target: &str, fields: &[(&str, &str)]) -> Answered {
         let usual = [
             ("x-forwarded-method", "GET"),
             ("x-forwarded-uri", target),
@@ -268,6 +269,65 @@ async fn g_05_what_says_who_somebody_is_reaches_no_service_through_a_proxy() {
     assert_eq!(proxy.asks("/", &[("x_token", token), ("x-token", "forged")]).await.status, 400);
 }
 
+/// Whether an answer, which refuses, is what the only line of the log tells, by its id.
+pub(crate) fn is_told(world: &World, answer: &Answered) -> serde_json::Value {
+    let mut lines = world.lines();
+    assert_eq!(lines.len(), 1, "{answer:?}: {lines:?}");
+    let line = lines.remove(0);
+    let told = answer.json();
+    assert!(!told["decision_id"].as_str().unwrap().is_empty(), "{answer:?}");
+    assert_eq!(
+        (&line["decision_id"], &line["check"], &line["status"]),
+        (&told["decision_id"], &told["check"], &told["statusCode"]),
+        "{answer:?}"
+    );
+    line
+}
+
+#[tokio::test]
+async fn what_a_proxy_cannot_do_is_logged_and_counted_as_the_refusal_that_it_is() {
+    let keyed = PUBLIC.replace("    public = true\n", "    [api.policies.subscription_key]\n")
+        + "    [[subscription]]\n    name = \"s\"\n    api = \"orders\"\n    primary = { env = \"KEY_SALES\" }\n";
+    let world = World::start(&keyed).await;
+    let beside = Beside::start(&world, own()).await;
+    let proxy = Proxy::before(&world).await;
+    let answer = proxy.asks("/a?subscription-key=sales-0123456789", &[]).await;
+    assert_eq!(answer.status, 400);
+    let line = is_told(&world, &answer);
+    assert_eq!((&line["path"], &line["subscription"]), (&json!("/a"), &json!("s")));
+    let scrape = beside.get("/metrics").await.1;
+    let refused = r#"deputize_gateway_refused_total{api="orders",operation="orders/all",check="gateway.request"} 1"#;
+    assert!(scrape.contains(refused) && !scrape.contains(r#"status="200""#), "{scrape}");
+    let world = World::start(&terminating()).await;
+    let proxy = Proxy::before(&world).await;
+    let answer = proxy.asks("/", &[("authorization", &world.bearer(&json!({}))), ("x-user", "grace")]).await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(is_told(&world, &answer)["subject"], "o-ada");
+}
+
+#[tokio::test]
+async fn what_cannot_be_judged_is_told_of_like_any_other_refusal() {
+    let world = World::start(PUBLIC).await;
+    let beside = Beside::start(&world, own()).await;
+    let proxy = Proxy::before(&world).await;
+    let line = is_told(&world, &proxy.asks("//7?subscription-key=sales", &[]).await);
+    assert_eq!((&line["path"], &line["peer"]), (&json!("//7"), &json!("203.0.113.9")), "and no query");
+    assert_eq!(is_told(&world, &proxy.asks("/a#b", &[]).await)["path"], "/a");
+    // Of what does not say what it is about there is the question itself.
+    let line = is_told(&world, &proxy.asks("/", &[("x-forwarded-method", "")]).await);
+    assert_eq!((&line["path"], &line["peer"]), (&json!("/forward-auth"), &json!("127.0.0.1")));
+    for message in [check("GET", "//7", &[]), Vec::new()] {
+        let (_, told) = proxy.calls(&message).await;
+        let lines = world.lines();
+        let id = lines[0]["decision_id"].as_str().unwrap();
+        assert_eq!((lines.len(), &lines[0]["status"]), (1, &json!(400)));
+        assert!(!id.is_empty() && String::from_utf8_lossy(&told).contains(id), "{told:?}");
+    }
+    let scrape = beside.get("/metrics").await.1;
+    let refused = r#"deputize_gateway_refused_total{api="",operation="",check="gateway.request"} 5"#;
+    assert!(scrape.contains(refused), "{scrape}");
+}
+
 #[tokio::test]
 async fn an_operator_is_told_which_fields_proxies_have_to_take_from_the_answer() {
     let told =
@@ -410,7 +470,9 @@ async fn a_preflight_is_no_permission() {
         ("origin", "https://shop.example"),
         ("access-control-request-method", "GET"),
     ];
-    assert_eq!(proxy.asks("/", &preflight).await.status, 403, "a 2xx would let it through to the service");
+    let answer = proxy.asks("/", &preflight).await;
+    assert_eq!(answer.status, 403, "a 2xx would let it through to the service");
+    is_told(&world, &answer);
     let (_, message) = proxy.calls(&check("OPTIONS", "/", &preflight[1..])).await;
     assert!(holds(&message, "access-control-allow-origin", "https://shop.example"), "{message:?}");
     assert_eq!(message.get(..4), Some(&[0x0a, 0x02, 0x08, 0x07][..]), "Envoy answers it, and does not forward it");

@@ -1,5 +1,5 @@
 //! Decisions for Envoys that ask over HTTP.
-use crate::authorizer::terminating;
+use crate::authorizer::{is_told, terminating};
 use crate::support::{Answered, NOON, ORDERS, PUBLIC, Service, World, answered};
 use bytes::Bytes;
 use gateway::EnvoyAuthorizer;
@@ -265,6 +265,20 @@ async fn keys_are_taken_out_of_fields_and_refused_in_the_query() {
 }
 
 #[tokio::test]
+async fn what_envoy_cannot_do_and_what_cannot_be_judged_is_logged_as_the_refusal_that_it_is() {
+    let world = World::start(&terminating()).await;
+    let envoy = Envoy::before(&world).await;
+    let bearer = world.bearer(&json!({}));
+    let fields = [("authorization", bearer.as_str()), ("x-caller", "grace")];
+    let line = is_told(&world, &envoy.gets("/", &fields).await);
+    assert_eq!((&line["status"], &line["subject"]), (&json!(400), &json!("o-ada")));
+    let line = is_told(&world, &envoy.gets("//7?a", &[]).await);
+    assert_eq!((&line["path"], &line["peer"]), (&json!("//7"), &json!("203.0.113.9")));
+    let line = is_told(&world, &envoy.tells("GET", "/a?b", &[], &told(0)).await);
+    assert_eq!((&line["path"], &line["peer"]), (&json!("/a"), &json!("127.0.0.1")));
+}
+
+#[tokio::test]
 async fn a_preflight_is_answered_and_no_answer_of_the_gateways_own_is_a_permission() {
     let more = "    [api.protected_resource]\n    resource = \"https://api.example/\"\n    [api.policies.cors]\n    allowed_origins = [\"https://shop.example\"]\n    [[api.operation]]";
     let world = World::start(&ORDERS.replacen("    [[api.operation]]", more, 1)).await;
@@ -279,8 +293,10 @@ async fn a_preflight_is_answered_and_no_answer_of_the_gateways_own_is_a_permissi
     assert_eq!((answer.status, answer.field("access-control-allow-origin")), (200, vec!["https://shop.example"]));
     let document = "/.well-known/oauth-protected-resource";
     assert_eq!(world.get(document, &[]).await.status, 200);
+    world.lines();
     let answer = envoy.gets(document, &[]).await;
     assert_eq!(answer.status, 403);
+    is_told(&world, &answer);
     assert!(message(&answer).contains("gRPC"), "{answer:?}");
 }
 

@@ -1,4 +1,5 @@
 //! Services that want a certificate of the gateway: what they are shown, and what becomes of it when its files change.
+use crate::authorizer::Proxy;
 use crate::support::{World, get, whole};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
@@ -153,6 +154,23 @@ const FILE: &str = r#"
     path = "/plain"
     onward = "none"
 "#;
+
+#[tokio::test]
+async fn the_certificate_of_a_proxys_own_connection_is_the_proxys_to_set() {
+    let (ca, folder) = (Ca::new(), Folder::new("proxied"));
+    std::fs::write(folder.0.join("ca.pem"), &ca.pem).unwrap();
+    folder.put(&ca.made("gateway"));
+    let text = format!("authorizer = \"localhost:9191\"\n{}", file("https://localhost:1", &folder.0));
+    let world = World::start(&text).await;
+    let proxy = Proxy::before(&world).await;
+    let answer = proxy.asks("/", &[]).await;
+    assert_eq!((answer.status, answer.check()), (502, "onward.accepted".to_owned()));
+    let told = answer.json()["message"].as_str().unwrap().to_owned();
+    assert!(told.contains("the proxy's to set") && !told.contains("authority"), "{told}");
+    assert_eq!(proxy.asks("/plain", &[]).await.status, 200);
+    let remarks = world.gateway.remarks();
+    assert!(remarks.iter().any(|remark| remark.ends_with("come through the gateway: legacy/all")), "{remarks:?}");
+}
 
 #[tokio::test]
 async fn the_service_is_shown_the_certificate_and_no_credential_of_the_callers() {
