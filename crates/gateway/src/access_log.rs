@@ -19,7 +19,10 @@ pub(crate) struct Line<'a> {
     pub(crate) method: &'a str,
     pub(crate) host: &'a str,
     pub(crate) path: &'a str,
+    /// The other end of the connection.
     pub(crate) peer: &'a str,
+    /// The address that policies go by, where it is another one.
+    pub(crate) caller: Option<&'a str>,
     pub(crate) operation: Option<&'a str>,
     pub(crate) tenant: Option<&'a str>,
     pub(crate) subject: Option<&'a str>,
@@ -51,6 +54,7 @@ impl Line<'_> {
         members.text("host", self.host);
         members.text("path", self.path);
         members.text("peer", self.peer);
+        members.some_text("caller", self.caller);
         let whose = [
             ("operation", self.operation),
             ("tenant", self.tenant),
@@ -205,6 +209,7 @@ mod tests {
             host: "api.example",
             path,
             peer: "127.0.0.1",
+            caller: None,
             operation: None,
             tenant: None,
             subject: None,
@@ -236,12 +241,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn g_21_a_line_says_what_it_was_given(texts in proptest::collection::vec(any::<String>(), 6), numbers: (i64, u16, u64)) {
-            let [path, subject, host, token, id, product] = &*texts else { unreachable!() };
+        fn g_21_a_line_says_what_it_was_given(texts in proptest::collection::vec(any::<String>(), 7), numbers: (i64, u16, u64)) {
+            let [path, subject, host, token, id, product, caller] = &*texts else { unreachable!() };
             let told = Line {
                 at: numbers.0,
                 decision_id: id,
                 host,
+                caller: Some(caller),
                 subject: Some(subject),
                 token: Some(token),
                 product: Some(product),
@@ -258,7 +264,7 @@ mod tests {
                 read,
                 serde_json::json!({
                     "at": numbers.0, "decision_id": id, "method": "GET", "host": host, "path": path, "peer": "127.0.0.1",
-                    "subject": subject, "token": token, "product": product, "status": numbers.1,
+                    "caller": caller, "subject": subject, "token": token, "product": product, "status": numbers.1,
                     "check": "gateway.operation", "total_us": 5, "upstream_us": numbers.2, "bytes": numbers.2, "whole": true,
                 })
             );

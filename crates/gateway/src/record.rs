@@ -1,7 +1,7 @@
 //! What is gathered of one request while it is answered, and told once it is over.
 use crate::Canonical;
 use crate::access_log::{AccessLog, Line};
-use crate::address;
+use crate::address::{self, Address};
 use crate::body::Body;
 use crate::denial::Denial;
 use crate::gateway::{Peer, Ports};
@@ -31,6 +31,8 @@ pub(crate) struct Record {
     began: Began,
     pub(crate) decision_id: String,
     peer: IpAddr,
+    /// Who stands behind the peer, where trusted proxies say so.
+    caller: Option<IpAddr>,
     method: Method,
     host: String,
     path: String,
@@ -62,6 +64,7 @@ impl Record {
             began: Began::now(),
             decision_id: ports.ids.next(),
             peer: peer.address,
+            caller: None,
             method: Method::default(),
             host: String::new(),
             path: String::new(),
@@ -89,8 +92,9 @@ impl Record {
         shown(path).clone_into(&mut self.path);
     }
 
-    /// What was asked, in its one form.
-    pub(crate) fn read(&mut self, request: &Canonical) {
+    /// What was asked, in its one form, and by whom.
+    pub(crate) fn read(&mut self, request: &Canonical, caller: Address) {
+        self.caller = caller.known().filter(|caller| *caller != self.peer.to_canonical());
         request.host().clone_into(&mut self.host);
         request.path().clone_into(&mut self.path);
     }
@@ -169,6 +173,7 @@ impl Drop for Record {
         }
         let principal = self.principal.as_ref();
         let steps = self.steps.take();
+        let caller = self.caller.map(address::text);
         let (user, tenant) = self.signed.as_ref().map_or((None, None), |signed| signed.who());
         let line = Line {
             at: self.at,
@@ -177,6 +182,7 @@ impl Drop for Record {
             host: &self.host,
             path: &self.path,
             peer: &address::text(self.peer),
+            caller: caller.as_deref(),
             operation: self.operation.as_ref().map(|operation| &*operation.name),
             tenant: principal.and_then(guard::Principal::tid).or(tenant),
             subject: principal.map(|principal| principal.oid().unwrap_or_else(|| principal.sub())).or(user),

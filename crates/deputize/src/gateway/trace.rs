@@ -45,6 +45,7 @@ struct Decision {
     host: String,
     path: String,
     peer: String,
+    caller: Option<String>,
     operation: Option<String>,
     subject: Option<String>,
     client: Option<String>,
@@ -136,6 +137,10 @@ impl Options {
 impl Decision {
     fn show(&self, paint: Paint, all: bool) {
         let Self { method, host, path, status, .. } = self;
+        let from = match &self.caller {
+            Some(caller) => printable(&format!("{caller} by way of {}", self.peer)),
+            None => printable(&self.peer),
+        };
         let status = if *status < 400 { paint.green(status) } else { paint.red(status) };
         let whom = [&self.subject, &self.client, &self.subscription].into_iter().flatten().cloned().collect::<Vec<_>>();
         let whom = if whom.is_empty() { "nobody known".to_owned() } else { printable(&whom.join(", ")) };
@@ -145,7 +150,7 @@ impl Decision {
             paint.bold(printable(method)),
             printable(host),
             printable(path),
-            paint.dim(format!("{} from {}, {}", millis(self.total_us), self.peer, self.id)),
+            paint.dim(format!("{} from {from}, {}", millis(self.total_us), self.id)),
         ));
         let operation = self.operation.as_deref().map_or("no operation".to_owned(), printable);
         say(format_args!("  {operation}, called by {whom}"));

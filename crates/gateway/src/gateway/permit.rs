@@ -47,8 +47,9 @@ impl Gateway {
             parts.headers.remove(name);
         }
         let request = Canonical::of(parts, &state.secrets).map_err(|refusal| Box::new(Denial::from(refusal)))?;
-        record.read(&request);
         let headers = request.headers();
+        let caller = address::caller(peer.address, headers, &state.proxies);
+        record.read(&request, caller);
         if let Some(method) = cors::preflight(request.method(), headers) {
             let asked = state.routes.find(request.host(), &method, request.path());
             if let Some((asked, cors)) = asked.and_then(|asked| Some((asked, asked.cors.as_ref()?))) {
@@ -60,7 +61,6 @@ impl Gateway {
             return Err(Ended::Own(headers, body));
         }
         if let Some((sign_in, origin)) = state.sign_in.as_ref().and_then(|own| Some((own, own.serves(&request)?))) {
-            let caller = address::caller(peer.address, headers, &state.proxies);
             let answered =
                 Box::pin(sign_in.answer(origin, &request, (caller, body.take()), self.ports.clock.now())).await?;
             return Err(Ended::Answered(Box::new(answered)));
@@ -92,7 +92,7 @@ impl Gateway {
         let seen = operation.looks_at_bodies.then(|| body.take()).flatten();
         let version = request.version();
         let call = Box::new(Call {
-            caller: address::caller(peer.address, request.headers(), &state.proxies),
+            caller,
             request,
             operation,
             peer: peer.address,

@@ -4,7 +4,7 @@ use crate::address::Address;
 use crate::call::Call;
 use crate::denial::Denial;
 use crate::settings::{SettingsError, Spanned, World, fault};
-use decision::CheckId;
+use decision::{Check, CheckId};
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -63,7 +63,8 @@ impl super::Table for Table {
         if networks.is_empty() && ranges.is_empty() {
             return Err(fault(at, "`ip_filter` names no address", "add `address` or `address_range`"));
         }
-        Ok(Part::Rule(Arc::new(IpFilter { action: self.action, networks, ranges })))
+        let told = super::Table::told(self);
+        Ok(Part::Rule(Arc::new(IpFilter { action: self.action, networks, ranges, told })))
     }
 
     /// Not where all addresses of a kind may call.
@@ -125,6 +126,8 @@ struct IpFilter {
     action: Action,
     networks: Vec<IpNet>,
     ranges: Vec<(IpAddr, IpAddr)>,
+    /// The same, for people.
+    told: String,
 }
 
 impl IpFilter {
@@ -157,6 +160,14 @@ impl Policy for IpFilter {
             Err(check) => Decided::Deny(Box::new(Denial::of(check).message("Forbidden"))),
         }
     }
+
+    /// The address that was judged: behind proxies it is not that of the connection.
+    fn checks(&self, call: &Call) -> Vec<Check> {
+        let found =
+            call.caller.known().map_or_else(|| "none that can be read".to_owned(), |address| address.to_string());
+        let failed = self.judge(call.caller).err();
+        failed.map(|check| Check::fail(check, self.told.as_str(), found)).into_iter().collect()
+    }
 }
 
 #[cfg(test)]
@@ -170,6 +181,7 @@ mod tests {
                 .map(|t| network(t).unwrap())
                 .into(),
             ranges: vec![("198.51.100.5".parse().unwrap(), "198.51.100.9".parse().unwrap())],
+            told: String::new(),
         }
     }
 

@@ -174,6 +174,30 @@ async fn who_watches_sees_every_policy_what_it_said_and_every_check_of_the_token
 }
 
 #[tokio::test]
+async fn behind_a_trusted_proxy_the_address_that_was_judged_is_told_beside_the_proxys() {
+    let filtered = LIMITED.replace("\"127.0.0.1\"", "\"203.0.113.9\"");
+    let world = World::start(&format!("trusted_proxies = [\"127.0.0.1\"]\n{PUBLIC}{filtered}")).await;
+    let beside = Beside::start(&world, own()).await;
+    let mut watcher = beside.watch().await;
+    let mut told = async |hops: &[(&str, &str)], status: u16| {
+        assert_eq!(world.get("/limited", hops).await.status, status);
+        let (told, line) = (watcher.next().await, world.lines().remove(0));
+        assert_eq!((&told["caller"], &line["peer"]), (&line["caller"], &json!("127.0.0.1")));
+        told
+    };
+    let refused = told(&[("x-forwarded-for", "198.51.100.7, 203.0.113.9")], 403).await;
+    assert_eq!(refused["caller"], "203.0.113.9");
+    let check = &refused["steps"][0]["checks"][0];
+    assert_eq!((&check["id"], &check["actual"]), (&json!("caller.address_not_blocked"), &json!("203.0.113.9")));
+    assert!(check["expected"].as_str().unwrap().contains("not from 203.0.113.9"), "{check}");
+    assert_eq!(told(&[("x-forwarded-for", "198.51.100.7")], 200).await["caller"], "198.51.100.7");
+    assert!(told(&[], 200).await.get("caller").is_none(), "nobody stands behind the peer");
+    let unread = told(&[("x-forwarded-for", "unknown")], 403).await;
+    assert!(unread.get("caller").is_none());
+    assert_eq!(unread["steps"][0]["checks"][0]["actual"], "none that can be read");
+}
+
+#[tokio::test]
 async fn a_recorded_request_is_two_spans_and_the_service_is_below_the_second() {
     const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     const NOT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
