@@ -5,6 +5,7 @@ use crate::protected_resource::challenged;
 use crate::sign_in::{Retry, refusal};
 use bytes::Bytes;
 use decision::CheckId;
+use decision::contract::Claims;
 use guard::Refused;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use oauth::challenge::Challenge;
@@ -28,6 +29,8 @@ pub(crate) struct Denial {
     body: Option<(HeaderValue, Bytes)>,
     /// Where a guard has given one, and logged it.
     pub(crate) decision_id: Option<String>,
+    /// Whose token it was that is good and does not suffice: for the log.
+    pub(crate) whose: Option<Box<Claims>>,
     /// Whether the connection cannot be trusted to be in step any more.
     closes: bool,
 }
@@ -63,6 +66,7 @@ impl Denial {
             body: None,
             page: None,
             decision_id: None,
+            whose: None,
             closes: false,
         }
     }
@@ -136,6 +140,12 @@ impl Denial {
     /// Says this, of this kind, in place of the usual body.
     pub(crate) fn body(mut self, kind: HeaderValue, body: Bytes) -> Self {
         self.body = Some((kind, body));
+        self
+    }
+
+    /// The token is good, and does not suffice.
+    pub(crate) fn whose(mut self, claims: &Claims) -> Self {
+        self.whose = Some(Box::new(claims.clone()));
         self
     }
 
@@ -253,6 +263,11 @@ impl From<Refused> for Denial {
         let nonce = refused.nonce().and_then(|nonce| HeaderValue::from_str(nonce).ok());
         denial.field = nonce.map(|nonce| (guard::DPOP_NONCE, nonce));
         denial.decision_id = refused.decision_id().map(str::to_owned);
-        denial
+        // A token that is good for nothing here does not say who brings it.
+        let lacks_rights = refused.status() == StatusCode::FORBIDDEN || refused.check() == CheckId::ContextSufficient;
+        match refused.token_claims().filter(|_| lacks_rights) {
+            Some(claims) => denial.whose(claims),
+            None => denial,
+        }
     }
 }

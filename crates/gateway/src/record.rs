@@ -9,6 +9,7 @@ use crate::routes::Operation;
 use crate::sign_in::Signed;
 use crate::store::{Amount, Counting, Store};
 use crate::telemetry::{CALLER_GONE, Outcome, Step, Telemetry, Traced};
+use decision::contract::Claims;
 use decision::{CheckId, Timestamp};
 use http::{HeaderMap, Method, Response, StatusCode};
 use std::net::IpAddr;
@@ -38,6 +39,8 @@ pub(crate) struct Record {
     path: String,
     pub(crate) operation: Option<Arc<Operation>>,
     pub(crate) principal: Option<guard::Principal>,
+    /// Whose token does not suffice.
+    whose: Option<Box<Claims>>,
     /// Who signed in at the edge.
     pub(crate) signed: Option<Arc<Signed>>,
     pub(crate) subscription: Option<Arc<str>>,
@@ -70,6 +73,7 @@ impl Record {
             path: String::new(),
             operation: None,
             principal: None,
+            whose: None,
             signed: None,
             subscription: None,
             product: None,
@@ -128,6 +132,9 @@ impl Record {
         if let Some(id) = denial.decision_id.take() {
             self.decision_id = id;
         }
+        if let Some(whose) = denial.whose.take() {
+            self.whose = Some(whose);
+        }
         denial.response(&self.decision_id)
     }
 
@@ -171,7 +178,7 @@ impl Drop for Record {
             let bytes = bytes.saturating_add(self.uploaded);
             store.usage().add(whose, Amount { calls: 1 - refused, refused, bytes }, Timestamp(self.at));
         }
-        let principal = self.principal.as_ref();
+        let claims = self.principal.as_ref().map(guard::Principal::claims).or(self.whose.as_deref());
         let steps = self.steps.take();
         let caller = self.caller.map(address::text);
         let (user, tenant) = self.signed.as_ref().map_or((None, None), |signed| signed.who());
@@ -184,10 +191,10 @@ impl Drop for Record {
             peer: &address::text(self.peer),
             caller: caller.as_deref(),
             operation: self.operation.as_ref().map(|operation| &*operation.name),
-            tenant: principal.and_then(guard::Principal::tid).or(tenant),
-            subject: principal.map(|principal| principal.oid().unwrap_or_else(|| principal.sub())).or(user),
-            client: principal.map(guard::Principal::app),
-            token: principal.and_then(guard::Principal::token_id),
+            tenant: claims.and_then(Claims::tenant).or(tenant),
+            subject: claims.map(|claims| claims.object_id().or(claims.subject()).unwrap_or_default()).or(user),
+            client: claims.map(|claims| claims.client().unwrap_or_default()),
+            token: claims.and_then(Claims::token_id),
             subscription: self.subscription.as_deref(),
             product: self.product.as_deref(),
             status,

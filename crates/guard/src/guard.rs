@@ -344,7 +344,10 @@ impl Guard {
             None => refused,
         };
         match evidence {
-            Evidence::Proven(proven) => self.cut_off(refused, proven),
+            Evidence::Proven(proven) => {
+                let bearer = Principal::new(Arc::clone(proven), asked);
+                self.cut_off(refused.with_bearer(bearer), proven)
+            }
             _ => refused,
         }
     }

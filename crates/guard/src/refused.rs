@@ -1,9 +1,10 @@
 //! Refusals as HTTP answers: challenges (RFC 6750, RFC 9470, Entra's claims challenge) and a problem body (RFC 9457).
+use crate::Principal;
 use crate::bearer::MISSING;
 use crate::dpop::{DPOP_NONCE, Dpop};
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use decision::contract::{Contract, Disclosure, Route, shown};
+use decision::contract::{Claims, Contract, Disclosure, Route, shown};
 use decision::{Check, CheckId, Entry, Outcome, Timestamp, Verdict};
 use http::{HeaderValue, StatusCode, header};
 use oauth::ClaimsRequest;
@@ -27,6 +28,8 @@ struct Details {
     acrs: Vec<String>,
     claims: Option<String>,
     dpop: Option<Proofs>,
+    /// Whose token it is, where its issuer vouches for it.
+    bearer: Option<Principal>,
 }
 
 /// What is told of proofs of possession (RFC 9449 section 7.1), where they are taken.
@@ -68,6 +71,7 @@ impl Refused {
             acrs,
             claims,
             dpop: None,
+            bearer: None,
         }))
     }
 
@@ -98,6 +102,7 @@ impl Refused {
             acrs,
             claims: asked.map(|_| claims.to_owned()),
             dpop: None,
+            bearer: None,
         }))
     }
 
@@ -115,7 +120,14 @@ impl Refused {
             acrs: Vec::new(),
             claims: None,
             dpop: None,
+            bearer: None,
         }))
+    }
+
+    /// This refusal of a token that its issuer vouches for.
+    pub(crate) fn with_bearer(mut self, bearer: Principal) -> Self {
+        self.0.bearer = Some(bearer);
+        self
     }
 
     /// This refusal with a challenge for a token from this moment on (Entra's continuous access evaluation).
@@ -159,6 +171,12 @@ impl Refused {
     /// Every check that was made: for logs and diagnostics of the API itself.
     pub fn verdict(&self) -> &Verdict {
         &self.0.verdict
+    }
+
+    /// The claims of the token, where its issuer vouches for it: for logs, which then say whose call was refused. Nobody is to be let
+    /// in by them.
+    pub fn token_claims(&self) -> Option<&Claims> {
+        self.0.bearer.as_ref().map(Principal::claims)
     }
 
     /// The id under which the refusal can be found.

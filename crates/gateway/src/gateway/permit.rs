@@ -154,6 +154,9 @@ async fn authorise(
 ) -> Result<Permitted, Box<Denial>> {
     let asked = ask(&mut call, state, clock, record).await;
     *after = std::mem::take(&mut call.after);
+    // Who is known by then called, whatever a later policy says.
+    record.signed.clone_from(&call.signed);
+    record.principal = call.principal.as_ref().map(|(principal, _)| principal.clone());
     let asked = asked.map_err(|denial| sign_in::again(denial, &call));
     asked.map(|()| Permitted::by_all_policies(call))
 }
@@ -192,7 +195,5 @@ async fn ask(call: &mut Call, state: &Compiled, clock: &dyn Clock, record: &mut 
         }
         decided?;
     }
-    record.signed.clone_from(&call.signed);
-    record.principal = call.principal.as_ref().map(|(principal, _)| principal.clone());
     Ok(())
 }

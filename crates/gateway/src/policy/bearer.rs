@@ -183,7 +183,7 @@ impl TokenCheck {
                     let challenge = oauth::challenge::Challenge::bearer()
                         .with("error", check.entry().error)
                         .with("error_description", &text);
-                    self.as_configured(Denial::of(check).message(text).challenge(&challenge))
+                    self.as_configured(Denial::of(check).message(text).challenge(&challenge).whose(principal.claims()))
                 })?;
             }
         }

@@ -197,6 +197,55 @@ async fn behind_a_trusted_proxy_the_address_that_was_judged_is_told_beside_the_p
     assert_eq!(unread["steps"][0]["checks"][0]["actual"], "none that can be read");
 }
 
+const DEMANDING: &str = r#"
+    [[api.operation]]
+    name = "write"
+    method = "GET"
+    path = "/write"
+    [api.operation.policies.require]
+    scopes = ["Orders.Write"]
+    [[api.operation]]
+    name = "strong"
+    method = "GET"
+    path = "/strong"
+    [api.operation.policies.require]
+    acrs = ["c1"]
+    [[api.operation]]
+    name = "seldom"
+    method = "GET"
+    path = "/seldom"
+    [[api.operation.policies.rate_limit_by_key]]
+    calls = 1
+    renewal_period = 60
+    counter_key = ["address"]
+"#;
+
+#[tokio::test]
+async fn who_is_refused_for_want_of_rights_or_by_a_later_policy_is_named_and_who_brings_no_good_token_is_not() {
+    let claimed = "[[api.policies.validate_jwt.required_claims]]\n    name = \"groups\"\n    value = [\"buyers\"]\n    [[api.operation]]";
+    let world = World::start(&format!("{ORDERS}{DEMANDING}")).await;
+    assert_eq!(world.get_with_token("/seldom", &[]).await.status, 200);
+    world.lines();
+    for (path, status) in [("/write", 403), ("/strong", 401), ("/seldom", 429), ("/", 401)] {
+        if path == "/" {
+            world.reload(&ORDERS.replacen("[[api.operation]]", claimed, 1)).unwrap();
+        }
+        assert_eq!(world.get_with_token(path, &[]).await.status, status, "{path}");
+        let line = world.lines().remove(0);
+        assert_eq!(
+            (&line["tenant"], &line["subject"], &line["client"], &line["token"]),
+            (&json!("t1"), &json!("o-ada"), &json!("spa"), &json!("u1")),
+            "{line}"
+        );
+    }
+    world.reload(ORDERS).unwrap();
+    let good = world.bearer(&json!({}));
+    for bearer in [format!("{good}x"), world.bearer(&json!({"aud": "api://billing"}))] {
+        assert_eq!(world.get("/", &[("authorization", &bearer)]).await.status, 401);
+        assert!(world.lines()[0].get("subject").is_none(), "a token that is good for nothing here names nobody");
+    }
+}
+
 #[tokio::test]
 async fn a_recorded_request_is_two_spans_and_the_service_is_below_the_second() {
     const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

@@ -97,6 +97,16 @@ async fn g_06_a_token_stands_in_one_header_and_in_one_form() {
     }
 }
 
+#[test]
+fn a_refusal_tells_whose_token_it_is_where_its_issuer_vouches_for_it() {
+    let world = World::new();
+    let bearer = format!("Bearer {}", world.token(json!({"scp": "openid"})));
+    let refused = |bearer: &str| world.guard.try_check(Some(bearer), "GET", "/invoices").unwrap().unwrap_err();
+    let oid = "aaaaaaaa-0000-4000-8000-00000000000a";
+    assert_eq!(refused(&bearer).token_claims().unwrap().object_id(), Some(oid));
+    assert!(refused(&format!("{bearer}x")).token_claims().is_none());
+}
+
 #[tokio::test]
 async fn a_refusal_is_a_problem_with_its_mend() {
     let world = World::new();
