@@ -236,7 +236,9 @@ impl SignIn {
 }
 
 fn other_method(taken: &'static str) -> Box<Denial> {
-    Box::new(Denial::of(CheckId::GatewayMethod).field(ALLOW, HeaderValue::from_static(taken)))
+    let denial = Denial::of(CheckId::GatewayMethod)
+        .message(format!("the gateway answers this path itself, to {taken} and no other method"));
+    Box::new(denial.field(ALLOW, HeaderValue::from_static(taken)))
 }
 
 fn query(request: &Canonical) -> Result<Form, Box<Denial>> {

@@ -155,10 +155,14 @@ async fn pages_find_out_who_signed_in() {
     for (method, path, allowed) in [
         ("POST", "/.auth/me", "GET, HEAD"),
         ("POST", "/.auth/logout", "GET, HEAD"),
+        ("POST", "/.auth/refresh", "GET, HEAD"),
+        ("POST", "/.auth/login/aad/callback", "GET, HEAD"),
         ("PUT", "/.auth/login/aad", "GET, HEAD, POST"),
     ] {
         let answer = browser.ask(&world, method, path, FETCHES, "").await;
         assert_eq!((answer.status, answer.field("allow")), (405, vec![allowed]), "{method} {path}");
+        let told = answer.json()["message"].as_str().unwrap().to_owned();
+        assert!(told.contains(&format!("to {allowed} and no other")), "{told}");
     }
     assert_eq!(browser.get(&world, "/.auth/nothing", FETCHES).await.status, 404);
     assert_eq!(browser.get(&world, "/.auth/login/google", NAVIGATES).await.status, 404);
