@@ -33,6 +33,8 @@ pub const DRAIN: Duration = Duration::from_secs(30);
 const LONGEST_HEAD: usize = 64 << 10;
 /// Connections at once, over all listeners.
 const CONNECTIONS: usize = 4_096;
+/// For what was cut off to be over.
+const CUT: Duration = Duration::from_secs(1);
 
 /// What stands behind a listener.
 pub trait Serve: Send + Sync + 'static {
@@ -73,11 +75,10 @@ impl Caller {
 pub struct Kept {
     ended: watch::Receiver<bool>,
     _over: Arc<Over>,
-    _permit: Arc<Counts>,
 }
 
 /// What a connection counts as: one of all, and one of its address.
-type Counts = (OwnedSemaphorePermit, Option<Share>);
+pub(crate) type Counts = (OwnedSemaphorePermit, Option<Share>);
 
 impl Kept {
     /// Waits until the process ends.
@@ -116,7 +117,10 @@ impl Gate for Open {
 pub struct Listeners {
     leaving: watch::Sender<bool>,
     ended: watch::Sender<bool>,
-    doors: JoinSet<()>,
+    doors: JoinSet<JoinSet<()>>,
+    /// What doors that are closed have left open.
+    open: Vec<JoinSet<()>>,
+    most: usize,
     permits: Arc<Semaphore>,
     shares: Option<Shares>,
 }
@@ -128,13 +132,20 @@ impl Default for Listeners {
 }
 
 impl Listeners {
-    /// None yet.
+    /// None yet, and 4096 connections for all that come.
     pub fn new() -> Self {
+        Self::at_most(CONNECTIONS)
+    }
+
+    /// None yet, and so many connections for all that come: those of other `Listeners` take nothing of them.
+    pub fn at_most(most: usize) -> Self {
         Self {
             leaving: watch::Sender::new(false),
             ended: watch::Sender::new(false),
             doors: JoinSet::new(),
-            permits: Arc::new(Semaphore::new(CONNECTIONS)),
+            open: Vec::new(),
+            most,
+            permits: Arc::new(Semaphore::new(most)),
             shares: None,
         }
     }
@@ -167,23 +178,49 @@ impl Listeners {
     /// their next answer to open another. Nobody is cut off; this ends when all have gone, or after `linger`.
     pub async fn leave(&mut self, linger: Duration) {
         self.leaving.send_replace(true);
-        while self.doors.join_next().await.is_some() {}
+        self.close().await;
         let _ = timeout(linger, self.all_gone()).await;
     }
 
-    /// Ends: no new connections, and time for the requests that are under way.
+    /// Ends: no new connections, and time for the requests that are under way. What is not over then is [cut off](Self::cut).
     pub async fn end(mut self, drain: Duration) {
+        self.drain(drain).await;
+        self.cut().await;
+    }
+
+    /// The first half of an [end](Self::end): no new connections, and time for the requests that are under way.
+    pub async fn drain(&mut self, drain: Duration) {
         self.ended.send_replace(true);
         self.leaving.send_replace(true);
-        while self.doors.join_next().await.is_some() {}
+        self.close().await;
         if timeout(drain, self.all_gone()).await.is_err() {
-            let open = CONNECTIONS.saturating_sub(self.permits.available_permits());
+            let open = self.most.saturating_sub(self.permits.available_permits());
             tracing::warn!(connections.open = open, "ended with connections still open");
         }
     }
 
+    /// The other half, which may come before the first is over: what is still open is dropped, and has been once this returns, so
+    /// that all that is kept of requests is there to be written.
+    pub async fn cut(mut self) {
+        self.ended.send_replace(true);
+        self.leaving.send_replace(true);
+        self.close().await;
+        for connections in &mut self.open {
+            connections.shutdown().await;
+        }
+        // Requests over HTTP/2 end by themselves without their connection, and so does what became another protocol's.
+        let _ = timeout(CUT, self.all_gone()).await;
+    }
+
+    /// Waits until no door lets anybody in, which they have been told.
+    async fn close(&mut self) {
+        while let Some(closed) = self.doors.join_next().await {
+            self.open.extend(closed);
+        }
+    }
+
     async fn all_gone(&self) {
-        let _ = self.permits.acquire_many(u32::try_from(CONNECTIONS).unwrap_or(u32::MAX)).await;
+        let _ = self.permits.acquire_many(u32::try_from(self.most).unwrap_or(u32::MAX)).await;
     }
 }
 
@@ -198,9 +235,11 @@ struct Door {
 }
 
 impl Door {
-    async fn keep(self, socket: Socket) {
+    /// Lets connections in until it is to leave them to another process; those that are open then.
+    async fn keep(self, socket: Socket) -> JoinSet<()> {
         let mut leaving = self.leaving.clone();
-        loop {
+        let mut connections = JoinSet::new();
+        'open: loop {
             let next = async {
                 // The permit comes before the connection: who is over the cap waits in the system's queue.
                 let permit = Arc::clone(&self.permits).acquire_owned().await;
@@ -217,14 +256,23 @@ impl Door {
                 };
                 (accepted, permit)
             };
-            let (accepted, permit) = tokio::select! {
-                biased;
-                _ = leaving.wait_for(|leaving| *leaving) => break,
-                next = next => next,
+            let mut next = std::pin::pin!(next);
+            let (accepted, permit) = loop {
+                tokio::select! {
+                    biased;
+                    _ = leaving.wait_for(|leaving| *leaving) => break 'open,
+                    next = next.as_mut() => break next,
+                    // Nothing is kept of one that is over. The turn for the next one stays.
+                    Some(_) = connections.join_next() => {}
+                }
             };
             let Ok(permit) = permit else { break };
             match accepted {
-                Ok((stream, caller)) => self.open(stream, caller, permit),
+                Ok((stream, caller)) => {
+                    if let Some(connection) = self.open(stream, caller, permit) {
+                        connections.spawn(connection);
+                    }
+                }
                 // Out of descriptors, mostly: those in use must be closed first.
                 Err(error) => {
                     tracing::warn!(reason = %error.kind(), "a connection could not be accepted");
@@ -238,20 +286,26 @@ impl Door {
         {
             let _ = tokio::fs::remove_file(path).await;
         }
+        connections
     }
 
-    fn open(&self, stream: Stream, caller: Caller, permit: OwnedSemaphorePermit) {
-        let Some(Way { tls, is_introduced }) = self.gate.admit(caller.address) else { return };
+    /// A connection until it is over, if it is let in.
+    fn open(
+        &self,
+        stream: Stream,
+        caller: Caller,
+        permit: OwnedSemaphorePermit,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let Way { tls, is_introduced } = self.gate.admit(caller.address)?;
         let shares = self.shares.clone();
         let mut share = None;
         if !is_introduced {
             // Not worth a line in the log for each: who does it would fill that instead.
-            let Ok(own) = taken(shares.as_ref(), caller.address) else { return };
-            share = own;
+            share = taken(shares.as_ref(), caller.address).ok()?;
         }
         let service = Arc::clone(&self.service);
         let (leaving, ended) = (self.leaving.clone(), self.ended.clone());
-        tokio::spawn(async move {
+        Some(async move {
             let until = Instant::now() + PATIENCE;
             let (mut stream, mut caller, mut first) = (stream, caller, Vec::new());
             if is_introduced {
@@ -274,7 +328,7 @@ impl Door {
             connection.shown = told.peer_certificates().map(|chain| Shown::of(chain, told.server_name()));
             let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             connection.speak(Box::new(stream), if two { Spoken::Two } else { Spoken::One }).await;
-        });
+        })
     }
 }
 
@@ -314,11 +368,10 @@ impl Connection {
             .keep_alive_timeout(PATIENCE)
             .max_concurrent_streams(128)
             .max_header_list_size(64 << 10);
-        let asked = Arc::new(Asked::new(ended.clone()));
+        // The connection counts until it and all that was asked on it is over, and one that becomes another protocol's beyond that.
+        let asked = Arc::new(Asked::new(ended.clone(), permit));
         let stream = InOrder::new(Watched::new(stream, Arc::clone(&asked)), ended.clone(), two);
         let (watched, begun) = (ended.clone(), Arc::clone(&asked));
-        // The connection counts until it is over, and one that becomes another protocol's beyond that.
-        let _counts = Arc::clone(&permit);
         let service = service_fn(move |mut request: Request<Incoming>| {
             if let Some(shown) = &shown {
                 request.extensions_mut().insert(Arc::clone(shown));
@@ -326,7 +379,7 @@ impl Connection {
             let (service, over) = (Arc::clone(&service), begun.begin(request.version()));
             if service.upgrades() && request.headers().contains_key(UPGRADE) {
                 let also = Arc::new(begun.begin(request.version()));
-                let kept = Kept { ended: watched.clone(), _over: also, _permit: Arc::clone(&permit) };
+                let kept = Kept { ended: watched.clone(), _over: also };
                 request.extensions_mut().insert(kept);
             }
             let one = request.version() < Version::HTTP_2;

@@ -1,4 +1,5 @@
 //! How long a connection may be silent: long where an application keeps it for its next request, briefly where it owes a head.
+use crate::listeners::Counts;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::future::Future;
@@ -33,10 +34,12 @@ pub(crate) struct Asked {
     leaving: AtomicBool,
     /// Whether the process ends.
     ended: watch::Receiver<bool>,
+    /// What the connection counts as, for as long as anything of it is there.
+    _counts: Arc<Counts>,
 }
 
 impl Asked {
-    pub(crate) fn new(ended: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(ended: watch::Receiver<bool>, counts: Arc<Counts>) -> Self {
         Self {
             begun: AtomicUsize::new(0),
             over: AtomicUsize::new(0),
@@ -45,6 +48,7 @@ impl Asked {
             since: Instant::now(),
             leaving: AtomicBool::new(false),
             ended,
+            _counts: counts,
         }
     }
 

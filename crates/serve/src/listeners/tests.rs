@@ -7,6 +7,7 @@ use std::task::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, Sleep};
 
+mod cut;
 mod introduced;
 
 /// A body that says something every second, so many times.

@@ -45,7 +45,10 @@ fn door(most: usize) -> (Door, Listeners) {
 fn opened(door: &Door, from: &str) -> DuplexStream {
     let (ours, theirs) = duplex(4 << 10);
     let permit = Arc::clone(&door.permits).try_acquire_owned().unwrap();
-    door.open(Box::new(theirs), Caller { address: Some(from.parse().unwrap()), ..Caller::default() }, permit);
+    let caller = Caller { address: Some(from.parse().unwrap()), ..Caller::default() };
+    if let Some(connection) = door.open(Box::new(theirs), caller, permit) {
+        tokio::spawn(connection);
+    }
     ours
 }
 
