@@ -1,7 +1,10 @@
 //! Logs: JSON lines on standard error. Tokens and secrets have no way into them: their types cannot be shown.
+mod waiting;
+
 use crate::failure::Failure;
 use crate::system;
 use tracing_subscriber::EnvFilter;
+use waiting::To;
 
 /// The variable that says what is logged, such as `info` or `warn,deputize_guard=debug`.
 const VARIABLE: &str = "DEPUTIZE_LOG";
@@ -13,7 +16,7 @@ pub(crate) fn start(default: &str) -> Result<(), Failure> {
         None => (default.to_owned(), "the setting `log`".to_owned()),
     };
     let filter = filter(&wanted, &from)?;
-    let logs = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(|| To::Error);
     // Only the first of a process counts.
     let _ = logs.try_init();
     Ok(())
@@ -36,10 +39,15 @@ pub(crate) fn start_flat(default: &str) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(default)).map_err(|_| {
         Failure::new("the variable RUST_LOG is no log filter", "use `info`, or `warn,deputize_fetch=debug`")
     })?;
-    let logs = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter);
+    let logs = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(|| To::Output);
     // Only the first of a process counts.
     let _ = logs.try_init();
     Ok(())
+}
+
+/// Writes what was logged, before the process ends or says something else. A reader that takes nothing is not waited for.
+pub(crate) fn flush() {
+    waiting::flush();
 }
 
 /// A panic is a defect. Its text may quote what a request held, so only its place is told.

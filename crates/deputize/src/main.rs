@@ -34,7 +34,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
     log::hook_panics();
-    match cli::run() {
+    let ended = cli::run();
+    log::flush();
+    match ended {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
