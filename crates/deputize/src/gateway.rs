@@ -15,12 +15,13 @@ use crate::system::{self, SystemClock};
 use again::Started;
 use client::TokenCache;
 use client::managed_identity::ManagedIdentity;
+use doors::Listening;
 use fetch::{Allow, Fetch, KeySets, Lifetimes};
 use gateway::{
     AccessLog, Effective, Entrance, File, Gateway, Ids, Ports, Scope, SettingsError, Store, Telemetry, Told,
     import_apim,
 };
-use serve::{DRAIN, Listeners};
+use serve::DRAIN;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -321,16 +322,14 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
         None => Sockets::default(),
     };
     let bound = doors::bind(&gateway, &wanted, &mut sockets).await?;
-    let mut listeners = Listeners::new();
+    let mut listening = Listening::new(share(&read)?, &gateway);
     let drained = Arc::new(Notify::new());
-    beside::listen(&read, &wanted_beside, &gateway, &mut sockets, &mut listeners).await?;
-    beside::manage(&wanted_beside, &gateway, &started, &drained, &mut sockets, &mut listeners).await?;
-    let proxies = Arc::clone(&gateway);
-    listeners.share(share(&read)?, move |address| proxies.is_proxy(address));
+    beside::listen(&read, &wanted_beside, &gateway, &mut sockets, &mut listening).await?;
+    beside::manage(&wanted_beside, &gateway, &started, &drained, &mut sockets, &mut listening).await?;
     for doors::Bound { entrance, sockets } in bound {
         let front = Arc::new(entrance.front());
         for socket in sockets {
-            listeners.add_behind(socket, Arc::clone(&entrance) as _, Arc::clone(&front));
+            listening.callers.add_behind(socket, Arc::clone(&entrance) as _, Arc::clone(&front));
         }
     }
     let pushing = push.map(|push| beside::push(push, &gateway)).transpose()?;
@@ -376,7 +375,7 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
             () = taken.as_mut() => {
                 tracing::info!("another process serves; connections that are open have time to go there");
                 tokio::select! {
-                    () = listeners.leave(LINGER) => {}
+                    () = listening.leave(LINGER) => {}
                     () = ending.asked() => {}
                 }
                 break;
@@ -387,7 +386,8 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     tracing::info!("the gateway ends");
     // The same of what was offered to another process.
     drop(taken);
-    listeners.end(DRAIN).await;
+    listening.drain(DRAIN).await;
+    listening.cut().await;
     if let Some(pushing) = pushing {
         pushing.end().await;
     }

@@ -1,12 +1,13 @@
 //! What stands beside a gateway: a listener for platforms, a socket for its operator, and the way to a collector.
 use super::Read;
 use super::again::Started;
+use super::doors::Listening;
 use crate::failure::{Failure, why};
 use crate::listen::{self, Sockets};
 use crate::system;
 use fetch::{Allow, Fetch};
 use gateway::{Authorizer, Control, EnvoyAuthorizer, Gateway, Management, Operator, Spanned, Status};
-use serve::{Listeners, Socket};
+use serve::Socket;
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -72,18 +73,18 @@ pub(super) async fn listen(
     wanted: &Wanted,
     gateway: &Arc<Gateway>,
     sockets: &mut Sockets,
-    listeners: &mut Listeners,
+    listening: &mut Listening,
 ) -> Result<(), Failure> {
     for socket in sockets.tcp(&wanted.status, "choose another with `status`").await? {
-        listeners.add(socket, None, Arc::new(Status::new(Arc::clone(gateway))));
+        listening.beside.add(socket, None, Arc::new(Status::new(Arc::clone(gateway))));
     }
     let asked = Arc::new(Authorizer::new(Arc::clone(gateway)));
     for socket in sockets.tcp(&wanted.authorizer, "choose another with `authorizer`").await? {
-        listeners.add(socket, None, Arc::clone(&asked));
+        listening.proxies.add(socket, None, Arc::clone(&asked));
     }
     let asked = Arc::new(EnvoyAuthorizer::new(Arc::clone(gateway)));
     for socket in sockets.tcp(&wanted.envoy_authorizer, "choose another with `envoy_authorizer`").await? {
-        listeners.add(socket, None, Arc::clone(&asked));
+        listening.proxies.add(socket, None, Arc::clone(&asked));
     }
     if let Some(control) = &read.file.control {
         let path = read.beside().join(control.get_ref());
@@ -91,7 +92,7 @@ pub(super) async fn listen(
             let problem = format!("cannot listen at `{}`: {}", path.display(), why(&error));
             read.text.fault(&control.span(), &problem, "name a path in a folder that the gateway may write to")
         })?;
-        listeners.add(socket, None, Arc::new(Control::new(Arc::clone(gateway), uid)));
+        listening.beside.add(socket, None, Arc::new(Control::new(Arc::clone(gateway), uid)));
     }
     Ok(())
 }
@@ -103,7 +104,7 @@ pub(super) async fn manage(
     started: &Arc<Started>,
     drained: &Arc<Notify>,
     sockets: &mut Sockets,
-    listeners: &mut Listeners,
+    listening: &mut Listening,
 ) -> Result<(), Failure> {
     let Some(entrance) = gateway.management_entrance().map(Arc::new) else { return Ok(()) };
     let (started, drained) = (Arc::clone(started), Arc::clone(drained));
@@ -111,7 +112,7 @@ pub(super) async fn manage(
     let Some(management) = Management::new(Arc::clone(gateway), Arc::new(process)) else { return Ok(()) };
     let management = Arc::new(management);
     for socket in sockets.tcp(&wanted.management, "choose another with `listen` of `[management]`").await? {
-        listeners.add_behind(socket, Arc::clone(&entrance) as _, Arc::clone(&management));
+        listening.beside.add_behind(socket, Arc::clone(&entrance) as _, Arc::clone(&management));
     }
     Ok(())
 }

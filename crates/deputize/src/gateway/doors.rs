@@ -1,11 +1,51 @@
-//! Where callers are listened to.
+//! Where callers are listened to, and what listens.
 use super::Read;
 use crate::failure::Failure;
 use crate::listen::{self, Sockets};
 use gateway::{Entrance, Gateway};
-use serve::Socket;
+use serve::{Listeners, Socket};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How many connections there are at once for those who watch over it and manage it.
+const BESIDE: usize = 256;
+
+/// What listens. Each has connections of its own: who takes all of one keeps nobody away from another.
+pub(super) struct Listening {
+    /// Callers of the APIs.
+    pub(super) callers: Listeners,
+    /// Proxies of this machine, which ask about callers of their own. All of them come from one address.
+    pub(super) proxies: Listeners,
+    /// Those who watch over the gateway and manage it.
+    pub(super) beside: Listeners,
+}
+
+impl Listening {
+    /// Nothing yet; a caller has at most this share, those excepted that are proxies.
+    pub(super) fn new(share: usize, gateway: &Arc<Gateway>) -> Self {
+        let (mut callers, mut beside) = (Listeners::new(), Listeners::at_most(BESIDE));
+        let gateway = Arc::clone(gateway);
+        callers.share(share, move |address| gateway.is_proxy(address));
+        beside.share(BESIDE / 4, |_| false);
+        Self { callers, proxies: Listeners::new(), beside }
+    }
+
+    /// [`Listeners::leave`].
+    pub(super) async fn leave(&mut self, linger: Duration) {
+        tokio::join!(self.callers.leave(linger), self.proxies.leave(linger), self.beside.leave(linger));
+    }
+
+    /// [`Listeners::drain`].
+    pub(super) async fn drain(&mut self, drain: Duration) {
+        tokio::join!(self.callers.drain(drain), self.proxies.drain(drain), self.beside.drain(drain));
+    }
+
+    /// [`Listeners::cut`].
+    pub(super) async fn cut(self) {
+        tokio::join!(self.callers.cut(), self.proxies.cut(), self.beside.cut());
+    }
+}
 
 /// A listener, and what it is bound to.
 pub(super) struct Bound {

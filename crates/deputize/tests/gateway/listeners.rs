@@ -1,8 +1,9 @@
 //! Listeners beside one another: what is said of wrong ones, and how they change hands.
 use super::{Folder, Running, configuration, deputize, service, told, until};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
+use std::time::Duration;
 
 /// The status of an answer to somebody who says this first; empty where the connection is closed without one.
 fn asked(address: &str, first: &str) -> Option<String> {
@@ -88,4 +89,28 @@ fn where_is_listened_beside_the_apis_is_checked_as_it_is_when_it_starts() {
     let file = folder.write("gateway.toml", &format!("{sound}{management}"));
     let (code, _, error) = told(&["check", &file]);
     assert!(code == 1 && error.contains("the management API without TLS is served on loopback only"), "{error}");
+}
+
+#[test]
+fn g_14_one_address_has_its_share_of_connections_beside_the_apis() {
+    let folder = Folder::new("share-beside");
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (address, status) = (free(), free());
+    let text = format!("status = \"{status}\"\n{}", configuration(&address, &service(), 403));
+    let file = folder.write("gateway.toml", &text);
+    let running = Running(deputize(&[&file]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    until(|| TcpStream::connect(&status).is_ok());
+    let mut held: Vec<TcpStream> = (0..80).map(|_| TcpStream::connect(&status).unwrap()).collect();
+    let closed = held.pop().map(|mut last| {
+        last.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        last.read(&mut [0; 16])
+    });
+    let is_closed = match &closed {
+        Some(Ok(length)) => *length == 0,
+        Some(Err(error)) => error.kind() == ErrorKind::ConnectionReset,
+        None => false,
+    };
+    assert!(is_closed, "{closed:?}");
+    assert_eq!(asked(&address, "").as_deref(), Some("200"), "they are not the callers'");
+    drop((held, running));
 }
