@@ -2,6 +2,7 @@
 mod again;
 mod beside;
 mod doors;
+mod ending;
 mod trace;
 
 use crate::authority::runtime;
@@ -16,13 +17,12 @@ use again::Started;
 use client::TokenCache;
 use client::managed_identity::ManagedIdentity;
 use doors::Listening;
+use ending::{LAST, Left};
 use fetch::{Allow, Fetch, KeySets, Lifetimes};
 use gateway::{
     AccessLog, Effective, Entrance, File, Gateway, Ids, Ports, Scope, SettingsError, Store, Telemetry, Told,
     import_apim,
 };
-use serve::DRAIN;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -154,7 +154,11 @@ pub(crate) fn run(Options { command, file }: Options) -> Result<ExitCode, Failur
         None => {
             let read = Read::file(&file.unwrap_or_default())?;
             log::start(read.file.log.as_deref().unwrap_or("info"))?;
-            runtime()?.block_on(serve(read))
+            let threads = runtime()?;
+            let ended = threads.block_on(serve(read));
+            // One that waits for a reader of its output would keep the process for ever.
+            threads.shutdown_timeout(LAST);
+            ended
         }
     }
 }
@@ -334,13 +338,8 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     }
     let pushing = push.map(|push| beside::push(push, &gateway)).transpose()?;
     let access_log = Arc::clone(gateway.access_log());
-    let write = |lines: &[u8]| {
-        let mut out = std::io::stdout().lock();
-        // Nobody reads them: requests go on.
-        let _ = out.write_all(lines).and_then(|()| out.flush());
-    };
     let writing = Arc::clone(&access_log);
-    tokio::spawn(async move { writing.run(write).await });
+    tokio::spawn(async move { writing.run(ending::write).await });
     tokio::spawn(warm(Arc::clone(&gateway)));
     tokio::spawn(look(Arc::clone(&gateway)));
     tokio::spawn(fetch(Arc::clone(&gateway)));
@@ -386,16 +385,8 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     tracing::info!("the gateway ends");
     // The same of what was offered to another process.
     drop(taken);
-    listening.drain(DRAIN).await;
-    listening.cut().await;
-    if let Some(pushing) = pushing {
-        pushing.end().await;
-    }
-    write(&access_log.take());
-    if let Some(store) = store {
-        store.flush().await;
-    }
-    Ok(ExitCode::SUCCESS)
+    let left = Left { listening, access_log, store, pushing };
+    Ok(Box::pin(left.end(&mut ending)).await)
 }
 
 /// How many connections one address may have.

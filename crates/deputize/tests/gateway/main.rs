@@ -5,6 +5,7 @@
     clippy::disallowed_methods,
     reason = "a test of processes, in real time"
 )]
+mod ending;
 mod floods;
 mod listeners;
 mod overload;
