@@ -8,7 +8,7 @@ mod trace;
 use crate::authority::runtime;
 use crate::failure::{Failure, why};
 use crate::file::Text;
-use crate::listen::Sockets;
+use crate::listen::{self, Sockets};
 use crate::log;
 use crate::output::{printable, say, say_aside};
 use crate::serve::Ending;
@@ -319,7 +319,7 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     let unable = |path: &Path, error: &std::io::Error| {
         let problem = format!("sockets cannot be handed over at `{}`: {}", path.display(), why(error));
         let at = read.file.handover.as_ref().map(gateway::Spanned::span).unwrap_or_default();
-        read.text.fault(&at, &problem, "name a path in a folder that only the gateway's user may write to")
+        read.text.fault(&at, &problem, listen::way_out(error))
     };
     let mut sockets = match &handover {
         Some(path) => Sockets::after(path).await.map_err(|error| unable(path, &error))?,

@@ -106,6 +106,14 @@ impl Sockets {
     }
 }
 
+/// What to do where the sockets of a process cannot be had at a path, or offered there.
+pub(crate) fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::TimedOut => "the process that listens there does not answer: end it, or name another path",
+        _ => "name a path in a folder that only the gateway's user may write to",
+    }
+}
+
 fn in_use(error: &io::Error) -> bool {
     error.kind() == ErrorKind::AddrInUse
 }
@@ -113,4 +121,15 @@ fn in_use(error: &io::Error) -> bool {
 /// A loopback address for HTTP without TLS: for benchmarks on this machine, never for a network.
 pub(crate) async fn plain(port: u16) -> Result<Bound, Failure> {
     bind(&[SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)], "choose another with `--plain-port`").await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_does_not_answer_is_no_matter_of_its_folder() {
+        assert!(way_out(&ErrorKind::TimedOut.into()).contains("does not answer"));
+        assert!(way_out(&ErrorKind::PermissionDenied.into()).contains("a folder"));
+    }
 }
