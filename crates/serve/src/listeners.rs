@@ -261,9 +261,9 @@ impl Door {
                 tokio::select! {
                     biased;
                     _ = leaving.wait_for(|leaving| *leaving) => break 'open,
-                    next = next.as_mut() => break next,
-                    // Nothing is kept of one that is over. The turn for the next one stays.
+                    // Nothing is kept of one that is over, however fast others come. The turn for the next one stays.
                     Some(_) = connections.join_next() => {}
+                    next = next.as_mut() => break next,
                 }
             };
             let Ok(permit) = permit else { break };
