@@ -144,8 +144,13 @@ pub(crate) fn run(Options { command, file }: Options) -> Result<ExitCode, Failur
             })?;
             say(imported.toml.trim_end());
             if !imported.left.is_empty() {
-                let what = format!("{} of the document is not carried over: see the beginning", imported.left.len());
-                say_aside(format_args!("mind: {what}"));
+                let (all, checks) = (imported.left.len(), imported.left.iter().filter(|left| left.is_check).count());
+                let laxer = if checks > 0 {
+                    format!(", checks of callers among it ({checks}), without which the API is laxer")
+                } else {
+                    String::new()
+                };
+                say_aside(format_args!("mind: {all} of the document is not carried over{laxer}: see the beginning"));
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -373,6 +378,7 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
             () = drained.notified() => break,
             () = taken.as_mut() => {
                 tracing::info!("another process serves; connections that are open have time to go there");
+                gateway.leave();
                 tokio::select! {
                     () = listening.leave(LINGER) => {}
                     () = ending.asked() => {}
@@ -383,6 +389,7 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
         }
     }
     tracing::info!("the gateway ends");
+    gateway.leave();
     // The same of what was offered to another process.
     drop(taken);
     let left = Left { listening, access_log, store, pushing };

@@ -11,11 +11,13 @@ use http_body_util::Full;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use std::error::Error;
 use std::fmt;
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How long a caller may take for a body of any size, and how many bytes it has to send in each further second.
@@ -304,6 +306,8 @@ pub(crate) struct Streamed {
     progress: Progress,
     trailers: Option<Trailers>,
     shape: Shape,
+    /// Where it can be ended in order: until the gateway leaves.
+    stays: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 /// How a stream is ended that is over.
@@ -318,7 +322,12 @@ enum Shape {
 }
 
 impl Streamed {
-    pub(crate) fn new((watch, trailers): (Watch, Option<Trailers>), progress: Progress, headers: &HeaderMap) -> Self {
+    pub(crate) fn new(
+        (watch, trailers): (Watch, Option<Trailers>),
+        progress: Progress,
+        headers: &HeaderMap,
+        mut leaves: watch::Receiver<bool>,
+    ) -> Self {
         let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         let is = |beginning: &[u8]| kind.get(..beginning.len()).is_some_and(|it| it.eq_ignore_ascii_case(beginning));
         let shape = if is(b"text/event-stream") {
@@ -328,7 +337,19 @@ impl Streamed {
         } else {
             Shape::Other
         };
-        Self { watch, progress, trailers, shape }
+        let stays = async move { drop(leaves.wait_for(|leaves| *leaves).await) };
+        let stays: Option<Pin<Box<dyn Future<Output = ()> + Send>>> =
+            if shape == Shape::Other { None } else { Some(Box::pin(stays)) };
+        Self { watch, progress, trailers, shape, stays }
+    }
+
+    fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<Over> {
+        if let over @ Poll::Ready(_) = self.watch.poll_over(context) {
+            return over;
+        }
+        let Some(stays) = &mut self.stays else { return Poll::Pending };
+        ready!(stays.as_mut().poll(context));
+        Poll::Ready(Over::Left)
     }
 }
 
@@ -449,7 +470,7 @@ impl Downloading {
             return Poll::Ready(None);
         }
         let Some(streamed) = &mut self.streamed else { return Poll::Pending };
-        let over = ready!(streamed.watch.poll_over(context));
+        let over = ready!(streamed.poll_over(context));
         let shape = streamed.shape;
         self.over = true;
         self.ended(false);
@@ -468,6 +489,7 @@ fn grpc_status(over: Over) -> HeaderMap {
         Over::Refused => ("16", "the token is good no more"),
         Over::SignedOut => ("16", "the session is over"),
         Over::Lasted => ("14", "the stream has lasted as long as it may"),
+        Over::Left => ("14", "the gateway leaves; call again"),
     };
     let fields = [("grpc-status", status), ("grpc-message", message)];
     fields.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).into_iter().collect()

@@ -40,6 +40,7 @@ use permit::Ended;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// What a gateway needs from outside. It outlives configurations: keys and tokens stay when a new one is read.
 #[derive(Clone)]
@@ -75,6 +76,8 @@ pub struct Gateway {
     limits: Arc<Limits>,
     /// What proxies tell of their callers.
     told: ToldCertificates,
+    /// Whether it leaves.
+    leaves: watch::Sender<bool>,
 }
 
 /// Where a request came from.
@@ -126,7 +129,13 @@ impl Gateway {
             None => Limits::default(),
         });
         let state = compile(file, variable, beside, &ports, &limits, &Lasting::default())?;
-        Ok(Self { state: ArcSwap::from_pointee(state), ports, limits, told: ToldCertificates::default() })
+        let (told, leaves) = (ToldCertificates::default(), watch::Sender::new(false));
+        Ok(Self { state: ArcSwap::from_pointee(state), ports, limits, told, leaves })
+    }
+
+    /// Ends streams of events and of gRPC in order, now and from now on: their callers ask again, and another gateway by then. Others go on.
+    pub fn leave(&self) {
+        self.leaves.send_replace(true);
     }
 
     /// From now on answers by this file. Requests that are under way end as they began; where something is wrong with the
@@ -349,7 +358,8 @@ impl Gateway {
                 record.status = response.status();
                 let (parts, body) = response.into_parts();
                 let limits = Arc::clone(&self.limits);
-                let stream = stream.map(|stream| Streamed::new(*stream, uploaded.clone(), &parts.headers));
+                let stream = stream
+                    .map(|stream| Streamed::new(*stream, uploaded.clone(), &parts.headers, self.leaves.subscribe()));
                 let body = Downloading::new(body, version, silence, slot, lease).streamed(stream);
                 let body = body.on_end(Box::new(move |bytes, whole| {
                     record.uploaded = uploaded.sent();

@@ -79,3 +79,30 @@ fn r19_what_is_cut_off_by_a_second_signal_is_told_and_the_end_is_not_waited_for(
     let logged = read(Box::new(running.0.stderr.take().unwrap()));
     assert!(logged.contains("the gateway ends") && logged.contains("is cut off"), "{logged}");
 }
+
+#[test]
+fn r19_a_stream_of_events_ends_in_order_and_keeps_no_restart_waiting() {
+    let folder = Folder::new("events");
+    let (address, service) = (free(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let text = configuration(&address, &format!("http://{}", service.local_addr().unwrap()), 403);
+    let file = folder.write("gateway.toml", &(text + "[api.operation.stream]\n"));
+    let mut running = Running(deputize(&[&file]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    until(|| TcpStream::connect(&address).is_ok());
+    let mut reader = asking(&address);
+    let (mut says, _) = service.accept().unwrap();
+    assert!(says.read(&mut [0; 4_096]).unwrap() > 0);
+    let event = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\ndata: 1\n\n";
+    says.write_all(event.as_bytes()).unwrap();
+    let mut read = Vec::new();
+    while !read.ends_with(b"data: 1\n\n\r\n") {
+        let mut some = [0; 4_096];
+        let length = reader.read(&mut some).unwrap();
+        assert!(length > 0, "{}", String::from_utf8_lossy(&read));
+        read.extend_from_slice(&some[..length]);
+    }
+    running.signal("-TERM");
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "0\r\n\r\n");
+    assert_eq!(ended(&mut running, Duration::from_secs(5)).code(), Some(0));
+}

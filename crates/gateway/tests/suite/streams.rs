@@ -397,6 +397,22 @@ async fn g_12_a_stream_of_events_ends_when_its_token_expires_and_its_reader_is_c
 }
 
 #[tokio::test]
+async fn r_19_streams_that_can_be_ended_in_order_are_when_the_gateway_leaves() {
+    let (world, mut caller, says) = events_with_token("idle_seconds = 3600").await;
+    goes_on(&mut caller, &says).await;
+    world.gateway.leave();
+    assert_eq!(read_until(&mut caller, "0\r\n\r\n").await, "0\r\n\r\n");
+    let echo = Echo::start().await;
+    let world = World::start(&streamed(PUBLIC, &plain_h2(&echo), "trailers = true")).await;
+    let (feed, response) = open(&world, &[]).await;
+    let mut body = response.into_body();
+    feed.send(data("one")).unwrap();
+    assert_eq!(next(&mut body).await.unwrap(), "one");
+    world.gateway.leave();
+    assert_eq!(next(&mut body).await.unwrap_err().unwrap()["grpc-status"], "14");
+}
+
+#[tokio::test]
 async fn g_12_a_grace_lets_a_stream_go_on_for_a_while_and_a_file_can_let_it_go_on_for_ever() {
     let (world, mut caller, says) = events_with_token("idle_seconds = 3600\ngrace_seconds = 30").await;
     later(&world, 129).await;
