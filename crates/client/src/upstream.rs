@@ -137,8 +137,9 @@ impl Inner {
             self.random.fill(&mut dice);
             match &answer {
                 Err(error) if counts.counts(error) => self.breaker.failed(self.clock.now(), dice[0]),
-                // It is our own fault or the token's, and says nothing of the authority.
-                Err(Error::Request(_) | Error::Unreachable(_) | Error::Unreadable { status: 500.., .. }) => {}
+                // It is our own fault, and says nothing of the authority.
+                Err(Error::Request(_)) => {}
+                // Whatever else comes of it, the authority is there.
                 _ => self.breaker.succeeded(),
             }
             let error = match answer {

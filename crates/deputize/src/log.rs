@@ -50,6 +50,15 @@ pub(crate) fn flush() {
     waiting::flush();
 }
 
+/// As long as this is there, something may be logged; it is written when this goes, however it does.
+pub(crate) struct Told;
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        flush();
+    }
+}
+
 /// A panic is a defect. Its text may quote what a request held, so only its place is told.
 pub(crate) fn hook_panics() {
     std::panic::set_hook(Box::new(|panic| {

@@ -34,8 +34,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
     log::hook_panics();
+    // However it ends.
+    let told = log::Told;
     let ended = cli::run();
-    log::flush();
+    drop(told);
     match ended {
         Ok(code) => code,
         Err(failure) => failure.report(),

@@ -306,7 +306,7 @@ pub(crate) struct Streamed {
     progress: Progress,
     trailers: Option<Trailers>,
     shape: Shape,
-    /// Where it can be ended in order: until the gateway leaves.
+    /// Where its reader comes back by itself: until the gateway leaves.
     stays: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -326,7 +326,7 @@ impl Streamed {
         (watch, trailers): (Watch, Option<Trailers>),
         progress: Progress,
         headers: &HeaderMap,
-        mut leaves: watch::Receiver<bool>,
+        leaves: Option<watch::Receiver<bool>>,
     ) -> Self {
         let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         let is = |beginning: &[u8]| kind.get(..beginning.len()).is_some_and(|it| it.eq_ignore_ascii_case(beginning));
@@ -337,19 +337,12 @@ impl Streamed {
         } else {
             Shape::Other
         };
-        let stays = async move { drop(leaves.wait_for(|leaves| *leaves).await) };
-        let stays: Option<Pin<Box<dyn Future<Output = ()> + Send>>> =
-            if shape == Shape::Other { None } else { Some(Box::pin(stays)) };
+        // What begins after that has the time that there is.
+        let leaves = leaves.filter(|leaves| shape == Shape::Events && !*leaves.borrow());
+        let stays = leaves.map(|mut leaves| -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(async move { drop(leaves.wait_for(|leaves| *leaves).await) })
+        });
         Self { watch, progress, trailers, shape, stays }
-    }
-
-    fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<Over> {
-        if let over @ Poll::Ready(_) = self.watch.poll_over(context) {
-            return over;
-        }
-        let Some(stays) = &mut self.stays else { return Poll::Pending };
-        ready!(stays.as_mut().poll(context));
-        Poll::Ready(Over::Left)
     }
 }
 
@@ -438,6 +431,14 @@ impl hyper::body::Body for Downloading {
                 }
                 Poll::Pending => {}
             }
+            // What has come by then is told before.
+            if let Some(stays) = self.streamed.as_mut().and_then(|streamed| streamed.stays.as_mut())
+                && stays.as_mut().poll(context).is_ready()
+            {
+                self.over = true;
+                self.ended(false);
+                return Poll::Ready(None);
+            }
             if self.wait.is_none() {
                 self.wait = Some(Box::pin(sleep_until(self.patience())));
             }
@@ -470,7 +471,7 @@ impl Downloading {
             return Poll::Ready(None);
         }
         let Some(streamed) = &mut self.streamed else { return Poll::Pending };
-        let over = ready!(streamed.poll_over(context));
+        let over = ready!(streamed.watch.poll_over(context));
         let shape = streamed.shape;
         self.over = true;
         self.ended(false);
@@ -489,7 +490,6 @@ fn grpc_status(over: Over) -> HeaderMap {
         Over::Refused => ("16", "the token is good no more"),
         Over::SignedOut => ("16", "the session is over"),
         Over::Lasted => ("14", "the stream has lasted as long as it may"),
-        Over::Left => ("14", "the gateway leaves; call again"),
     };
     let fields = [("grpc-status", status), ("grpc-message", message)];
     fields.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).into_iter().collect()

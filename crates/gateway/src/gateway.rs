@@ -34,7 +34,7 @@ use fetch::{Fetch, KeySets};
 use forward::{Answered, Arrived, forward};
 use guard::Guard;
 use http::header::CONNECTION;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use permit::Ended;
 use std::net::IpAddr;
@@ -133,7 +133,8 @@ impl Gateway {
         Ok(Self { state: ArcSwap::from_pointee(state), ports, limits, told, leaves })
     }
 
-    /// Ends streams of events and of gRPC in order, now and from now on: their callers ask again, and another gateway by then. Others go on.
+    /// Ends the streams of events that are open, as if they were whole, for who has asked for them with GET: such a reader asks again, and
+    /// another gateway by then. All else goes on.
     pub fn leave(&self) {
         self.leaves.send_replace(true);
     }
@@ -324,7 +325,7 @@ impl Gateway {
         let mut record = Record::new(&self.ports, peer, request.headers());
         let (mut parts, body) = request.into_parts();
         let upgrade = websocket::Asked::of(&mut parts, &body);
-        let opens = upgrade.is_some();
+        let (opens, comes_back) = (upgrade.is_some(), parts.method == Method::GET);
         let mut after = After::default();
         let mut response = match self.reply(&state, (parts, body), upgrade, peer, &mut record, &mut after).await {
             Ok(Reply::Opened(mut response, tunnel)) => {
@@ -358,8 +359,8 @@ impl Gateway {
                 record.status = response.status();
                 let (parts, body) = response.into_parts();
                 let limits = Arc::clone(&self.limits);
-                let stream = stream
-                    .map(|stream| Streamed::new(*stream, uploaded.clone(), &parts.headers, self.leaves.subscribe()));
+                let leaves = comes_back.then(|| self.leaves.subscribe());
+                let stream = stream.map(|stream| Streamed::new(*stream, uploaded.clone(), &parts.headers, leaves));
                 let body = Downloading::new(body, version, silence, slot, lease).streamed(stream);
                 let body = body.on_end(Box::new(move |bytes, whole| {
                     record.uploaded = uploaded.sent();

@@ -239,7 +239,7 @@ impl<'a> Reading<'a> {
     fn no_counterpart(&mut self, node: Element<'a>) {
         let all: Vec<Element<'a>> = node.descendants().filter(Node::is_element).collect();
         let has = |is: fn(Element<'_>) -> bool| all.iter().any(|inside| is(*inside) && !is_elsewhere(*inside));
-        self.fixes |= has(|inside| FIXES.contains(&inside.tag_name().name()));
+        self.fixes |= has(is_fixing);
         let goes = if has(is_credential) {
             Some("goes")
         } else {
@@ -390,7 +390,12 @@ fn is_elsewhere(node: Element<'_>) -> bool {
 }
 
 /// What makes of callers' requests the one that the document says.
-const FIXES: [&str; 3] = ["rewrite-uri", "set-method", "set-body"];
+const FIXES: [&str; 5] = ["rewrite-uri", "set-method", "set-body", "set-query-parameter", "find-and-replace"];
+
+fn is_fixing(node: Element<'_>) -> bool {
+    // With `skip` callers may say it themselves.
+    FIXES.contains(&node.tag_name().name()) && node.attribute("exists-action") != Some("skip")
+}
 
 /// What refuses callers, or counts them, beside all that is called `validate-`.
 const CHECKS: [&str; 7] =

@@ -134,8 +134,6 @@ pub(crate) enum Over {
     Expired,
     /// The token is taken no more: it was cut off, or its issuer has taken back the key, say.
     Refused,
-    /// The gateway leaves, and another one serves.
-    Left,
     /// Its session is over: it lasted as long as it may, or the person signed out.
     SignedOut,
 }
@@ -144,7 +142,6 @@ impl fmt::Display for Over {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Lasted => "the stream has lasted as long as it may",
-            Self::Left => "the gateway leaves; ask again",
             Self::Expired => "the token has expired",
             Self::Refused => "the token is good no more",
             Self::SignedOut => "the session is over",

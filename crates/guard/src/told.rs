@@ -58,18 +58,19 @@ fn of_another_kind(claims: &Map<String, Value>) -> Option<&str> {
         "code",
         "id",
         "id_token",
-        "initial",
+        "initialaccesstoken",
         "logout",
         "logout+jwt",
         "offline",
         "refresh",
         "refresh_token",
-        "registration",
+        "registrationaccesstoken",
         "serialized-id",
     ];
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     let is_other = |kind: &&str| OTHERS.iter().any(|other| kind.eq_ignore_ascii_case(other));
-    let used = text("token_use").filter(|kind| !matches!(*kind, "access" | "access_token"));
+    let used = text("token_use")
+        .filter(|kind| !["", "access", "access_token"].iter().any(|access| kind.eq_ignore_ascii_case(access)));
     used.or_else(|| text("typ").filter(is_other)).or_else(|| text("token_type").filter(is_other))
 }
 

@@ -177,13 +177,17 @@ fn is_the_proxys(name: &HeaderName) -> bool {
 }
 
 /// What proxies say of themselves and of where a request came from, in their questions too: that it came from a caller cannot be seen.
-const OF_PROXIES: [&str; 14] = [
+const OF_PROXIES: [&str; 18] = [
     "cf-connecting-ip",
     "cf-connecting-ipv6",
+    "fastly-client-ip",
     "front-end-https",
     "true-client-ip",
+    "x-azure-clientip",
+    "x-azure-socketip",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-envoy-external-address",
     "x-forwarded-port",
     "x-forwarded-prefix",
     "x-forwarded-scheme",

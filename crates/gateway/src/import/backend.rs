@@ -128,6 +128,11 @@ impl<'a> Reading<'a> {
     /// The gateway's own credential is for the request that the document makes: with any path and body, callers would act as the
     /// gateway.
     pub(super) fn withhold(&mut self) {
+        if self.scope == Scope::Operation && self.fixes && self.own.is_none() {
+            let why = "the document fixes the request; here callers would choose it: if the API's `onward` is the gateway's own credential, \
+                       write `onward = \"none\"` in the `[[api.operation]]`";
+            self.leave(self.document.root_element(), why);
+        }
         let Some(node) = self.own.filter(|_| self.fixes) else { return };
         let Some(onward) = self.parts.onward.take() else { return };
         self.parts.fails_closed = true;
@@ -138,7 +143,9 @@ impl<'a> Reading<'a> {
 
     /// The statements without the credentials that a later one takes out of the request again.
     pub(super) fn last_ones(&mut self, mut statements: Vec<Element<'a>>) -> Vec<Element<'a>> {
-        let takes_out = |node: Element<'_>| is_credential(node) && node.attribute("exists-action") == Some("delete");
+        // A named value may say so.
+        let deletes = |action: &str| action == "delete" || action.contains("{{");
+        let takes_out = |node: Element<'_>| is_credential(node) && node.attribute("exists-action").is_some_and(deletes);
         let Some(at) = statements.iter().rposition(|node| takes_out(*node)) else { return statements };
         let behind = statements.split_off(at);
         let line = behind.first().map_or(0, |node| self.line(*node));

@@ -64,6 +64,8 @@ impl<'a> Reading<'a> {
                 self.parts.fails_closed = true;
                 return Ok(());
             }
+            // It is the last word about it.
+            (self.parts.onward, self.parts.fails_closed) = (None, true);
             return whole(node, format!("a credential for the service is said in `onward`: {}", self.until_said()));
         }
         if ["host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "expect"]
@@ -78,10 +80,15 @@ impl<'a> Reading<'a> {
         match values.as_slice() {
             [value] if action == "override" && is_expression(&written(*value)?) => {
                 let text = written(*value)?;
-                let Some(claim) = claim(&text, &self.tokens) else {
-                    return whole(*value, "the text is an expression; expressions are not carried over but one claim");
-                };
-                table.set("claim", claim);
+                if let Some(claim) = claim(&text, &self.tokens) {
+                    table.set("claim", claim);
+                } else {
+                    // The service takes it for the gateway's word.
+                    let why = "the text is an expression, and only one claim is carried over of these: what the caller says there is taken out";
+                    self.leave(*value, why);
+                    table.set_list("value", Vec::new());
+                    table.set("exists_action", "delete");
+                }
             }
             [] if action != "delete" => return whole(node, "it has no value"),
             _ => {

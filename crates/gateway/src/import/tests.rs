@@ -175,7 +175,9 @@ fn addresses_and_headers_are_carried_over() {
     assert_eq!(set[0]["exists_action"].as_str(), Some("skip"));
     assert_eq!(set[1]["claim"].as_str(), Some("oid"));
     assert_eq!(set[2]["exists_action"].as_str(), Some("delete"));
-    assert_eq!((set.len(), left(&imported)), (3, vec![(12, "value")]));
+    // What cannot be said for callers they do not say either.
+    assert_eq!((set[3]["name"].as_str(), set[3]["exists_action"].as_str()), (Some("X-Made"), Some("delete")));
+    assert_eq!((set.len(), left(&imported)), (4, vec![(12, "value")]));
 }
 
 #[test]

@@ -51,7 +51,10 @@ pub(crate) struct Table {
 
 impl super::Table for Table {
     fn part(&self, at: &Range<usize>, world: &mut World<'_>) -> Result<Part, SettingsError> {
-        let audiences = [self.audiences.as_slice(), &self.backend_application_ids].concat();
+        // Tokens of version 1.0 repeat what the client asked for, and those of 2.0 have the registration's own.
+        let written = [self.audiences.as_slice(), &self.backend_application_ids].concat();
+        let in_tokens = written.iter().map(|id| as_in_tokens(id)).filter(|id| !written.contains(id));
+        let audiences: Vec<String> = written.iter().cloned().chain(in_tokens).collect();
         if audiences.is_empty() {
             let problem = "it takes tokens for any API of the tenant, which is no check";
             return Err(fault(at, problem, "add `audiences` or `backend_application_ids`"));

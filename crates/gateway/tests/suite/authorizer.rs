@@ -245,6 +245,9 @@ async fn g_05_what_says_who_somebody_is_reaches_no_service_through_a_proxy() {
         ("x-forwarded-server", "edge"),
         ("x-forwarded-prefix", "/orders"),
         ("x-original-host", "shop.example"),
+        ("x-azure-clientip", "203.0.113.9"),
+        ("fastly-client-ip", "203.0.113.9"),
+        ("x-envoy-external-address", "203.0.113.9"),
         ("x_ordinary", "1"),
     ];
     assert_eq!(proxy.asks("/", &usual).await.status, 200, "proxies tell of themselves");
@@ -337,10 +340,14 @@ async fn an_operator_is_told_which_fields_proxies_have_to_take_from_the_answer()
     let always = [
         "cf-connecting-ip",
         "cf-connecting-ipv6",
+        "fastly-client-ip",
         "front-end-https",
         "true-client-ip",
+        "x-azure-clientip",
+        "x-azure-socketip",
         "x-client-ip",
         "x-cluster-client-ip",
+        "x-envoy-external-address",
         "x-forwarded-method",
         "x-forwarded-port",
         "x-forwarded-prefix",

@@ -21,7 +21,7 @@ use testkit::Issuer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::{advance, pause, resume};
+use tokio::time::{advance, pause, resume, timeout};
 
 /// A body of frames that are handed in as they are there.
 struct Fed(mpsc::UnboundedReceiver<Frame<Bytes>>);
@@ -397,19 +397,27 @@ async fn g_12_a_stream_of_events_ends_when_its_token_expires_and_its_reader_is_c
 }
 
 #[tokio::test]
-async fn r_19_streams_that_can_be_ended_in_order_are_when_the_gateway_leaves() {
+async fn r_19_readers_of_events_are_sent_back_when_the_gateway_leaves_and_nothing_that_came_is_lost() {
     let (world, mut caller, says) = events_with_token("idle_seconds = 3600").await;
     goes_on(&mut caller, &says).await;
+    let mut posts = TcpStream::connect(world.address).await.unwrap();
+    let post = get("/", &[("authorization", &world.bearer(&json!({})))]).replacen("GET", "POST", 1);
+    posts.write_all(post.as_bytes()).await.unwrap();
+    assert!(read_until(&mut posts, "\r\n\r\n").await.starts_with("HTTP/1.1 200"));
     world.gateway.leave();
     assert_eq!(read_until(&mut caller, "0\r\n\r\n").await, "0\r\n\r\n");
+    let mut rest = [0; 64];
+    assert!(timeout(Duration::from_millis(200), posts.read(&mut rest)).await.is_err(), "it does not come back");
+    // What begins now goes on, and what is there goes out.
     let echo = Echo::start().await;
     let world = World::start(&streamed(PUBLIC, &plain_h2(&echo), "trailers = true")).await;
+    world.gateway.leave();
     let (feed, response) = open(&world, &[]).await;
     let mut body = response.into_body();
     feed.send(data("one")).unwrap();
     assert_eq!(next(&mut body).await.unwrap(), "one");
-    world.gateway.leave();
-    assert_eq!(next(&mut body).await.unwrap_err().unwrap()["grpc-status"], "14");
+    drop(feed);
+    assert_eq!(next(&mut body).await.unwrap_err().unwrap()["grpc-status"], "0");
 }
 
 #[tokio::test]

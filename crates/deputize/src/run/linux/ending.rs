@@ -89,6 +89,7 @@ fn in_front() -> bool {
 /// Ends as another process did. Nothing is dropped any more if that was by a signal.
 pub(super) fn like(status: ExitStatus) -> ExitCode {
     if let Some(signal) = status.signal() {
+        crate::log::flush();
         let _ = signal_hook::low_level::emulate_default_handler(signal);
         return ExitCode::from(u8::try_from(128 + signal).unwrap_or(NOT_STARTED));
     }

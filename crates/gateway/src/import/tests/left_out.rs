@@ -206,6 +206,8 @@ fn the_gateways_own_credential_is_not_carried_where_the_document_fixes_the_reque
         "<rewrite-uri template=\"/run\" />",
         "<set-method>POST</set-method>",
         "<set-body>{}</set-body>",
+        "<set-query-parameter name=\"a\"><value>b</value></set-query-parameter>",
+        "<find-and-replace from=\"a\" to=\"b\" />",
         "<choose><when condition=\"@(true)\"><rewrite-uri template=\"/run\" /></when></choose>",
     ] {
         for (credential, name) in [
@@ -233,7 +235,7 @@ fn the_gateways_own_credential_is_not_carried_where_the_document_fixes_the_reque
     for elsewhere in [
         "<send-request><set-url>https://a.example/</set-url><set-method>POST</set-method><set-body>a</set-body></send-request>",
         "<choose><when condition=\"@(true)\"><return-response><set-body>no</set-body></return-response></when></choose>",
-        "<set-query-parameter name=\"a\"><value>b</value></set-query-parameter>",
+        "<set-query-parameter name=\"a\" exists-action=\"skip\"><value>b</value></set-query-parameter>",
     ] {
         assert!(onward(&format!("{elsewhere}{BASIC}")).0.contains("basic"), "{elsewhere}");
     }
@@ -507,10 +509,11 @@ fn a_claim_is_read_of_the_token_that_the_document_reads_it_of() {
     let both = format!("{}{}", check("jwt", "Authorization"), check("user", "X-User-Token"));
     for (name, is_carried) in [("jwt", true), ("user", false), ("other", false)] {
         let imported = inbound(&format!("{both}{}", header(name)));
-        assert_eq!(policies(&imported).contains_key("set_header"), is_carried, "{name}: {}", imported.toml);
+        let set = policies(&imported)["set_header"][0].clone();
+        assert_eq!((set.get("claim").is_some(), set.get("exists_action").is_none()), (is_carried, is_carried), "{set}");
     }
     let early = inbound(&format!("{}{both}", header("jwt")));
-    assert!(!policies(&early).contains_key("set_header"), "nothing is verified yet");
+    assert!(policies(&early)["set_header"][0].get("claim").is_none(), "nothing is verified yet");
 }
 
 #[test]
