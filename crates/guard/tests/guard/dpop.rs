@@ -140,6 +140,8 @@ async fn a_proof_that_says_itself_when_it_is_good_is_good_then() {
         ("nbf", json!(NOON.0 + 5), 200),
         ("nbf", json!(NOON.0 + 6), 401),
         ("nbf", json!(NOON.0 + 3_600), 401),
+        ("nbf", json!("2000-01-01"), 401),
+        ("nbf", json!(null), 401),
     ]
     .into_iter()
     .enumerate()

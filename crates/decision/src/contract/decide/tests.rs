@@ -167,6 +167,17 @@ fn a_context_stands_in_acr_too_where_it_is_not_entras() {
 }
 
 #[test]
+fn j_26_only_other_providers_leave_out_what_a_token_is() {
+    for (profile, claims, expected) in [
+        ("entra", entra(), Err(CheckId::TokenType)),
+        ("native", native(), Err(CheckId::TokenType)),
+        ("jwt", native(), Ok(())),
+    ] {
+        assert_eq!(decide_by(&contract(profile), None, &claims, "/any"), expected, "{profile}");
+    }
+}
+
+#[test]
 fn j_26_where_applications_are_listed_a_token_that_names_none_is_none_of_theirs() {
     let listed = Contract { clients: Some(vec!["web".into()]), ..contract("jwt") };
     for (client, expected) in
@@ -205,6 +216,7 @@ fn j_26_tokens_of_other_providers_pass_by_their_own_profile_and_by_no_other() {
             ("scp", json!(["A B"]), CheckId::TokenClaims),
             ("aud", json!("api://b"), CheckId::TokenAudience),
             ("azp", json!(["web"]), CheckId::TokenClaims),
+            ("cid", json!(["web"]), CheckId::TokenClaims),
         ] {
             let mut changed = claims.clone();
             let mut typ = typ;
