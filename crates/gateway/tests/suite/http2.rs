@@ -30,8 +30,12 @@ async fn sent(world: &World, fields: &[(&str, &str)], frames: Option<&[u8]>) -> 
     let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     sent.extend(frame(settings, 0, 0, &[]));
     sent.extend(frame(headers, end, 1, &literals(fields)));
-    sent.extend(frames.unwrap_or_default());
     stream.write_all(&sent).await.unwrap();
+    if let Some(frames) = frames {
+        // The service has begun to read by then.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let _ = stream.write_all(frames).await;
+    }
     let mut read = Vec::new();
     loop {
         while read.len() >= 9 {
