@@ -1,7 +1,7 @@
 //! Where a caller is: the peer of the connection, or who a trusted proxy says stands behind it.
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 /// The address of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,14 +43,6 @@ pub(crate) fn caller(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> Ad
         }
     }
     Address::Known(nearest)
-}
-
-/// The address that a caller is counted by: of IPv6 the network of 64 bits, whose addresses are one caller's to choose.
-pub(crate) fn counted(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-    }
 }
 
 /// Whether the caller's own connection is encrypted, as far as is known: that of a trusted proxy's caller, where it says so.

@@ -82,9 +82,9 @@ impl SignIn {
         let headers = request.headers();
         let found = match headers.get_all(&ZUMO).iter().collect::<Vec<_>>().as_slice() {
             [] => {
-                let session = Session::open(&self.keys, &origin.session(), &cookies::sealed(headers)?)?;
-                // A sibling host can plant the cookie, but not the one beside it.
+                // A sibling host can plant the session, but not the one beside it.
                 let beside = cookies::only(headers, &origin.cookie(cookies::BESIDE))?;
+                let session = Session::open(&self.keys, &origin.session(), &cookies::sealed(headers, beside)?)?;
                 (spent::same(beside, &session.id), session, By::Cookie)
             }
             [field] => (true, Session::open(&self.keys, &origin.token(), field.to_str().ok()?)?, By::Field),

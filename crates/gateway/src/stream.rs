@@ -1,6 +1,5 @@
 //! Operations whose requests and answers are streams: gRPC, Server-Sent Events, WebSockets. They may take long, but not for ever, and
 //! end when the token does that they were opened with.
-use crate::address::counted;
 use crate::call::Call;
 use crate::canonical::identity::{self, is_alias};
 use crate::canonical::is_about_the_message;
@@ -14,6 +13,7 @@ use guard::{Guard, Principal, Told};
 use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serve::subscriber;
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
@@ -112,7 +112,7 @@ impl Stream {
             let asks = call.operation.tokens.iter().rev().find_map(|check| check.asks());
             let asks = asks.filter(|_| principal.is_told()).map(|asks| Asks {
                 who: Arc::clone(asks),
-                asker: call.caller.known().map(counted),
+                asker: call.caller.known().map(subscriber),
                 asking: None,
                 unanswered: None,
             });

@@ -56,7 +56,7 @@ pub use handover::{Offer, Predecessor};
 pub use listeners::{Caller, DRAIN, Gate, Kept, Listeners, Serve, Way, caught};
 pub use mutual::Mutual;
 pub use peer::Peer;
-pub use share::{OverShare, Share, Shares};
+pub use share::{OverShare, Share, Shares, subscriber};
 pub use shown::Shown;
 pub use socket::Socket;
 pub use tls::{Tls, server_config};

@@ -91,8 +91,14 @@ impl Drop for Share {
     }
 }
 
-/// Who has an address: of IPv6 one subscriber has the whole /64.
-fn subscriber(address: IpAddr) -> IpAddr {
+/// Who has an address, as callers are counted: of IPv6 one subscriber has the whole /64, whose addresses are theirs to choose.
+///
+/// ```
+/// let subscriber = |address: &str| deputize_serve::subscriber(address.parse().unwrap()).to_string();
+/// assert_eq!(subscriber("2001:db8::7"), "2001:db8::");
+/// assert_eq!(subscriber("::ffff:192.0.2.7"), "192.0.2.7");
+/// ```
+pub fn subscriber(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

@@ -22,7 +22,7 @@ pub struct Route {
     /// App roles of an application that calls as itself, of which any one suffices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub app_roles: Vec<String>,
-    /// Authentication contexts that the user must have satisfied, all of them.
+    /// Authentication contexts of which the user must have satisfied **any one** (RFC 9470 section 3).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acrs: Vec<String>,
     /// Who may call: by default, users where there are scopes or roles, applications where there are app roles.

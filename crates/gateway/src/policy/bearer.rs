@@ -2,7 +2,6 @@
 use super::required_claims::ClaimRule;
 use super::{Decided, Pending, Phase, Policy, dpop};
 use crate::Canonical;
-use crate::address::counted;
 use crate::call::Call;
 use crate::canonical::query;
 use crate::denial::Denial;
@@ -14,6 +13,7 @@ use guard::{Dpop, Guard, Held, Principal, Proof, ProofFault, Refused, SharedKeys
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, StatusCode};
 use oauth::Secret;
+use serve::subscriber;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -388,7 +388,7 @@ impl Policy for Bearer {
                 None => None,
                 Some(token) => {
                     let (asks, token) = token?;
-                    let asker = call.caller.known().map(counted);
+                    let asker = call.caller.known().map(subscriber);
                     Some(asks.ask(&Secret::new(token), asker).await.map_err(|error| Box::new(unsaid(&error)))?)
                 }
             };

@@ -1,7 +1,7 @@
 //! `rate_limit_by_key`: so many calls within a while of whoever has the same key.
 use super::rate_limit::{Fields, rate, shared};
 use super::{Decided, Part, Pending, Phase, Policy};
-use crate::address::{Address, counted};
+use crate::address::Address;
 use crate::after::Condition;
 use crate::call::Call;
 use crate::denial::Denial;
@@ -10,6 +10,7 @@ use crate::settings::{Look, SettingsError, Spanned, World, fault, field_name};
 use http::{HeaderName, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serve::subscriber;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -177,7 +178,7 @@ impl Source {
             Self::Address => (
                 b"address",
                 match call.caller {
-                    Address::Known(address) => vec![counted(address).to_string().into_bytes()],
+                    Address::Known(address) => vec![subscriber(address).to_string().into_bytes()],
                     Address::Unreadable => Vec::new(),
                 },
             ),

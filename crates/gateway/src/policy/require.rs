@@ -22,7 +22,7 @@ pub(crate) struct Table {
     roles: Vec<String>,
     /// App roles of an application that calls as itself, of which any one suffices.
     app_roles: Vec<String>,
-    /// Authentication contexts that the user must have satisfied, all of them; who has not is challenged to (RFC 9470, and Entra's
+    /// Authentication contexts of which the user must have satisfied any one; who has not is challenged to (RFC 9470, and Entra's
     /// claims challenge). They can stand alone, where a wider scope says what else the token has to allow.
     acrs: Vec<String>,
     /// Whether the token is bound to the certificate that the connection was opened with (RFC 8705). One that is bound is always

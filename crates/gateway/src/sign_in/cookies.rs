@@ -5,7 +5,7 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 /// A session is in this one and, where it is long, in others whose names go on with `.1`, `.2` and so on. A sibling host can set
-/// it, since App Service's name has no `__Host-`; the one beside it says that this host did.
+/// such ones too, since App Service's name has no `__Host-`: each begins with the session's id, and the one beside says which it is.
 const SESSION: &str = "AppServiceAuthSession";
 /// Which session this browser was given.
 pub(super) const BESIDE: &str = "deputize-edge-session";
@@ -19,23 +19,33 @@ const MOST: usize = 10;
 /// The longest session that is kept, sealed.
 pub(super) const LONGEST: usize = PIECE * MOST;
 
-/// The sealed session of a request.
-pub(super) fn sealed(headers: &HeaderMap) -> Option<String> {
-    let (count, first) = only(headers, SESSION)?.split_once('.')?;
+/// The sealed session of this id.
+pub(super) fn sealed(headers: &HeaderMap, id: &str) -> Option<String> {
+    let (count, first) = piece(headers, SESSION, id)?.split_once('.')?;
     let count = count.parse().ok().filter(|count: &usize| (1..=MOST).contains(count))?;
     let mut text = first.to_owned();
     for number in 1..count {
-        text.push_str(only(headers, &format!("{SESSION}.{number}"))?);
+        text.push_str(piece(headers, &format!("{SESSION}.{number}"), id)?);
     }
     Some(text)
 }
 
-/// What a cookie of this name says. Nothing where several are called so, in any case: which of them is ours cannot be told.
+/// What follows the session's id in the cookie of this name, of however many that begins with it.
+fn piece<'a>(headers: &'a HeaderMap, name: &str, id: &str) -> Option<&'a str> {
+    called(headers, name).find_map(|value| value.strip_prefix(id)?.strip_prefix('.'))
+}
+
+/// What a cookie of this name says. Nothing where several are called so: which of them is ours cannot be told.
 pub(super) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let mut called = pairs(headers).filter(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()));
-    let (found, value) = called.next()?;
-    let is_it = called.next().is_none() && found == name.as_bytes();
-    std::str::from_utf8(value).ok().filter(|_| is_it)
+    let mut called = called(headers, name);
+    let value = called.next()?;
+    called.next().is_none().then_some(value)
+}
+
+fn called<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    let values = pairs(headers).filter(move |(found, _)| *found == name.as_bytes()).map(|(_, value)| value);
+    // One that is no text counts as one, and says nothing.
+    values.map(|value| std::str::from_utf8(value).unwrap_or_default())
 }
 
 /// The names of the cookies that begin so.
@@ -96,8 +106,8 @@ pub(super) fn session(origin: &Origin, sealed: &str, id: &str, headers: &HeaderM
     for (number, piece) in pieces.iter().enumerate() {
         let piece = std::str::from_utf8(piece).ok()?;
         all.push(match number {
-            0 => set(origin, SESSION, &format!("{}.{piece}", pieces.len()), None)?,
-            _ => set(origin, &format!("{SESSION}.{number}"), piece, None)?,
+            0 => set(origin, SESSION, &format!("{id}.{}.{piece}", pieces.len()), None)?,
+            _ => set(origin, &format!("{SESSION}.{number}"), &format!("{id}.{piece}"), None)?,
         });
     }
     all.push(set(origin, &origin.cookie(BESIDE), id, None)?);
@@ -153,7 +163,7 @@ mod tests {
             let text = "x".repeat(length);
             let set = session(&origin(), &text, "id", &HeaderMap::new()).unwrap();
             assert!(set.iter().all(|value| value.len() < 4_000), "browsers take 4096");
-            assert_eq!(sealed(&headers(&[&sent(&set)])), Some(text), "{length}");
+            assert_eq!(sealed(&headers(&[&sent(&set)]), "id"), Some(text), "{length}");
         }
         assert!(session(&origin(), &"x".repeat(LONGEST + 1), "id", &HeaderMap::new()).is_none());
         let before = session(&origin(), &"x".repeat(PIECE * 3), "id", &HeaderMap::new()).unwrap();
@@ -164,20 +174,36 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_that_is_there_twice_in_any_case_is_nobodys() {
+    fn a_cookie_that_only_this_host_sets_is_nobodys_where_it_is_there_twice() {
         let name = "__Host-deputize-edge-session";
-        assert_eq!(only(&headers(&["a=b; __Host-deputize-edge-session=x"]), name), Some("x"));
+        for fields in [
+            &["a=b; __Host-deputize-edge-session=x"][..],
+            // Browsers that do not know what begins so in other letters let siblings set it.
+            &["__Host-deputize-edge-session=x", "__host-deputize-edge-session=y"],
+        ] {
+            assert_eq!(only(&headers(fields), name), Some("x"), "{fields:?}");
+        }
         for fields in [
             &["__Host-deputize-edge-session=x; __Host-deputize-edge-session=y"][..],
-            &["__Host-deputize-edge-session=x", "__host-deputize-edge-session=x"],
             &["__host-deputize-edge-session=x"],
             &["__Host-deputize-edge-session =x; __Host-deputize-edge-session=x"],
             &["a=b"],
         ] {
             assert_eq!(only(&headers(fields), name), None, "{fields:?}");
         }
+    }
+
+    #[test]
+    fn of_several_sessions_the_one_of_this_id_is_read() {
+        let mine = sent(&session(&origin(), &"x".repeat(PIECE + 1), "id", &HeaderMap::new()).unwrap());
+        let others = sent(&session(&origin(), &"y".repeat(PIECE * 2), "i", &HeaderMap::new()).unwrap());
+        for all in [[&*mine, &*others], [&*others, &*mine]] {
+            let headers = headers(&["AppServiceAuthSession=\u{e9}; appserviceauthsession=id.1.z", all[0], all[1]]);
+            assert_eq!(sealed(&headers, "id"), Some("x".repeat(PIECE + 1)));
+            assert_eq!((sealed(&headers, ""), sealed(&headers, "id.2")), (None, None));
+        }
         for value in ["", "x", "0.x", "11.x", "2.x", "-1.x", "a.x"] {
-            assert_eq!(sealed(&headers(&[&format!("AppServiceAuthSession={value}")])), None, "{value}");
+            assert_eq!(sealed(&headers(&[&format!("AppServiceAuthSession=id.{value}")]), "id"), None, "{value}");
         }
     }
 

@@ -5,7 +5,7 @@ use super::provider::{Provider, Stale, is_away};
 use super::session::{By, Session, Tokens, challenge_digest};
 use super::{Origin, PREFIX, Retry, SignIn, client_directed, cookies, landing, navigation, page};
 use crate::Canonical;
-use crate::address::{Address, counted};
+use crate::address::Address;
 use crate::body::Body;
 use crate::denial::Denial;
 use crate::limits::{Key, Keys};
@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use oauth::{ClaimsRequest, Form, Secret};
 use serde::Serialize;
 use serde_json::json;
+use serve::subscriber;
 use std::sync::Arc;
 
 /// The longest claims challenge that a sign-in takes on.
@@ -37,7 +38,7 @@ impl SignIn {
         now: Timestamp,
     ) -> Answer {
         let address = match caller {
-            Address::Known(address) => counted(address).to_string(),
+            Address::Known(address) => subscriber(address).to_string(),
             Address::Unreadable => String::new(),
         };
         let path = request.path().strip_prefix(PREFIX).unwrap_or_default();

@@ -23,20 +23,22 @@ async fn a_cookie_that_was_altered_cut_or_put_together_is_nobodys() {
     let world = World::start(SIGN_IN).await;
     let browser = ada(&world).await;
     let good = browser.jar[SESSION].clone();
-    let (count, sealed) = good.split_once('.').unwrap();
+    let [id, count, sealed] = *good.split('.').collect::<Vec<_>>() else { panic!("{good}") };
     let mut altered: Vec<String> = Vec::new();
     for at in (0..sealed.len()).step_by(97) {
         let mut bytes = sealed.as_bytes().to_vec();
         bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
-        altered.push(format!("{count}.{}", String::from_utf8(bytes).unwrap()));
-        altered.push(format!("{count}.{}", &sealed[..at]));
+        altered.push(format!("{id}.{count}.{}", String::from_utf8(bytes).unwrap()));
+        altered.push(format!("{id}.{count}.{}", &sealed[..at]));
     }
     altered.extend([
         sealed.to_owned(),
         String::new(),
-        format!("2.{sealed}"),
-        format!("0.{sealed}"),
-        format!("1.{sealed}A"),
+        format!("{count}.{sealed}"),
+        format!("{id}.{sealed}"),
+        format!("{id}.2.{sealed}"),
+        format!("{id}.0.{sealed}"),
+        format!("{id}.1.{sealed}A"),
     ]);
     altered.push(format!("\"{good}\""));
     for value in altered {
@@ -60,11 +62,11 @@ async fn a_cookie_of_another_gateway_of_another_site_or_of_another_use_is_nobody
     assert_eq!(world.raw(asked).await.status, 401, "sealed for another site");
     world.reload(SIGN_IN).unwrap();
     // A sign-in that is under way is no session, and a session in a cookie is none in a field.
-    let sealed = browser.jar[SESSION].split_once('.').unwrap().1.to_owned();
+    let sealed = browser.jar[SESSION].rsplit_once('.').unwrap().1.to_owned();
     assert_eq!(world.get("/x", &[("x-zumo-auth", sealed.as_str())]).await.status, 401);
     browser.begin(&world, "/.auth/login/aad").await;
     let pending = browser.jar.iter().find(|(name, _)| name.contains("sign-in")).unwrap().1.clone();
-    browser.jar.insert(SESSION.to_owned(), format!("1.{pending}"));
+    browser.jar.insert(SESSION.to_owned(), format!("{}.1.{pending}", browser.jar[BESIDE]));
     assert_eq!(browser.get(&world, "/x", FETCHES).await.status, 401);
 }
 
@@ -78,13 +80,32 @@ async fn a_sibling_host_that_plants_a_session_signs_nobody_in() {
     assert_eq!(planted.get(&world, "/x", FETCHES).await.status, 401);
     planted.jar.insert(BESIDE.to_owned(), victim.jar[BESIDE].clone());
     assert_eq!(planted.get(&world, "/x", FETCHES).await.status, 401);
-    // Two of a name: nobody can tell which is ours.
-    let twice = format!(
-        "{SESSION}={}; {SESSION}={}; {BESIDE}={}",
-        attacker.jar[SESSION], victim.jar[SESSION], victim.jar[BESIDE]
-    );
-    assert_eq!(world.get("/x", &[("cookie", twice.as_str())]).await.status, 401);
+    let sealed = attacker.jar[SESSION].split_once('.').unwrap().1;
+    planted.jar.insert(SESSION.to_owned(), format!("{}.{sealed}", victim.jar[BESIDE]));
+    assert_eq!(planted.get(&world, "/x", FETCHES).await.status, 401, "somebody else's, under the id of the victim's");
     assert_eq!(world.service.seen(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_sibling_host_that_plants_a_session_signs_nobody_out() {
+    let world = World::start(SIGN_IN).await;
+    let attacker = ada(&world).await;
+    let mut victim = Browser::default();
+    let large: Vec<String> = (0..200).map(|n| format!("5b1d2a2e-3c0a-4d62-9d39-4f6b7b1f{n:04}")).collect();
+    let claims = json!({"sub": "s-bob", "oid": "o-bob", "groups": large});
+    assert_eq!(victim.signs_in(&world, &claims, &json!({})).await.status, 302);
+    assert!(victim.jar.contains_key("AppServiceAuthSession.1"), "{:?}", victim.jar.keys());
+    let own = victim.jar.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
+    let session = &attacker.jar[SESSION];
+    let planted = format!("{SESSION}={session}; {SESSION}.1=x; __HOST-deputize-edge-session=x");
+    for cookies in [format!("{own}; {planted}"), format!("{planted}; {own}")] {
+        world.service.forget();
+        assert_eq!(world.get("/x", &[("cookie", cookies.as_str())]).await.status, 200, "{cookies}");
+        assert_eq!(world.service.only().field("x-ms-client-principal-id"), ["o-bob"]);
+    }
+    // Two that only this host can set: nobody can tell which browser's this is.
+    let twice = format!("{own}; {BESIDE}={}", attacker.jar[BESIDE]);
+    assert_eq!(world.get("/x", &[("cookie", twice.as_str())]).await.status, 401);
 }
 
 #[tokio::test]

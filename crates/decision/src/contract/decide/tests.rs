@@ -160,10 +160,10 @@ fn decide_by(contract: &Contract, typ: Option<&str>, claims: &Value, path: &str)
 fn a_context_stands_in_acr_too_where_it_is_not_entras() {
     let strong = |profile: &str, claims: Value| decide(profile, "/either", &claims).0;
     for (acr, expected) in [(json!(null), Err(CheckId::ContextSufficient)), (json!("c2"), Ok(()))] {
-        assert_eq!(strong("native", json!({"acrs": ["c1"], "acr": acr})), expected, "{acr}");
+        assert_eq!(strong("native", json!({"acrs": ["c3"], "acr": acr})), expected, "{acr}");
     }
-    assert_eq!(strong("entra", json!({"acrs": ["c1"], "acr": "c2"})), Err(CheckId::ContextSufficient));
-    assert_eq!(strong("entra", json!({"acrs": ["c1", "c2"], "acr": "1"})), Ok(()));
+    assert_eq!(strong("entra", json!({"acrs": ["c3"], "acr": "c2"})), Err(CheckId::ContextSufficient));
+    assert_eq!(strong("entra", json!({"acrs": ["c3", "c2"], "acr": "1"})), Ok(()));
 }
 
 #[test]
@@ -302,7 +302,8 @@ fn rights_are_those_that_the_route_names() {
         ("entra", "/only-all", json!({"scp": "B C"}), None),
         ("entra", "/only-all", json!({"scp": "C"}), Some(scope)),
         ("entra", "/either", json!({"acrs": ["c2", "c1"]}), None),
-        ("entra", "/either", json!({"acrs": ["c1"]}), Some(context)),
+        ("entra", "/either", json!({"acrs": ["c1"]}), None),
+        ("entra", "/either", json!({"acrs": ["c3", "c"]}), Some(context)),
         ("entra", "/either", json!({}), Some(context)),
         ("entra", "/either", json!({"scp": "B", "acrs": ["c1", "c2"]}), Some(scope)),
         // Roles of applications are no user's, contexts of users no application's.
