@@ -4,6 +4,7 @@ mod doors;
 mod file;
 mod management;
 mod openapi;
+mod operations;
 mod outbound;
 mod resource;
 pub(crate) mod schema;

@@ -1,5 +1,6 @@
 //! What documents come to, and what is told of the rest.
 mod left_out;
+mod onward;
 
 use super::*;
 
@@ -22,6 +23,23 @@ fn policies(imported: &Imported) -> toml::Table {
     let whole: toml::Table =
         toml::from_str(&imported.toml).unwrap_or_else(|error| panic!("{error}\n{}", imported.toml));
     whole.get("policies").and_then(toml::Value::as_table).cloned().unwrap_or_default()
+}
+
+/// The onward credential of an API with these statements.
+fn onward(statements: &str) -> (String, Imported) {
+    onward_of(statements, "")
+}
+
+/// The same with statements in `<backend>`.
+fn onward_of(statements: &str, backend: &str) -> (String, Imported) {
+    let service = "<set-backend-service base-url=\"https://a.example\" />";
+    let xml = format!(
+        "<policies>\n<inbound>\n<base />{service}\n{statements}\n</inbound>\n<backend>\n<base />{backend}\n</backend>\n</policies>"
+    );
+    let imported = imported(&xml, Scope::Api);
+    let whole: toml::Table =
+        toml::from_str(&imported.toml).unwrap_or_else(|error| panic!("{error}\n{}", imported.toml));
+    (whole["api"][0]["onward"].to_string(), imported)
 }
 
 #[test]

@@ -206,13 +206,13 @@ async fn g_12_a_stream_that_outlives_its_token_ends_with_a_cut_off_all_the_same(
     let world = World::start(&file.replacen("url = \"{service}\"", &endless().await, 1)).await;
     let bearer = |user: &str| world.bearer(&json!({"sub": user, "exp": NOON.0 + 100}));
     let (mut ada, bob) = (opened(&world, &bearer("ada")).await, opened(&world, &bearer("bob")).await);
-    crate::streams::later(&world, 200).await;
+    crate::support::later(&world, 200).await;
     let mut rest = [0; 64];
     assert!(ada.try_read(&mut rest).is_err(), "its token has ended, and it goes on");
     teller.cuts_off(&world, "ada");
     let ended = tokio::time::timeout(Duration::from_secs(20), ada.read(&mut rest)).await.unwrap().unwrap();
     assert_eq!(&rest[..ended], b"0\r\n\r\n");
-    crate::streams::later(&world, 4).await;
+    crate::support::later(&world, 4).await;
     assert!(bob.try_read(&mut rest).is_err(), "who is not cut off goes on");
 }
 

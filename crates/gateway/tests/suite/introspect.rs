@@ -1,7 +1,6 @@
 //! Tokens that only their issuer can read: what it says decides, for as long as it may.
 use crate::cut_offs::{endless, opened};
-use crate::streams::later;
-use crate::support::{ISS, NOON, ORDERS, World, whole};
+use crate::support::{ISS, NOON, ORDERS, World, later, whole};
 use oauth::Form;
 use serde_json::{Value, json};
 use std::sync::atomic::AtomicU16;

@@ -1,6 +1,6 @@
 //! Quotas where there is a management database: they outlive a restart, and gateways with one database add up.
 use crate::limits::{A, B, keyed, public};
-use crate::management::store;
+use crate::managed::store;
 use crate::support::{NOON, World};
 use gateway::{Ports, Store};
 use std::path::Path;

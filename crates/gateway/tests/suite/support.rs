@@ -13,6 +13,7 @@ use std::time::Duration;
 use testkit::{Issuer, SetClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{advance, pause, resume};
 
 pub(crate) const NOON: Timestamp = Timestamp(1_800_000_000);
 pub(crate) const ISS: &str = "https://id.example/t1/v2.0";
@@ -434,4 +435,12 @@ impl Connection {
         }
         answer
     }
+}
+
+/// Lets as much time pass for the gateway's clock as for its timers.
+pub(crate) async fn later(world: &World, seconds: u64) {
+    world.clock.advance(i64::try_from(seconds).unwrap());
+    pause();
+    advance(Duration::from_secs(seconds)).await;
+    resume();
 }
