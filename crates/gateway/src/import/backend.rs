@@ -136,9 +136,12 @@ impl<'a> Reading<'a> {
         let Some(node) = self.own.filter(|_| self.fixes) else { return };
         let Some(onward) = self.parts.onward.take() else { return };
         self.parts.fails_closed = true;
+        // What nobody asks for anything needs no secret.
+        let authority = self.parts.authorities.pop().map(|own| format!(" beside `authority = [{}]`", own.inline()));
+        let authority = authority.unwrap_or_default();
         let why = "the document fixes the request; here callers would choose it, with the gateway's credential: give it operations \
                    of that method and path alone, and then say";
-        self.leave(node, format!("{why} `onward = {onward}`; {}", self.until_said()));
+        self.leave(node, format!("{why} `onward = {onward}`{authority}; {}", self.until_said()));
     }
 
     /// The statements without the credentials that a later one takes out of the request again.

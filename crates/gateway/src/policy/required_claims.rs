@@ -22,6 +22,13 @@ pub(crate) struct ClaimTable {
     value: Vec<String>,
 }
 
+impl ClaimTable {
+    /// Whether it demands values of a claim that is called so.
+    pub(super) fn names_any_of(&self, names: &[&str]) -> bool {
+        names.contains(&self.name.as_str()) && !self.value.is_empty()
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]

@@ -59,7 +59,8 @@ impl super::Table for Table {
             let problem = "it takes tokens for any API of the tenant, which is no check";
             return Err(fault(at, problem, "add `audiences` or `backend_application_ids`"));
         }
-        if self.client_application_ids.is_none() {
+        let names_clients = |rule: &Spanned<ClaimTable>| rule.get_ref().names_any_of(&["azp", "appid"]);
+        if self.client_application_ids.is_none() && !self.required_claims.iter().any(names_clients) {
             let place = world.place().to_owned();
             world.remark(format!(
                 "`validate_azure_ad_token` of {place} takes tokens of any application in the tenant: name those that may call in \
@@ -71,10 +72,13 @@ impl super::Table for Table {
             self.client_application_ids.as_ref().map(|ids| ids.iter().map(|id| as_in_tokens(id)).collect());
         let v1 = match &self.issuer_v1 {
             None => format!("{authority}/{tenant}/"),
-            Some(text) if text.get_ref().split('/').skip(3).any(|segment| segment == tenant) => text.get_ref().clone(),
             Some(text) => {
-                let problem = format!("the issuer of `{tenant}` has it in its path");
-                return Err(fault(&text.span(), problem, format!("write `{authority}/{tenant}/`")));
+                let segments: Vec<String> = text.get_ref().split('/').map(as_in_tokens).collect();
+                if !segments.iter().skip(3).any(|segment| *segment == tenant) {
+                    let problem = format!("the issuer of `{tenant}` has it in its path");
+                    return Err(fault(&text.span(), problem, format!("write `{authority}/{tenant}/`")));
+                }
+                segments.join("/")
             }
         };
         let issuers = [(format!("{authority}/{tenant}/v2.0"), "/v2.0"), (v1, "")].map(|(issuer, version)| {

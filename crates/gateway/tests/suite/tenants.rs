@@ -85,15 +85,30 @@ async fn the_apis_own_registrations_are_audiences_and_without_a_list_any_applica
 async fn ids_in_capitals_are_those_of_tokens_and_that_any_application_may_call_is_remarked_on() {
     const ID: &str = "5b1d2a2e-3c0a-4d62-9d39-4f6b7b1f2c11";
     let text = |more: &str| tenant(more).replace("/t1/", &format!("/{ID}/"));
-    let capitals = |more: &str| text(more).replace("\"t1\"", &format!("\"{}\"", ID.to_uppercase()));
+    let capitals = |more: &str| {
+        let (lower, upper) = (format!("issuer_v1 = \"https://sts.example/{ID}/\""), ID.to_uppercase());
+        let v1 = format!("issuer_v1 = \"https://sts.example/{upper}/\"");
+        text(more).replace("\"t1\"", &format!("\"{upper}\"")).replace(&lower, &v1)
+    };
     let world = World::start(&capitals(&format!("client_application_ids = [\"{}\"]", ID.to_uppercase()))).await;
     let of = |client: &str| json!({"iss": format!("https://id.example/{ID}/v2.0"), "tid": ID, "azp": client});
     assert_eq!(asked(&world, &of(ID)).await.0, 200);
     assert_eq!(asked(&world, &of("whoever")).await.0, 401, "and no other application");
+    let first = json!({"iss": format!("https://sts.example/{ID}/"), "tid": ID, "appid": ID});
+    assert_eq!(asked(&world, &v1(&first)).await.0, 200);
     assert!(world.gateway.remarks().is_empty(), "{:?}", world.gateway.remarks());
     world.reload(&capitals("")).unwrap();
     let [remark] = world.gateway.remarks().try_into().unwrap();
     assert!(remark.contains("of api orders takes tokens of any application"), "{remark}");
+    for (claim, remarks) in [
+        ("name = \"azp\", value = [\"spa\"]", 0),
+        ("name = \"appid\", value = [\"spa\"]", 0),
+        ("name = \"azp\"", 1),
+        ("name = \"roles\", value = [\"Reader\"]", 1),
+    ] {
+        world.reload(&capitals(&format!("required_claims = [{{ {claim} }}]"))).unwrap();
+        assert_eq!(world.gateway.remarks().len(), remarks, "{claim}");
+    }
 }
 
 #[tokio::test]
