@@ -109,7 +109,8 @@ impl super::Table for Table {
             max_token_bytes: 16_384,
             max_lifetime: self.max_lifetime,
             fail_static: 60,
-            authorized_by_list: false,
+            // RFC 7662 has `scope` left out where a token has none: what is demanded of it, `require` says.
+            authorized_by_list: true,
             disclosure: Disclosure::default(),
             authorization_uri: None,
         };
@@ -153,10 +154,29 @@ fn completed(
     token: &Secret,
     now: Timestamp,
 ) -> Map<String, Value> {
+    // Keycloak says of a token without scopes that they are a text of nothing.
+    if claims.get("scope").is_some_and(|scope| scope == "") {
+        claims.remove("scope");
+    }
+    if is_an_id_token(&claims) {
+        claims.insert("typ".to_owned(), json!("ID"));
+    }
     if any_audience {
         claims.insert("aud".to_owned(), json!(ANY));
     }
     guard::completed(claims, Some(issuer), token, now)
+}
+
+/// Whether a token that is told of without its kind allows nothing and is for the application that asked for it, as ID tokens are.
+fn is_an_id_token(claims: &Map<String, Value>) -> bool {
+    let of_some = |names: &[&str]| names.iter().find_map(|name| claims.get(*name));
+    let (kind, rights) = (["typ", "token_use", "token_type"], ["scope", "scp", "roles"]);
+    let is_for = |client: &Value| match claims.get("aud") {
+        Some(Value::Array(all)) => all.contains(client),
+        Some(one) => one == client,
+        None => false,
+    };
+    of_some(&kind).is_none() && of_some(&rights).is_none() && of_some(&["client_id", "azp"]).is_some_and(is_for)
 }
 
 #[cfg(test)]
@@ -186,5 +206,16 @@ mod tests {
             json!({"iss": "https://evil.example", "iat": 1, "sub": "ada", "client_id": "c", "jti": "j", "aud": "a"});
         assert_eq!(complete(said.clone(), false), said);
         assert_eq!(complete(said, true)["aud"], ANY);
+        // Without a scope, what is for its own application is an ID token, unless its kind is told.
+        for (claims, typ) in [
+            (json!({"client_id": "spa", "aud": "spa", "scope": ""}), json!("ID")),
+            (json!({"azp": "spa", "aud": ["api", "spa"]}), json!("ID")),
+            (json!({"azp": "spa", "aud": "spa", "token_type": "Bearer"}), Value::Null),
+            (json!({"azp": "spa", "aud": "spa", "scope": "a"}), Value::Null),
+            (json!({"azp": "spa", "aud": "api", "scope": ""}), Value::Null),
+        ] {
+            let made = complete(claims.clone(), true);
+            assert_eq!((&made["typ"], made.get("scope").is_some_and(|scope| scope == "")), (&typ, false), "{claims}");
+        }
     }
 }

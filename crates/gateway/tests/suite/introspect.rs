@@ -181,6 +181,36 @@ async fn what_the_issuer_says_is_judged_as_a_tokens_claims_are() {
 }
 
 #[tokio::test]
+async fn a_token_without_a_scope_is_good_where_none_is_demanded() {
+    let sayer = Sayer::start(|token| {
+        let claims = match token {
+            "none" => with("scope", Value::Null),
+            "empty" => with("scope", json!("")),
+            "id" => json!({"active": true, "sub": "ada", "client_id": "api://orders", "aud": "api://orders", "exp": NOON.0 + 60}),
+            "own" => json!({"active": true, "sub": "ada", "client_id": "api://orders", "aud": "api://orders", "exp": NOON.0 + 60,
+                "token_type": "Bearer"}),
+            _ => json!({"active": false}),
+        };
+        (200, claims)
+    })
+    .await;
+    let audience = "audiences = [\"api://orders\"]";
+    let world = World::start(&file(&sayer, audience, "")).await;
+    for (token, status) in [("none", 200), ("empty", 200), ("own", 200), ("id", 401)] {
+        assert_eq!(asked(&world, token).await.0, status, "{token}");
+    }
+    for (demand, reason) in [
+        ("scopes = [\"Orders.Read\"]", is(403, "TokenClaimValueNotAllowed")),
+        ("subject = \"app\"", is(403, "TokenClaimValueNotAllowed")),
+    ] {
+        world.reload(&file(&sayer, audience, &format!("[api.policies.require]\n{demand}\n"))).unwrap();
+        for token in ["none", "empty", "own"] {
+            assert_eq!(asked(&world, token).await, reason, "{token}, {demand}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_answer_is_good_for_its_seconds_and_never_beyond_the_tokens_end() {
     let active = Arc::new(Mutex::new(true));
     let says = Arc::clone(&active);
