@@ -325,7 +325,7 @@ impl Gateway {
         let mut record = Record::new(&self.ports, peer, request.headers());
         let (mut parts, body) = request.into_parts();
         let upgrade = websocket::Asked::of(&mut parts, &body);
-        let (opens, comes_back) = (upgrade.is_some(), parts.method == Method::GET);
+        let (opens, method) = (upgrade.is_some(), parts.method.clone());
         let mut after = After::default();
         let mut response = match self.reply(&state, (parts, body), upgrade, peer, &mut record, &mut after).await {
             Ok(Reply::Opened(mut response, tunnel)) => {
@@ -335,9 +335,11 @@ impl Gateway {
                 record.status = response.status();
                 let limits = Arc::clone(&self.limits);
                 tokio::spawn(async move {
-                    let (bytes, whole) = tunnel.run().await;
+                    let (bytes, whole, kept) = tunnel.run().await;
                     after.end(bytes, &limits);
                     record.end(bytes, whole);
+                    // Once it is gone, the process may end: its line is in the log by then.
+                    drop(kept);
                 });
                 return response.map(|_| Body::text(""));
             }
@@ -359,9 +361,11 @@ impl Gateway {
                 record.status = response.status();
                 let (parts, body) = response.into_parts();
                 let limits = Arc::clone(&self.limits);
-                let leaves = comes_back.then(|| self.leaves.subscribe());
+                let leaves = (method == Method::GET).then(|| self.leaves.subscribe());
+                let is_none = method == Method::HEAD
+                    || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&parts.status);
                 let stream = stream.map(|stream| Streamed::new(*stream, uploaded.clone(), &parts.headers, leaves));
-                let body = Downloading::new(body, version, silence, slot, lease).streamed(stream);
+                let body = Downloading::new(body, version, silence, slot, lease).none_where(is_none).streamed(stream);
                 let body = body.on_end(Box::new(move |bytes, whole| {
                     record.uploaded = uploaded.sent();
                     after.end(bytes.saturating_add(record.uploaded), &limits);

@@ -1,6 +1,9 @@
 //! Protected-resource metadata (RFC 9728): where callers of an API get their tokens, and what for.
 use bytes::Bytes;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL,
+    CONTENT_TYPE,
+};
 use http::{HeaderMap, HeaderValue, Method};
 use serde::Serialize;
 use std::sync::Arc;
@@ -45,9 +48,10 @@ impl Document {
 pub(crate) struct Documents(pub(crate) Vec<Document>);
 
 impl Documents {
-    /// The one that is asked for: of several at one path, that of the host.
-    pub(crate) fn find(&self, method: &Method, host: &str, path: &str) -> Option<(HeaderMap, Bytes)> {
-        if self.0.is_empty() || !(method == Method::GET || method == Method::HEAD) || !path.starts_with(WELL_KNOWN) {
+    /// The one that is asked for, or that a page of a browser asks about (`preflight`): of several at one path, that of the host.
+    pub(crate) fn find(&self, method: &Method, preflight: bool, host: &str, path: &str) -> Option<(HeaderMap, Bytes)> {
+        let reads = preflight || method == Method::GET || method == Method::HEAD;
+        if self.0.is_empty() || !reads || !path.starts_with(WELL_KNOWN) {
             return None;
         }
         let mut all = self.0.iter().filter(|document| document.path == path).peekable();
@@ -57,12 +61,15 @@ impl Documents {
             None if self.0.iter().filter(|document| document.path == path).count() == 1 => first,
             None => return None,
         };
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=3600"));
-        // Nothing in it is a secret, and programs in browsers read it too.
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        Some((headers, found.body.clone()))
+        // Nothing in it is a secret, and programs in browsers read it too, with fields of their own such as `MCP-Protocol-Version`.
+        let mut fields = vec![(ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
+        fields.extend(if preflight {
+            [(ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"), (ACCESS_CONTROL_ALLOW_HEADERS, "*")]
+        } else {
+            [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "max-age=3600")]
+        });
+        let headers = fields.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect();
+        Some((headers, if preflight { Bytes::new() } else { found.body.clone() }))
     }
 }
 

@@ -63,6 +63,9 @@ impl Streamed {
 pub(crate) struct Downloading {
     body: Coming,
     silence: Duration,
+    /// Whether the head said that there is none (RFC 9110 section 6.4.1): over HTTP/2 a service can send one all the same, which goes
+    /// nowhere.
+    is_none: bool,
     /// Where it is a stream.
     streamed: Option<Box<Streamed>>,
     /// Whether it was ended, and nothing follows.
@@ -84,6 +87,7 @@ impl Downloading {
         Self {
             body: Coming::new(body, version),
             silence,
+            is_none: false,
             streamed: None,
             over: false,
             wait: None,
@@ -92,6 +96,12 @@ impl Downloading {
             _slot: slot,
             _lease: lease,
         }
+    }
+
+    /// That of an answer which has none, where that is so.
+    pub(crate) fn none_where(mut self, is_none: bool) -> Self {
+        self.is_none = is_none;
+        self
     }
 
     pub(crate) fn streamed(mut self, streamed: Option<Streamed>) -> Self {
@@ -123,6 +133,12 @@ impl hyper::body::Body for Downloading {
         }
         loop {
             match self.body.poll_frame(context) {
+                // The head was all of it.
+                Poll::Ready(Some(_)) if self.is_none => {
+                    self.ended(true);
+                    self.over = true;
+                    return Poll::Ready(None);
+                }
                 Poll::Ready(Some(Ok(frame))) => {
                     let streamed = self.streamed.as_deref();
                     let trailers = streamed.and_then(|streamed| streamed.trailers.as_ref());
@@ -219,7 +235,7 @@ fn grpc_status(over: Over) -> HeaderMap {
 impl Drop for Downloading {
     fn drop(&mut self) {
         // A body whose length is known is dropped at its end without being asked for more.
-        let whole = self.body.is_end_stream() && !self.over;
+        let whole = self.is_none || (self.body.is_end_stream() && !self.over);
         self.ended(whole);
     }
 }

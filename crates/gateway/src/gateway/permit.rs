@@ -50,15 +50,17 @@ impl Gateway {
         let headers = request.headers();
         let caller = address::caller(peer.address, headers, &state.proxies);
         record.read(&request, caller);
-        if let Some(method) = cors::preflight(request.method(), headers) {
-            let asked = state.routes.find(request.host(), &method, request.path());
+        let preflight = cors::preflight(request.method(), headers);
+        let (host, path) = (request.host(), request.path());
+        if let Some((headers, body)) = state.documents.find(request.method(), preflight.is_some(), host, path) {
+            return Err(Ended::Own(headers, body));
+        }
+        if let Some(method) = preflight {
+            let asked = state.routes.find(host, &method, path);
             if let Some((asked, cors)) = asked.and_then(|asked| Some((asked, asked.cors.as_ref()?))) {
                 record.operation = Some(Arc::clone(asked));
                 return Err(Ended::Own(cors.answer_preflight(&method, headers), Bytes::new()));
             }
-        }
-        if let Some((headers, body)) = state.documents.find(request.method(), request.host(), request.path()) {
-            return Err(Ended::Own(headers, body));
         }
         if let Some((sign_in, origin)) = state.sign_in.as_ref().and_then(|own| Some((own, own.serves(&request)?))) {
             let answered =

@@ -58,16 +58,17 @@ pub(super) fn changes(admitted: &Admitted<'_>) -> Answered {
     Ok(json(StatusCode::OK, &serde_json::json!({ "value": value }), None))
 }
 
-/// Written down first: what cannot be is not done.
+/// Written down first: what cannot be is not done. What came to nothing is written down as that.
 pub(super) async fn reload(admitted: &Admitted<'_>, operator: &Arc<dyn Operator>) -> Answered {
     admitted.change(Change::Noted("reload"), Condition::Present, Vec::new()).await?;
     let operator = Arc::clone(operator);
-    let read = tokio::task::spawn_blocking(move || operator.reload()).await;
-    match read {
-        Ok(Ok(())) => Ok(empty(StatusCode::NO_CONTENT)),
-        Ok(Err(problem)) => Err(conflict(format!("the configuration is broken; the one before goes on: {problem}"))),
-        Err(_) => Err(conflict("the configuration could not be read; the one before goes on")),
-    }
+    let problem = match tokio::task::spawn_blocking(move || operator.reload()).await {
+        Ok(Ok(())) => return Ok(empty(StatusCode::NO_CONTENT)),
+        Ok(Err(problem)) => format!("the configuration is broken; the one before goes on: {problem}"),
+        Err(_) => "the configuration could not be read; the one before goes on".to_owned(),
+    };
+    admitted.change(Change::Noted("reloadRefused"), Condition::Present, Vec::new()).await?;
+    Err(conflict(problem))
 }
 
 pub(super) async fn drain(admitted: &Admitted<'_>, operator: &Arc<dyn Operator>) -> Answered {

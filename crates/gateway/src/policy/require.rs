@@ -99,7 +99,7 @@ impl super::Table for Table {
             ("the scopes", &self.scopes_all),
             ("any role of", &self.roles),
             ("any app role of", &self.app_roles),
-            ("the contexts", &self.acrs),
+            ("any context of", &self.acrs),
         ];
         let told =
             lists.iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| format!("{what} {}", list.join(" ")));

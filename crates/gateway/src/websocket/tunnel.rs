@@ -88,14 +88,14 @@ enum Ended {
 }
 
 impl Tunnel {
-    /// Carries until it is over; how many bytes went by, and whether a side ended it.
-    pub(crate) async fn run(self) -> (u64, bool) {
+    /// Carries until it is over; how many bytes went by, whether a side ended it, and what makes the process wait for it.
+    pub(crate) async fn run(self) -> (u64, bool, Option<serve::Kept>) {
         let Self { opening, service, mut watch, idle, progress, _slot, _lease } = self;
         let Opening { on_upgrade, mut kept, .. } = *opening;
         let Ok(Ok((caller, service))) =
             timeout(PARTING, async { Ok::<_, hyper::Error>((on_upgrade.await?, service.await?)) }).await
         else {
-            return (0, false);
+            return (0, false, kept);
         };
         let (mut from_caller, mut to_caller) = tokio::io::split(TokioIo::new(caller));
         let (mut from_service, mut to_service) = tokio::io::split(TokioIo::new(service));
@@ -134,7 +134,7 @@ impl Tunnel {
             }
         };
         let _ = timeout(PARTING, parting).await;
-        (up.bytes.saturating_add(down.bytes), !matches!(ended, Ended::With(..)))
+        (up.bytes.saturating_add(down.bytes), !matches!(ended, Ended::With(..)), kept)
     }
 }
 

@@ -36,6 +36,32 @@ async fn the_document_stands_at_its_place_for_everybody_and_names_the_issuer() {
 }
 
 #[tokio::test]
+async fn pages_of_any_origin_may_read_the_document_with_fields_of_their_own() {
+    let world = World::start(&described(ORDERS_AT)).await;
+    let asked = |path: &str, fields: &[(&str, &str)]| get(path, fields).replace("GET", "OPTIONS");
+    let origin = ("origin", "https://app.example");
+    let preflight =
+        [origin, ("access-control-request-method", "GET"), ("access-control-request-headers", "mcp-protocol-version")];
+    let answer = world.raw(asked(PLACE, &preflight)).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+    let said = |name: &str| answer.field(name).join("|");
+    assert_eq!(said("access-control-allow-origin"), "*");
+    assert_eq!(said("access-control-allow-methods"), "GET, HEAD");
+    assert_eq!(said("access-control-allow-headers"), "*");
+    assert_eq!(said("access-control-allow-credentials"), "");
+    // Nothing else is a preflight, or is there to be read.
+    for request in [asked(PLACE, &[origin]), asked(PLACE, &preflight[1..]), asked("/x", &preflight)] {
+        assert_eq!(world.raw(request).await.status, 401);
+    }
+    // A policy for pages is about the API, not about its document.
+    let cors = "[api.policies.cors]\n    allowed_origins = [\"https://one.example\"]\n    [[api.operation]]";
+    world.reload(&described(ORDERS_AT).replace("[[api.operation]]", cors)).unwrap();
+    let answer = world.raw(asked(PLACE, &preflight)).await;
+    assert_eq!(answer.field("access-control-allow-origin"), ["*"]);
+    assert!(world.service.seen().is_empty());
+}
+
+#[tokio::test]
 async fn how_the_token_is_sent_is_said_where_there_is_a_word_for_it() {
     for (place, methods) in
         [("query_parameter_name = \"token\"", json!(["query"])), ("header_name = \"X-Token\"", json!(null))]
