@@ -10,7 +10,7 @@ use crate::sign_in::Signed;
 use crate::store::{Amount, Counting, Store};
 use crate::telemetry::{CALLER_GONE, Outcome, Step, Telemetry, Traced};
 use decision::contract::Claims;
-use decision::{CheckId, Timestamp};
+use decision::{Check, CheckId, Timestamp};
 use http::{HeaderMap, Method, Response, StatusCode};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -113,16 +113,20 @@ impl Record {
         self.steps.is_some()
     }
 
-    /// Keeps what a policy said, since `began`, for those who watch.
+    /// Keeps what a policy said, since `began`, for those who watch, and what it looked at.
     pub(crate) fn step(
         &mut self,
         policy: &'static str,
         began: Option<Began>,
         denied: Option<&Denial>,
-    ) -> Option<&mut Step> {
-        let (steps, began) = self.steps.as_mut().zip(began)?;
-        steps.push(Step::new(policy, denied.is_none(), began.elapsed()));
-        steps.last_mut()
+        checks: impl FnOnce() -> Vec<Check>,
+    ) {
+        if let Some((steps, began)) = self.steps.as_mut().zip(began) {
+            let mut step = Step { checks: checks(), ..Step::new(policy, denied.is_none(), began.elapsed()) };
+            let demands = step.demands();
+            steps.push(step);
+            steps.extend(demands);
+        }
     }
 
     /// It is refused.

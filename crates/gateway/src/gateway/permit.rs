@@ -125,7 +125,7 @@ impl Gateway {
         let operation = Arc::clone(&permitted.call().operation);
         let began = record.is_watched().then(Began::now);
         let acquired = operation.onward.acquire(&permitted).await;
-        record.step("onward", began, acquired.as_ref().err().map(|denial| &**denial));
+        record.step("onward", began, acquired.as_ref().err().map(|denial| &**denial), Vec::new);
         let acquired = acquired.map_err(|denial| sign_in::again(denial, permitted.call()));
         Ok((permitted, acquired.map_err(described)?, opening))
     }
@@ -170,7 +170,7 @@ async fn ask(call: &mut Call, state: &Compiled, clock: &dyn Clock, record: &mut 
     if let Some(key) = &operation.subscription {
         let began = now();
         let admitted = key.admit(&call.request, &state.subscriptions, record.store(), &operation, call.now);
-        record.step("subscription_key", began, admitted.as_ref().err().map(|denial| &**denial));
+        record.step("subscription_key", began, admitted.as_ref().err().map(|denial| &**denial), Vec::new);
         call.admission = admitted?;
         record.subscription.clone_from(&call.admission.subscription);
     } else {
@@ -192,9 +192,7 @@ async fn ask(call: &mut Call, state: &Compiled, clock: &dyn Clock, record: &mut 
                 settled
             }
         };
-        if let Some(step) = record.step(name, began, decided.as_ref().err().map(|denial| &**denial)) {
-            step.checks = policy.checks(call);
-        }
+        record.step(name, began, decided.as_ref().err().map(|denial| &**denial), || policy.checks(call));
         decided?;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Decisions as they are made, for who watches. While nobody does, a request costs one load of a number.
 use bytes::Bytes;
+use decision::{Check, CheckId, Outcome};
 use hyper::body::{Body, Frame};
 use serde::Serialize;
 use std::convert::Infallible;
@@ -25,12 +26,27 @@ pub(crate) struct Step {
     pub(crate) us: u64,
     /// What it looked at, where it tells.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) checks: Vec<decision::Check>,
+    pub(crate) checks: Vec<Check>,
 }
 
 impl Step {
     pub(crate) fn new(policy: &'static str, passed: bool, took: Duration) -> Self {
         Self { policy, passed, us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX), checks: Vec::new() }
+    }
+
+    /// The step of `require`, where the token is good and it is its rights that do not suffice: they are judged together.
+    pub(crate) fn demands(&mut self) -> Option<Self> {
+        let is_of_rights = |check: &Check| {
+            use CheckId::{AppOnlyRequired, ContextSufficient, RoleSufficient, ScopeSufficient, UserRequired};
+            [UserRequired, AppOnlyRequired, ScopeSufficient, RoleSufficient, ContextSufficient].contains(&check.id)
+        };
+        let first = self.checks.iter().find(|check| check.outcome == Outcome::Fail)?;
+        if self.passed || !is_of_rights(first) {
+            return None;
+        }
+        let (rights, own) = std::mem::take(&mut self.checks).into_iter().partition(is_of_rights);
+        (self.passed, self.checks) = (true, own);
+        Some(Self { policy: "require", passed: false, us: 0, checks: rights })
     }
 }
 

@@ -247,6 +247,33 @@ async fn who_is_refused_for_want_of_rights_or_by_a_later_policy_is_named_and_who
 }
 
 #[tokio::test]
+async fn who_watches_sees_a_good_token_pass_and_what_is_demanded_of_it_refuse() {
+    let world = World::start(&format!("{ORDERS}{DEMANDING}")).await;
+    let beside = Beside::start(&world, own()).await;
+    let mut watcher = beside.watch().await;
+    for (path, check) in [("/write", "scope.sufficient"), ("/strong", "context.sufficient")] {
+        world.get_with_token(path, &[]).await;
+        let told = watcher.next().await;
+        let steps = told["steps"].as_array().unwrap();
+        let said: Vec<_> = steps.iter().map(|step| (&step["policy"], &step["passed"])).collect();
+        assert_eq!(said, [(&json!("validate_jwt"), &json!(true)), (&json!("require"), &json!(false))], "{path}");
+        let failed = |step: &Value| {
+            let all = step["checks"].as_array().unwrap().iter();
+            all.filter(|check| check["outcome"] == "fail").map(|check| check["id"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!((failed(&steps[0]), failed(&steps[1])), (vec![], vec![json!(check)]), "{path}");
+    }
+    // A token that is no good is that first.
+    let other = world.bearer(&json!({"aud": "api://billing"}));
+    world.get("/write", &[("authorization", &other)]).await;
+    let steps = watcher.next().await["steps"].clone();
+    assert_eq!(
+        (&steps[0]["policy"], &steps[0]["passed"], &steps[1]),
+        (&json!("validate_jwt"), &json!(false), &json!(null))
+    );
+}
+
+#[tokio::test]
 async fn a_recorded_request_is_two_spans_and_the_service_is_below_the_second() {
     const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     const NOT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
