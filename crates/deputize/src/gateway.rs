@@ -23,6 +23,7 @@ use gateway::{
     AccessLog, Effective, Entrance, File, Gateway, Ids, Ports, Scope, SettingsError, Store, Telemetry, Told,
     import_apim,
 };
+use serve::Service;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -336,9 +337,9 @@ async fn serve(read: Read) -> Result<ExitCode, Failure> {
     beside::listen(&read, &wanted_beside, &gateway, &mut sockets, &mut listening).await?;
     beside::manage(&wanted_beside, &gateway, &started, &drained, &mut sockets, &mut listening).await?;
     for doors::Bound { entrance, sockets } in bound {
-        let front = Arc::new(entrance.front());
+        let front = Service::from(entrance.front());
         for socket in sockets {
-            listening.callers.add_behind(socket, Arc::clone(&entrance) as _, Arc::clone(&front));
+            listening.callers.add_behind(socket, Arc::clone(&entrance) as _, front.clone());
         }
     }
     let pushing = push.map(|push| beside::push(push, &gateway)).transpose()?;

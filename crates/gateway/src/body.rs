@@ -4,8 +4,8 @@ mod uploading;
 
 use crate::stream::Trailers;
 use bytes::Bytes;
-pub(crate) use downloading::{Downloading, Streamed};
-use http::Version;
+pub(crate) use downloading::{Downloading, Streamed, rest};
+use http::{HeaderMap, Version};
 use http_body_util::Full;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use std::error::Error;
@@ -89,19 +89,31 @@ impl hyper::body::Body for Body {
 struct Coming {
     body: Incoming,
     says_its_end: bool,
+    /// Whether it had trailers of HTTP/1.1, behind which nobody knows for sure where the next message begins.
+    trails: bool,
 }
 
 impl Coming {
     fn new(body: Incoming, version: Version) -> Self {
-        Self { body, says_its_end: version == Version::HTTP_2 }
+        Self { body, says_its_end: version == Version::HTTP_2, trails: false }
     }
 
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            Some(Ok(frame)) if frame.trailers_ref().is_some_and(|fields| self.trail(fields)) => {
+                Poll::Ready(Some(Err(BrokenOff)))
+            }
             Some(frame) => Poll::Ready(Some(frame.map_err(|_| BrokenOff))),
             None if self.says_its_end && !self.body.is_end_stream() => Poll::Ready(Some(Err(BrokenOff))),
             None => Poll::Ready(None),
         }
+    }
+
+    /// It has trailers. Of those of HTTP/1.1 the library reads what stands before an empty line, and looks for their end behind one: what
+    /// is between belongs to nobody. Whether there are none, where there were some.
+    fn trail(&mut self, fields: &HeaderMap) -> bool {
+        self.trails = !self.says_its_end;
+        self.trails && fields.is_empty()
     }
 
     fn is_end_stream(&self) -> bool {

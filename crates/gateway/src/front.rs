@@ -6,7 +6,7 @@ use crate::told_certificate::CertificateField;
 use decision::CheckId;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use serve::{Caller, Gate, Serve, Tls, Way, caught};
+use serve::{Caller, Gate, Serve, Service, Tls, Way, caught};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -21,6 +21,14 @@ impl Front {
     /// A gateway behind a listener that speaks TLS, or does not.
     pub fn new(gateway: Arc<Gateway>, is_tls: bool) -> Self {
         Self { gateway, is_tls, told_in: None }
+    }
+}
+
+impl From<Front> for Service {
+    /// All that a request runs through is compiled here, and not where listeners are put together.
+    #[inline(never)]
+    fn from(front: Front) -> Self {
+        Arc::new(front).into()
     }
 }
 

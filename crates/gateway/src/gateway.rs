@@ -8,7 +8,7 @@ pub use effective::Effective;
 use crate::access_log::AccessLog;
 use crate::address;
 use crate::after::After;
-use crate::body::{Body, Downloading, Streamed};
+use crate::body::{Body, Downloading, Streamed, rest};
 use crate::canonical::take_hop_by_hop_of_answer;
 use crate::denial::Denial;
 use crate::front::Entrance;
@@ -33,9 +33,9 @@ use decision::{CheckId, Clock};
 use fetch::{Fetch, KeySets};
 use forward::{Answered, Arrived, forward};
 use guard::Guard;
-use http::header::CONNECTION;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
 use permit::Ended;
 use std::net::IpAddr;
 use std::path::Path;
@@ -326,6 +326,8 @@ impl Gateway {
         let (mut parts, body) = request.into_parts();
         let upgrade = websocket::Asked::of(&mut parts, &body);
         let (opens, method) = (upgrade.is_some(), parts.method.clone());
+        // Of such a body nobody knows where it ends, until somebody has read all of it.
+        let is_chunked = parts.version < Version::HTTP_2 && parts.headers.contains_key(TRANSFER_ENCODING);
         let mut after = After::default();
         let mut response = match self.reply(&state, (parts, body), upgrade, peer, &mut record, &mut after).await {
             Ok(Reply::Opened(mut response, tunnel)) => {
@@ -355,17 +357,28 @@ impl Gateway {
             })) => {
                 take_hop_by_hop_of_answer(response.headers_mut());
                 after.head(response.status(), response.headers_mut(), &self.limits);
-                if closes {
+                if closes || (is_chunked && !uploaded.has_ended()) {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 record.status = response.status();
-                let (parts, body) = response.into_parts();
+                let (mut parts, body) = response.into_parts();
+                if method == Method::HEAD || is_of_no_body(parts.status) {
+                    // RFC 9110 section 8.6.
+                    if parts.status == StatusCode::NO_CONTENT {
+                        parts.headers.remove(CONTENT_LENGTH);
+                    }
+                    if !body.is_end_stream() {
+                        tokio::spawn(rest(body, lease, slot));
+                    }
+                    record.uploaded = uploaded.sent();
+                    after.end(record.uploaded, &self.limits);
+                    record.end(0, true);
+                    return Response::from_parts(parts, Body::text(""));
+                }
                 let limits = Arc::clone(&self.limits);
                 let leaves = (method == Method::GET).then(|| self.leaves.subscribe());
-                let is_none = method == Method::HEAD
-                    || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&parts.status);
                 let stream = stream.map(|stream| Streamed::new(*stream, uploaded.clone(), &parts.headers, leaves));
-                let body = Downloading::new(body, version, silence, slot, lease).none_where(is_none).streamed(stream);
+                let body = Downloading::new(body, version, silence, slot, lease).streamed(stream);
                 let body = body.on_end(Box::new(move |bytes, whole| {
                     record.uploaded = uploaded.sent();
                     after.end(bytes.saturating_add(record.uploaded), &limits);
@@ -380,8 +393,11 @@ impl Gateway {
             Err(denial) => record.refused(*denial),
         };
         after.head(response.status(), response.headers_mut(), &self.limits);
+        if is_chunked {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         record.status = response.status();
-        record.end(hyper::body::Body::size_hint(response.body()).exact().unwrap_or_default(), true);
+        record.end(response.body().size_hint().exact().unwrap_or_default(), true);
         response
     }
 
@@ -475,6 +491,11 @@ pub(crate) enum Judged {
     Permitted { sent: http::request::Parts, answer: HeaderMap, state: Arc<Compiled> },
     /// It is answered so, and not forwarded.
     Answered(Response<Body>),
+}
+
+/// Whether the head of an answer is all of it (RFC 9110 section 6.4.1).
+fn is_of_no_body(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// An empty answer of the gateway's own.

@@ -108,9 +108,6 @@ impl Guard {
             let found = claims.issuer().unwrap_or("no issuer").to_owned();
             return Ok(unproven(Fault::new(CheckId::TokenIssuer, decision::contract::shown(&found))));
         };
-        // Other kinds of tokens say so in `typ`; that of an access token, not everybody writes.
-        let plain = typ.as_deref().is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"));
-        let typ = if plain { Some("at+jwt".into()) } else { typ };
         let told = match keys.verify(&token) {
             Ok(told) => told,
             Err(fault) => return Ok(Evidence::Unproven { claims: Box::new(claims), typ, issuer: Some(issuer), fault }),

@@ -1,10 +1,11 @@
 //! What stands behind a listener, whatever it is: all of HTTP is compiled once, and not for each of them.
 use crate::{Caller, Serve};
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{Request, Response};
-use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body as _, Incoming};
 use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,6 +28,22 @@ pub(crate) trait Behind: Send + Sync {
     fn upgrades(&self) -> bool;
 }
 
+/// What stands behind listeners, whatever it is. All that it answers with is compiled where one is made of a [`Serve`].
+#[derive(Clone)]
+pub struct Service(pub(crate) Arc<dyn Behind>);
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").finish_non_exhaustive()
+    }
+}
+
+impl<S: Serve> From<Arc<S>> for Service {
+    fn from(service: Arc<S>) -> Self {
+        Self(service)
+    }
+}
+
 impl<S: Serve> Behind for S {
     fn answer(self: Arc<Self>, request: Request<Incoming>, caller: Caller) -> Answering {
         Box::pin(async move {
@@ -42,4 +59,13 @@ impl<S: Serve> Behind for S {
     fn upgrades(&self) -> bool {
         S::UPGRADES
     }
+}
+
+/// The head of an answer, which says how long the body would be.
+pub(crate) fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact().filter(|_| !body.is_end_stream()) {
+        parts.headers.entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    Response::from_parts(parts, Empty::new().map_err(|never| match never {}).boxed_unsync())
 }

@@ -52,6 +52,7 @@ mod socket;
 mod stream;
 mod tls;
 
+pub use behind::Service;
 pub use handover::{Offer, Predecessor};
 pub use listeners::{Caller, DRAIN, Gate, Kept, Listeners, Serve, Way, caught};
 pub use mutual::Mutual;

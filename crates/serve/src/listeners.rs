@@ -1,5 +1,5 @@
 //! Listeners, from their sockets to their end.
-use crate::behind::Behind;
+use crate::behind::{Behind, Service, without_body};
 use crate::given::Given;
 use crate::in_order::InOrder;
 use crate::proxy::{Told, introduced};
@@ -9,7 +9,7 @@ use crate::stream::Stream;
 use crate::{Shown, Socket, Tls};
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -157,15 +157,15 @@ impl Listeners {
     }
 
     /// Begins to serve.
-    pub fn add<S: Serve>(&mut self, socket: impl Into<Socket>, tls: Option<Tls>, service: Arc<S>) {
+    pub fn add(&mut self, socket: impl Into<Socket>, tls: Option<Tls>, service: impl Into<Service>) {
         self.add_behind(socket, Arc::new(Open(Way { tls, is_introduced: false })), service);
     }
 
     /// Begins to serve those whom a gate admits.
-    pub fn add_behind<S: Serve>(&mut self, socket: impl Into<Socket>, gate: Arc<dyn Gate>, service: Arc<S>) {
+    pub fn add_behind(&mut self, socket: impl Into<Socket>, gate: Arc<dyn Gate>, service: impl Into<Service>) {
         let door = Door {
             gate,
-            service,
+            service: service.into().0,
             permits: Arc::clone(&self.permits),
             shares: self.shares.clone(),
             leaving: self.leaving.subscribe(),
@@ -383,10 +383,15 @@ impl Connection {
                 request.extensions_mut().insert(kept);
             }
             let one = request.version() < Version::HTTP_2;
+            // The library sends the bodies of such answers over HTTP/2, and their readers end the stream, or the connection.
+            let reads_head = !one && request.method() == Method::HEAD;
             let ends = service.do_waiting_answers_end();
             let answering = service.answer(request, caller);
             async move {
                 let mut response = answering.await;
+                if reads_head {
+                    response = without_body(response);
+                }
                 // Who has the connection hears of it in time, and is not cut off in the middle of the next request.
                 if one && over.is_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

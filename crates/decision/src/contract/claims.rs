@@ -42,6 +42,17 @@ impl Claim<Scopes> {
     }
 }
 
+impl Claim<Roles> {
+    /// The state, where one role may stand alone and what is of another form says nothing, as other providers than Entra have it.
+    pub(super) fn of_roles(&self, lax: bool) -> State {
+        match self {
+            Self::Malformed if lax => State::Absent,
+            Self::Is(roles) if roles.lax && !lax => State::Malformed,
+            _ => self.state(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Absent,
@@ -67,7 +78,7 @@ pub struct Claims {
     pub(super) cid: Claim<Box<str>>,
     pub(super) scp: Claim<Scopes>,
     pub(super) scope: Claim<Scopes>,
-    pub(super) roles: Claim<Vec<Box<str>>>,
+    pub(super) roles: Claim<Roles>,
     acr: Claim<Box<str>>,
     pub(super) acrs: Claim<Vec<Box<str>>>,
     pub(super) idtyp: Claim<Box<str>>,
@@ -151,7 +162,7 @@ impl Claims {
 
     /// `roles`: the user's app roles, or the application's.
     pub fn roles(&self) -> impl Iterator<Item = &str> {
-        self.roles.value().into_iter().flatten().map(AsRef::as_ref)
+        self.roles.value().into_iter().flat_map(|roles| roles.all.iter()).map(AsRef::as_ref)
     }
 
     /// `acrs`: the authentication contexts that the user satisfied.
@@ -262,6 +273,14 @@ pub(super) struct Audiences(pub(super) Vec<Box<str>>);
 pub(super) struct Scopes {
     text: Box<str>,
     /// Whether it was a list, or empty.
+    lax: bool,
+}
+
+/// `roles`: a list of texts, or one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Roles {
+    all: Vec<Box<str>>,
+    /// Whether it was a text alone.
     lax: bool,
 }
 

@@ -232,7 +232,7 @@ fn flaws(claims: &Claims, profile: Profile, by_list: bool) -> impl Iterator<Item
         ("jti", claims.jti.state(), native),
         ("scp", claims.scp.of_scopes(jwt), false),
         ("scope", claims.scope.of_scopes(jwt), false),
-        ("roles", claims.roles.state(), false),
+        ("roles", claims.roles.of_roles(jwt), false),
         ("acrs", claims.acrs.state(), false),
         ("idtyp", claims.idtyp.state(), false),
         ("act", claims.act.state(), false),

@@ -5,13 +5,14 @@ use crate::upstream::{Lease, Slot};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming, SizeHint};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 /// An answer that is a stream.
 pub(crate) struct Streamed {
@@ -63,9 +64,6 @@ impl Streamed {
 pub(crate) struct Downloading {
     body: Coming,
     silence: Duration,
-    /// Whether the head said that there is none (RFC 9110 section 6.4.1): over HTTP/2 a service can send one all the same, which goes
-    /// nowhere.
-    is_none: bool,
     /// Where it is a stream.
     streamed: Option<Box<Streamed>>,
     /// Whether it was ended, and nothing follows.
@@ -87,7 +85,6 @@ impl Downloading {
         Self {
             body: Coming::new(body, version),
             silence,
-            is_none: false,
             streamed: None,
             over: false,
             wait: None,
@@ -96,12 +93,6 @@ impl Downloading {
             _slot: slot,
             _lease: lease,
         }
-    }
-
-    /// That of an answer which has none, where that is so.
-    pub(crate) fn none_where(mut self, is_none: bool) -> Self {
-        self.is_none = is_none;
-        self
     }
 
     pub(crate) fn streamed(mut self, streamed: Option<Streamed>) -> Self {
@@ -133,12 +124,6 @@ impl hyper::body::Body for Downloading {
         }
         loop {
             match self.body.poll_frame(context) {
-                // The head was all of it.
-                Poll::Ready(Some(_)) if self.is_none => {
-                    self.ended(true);
-                    self.over = true;
-                    return Poll::Ready(None);
-                }
                 Poll::Ready(Some(Ok(frame))) => {
                     let streamed = self.streamed.as_deref();
                     let trailers = streamed.and_then(|streamed| streamed.trailers.as_ref());
@@ -235,7 +220,16 @@ fn grpc_status(over: Over) -> HeaderMap {
 impl Drop for Downloading {
     fn drop(&mut self) {
         // A body whose length is known is dropped at its end without being asked for more.
-        let whole = self.is_none || (self.body.is_end_stream() && !self.over);
+        let whole = self.body.is_end_stream() && !self.over;
         self.ended(whole);
     }
+}
+
+/// What a service says after an answer that is whole with its head, as over HTTP/2 it can: its end, or what belongs to nobody. It is waited
+/// for a moment, since services keep count of streams that are given up.
+pub(crate) async fn rest(mut body: Incoming, lease: Lease, slot: Slot) {
+    let is_empty = |frame: Frame<Bytes>| frame.data_ref().is_some_and(Bytes::is_empty);
+    let end = async { while body.frame().await.is_some_and(|frame| frame.is_ok_and(is_empty)) {} };
+    let _ = timeout(Duration::from_secs(1), end).await;
+    drop((body, lease, slot));
 }

@@ -45,6 +45,8 @@ struct State {
     sent: AtomicU64,
     /// Whether the caller is waited for.
     waits: AtomicBool,
+    /// Whether all of it came, and its end beyond doubt.
+    ended: AtomicBool,
     /// Of a stream: when something went by last, in milliseconds since it began.
     stirred: AtomicU64,
 }
@@ -56,6 +58,7 @@ impl Default for State {
             broken: AtomicU8::default(),
             sent: AtomicU64::default(),
             waits: AtomicBool::default(),
+            ended: AtomicBool::default(),
             stirred: AtomicU64::default(),
         }
     }
@@ -81,6 +84,11 @@ impl Progress {
     /// How many bytes went by.
     pub(crate) fn sent(&self) -> u64 {
         self.0.sent.load(Ordering::Relaxed)
+    }
+
+    /// Whether all of it came, and where it ended is beyond doubt.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.ended.load(Ordering::Relaxed)
     }
 
     /// Whether more of it is waited for, which has an end of its own.
@@ -148,7 +156,10 @@ impl Uploading {
                 Poll::Ready(Some(Err(BrokenOff))) => {
                     return Poll::Ready(Some(Err(self.progress.broke(Broken::Caller))));
                 }
-                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(None) => {
+                    self.progress.0.ended.store(!body.trails, Ordering::Relaxed);
+                    return Poll::Ready(None);
+                }
                 Poll::Pending => {}
             }
             if self.wait.is_none() {

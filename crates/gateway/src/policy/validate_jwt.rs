@@ -152,7 +152,7 @@ impl Table {
                 foreign_keys_host: false,
                 // Whoever signs with the key says what its claims are worth.
                 tenants: Some(Tenants::Any(Any::Any)),
-                profile: Profile::Native,
+                profile: Profile::Jwt,
                 algorithm: None,
             }]),
             (Some(_), false, true) => {

@@ -3,10 +3,10 @@ use super::connect::{Connector, Opened, Shared, Target, Unconnected};
 use super::health::Health;
 use crate::body::Uploading;
 use h2::Reason;
-use http::header::{HOST, TE};
+use http::header::{CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use std::error::Error;
 use std::io;
@@ -293,10 +293,12 @@ impl Lease {
         let sent = match &mut self.sender {
             Some(Sender::One(sender)) => {
                 origin_form(&mut request);
+                framed(&mut request);
                 sender.try_send_request(request).await
             }
             Some(Sender::Two(shared)) => {
                 absolute_form(&mut request, scheme);
+                request.headers_mut().remove(TRANSFER_ENCODING);
                 let mut sender = shared.sender.clone();
                 sender.try_send_request(request).await
             }
@@ -318,6 +320,13 @@ impl Drop for Lease {
             Some(Sender::Two(shared)) => drop(shared.streams.fetch_sub(1, Ordering::Relaxed)),
             _ => {}
         }
+    }
+}
+
+/// Says that there is a body, where its length does not: for some methods the library would send none.
+fn framed(request: &mut Request<Uploading>) {
+    if request.body().size_hint().exact().is_none() && !request.headers().contains_key(CONTENT_LENGTH) {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }
 

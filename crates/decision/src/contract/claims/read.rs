@@ -1,5 +1,5 @@
 //! How claims are read from JSON: whatever is not of its type is malformed, and never absent.
-use super::{Actors, Audiences, Claim, Confirmation, Mark, Scopes};
+use super::{Actors, Audiences, Claim, Confirmation, Mark, Roles, Scopes};
 use crate::Timestamp;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -136,6 +136,15 @@ impl Shape for Scopes {
         let whole = list.iter().all(|scope| !scope.contains(' '));
         let scopes = if whole { Self::text(&list.join(" ")) } else { None };
         scopes.map(|scopes| Self { lax: true, ..scopes })
+    }
+}
+
+impl Shape for Roles {
+    fn text(text: &str) -> Option<Self> {
+        sound(text).map(|one| Self { all: vec![one], lax: true })
+    }
+    fn list(all: Vec<Box<str>>) -> Option<Self> {
+        Some(Self { all, lax: false })
     }
 }
 
