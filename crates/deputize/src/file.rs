@@ -50,6 +50,14 @@ impl Text {
         format!("`{}` line {line}", self.name)
     }
 
+    /// What stands in the line of this place, from its beginning.
+    fn line(&self, at: usize) -> &str {
+        let (before, after) = self.content.split_at_checked(at).unwrap_or((&self.content, ""));
+        let begins = before.rfind('\n').map_or(0, |end| end + 1);
+        let ends = after.find('\n').map_or(self.content.len(), |end| at + end);
+        self.content.get(begins..ends).unwrap_or_default()
+    }
+
     fn misread(&self, error: &toml::de::Error) -> Failure {
         let message = error.message().trim().replace('\n', "; ");
         let at = error.span().unwrap_or_default();
@@ -75,6 +83,12 @@ impl Text {
             _ if message.starts_with("invalid type: string ") => {
                 let expected = message.rsplit_once(", expected ").map_or("another", |(_, expected)| expected);
                 (format!("invalid type: string, expected {expected}"), form(expected).to_owned())
+            }
+            // The reader takes one table of several for a list of what is in one, and says what should stand first.
+            _ if message.starts_with("invalid type: map, ") && self.line(at.start).starts_with("[[") => {
+                let line = self.line(at.start).trim();
+                let once = line.replace("[[", "[").replace("]]", "]");
+                ("a table that is written once is written as one of several".to_owned(), format!("write `{once}`"))
             }
             _ => {
                 let hint = message.rsplit_once(", expected ").map_or("mend the line", |(_, expected)| form(expected));

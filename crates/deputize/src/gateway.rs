@@ -275,6 +275,10 @@ fn effective(read: &Read, request: &[String]) -> Result<ExitCode, Failure> {
                 || Failure::new("this is no request", "write `GET /orders/7` or `GET https://api.example/orders/7`");
             let method = method.parse().map_err(|_| wrong())?;
             let uri: http::Uri = url.parse().map_err(|_| wrong())?;
+            if let Some(refusal) = gateway::refusal(&method, uri.path()) {
+                let error = format!("the gateway refuses this request before it asks any policy: {refusal}");
+                return Err(Failure::new(error, "write the method in capitals, and the path in its one spelling"));
+            }
             let host = uri.host().unwrap_or_default().to_ascii_lowercase();
             gateway.effective_for(&host, &method, uri.path()).into_iter().collect()
         }

@@ -22,6 +22,7 @@ pub use path::{Ambiguity, LONGEST as LONGEST_PATH, canonical as canonical_path};
 
 use http::header::{AUTHORIZATION, COOKIE, HOST};
 use http::request::Parts;
+use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 /// Why a request has no canonical form.
@@ -33,6 +34,9 @@ pub enum Refusal {
     /// A method that is not in capitals, which some take for the one that is.
     #[error("the method is not in capitals")]
     MethodCase,
+    /// The target is of another scheme (RFC 9110 section 4.2).
+    #[error("the target is neither of `http` nor of `https`")]
+    Scheme,
     /// The path.
     #[error("{0}")]
     Path(Ambiguity),
@@ -89,11 +93,9 @@ impl Canonical {
     /// If the request could be read in two ways.
     pub fn of(parts: Parts, secrets: &[String]) -> Result<Self, Refusal> {
         let Parts { method, uri, version, mut headers, .. } = parts;
-        if matches!(method, Method::TRACE | Method::CONNECT) {
-            return Err(Refusal::Method);
-        }
-        if method.as_str().bytes().any(|b| b.is_ascii_lowercase()) {
-            return Err(Refusal::MethodCase);
+        one_method(&method)?;
+        if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
+            return Err(Refusal::Scheme);
         }
         let (host, port) = one_host(&uri, version, &headers)?;
         let path = match path::canonical(uri.path()).map_err(Refusal::Path)? {
@@ -164,6 +166,22 @@ impl Canonical {
             (self.query, self.query_changed) = (left, true);
         }
     }
+}
+
+fn one_method(method: &Method) -> Result<(), Refusal> {
+    if matches!(*method, Method::TRACE | Method::CONNECT) {
+        return Err(Refusal::Method);
+    }
+    if method.as_str().bytes().any(|b| b.is_ascii_lowercase()) {
+        return Err(Refusal::MethodCase);
+    }
+    Ok(())
+}
+
+/// Why a request is refused before any policy is asked, as far as its method and its path tell.
+pub fn refusal(method: &Method, path: &str) -> Option<Refusal> {
+    let path = || path::canonical(path).map(drop).map_err(Refusal::Path);
+    one_method(method).and_then(|()| path()).err()
 }
 
 /// RFC 9112 section 3.2 and RFC 9113 section 8.3.1: of two hosts, routes and services could believe different ones. Over HTTP/1.1

@@ -226,6 +226,7 @@ impl From<Refusal> for Denial {
             Refusal::Method => CheckId::GatewayMethod,
             Refusal::Credentials => CheckId::GatewayCredentialSingle,
             Refusal::MethodCase
+            | Refusal::Scheme
             | Refusal::Path(_)
             | Refusal::Query
             | Refusal::Host

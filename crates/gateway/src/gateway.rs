@@ -498,7 +498,7 @@ fn is_of_no_body(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-/// An empty answer of the gateway's own.
+/// An answer of the gateway's own: a document, or the fields of a preflight's.
 fn own(headers: HeaderMap, body: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::text(body));
     *response.headers_mut() = headers;

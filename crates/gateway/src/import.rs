@@ -192,7 +192,10 @@ impl<'a> Reading<'a> {
                     );
                 }
             }
-            _ => self.leave(section, "sections are `inbound`, `backend`, `outbound` and `on-error`"),
+            _ => {
+                let holds_checks = section.descendants().any(is_check);
+                self.tell(section, holds_checks, "sections are `inbound`, `backend`, `outbound` and `on-error`");
+            }
         }
         Vec::new()
     }
@@ -253,9 +256,14 @@ impl<'a> Reading<'a> {
         let checks: Vec<String> = all
             .into_iter()
             .filter(|inside| inside.id() != node.id() && is_check(*inside))
-            .map(|inside| format!("`{}` in line {}", inside.tag_name().name(), self.line(inside)))
+            .map(|inside| match inside.attribute("fragment-id") {
+                Some(id) => format!("that the fragment `{id}` may hold, in line {}", self.line(inside)),
+                None => format!("`{}` in line {}", inside.tag_name().name(), self.line(inside)),
+            })
             .collect();
-        if is_check(node) {
+        if node.has_tag_name("include-fragment") {
+            self.tell(node, true, format!("{why}; it may hold checks"));
+        } else if is_check(node) {
             self.tell(node, true, format!("{why}; it is a check, and without it the API is laxer"));
         } else if checks.is_empty() {
             self.leave(node, why);
@@ -398,8 +406,20 @@ fn is_fixing(node: Element<'_>) -> bool {
 }
 
 /// What refuses callers, or counts them, beside all that is called `validate-`.
-const CHECKS: [&str; 7] =
-    ["ip-filter", "check-header", "rate-limit", "rate-limit-by-key", "quota", "quota-by-key", "return-response"];
+const CHECKS: [&str; 12] = [
+    "azure-openai-token-limit",
+    "check-header",
+    "include-fragment",
+    "ip-filter",
+    "limit-concurrency",
+    "llm-content-safety",
+    "llm-token-limit",
+    "quota",
+    "quota-by-key",
+    "rate-limit",
+    "rate-limit-by-key",
+    "return-response",
+];
 
 fn is_check(node: Element<'_>) -> bool {
     let name = node.tag_name().name();

@@ -48,7 +48,7 @@ pub use crate::telemetry::Telemetry;
 pub use access_log::AccessLog;
 pub use authorizer::{Authorizer, EnvoyAuthorizer};
 pub use body::{Body, Broken};
-pub use canonical::{Ambiguity, Canonical, Host, LONGEST_PATH, Refusal, canonical_path, host};
+pub use canonical::{Ambiguity, Canonical, Host, LONGEST_PATH, Refusal, canonical_path, host, refusal};
 pub use front::{Entrance, Front};
 pub use gateway::{Effective, Gateway, Peer, Ports, Prepared};
 pub use ids::Ids;

@@ -82,7 +82,7 @@ impl SignIn {
         let headers = request.headers();
         let found = match headers.get_all(&ZUMO).iter().collect::<Vec<_>>().as_slice() {
             [] => {
-                // A sibling host can plant the session, but not the one beside it.
+                // A sibling host can plant the session, but over https not the one beside it.
                 let beside = cookies::only(headers, &origin.cookie(cookies::BESIDE))?;
                 let session = Session::open(&self.keys, &origin.session(), &cookies::sealed(headers, beside)?)?;
                 (spent::same(beside, &session.id), session, By::Cookie)

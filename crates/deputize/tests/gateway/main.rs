@@ -129,6 +129,14 @@ fn effective_tells_what_applies_to_a_request() {
     }
     let (code, _, error) = told(&["effective", &file, "POST", "/orders/7"]);
     assert!(code == 1 && error.contains("404 OperationNotFound"), "{error}");
+    for (method, path, why) in [
+        ("get", "/orders/7", "the method is not in capitals"),
+        ("TRACE", "/orders/7", "the method is not forwarded here"),
+        ("GET", "/orders/%2e%2e/7", "dot"),
+    ] {
+        let (code, _, error) = told(&["effective", &file, method, path]);
+        assert!(code == 1 && error.contains("refuses this request") && error.contains(why), "{error}");
+    }
 }
 
 #[test]
@@ -146,6 +154,10 @@ fn an_address_is_listened_at_once_and_a_level_of_the_log_is_one() {
         (format!("connections_per_address = \"9\"\n{sound}"), "hint: write a whole number"),
         (format!("access_log = 1\n{sound}"), "hint: write `true` or `false`"),
         (sound.replace("[[api]]", "[api]"), "hint: write a list: `[…]`, or `[[…]]`"),
+        (
+            sound.replace("[[api.operation]]", "[[api.policies.cors]]\nallowed_origins = [\"*\"]\n[[api.operation]]"),
+            "written as one of several\nhint: write `[api.policies.cors]`",
+        ),
     ] {
         let (code, _, error) = told(&["check", &folder.write("gateway.toml", &text)]);
         assert!(code == 1 && error.contains(problem), "{problem}: {error}");

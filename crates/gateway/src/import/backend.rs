@@ -139,6 +139,8 @@ impl<'a> Reading<'a> {
         // What nobody asks for anything needs no secret.
         let authority = self.parts.authorities.pop().map(|own| format!(" beside `authority = [{}]`", own.inline()));
         let authority = authority.unwrap_or_default();
+        let line = self.line(node);
+        self.left.retain(|left| !(left.line == line && left.why.contains("written into the file: ")));
         let why = "the document fixes the request; here callers would choose it, with the gateway's credential: give it operations \
                    of that method and path alone, and then say";
         self.leave(node, format!("{why} `onward = {onward}`{authority}; {}", self.until_said()));

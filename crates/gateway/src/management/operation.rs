@@ -33,6 +33,9 @@ pub(super) fn effective(admitted: &Admitted<'_>, gateway: &Gateway) -> Answered 
         (Some(method), Some(url)) => {
             let method = method.parse().map_err(|_| wrong("`method` is no method"))?;
             let uri: Uri = url.parse().map_err(|_| wrong("`url` is no address; write `/orders/7`, or all of it"))?;
+            if let Some(refusal) = crate::refusal(&method, uri.path()) {
+                return Err(wrong(format!("the gateway refuses this request before it asks any policy: {refusal}")));
+            }
             let host = uri.host().unwrap_or_default().to_ascii_lowercase();
             let found = gateway.effective_for(&host, &method, uri.path());
             vec![found.ok_or_else(|| absent("operation for", uri.path()))?]
@@ -67,7 +70,9 @@ pub(super) async fn reload(admitted: &Admitted<'_>, operator: &Arc<dyn Operator>
         Ok(Err(problem)) => format!("the configuration is broken; the one before goes on: {problem}"),
         Err(_) => "the configuration could not be read; the one before goes on".to_owned(),
     };
-    admitted.change(Change::Noted("reloadRefused"), Condition::Present, Vec::new()).await?;
+    if admitted.change(Change::Noted("reloadRefused"), Condition::Present, Vec::new()).await.is_err() {
+        tracing::warn!("the record of changes cannot tell that the reload was refused");
+    }
     Err(conflict(problem))
 }
 

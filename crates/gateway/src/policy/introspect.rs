@@ -2,7 +2,7 @@
 //! token are: by guard, with all that `require` demands.
 use super::Part;
 use super::bearer::{Place, TokenCheck};
-use super::required_claims::{ClaimRule, ClaimTable};
+use super::required_claims::{self, ClaimRule, ClaimTable};
 use crate::settings::{SettingsError, Spanned, World, fault, refusal_status};
 use client::{Introspections, Kept};
 use decision::Timestamp;
@@ -141,7 +141,17 @@ impl super::Table for Table {
     fn told(&self) -> String {
         let audiences = if self.any_audience { "any API".to_owned() } else { self.audiences.join(" or ") };
         let (authority, seconds) = (self.authority.get_ref(), self.cache_seconds);
-        format!("a token for {audiences} that `{authority}` says is active, asked at most every {seconds} s")
+        let more = required_claims::told(
+            &self.required_claims,
+            self.header_name.as_ref(),
+            self.query_parameter_name.as_ref(),
+            self.failed_validation_httpcode.as_ref(),
+        );
+        let clients = self.client_application_ids.as_ref().map(|ids| format!(", of {}", ids.join(" or ")));
+        let clients = clients.unwrap_or_default();
+        format!(
+            "a token for {audiences}{clients} that `{authority}` says is active, asked at most every {seconds} s{more}"
+        )
     }
 }
 
@@ -158,7 +168,7 @@ fn completed(
     if claims.get("scope").is_some_and(|scope| scope == "") {
         claims.remove("scope");
     }
-    if is_an_id_token(&claims) {
+    if may_be_an_id_token(&claims, any_audience) {
         claims.insert("typ".to_owned(), json!("ID"));
     }
     if any_audience {
@@ -167,16 +177,22 @@ fn completed(
     guard::completed(claims, Some(issuer), token, now)
 }
 
-/// Whether a token that is told of without its kind allows nothing and is for the application that asked for it, as ID tokens are.
-fn is_an_id_token(claims: &Map<String, Value>) -> bool {
-    let of_some = |names: &[&str]| names.iter().find_map(|name| claims.get(*name));
-    let (kind, rights) = (["typ", "token_use", "token_type"], ["scope", "scp", "roles"]);
+/// Whether a token that is told of without its kind allows nothing and may be an ID token: it is for the application that asked for it, or
+/// for anybody and of an application that is not told.
+fn may_be_an_id_token(claims: &Map<String, Value>, any_audience: bool) -> bool {
+    let says = |name: &&str| match claims.get(*name) {
+        Some(Value::String(text)) => !text.trim().is_empty(),
+        Some(Value::Array(all)) => !all.is_empty(),
+        _ => false,
+    };
+    let client = ["client_id", "azp"].iter().find_map(|name| claims.get(*name));
     let is_for = |client: &Value| match claims.get("aud") {
         Some(Value::Array(all)) => all.contains(client),
         Some(one) => one == client,
         None => false,
     };
-    of_some(&kind).is_none() && of_some(&rights).is_none() && of_some(&["client_id", "azp"]).is_some_and(is_for)
+    let (kind, rights) = (["typ", "token_use", "token_type"], ["scope", "scp", "roles"]);
+    !kind.iter().any(&says) && !rights.iter().any(says) && client.map_or(any_audience, is_for)
 }
 
 #[cfg(test)]
@@ -210,6 +226,9 @@ mod tests {
         for (claims, typ) in [
             (json!({"client_id": "spa", "aud": "spa", "scope": ""}), json!("ID")),
             (json!({"azp": "spa", "aud": ["api", "spa"]}), json!("ID")),
+            (json!({"azp": "spa", "aud": "spa", "roles": [], "scp": "", "token_type": null}), json!("ID")),
+            (json!({"sub": "ada", "aud": "spa"}), json!("ID")),
+            (json!({"azp": "spa", "aud": "spa", "roles": ["Reader"]}), Value::Null),
             (json!({"azp": "spa", "aud": "spa", "token_type": "Bearer"}), Value::Null),
             (json!({"azp": "spa", "aud": "spa", "scope": "a"}), Value::Null),
             (json!({"azp": "spa", "aud": "api", "scope": ""}), Value::Null),

@@ -23,6 +23,17 @@ pub(crate) struct ClaimTable {
 }
 
 impl ClaimTable {
+    /// What it demands, for people.
+    pub(super) fn told(&self) -> String {
+        let Self { name, matches, value, .. } = self;
+        match (value.as_slice(), matches) {
+            ([], _) => format!("`{name}` is there"),
+            ([one], _) => format!("`{name}` has {one}"),
+            (all, Match::All) => format!("`{name}` has {}", all.join(" and ")),
+            (any, Match::Any) => format!("`{name}` has {}", any.join(" or ")),
+        }
+    }
+
     /// Whether it demands values of a claim that is called so.
     pub(super) fn names_any_of(&self, names: &[&str]) -> bool {
         names.contains(&self.name.as_str()) && !self.value.is_empty()
@@ -36,6 +47,20 @@ enum Match {
     #[default]
     All,
     Any,
+}
+
+/// What is demanded of claims beside, where the token is, and what a refusal's status is, for people.
+pub(super) fn told(
+    claims: &[Spanned<ClaimTable>],
+    header_name: Option<&Spanned<String>>,
+    query_parameter_name: Option<&Spanned<String>>,
+    status: Option<&Spanned<u16>>,
+) -> String {
+    let claims = claims.iter().map(|claim| format!(", where {}", claim.get_ref().told()));
+    let field = header_name.map(|name| format!(", in the field `{}`", name.get_ref()));
+    let parameter = query_parameter_name.map(|name| format!(", in the parameter `{}`", name.get_ref()));
+    let status = status.map(|status| format!("; others get {}", status.get_ref()));
+    claims.chain(field).chain(parameter).chain(status).collect()
 }
 
 /// A claim that has to be there.

@@ -95,7 +95,9 @@ impl super::Table for Table {
         match (&self.claim, self.exists_action) {
             (Some(claim), _) => format!("`{name}` is the claim `{claim}`"),
             (None, Exists::Delete) => format!("`{name}` is removed"),
-            (None, _) => format!("`{name}` is set"),
+            (None, Exists::Append) => format!("`{name}` is added to what the caller sends"),
+            (None, Exists::Skip) => format!("`{name}` is set where the caller sends none"),
+            (None, Exists::Override) => format!("`{name}` is set"),
         }
     }
 }

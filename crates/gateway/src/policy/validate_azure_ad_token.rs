@@ -1,7 +1,7 @@
 //! `validate_azure_ad_token`: a token of one tenant, of either version, for one of these audiences. Issuers and keys follow from the
 //! authority and the tenant; the rest is that of `validate_jwt`.
 use super::Part;
-use super::required_claims::ClaimTable;
+use super::required_claims::{self, ClaimTable};
 use super::validate_jwt::{Common, sixty};
 use crate::settings::{SettingsError, Spanned, World, fault};
 use decision::contract::{Profile, Tenants, TrustedIssuer};
@@ -123,7 +123,13 @@ impl super::Table for Table {
             Some(clients) => clients.join(" or "),
         };
         let (tenant, skew) = (self.tenant_id.get_ref(), self.clock_skew);
-        format!("a token of the tenant {tenant} for {audiences}, of {clients}, give or take {skew} s")
+        let more = required_claims::told(
+            &self.required_claims,
+            self.header_name.as_ref(),
+            self.query_parameter_name.as_ref(),
+            self.failed_validation_httpcode.as_ref(),
+        );
+        format!("a token of the tenant {tenant} for {audiences}, of {clients}, give or take {skew} s{more}")
     }
 }
 

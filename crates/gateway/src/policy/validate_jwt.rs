@@ -1,7 +1,7 @@
 //! `validate_jwt`: a token of one of these issuers, for one of these audiences. Guard verifies it; this says with what.
 use super::Part;
 use super::bearer::{Place, TokenCheck};
-use super::required_claims::{ClaimRule, ClaimTable};
+use super::required_claims::{self, ClaimRule, ClaimTable};
 use crate::settings::{SettingsError, Source, Spanned, World, fault, refusal_status};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +21,8 @@ pub(crate) struct Table {
     /// The issuers, by the names that the file gives them.
     #[serde(default)]
     issuers: Vec<Spanned<String>>,
-    /// In place of `issuers`: the one whose tokens are signed with `issuer_signing_keys`, as `iss` in them.
+    /// In place of `issuers`: the one whose tokens are signed with `issuer_signing_keys`, as `iss` in them. They are read as those of an
+    /// issuer of the profile `jwt`.
     issuer: Option<Spanned<String>>,
     /// Keys that `issuer` shares with this API (HMAC): several, while they are replaced. Public keys belong to an `[[issuer]]`.
     #[serde(default)]
@@ -134,7 +135,15 @@ impl super::Table for Table {
         let issuers = self.issuers.iter().chain(&self.issuer).map(|name| name.get_ref().as_str());
         let issuers: Vec<&str> = issuers.collect();
         let audiences = self.audiences.join(" or ");
-        format!("a token of {} for {audiences}, give or take {} s", issuers.join(" or "), self.clock_skew)
+        let more = required_claims::told(
+            &self.required_claims,
+            self.header_name.as_ref(),
+            self.query_parameter_name.as_ref(),
+            self.failed_validation_httpcode.as_ref(),
+        );
+        let clients = self.client_application_ids.as_ref().map(|ids| format!(", of {}", ids.join(" or ")));
+        let (issuers, clients) = (issuers.join(" or "), clients.unwrap_or_default());
+        format!("a token of {issuers} for {audiences}{clients}, give or take {} s{more}", self.clock_skew)
     }
 }
 

@@ -38,6 +38,7 @@ const REFUSED: &[&str] = &[
     "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
     "GET http://b.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n",
+    "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
     "GET / HTTP/3.0\r\nHost: a\r\n\r\n",
     "GET / http/1.1\r\nHost: a\r\n\r\n",
     "G\u{e9}T / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -201,6 +202,62 @@ async fn g_01_a_trailer_that_is_none_breaks_the_body_off() {
         assert_eq!(answer.status, 400, "{:?}: {answer:?}", trailers.get(..12));
         let seen = world.service.seen();
         assert!(seen.iter().all(|text| text.starts_with("BROKEN OFF") && !text.contains("smuggled")), "{seen:?}");
+    }
+}
+
+/// The HTTP library takes an empty line within them for their end, and goes on to where they end in order.
+#[tokio::test]
+async fn g_01_what_stands_behind_trailers_is_nobodys_request() {
+    let world = World::start(PUBLIC).await;
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n";
+    let next = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    for trailers in ["\n", "X: a\n\n", "X: a\n\r\n", "X: a\r\n\n", "X: a\r\n\r\n"] {
+        world.service.forget();
+        let answer = world.raw(format!("{head}{trailers}{next}{next}")).await;
+        assert!(answer.closed, "{trailers:?}: {answer:?}");
+        assert_eq!(answer.status, if trailers == "\n" { 400 } else { 200 }, "{trailers:?}: {answer:?}");
+        let seen = world.service.seen();
+        assert!(seen.iter().all(|text| !text.contains("smuggled")), "{trailers:?}: {seen:?}");
+    }
+    // Where nobody reads the body, nobody sees its end.
+    let refusing = World::start(ORDERS).await;
+    for end in ["\r\n", "\n"] {
+        let answer = refusing.raw(format!("{head}{end}{next}{next}")).await;
+        assert_eq!((answer.status, answer.closed), (401, true), "{end:?}");
+    }
+    world.service.forget();
+    let mut caller = TcpStream::connect(world.address).await.unwrap();
+    for _ in 0..2 {
+        caller.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+        let answer = answered(&mut caller).await;
+        assert_eq!((answer.status, answer.closed), (200, false), "what ends beyond doubt");
+    }
+    assert_eq!(world.service.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn g_01_a_body_goes_on_whatever_the_method_is() {
+    let world = World::start(PUBLIC).await;
+    for method in ["GET", "HEAD", "DELETE", "OPTIONS", "POST", "SEARCH"] {
+        for (framing, body) in
+            [("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"), ("Content-Length: 5", "hello")]
+        {
+            world.service.forget();
+            let answer = world
+                .raw(format!("{method} /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{framing}\r\n\r\n{body}"))
+                .await;
+            assert_eq!(answer.status, 200, "{method} {framing}");
+            let seen = world.service.only();
+            assert!(seen.0.contains("hello"), "{method} {framing}: {seen:?}");
+            let lengths = seen.field("content-length").len() + seen.field("transfer-encoding").len();
+            assert_eq!(lengths, 1, "{method} {framing}: {seen:?}");
+        }
+        world.service.forget();
+        assert_eq!(
+            world.raw(format!("{method} /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).await.status,
+            200
+        );
+        assert!(world.service.only().field("transfer-encoding").is_empty(), "{method}: there is none");
     }
 }
 

@@ -1,5 +1,6 @@
 //! G-04: HTTP/2 frames by hand, since no library would send them.
-use crate::support::{PUBLIC, World};
+use crate::resets::over_http_2;
+use crate::support::{ORDERS, PUBLIC, World};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -227,6 +228,25 @@ async fn g_04_half_a_body_is_no_request_for_what_reason_ever_its_stream_was_rese
         let seen = world.service.seen();
         assert!(seen.iter().all(|seen| seen.starts_with("BROKEN OFF")), "{reason}: {seen:?}");
     }
+}
+
+#[tokio::test]
+async fn a_body_without_a_length_over_http_2_goes_on_whatever_the_method_is() {
+    let world = World::start(PUBLIC).await;
+    for method in ["GET", "HEAD", "POST"] {
+        world.service.forget();
+        assert_eq!(asked(&world, &replaced(":method", method), Some(b"hello")).await, Some(200), "{method}");
+        assert!(world.service.only().0.contains("hello"), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn answers_to_head_over_http_2_are_heads_alone_whoever_gives_them() {
+    let world = World::start(ORDERS).await;
+    let (status, length, body) = over_http_2(&world, "HEAD").await;
+    let answer = world.get("/", &[]).await;
+    assert_eq!((status, body.len()), (401, 0));
+    assert_eq!(length, Some(answer.body.len().to_string()), "that of the body that GET has");
 }
 
 #[tokio::test]

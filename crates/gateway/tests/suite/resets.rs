@@ -3,14 +3,17 @@ use crate::http2::frame;
 use crate::support::{Answered, PUBLIC, World};
 use bytes::Bytes;
 use http::Request;
+use http::header::CONTENT_LENGTH;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -32,12 +35,20 @@ enum Does {
     BreaksOff(u8),
     /// The same after all of its answer: the rest of the request is not wanted (RFC 9113 section 8.1).
     WantsNoMore,
-    /// Has a body after a head that says there is none: with this field as its `:status`, and this as the body.
-    SaysMore(u8, &'static [u8]),
+    /// Goes on after a head that says there is no body: with this field as its `:status`, a length, and so much more.
+    SaysMore(u8, Option<[u8; 4]>, Says),
     /// Says that it did not look at it, and ends the connection.
     SendsAway,
     /// Says that it looks at no more, and ends the connection without an answer.
     Drops,
+}
+
+/// What a service says after a head.
+#[derive(Clone, Copy, Debug)]
+enum Says {
+    Nothing,
+    /// This body, and that it ends.
+    Its(&'static [u8]),
 }
 
 /// What a service is to do, and what came to it.
@@ -110,8 +121,13 @@ async fn converse(mut stream: TcpStream, state: Arc<Mutex<State>>) {
                     Does::Resets(reason) => (frame(RST_STREAM, 0, id, &[0, 0, 0, reason]), false),
                     Does::BreaksOff(reason) => (begun(id, 0, reason), false),
                     Does::WantsNoMore => (begun(id, 1, 0), false),
-                    Does::SaysMore(status, body) => {
-                        ([frame(HEADERS, 4, id, &[status]), frame(0, 1, id, body)].concat(), false)
+                    Does::SaysMore(status, length, says) => {
+                        let fields = [&[status][..], length.as_ref().map_or(&[], |length| length)].concat();
+                        let body = match says {
+                            Says::Nothing => vec![],
+                            Says::Its(body) => frame(0, 1, id, body),
+                        };
+                        ([frame(HEADERS, 4, id, &fields), body].concat(), false)
                     }
                     Does::SendsAway => (frame(GOAWAY, 0, 0, &last(id.saturating_sub(2))), true),
                     Does::Drops => (frame(GOAWAY, 0, 0, &last(id)), true),
@@ -223,28 +239,35 @@ async fn g_17_an_answer_is_whole_where_the_service_says_so_and_not_where_its_str
     }
 }
 
-/// The status, and the body.
-async fn over_http_2(world: &World, method: &str) -> (u16, Bytes) {
+/// The status, the length that is said, and the body.
+pub(crate) async fn over_http_2(world: &World, method: &str) -> (u16, Option<String>, Bytes) {
     let request = Request::builder().method(method).uri(format!("http://{}/", world.address));
     let request = request.body(Empty::<Bytes>::new()).unwrap();
     let stream = TokioIo::new(TcpStream::connect(world.address).await.unwrap());
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
     tokio::spawn(connection);
     let response = sender.send_request(request).await.unwrap();
-    (response.status().as_u16(), response.into_body().collect().await.unwrap().to_bytes())
+    let length = response.headers().get(CONTENT_LENGTH).map(|length| length.to_str().unwrap().to_owned());
+    (response.status().as_u16(), length, response.into_body().collect().await.unwrap().to_bytes())
 }
 
 #[tokio::test]
 async fn g_17_no_body_follows_a_head_that_says_there_is_none() {
+    // `:status` by its index, and `content-length: 5`.
+    let length = [0x0f, 0x0d, 1, b'5'];
     let (ok, no_content, not_modified) = (0x88, 0x89, 0x8b);
     for (method, field, status) in [("GET", no_content, 204), ("GET", not_modified, 304), ("HEAD", ok, 200)] {
-        for body in [&b""[..], b"HTTP/1.1 200 OK"] {
-            let service = Service::start(Does::SaysMore(field, body)).await;
-            let world = service.world().await;
-            assert_eq!(over_http_2(&world, method).await, (status, Bytes::new()), "{method} {status}");
-            let answer = world.raw(format!("{method} / HTTP/1.1\r\nhost: a\r\n\r\n")).await;
-            assert_eq!((answer.status, answer.body.as_str()), (status, ""), "{method} {status}");
-            assert!(world.lines().iter().all(|line| line["whole"] == true), "{method} {status}");
+        for more in [&[][..], &length] {
+            for says in [Says::Nothing, Says::Its(b""), Says::Its(b"HTTP/1.1 200 OK")] {
+                let service = Service::start(Does::SaysMore(field, more.try_into().ok(), says)).await;
+                let world = service.world().await;
+                let told = (status != 204 && !more.is_empty()).then(|| "5".to_owned());
+                let answer = timeout(Duration::from_secs(5), over_http_2(&world, method)).await.unwrap();
+                assert_eq!(answer, (status, told, Bytes::new()), "{method} {status} {more:?} {says:?}");
+                let answer = world.raw(format!("{method} / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")).await;
+                assert_eq!((answer.status, answer.body.as_str()), (status, ""), "{method} {status}");
+                assert!(world.lines().iter().all(|line| line["whole"] == true), "{method} {status}");
+            }
         }
     }
 }

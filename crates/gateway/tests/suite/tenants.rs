@@ -1,5 +1,5 @@
 //! `validate_azure_ad_token`: tokens of one tenant, of both versions, and of nobody else.
-use crate::support::{ISS, PUBLIC, Seen, World, answered};
+use crate::support::{ISS, ORDERS, PUBLIC, Seen, World, answered};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -108,6 +108,20 @@ async fn ids_in_capitals_are_those_of_tokens_and_that_any_application_may_call_i
     ] {
         world.reload(&capitals(&format!("required_claims = [{{ {claim} }}]"))).unwrap();
         assert_eq!(world.gateway.remarks().len(), remarks, "{claim}");
+    }
+}
+
+#[tokio::test]
+async fn what_applies_is_told_with_all_that_makes_it_strict() {
+    let claims =
+        "required_claims = [{ name = \"roles\", match = \"any\", value = [\"A\", \"B\"] }, { name = \"groups\" }]";
+    let more = format!("failed_validation_httpcode = 403\n    header_name = \"X-Token\"\n    {claims}");
+    let strict = ", where `roles` has A or B, where `groups` is there, in the field `X-Token`; others get 403";
+    let jwt = ORDERS.replace("audiences = [", &format!("{more}\n    audiences = ["));
+    for text in [tenant(&more), jwt.replace("onward = \"passthrough\"", "")] {
+        let world = World::start(&text).await;
+        let told = world.gateway.effective_for("x", &http::Method::GET, "/").unwrap();
+        assert!(told.policies[0].text.ends_with(strict), "{}", told.policies[0].text);
     }
 }
 

@@ -24,6 +24,7 @@ fn contract(profile: &str) -> Contract {
             route("/all", json!({"scopes": ["A"], "scopes_all": ["B", "C"]})),
             route("/only-all", json!({"scopes_all": ["B", "C"]})),
             route("/either", json!({"scopes": ["A"], "app_roles": ["R"], "acrs": ["c1", "c2"]})),
+            route("/role", json!({"scopes": ["A"], "roles": ["R"]})),
             route("/app-scopes", json!({"scopes": ["A"], "subject": "app"})),
             route("/user", json!({"authenticated_suffices": true, "subject": "user"})),
             route("/app", json!({"authenticated_suffices": true, "subject": "app"})),
@@ -105,6 +106,19 @@ fn j_26_each_profile_wants_its_own_claims_and_no_others() {
         cases.push(("native", "/any", json!({ name: 1.5e300 }), claims));
     }
     judge(&cases);
+}
+
+#[test]
+fn one_role_may_stand_alone_with_other_providers_and_what_is_no_role_says_nothing() {
+    let role = |profile: &str, roles: Value| decide(profile, "/role", &json!({"roles": roles, "iat": NOW})).0;
+    for profile in ["entra", "native"] {
+        assert_eq!(role(profile, json!("R")), Err(CheckId::TokenClaims), "{profile}");
+    }
+    assert_eq!(role("jwt", json!("R")), Ok(()));
+    assert_eq!(role("jwt", json!(["R"])), Ok(()));
+    for roles in [json!("Q"), json!(""), json!(7), json!({"R": true}), json!([7])] {
+        assert_eq!(role("jwt", roles.clone()), Err(CheckId::RoleSufficient), "{roles}");
+    }
 }
 
 /// Tokens as other providers issue them: the header's `typ`, and the claims beside `iss`, `aud` and `exp`.

@@ -127,6 +127,10 @@ fn how_many_checks_are_left_out_is_told() {
         (inside("<validate-parameters />"), true),
         ("<validate-headers />".to_owned(), true),
         ("<validate-status-code />".to_owned(), true),
+        ("<include-fragment fragment-id=\"a\" />".to_owned(), true),
+        (inside("<include-fragment fragment-id=\"a\" />"), true),
+        ("<llm-token-limit counter-key=\"a\" tokens-per-minute=\"5\" />".to_owned(), true),
+        ("<limit-concurrency key=\"a\" max-count=\"3\"><base /></limit-concurrency>".to_owned(), true),
         (inside("<set-variable />"), false),
         ("<rewrite-uri template=\"/\" />".to_owned(), false),
     ] {

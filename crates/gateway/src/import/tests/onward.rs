@@ -98,6 +98,7 @@ fn the_gateways_own_credential_is_not_carried_where_the_document_fixes_the_reque
                 assert!(imported.left.iter().any(told), "{:?}", imported.left);
                 // Nor is anything that only it would ask, and that would want a secret.
                 assert!(!imported.toml.contains("[[authority]]"), "{}", imported.toml);
+                assert!(!imported.toml.contains("is not written into the file"), "{}", imported.toml);
                 let whole = |left: &Left| left.why.contains("beside `authority = [{ name = \"own\", token_endpoint = ");
                 assert_eq!(imported.left.iter().any(whole), name == "client_credentials", "{:?}", imported.left);
             }
