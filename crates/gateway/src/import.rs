@@ -261,15 +261,15 @@ impl<'a> Reading<'a> {
                 None => format!("`{}` in line {}", inside.tag_name().name(), self.line(inside)),
             })
             .collect();
-        if node.has_tag_name("include-fragment") {
-            self.tell(node, true, format!("{why}; it may hold checks"));
-        } else if is_check(node) {
-            self.tell(node, true, format!("{why}; it is a check, and without it the API is laxer"));
-        } else if checks.is_empty() {
-            self.leave(node, why);
-        } else {
-            self.tell(node, true, format!("{why}; with it go the checks {}", checks.join(", ")));
-        }
+        let also =
+            if checks.is_empty() { String::new() } else { format!("; with it go the checks {}", checks.join(", ")) };
+        let itself = match node.tag_name().name() {
+            "include-fragment" => "; it may hold checks",
+            _ if is_check(node) => "; it is a check, and without it the API is laxer",
+            _ => "",
+        };
+        let is_check = !also.is_empty() || !itself.is_empty();
+        self.tell(node, is_check, format!("{why}{itself}{also}"));
     }
 
     /// An attribute with its named values, if it is there.

@@ -74,7 +74,7 @@ pub(crate) struct Downloading {
     sent: u64,
     _slot: Slot,
     /// The connection that it comes over.
-    _lease: Lease,
+    lease: Lease,
 }
 
 /// Told once, with the bytes that went by and whether all did.
@@ -91,7 +91,7 @@ impl Downloading {
             on_end: None,
             sent: 0,
             _slot: slot,
-            _lease: lease,
+            lease,
         }
     }
 
@@ -125,6 +125,10 @@ impl hyper::body::Body for Downloading {
         loop {
             match self.body.poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
+                    // Where the next answer begins is in doubt.
+                    if self.body.trails {
+                        self.lease.spend();
+                    }
                     let streamed = self.streamed.as_deref();
                     let trailers = streamed.and_then(|streamed| streamed.trailers.as_ref());
                     let Some(frame) = let_by(frame, trailers) else { continue };

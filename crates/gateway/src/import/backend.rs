@@ -3,6 +3,13 @@ use super::write::Table;
 use super::{Element, Reading, Scope, Taken, is_credential, known, whole};
 use roxmltree::NodeId;
 
+/// What notes on credentials begin with that are to be set where the gateway runs.
+const OF_CREDENTIALS: [&str; 3] = [
+    "the password is not written into the file",
+    "the certificate and its key are not written into the file",
+    "the secret is not written into the file",
+];
+
 impl<'a> Reading<'a> {
     pub(super) fn set_backend_service(&mut self, node: Element<'a>) -> Taken<'a> {
         if node.has_attribute("backend-id") {
@@ -140,9 +147,9 @@ impl<'a> Reading<'a> {
         let authority = self.parts.authorities.pop().map(|own| format!(" beside `authority = [{}]`", own.inline()));
         let authority = authority.unwrap_or_default();
         let line = self.line(node);
-        self.left.retain(|left| !(left.line == line && left.why.contains("written into the file: ")));
+        self.left.retain(|left| left.line != line || !OF_CREDENTIALS.iter().any(|note| left.why.starts_with(note)));
         let why = "the document fixes the request; here callers would choose it, with the gateway's credential: give it operations \
-                   of that method and path alone, and then say";
+                   of that method and path alone, set what it names where the gateway runs, and then say";
         self.leave(node, format!("{why} `onward = {onward}`{authority}; {}", self.until_said()));
     }
 

@@ -130,13 +130,15 @@ fn how_many_checks_are_left_out_is_told() {
         ("<include-fragment fragment-id=\"a\" />".to_owned(), true),
         (inside("<include-fragment fragment-id=\"a\" />"), true),
         ("<llm-token-limit counter-key=\"a\" tokens-per-minute=\"5\" />".to_owned(), true),
-        ("<limit-concurrency key=\"a\" max-count=\"3\"><base /></limit-concurrency>".to_owned(), true),
+        ("<limit-concurrency key=\"a\" max-count=\"3\"><validate-jwt /></limit-concurrency>".to_owned(), true),
         (inside("<set-variable />"), false),
         ("<rewrite-uri template=\"/\" />".to_owned(), false),
     ] {
         let imported = inbound(&statement);
         let checks = imported.left.iter().filter(|left| left.is_check).count();
         assert_eq!(checks, usize::from(is_check), "{statement}: {:?}", imported.left);
+        let inside = imported.left.iter().any(|left| left.why.contains("with it go the checks `validate-jwt` in line"));
+        assert_eq!(inside, statement.contains("<validate-jwt"), "{statement}: {:?}", imported.left);
         let head = "# Not carried over, checks of callers among it (1), without which the API is laxer:\n";
         assert_eq!(imported.toml.starts_with(head), is_check, "{statement}: {}", imported.toml);
     }
